@@ -1,0 +1,89 @@
+package await
+
+import (
+	"log/slog"
+	"runtime/debug"
+	"sync"
+)
+
+// callbackQueue runs functions one after the other on one goroutine, in the
+// order in which they were pushed. A panic in one is logged and harms no other.
+// The goroutine exists only while there is something to run.
+type callbackQueue struct {
+	log *slog.Logger
+
+	mu      sync.Mutex // guards all below
+	queue   []func()
+	running bool
+	idle    chan struct{} // closed when the queue has run empty; nil while nobody waits
+}
+
+func (q *callbackQueue) push(fs ...func()) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.queue = append(q.queue, fs...)
+	if !q.running {
+		q.running = true
+		go q.run()
+	}
+}
+
+func (q *callbackQueue) run() {
+	empty := false
+	defer func() {
+		// A callback that calls runtime.Goexit (t.FailNow does) takes this goroutine
+		// with it, but not the callbacks behind it.
+		if !empty {
+			go q.run()
+		}
+	}()
+	for {
+		f := q.next()
+		if f == nil {
+			empty = true
+			return
+		}
+		q.call(f)
+	}
+}
+
+func (q *callbackQueue) next() func() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.queue) == 0 {
+		q.running, q.queue = false, nil
+		if q.idle != nil {
+			close(q.idle)
+			q.idle = nil
+		}
+		return nil
+	}
+	f := q.queue[0]
+	q.queue[0] = nil
+	q.queue = q.queue[1:]
+	return f
+}
+
+func (q *callbackQueue) call(f func()) {
+	defer func() {
+		if p := recover(); p != nil {
+			q.log.Error("a callback panicked", "panic", p, "stack", string(debug.Stack()))
+		}
+	}()
+	f()
+}
+
+// wait returns a channel that is closed when nothing is queued or running.
+func (q *callbackQueue) wait() <-chan struct{} {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.running {
+		c := make(chan struct{})
+		close(c)
+		return c
+	}
+	if q.idle == nil {
+		q.idle = make(chan struct{})
+	}
+	return q.idle
+}

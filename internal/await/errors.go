@@ -1,0 +1,13 @@
+package await
+
+import "errors"
+
+// The sentinels that package results exports. They are made here because the
+// hub settles jobs with them.
+var (
+	ErrCanceled   = errors.New("the job was canceled")
+	ErrUnknownJob = errors.New("no job has this ID")
+	ErrExpired    = errors.New("the job's record is gone")
+	ErrCorrupt    = errors.New("the job's record is corrupt")
+	ErrClosed     = errors.New("the pool is closed")
+)

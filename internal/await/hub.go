@@ -1,0 +1,328 @@
+// Package await lets a process wait for its jobs: one subscription, one
+// goroutine that reads, however many jobs are outstanding.
+//
+// Notices are hints, polling is the truth. A recording publishes a notice on
+// the job's reply channel, with the outcomes in it when they are small, so the
+// usual wait costs no read at all. Every outstanding job is also polled: slowly
+// while the subscription is healthy, faster while it is not, at a bounded rate
+// however many there are, and all at once when the subscription comes back.
+package await
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/distpool/distpool/internal/record"
+)
+
+// Hub waits for the jobs of one pool. It is safe for concurrent use.
+type Hub struct {
+	rdb     redis.UniversalClient
+	log     *slog.Logger
+	channel string // our own reply channel
+
+	callbacks callbackQueue
+	sub       *subscription
+	stop      context.CancelFunc
+	finished  sync.WaitGroup
+	wake      chan struct{} // there is something to read now
+
+	mu      sync.Mutex // guards all below
+	jobs    map[string]*Job
+	polls   []*Job         // every tracked job once, the one that is next first
+	dirty   map[*Job]bool  // jobs to read now; true: the record has outcomes that we lack
+	wanted  []chunkRef     // outcomes to read now, too large for their notices
+	borrows map[string]int // other pools' reply channels -> jobs attached to them
+	drained chan struct{}  // closed when no job is outstanding; nil while nobody waits
+	closed  bool
+}
+
+type chunkRef struct {
+	job   *Job
+	chunk int
+}
+
+// Start subscribes to the reply channel of the pool and starts waiting. It
+// returns once the subscription is confirmed, or with an error.
+func Start(ctx context.Context, rdb redis.UniversalClient, pool string, log *slog.Logger) (*Hub, error) {
+	run, stop := context.WithCancel(context.Background())
+	h := &Hub{
+		rdb: rdb, log: log, channel: record.ReplyChannel(pool),
+		callbacks: callbackQueue{log: log},
+		stop:      stop,
+		wake:      make(chan struct{}, 1),
+		jobs:      map[string]*Job{},
+		dirty:     map[*Job]bool{},
+		borrows:   map[string]int{},
+	}
+	h.sub = newSubscription(rdb, h)
+	if err := h.sub.open(ctx, h.channel); err != nil {
+		stop()
+		return nil, fmt.Errorf("subscribing to %s: %w", h.channel, err)
+	}
+	h.finished.Go(func() { h.sub.run(run) })
+	h.finished.Go(func() { h.read(run) })
+	return h, nil
+}
+
+// Channel is the reply channel that jobs of this pool name.
+func (h *Hub) Channel() string { return h.channel }
+
+// Track starts waiting for a job. When a job of this ID is tracked already, that
+// one is returned instead.
+func (h *Hub) Track(j *Job) (*Job, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return nil, ErrClosed
+	}
+	if known, ok := h.jobs[j.ID]; ok {
+		return known, nil
+	}
+	j.hub = h
+	j.heard = time.Now()
+	h.jobs[j.ID] = j
+	h.polls = append(h.polls, j)
+	if len(h.polls) == 1 {
+		h.kick()
+	}
+	return j, nil
+}
+
+// Attach waits for a job that exists already, whoever made it, if check finds
+// nothing wrong with it. It returns ErrUnknownJob when it does not exist.
+func (h *Hub) Attach(ctx context.Context, id string, check func(record.Snapshot) error) (*Job, error) {
+	snap, err := record.Read(ctx, h.rdb, id)
+	if err != nil {
+		return nil, err
+	}
+	if snap.State == record.Gone {
+		return nil, fmt.Errorf("job %q: %w: it never existed, was forgotten, or its result outlived its time to live", id, ErrUnknownJob)
+	}
+	if err := check(snap); err != nil {
+		return nil, err
+	}
+	if snap.Reply != h.channel && !snap.State.Ended() {
+		// Notices are hints: should this fail, polling does the same, later.
+		if err := h.borrow(ctx, snap.Reply); err != nil {
+			h.log.Warn("attached job will be polled: cannot listen to its reply channel", "job", id, "error", err)
+		}
+	}
+	j := NewJob(id, snap.Task, snap.Queue, snap.Calls, snap.Chunks, snap.State != record.Open)
+	j.MarkSubmitted()
+	if j, err = h.Track(j); err != nil {
+		return nil, err
+	}
+	h.mu.Lock()
+	h.markDirty(j, true)
+	h.mu.Unlock()
+	return j, nil
+}
+
+// Drop stops waiting for a job, which settles with err.
+func (h *Hub) Drop(j *Job, err error) { j.fail(err) }
+
+// Outstanding returns the jobs that are not settled.
+func (h *Hub) Outstanding() []*Job {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	js := make([]*Job, 0, len(h.jobs))
+	for _, j := range h.jobs {
+		js = append(js, j)
+	}
+	return js
+}
+
+// Refuse makes every later Track fail with ErrClosed.
+func (h *Hub) Refuse() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.closed = true
+}
+
+// Drain waits until no job is outstanding and no callback is queued or running.
+func (h *Hub) Drain(ctx context.Context) error {
+	h.mu.Lock()
+	var drained <-chan struct{}
+	if len(h.jobs) > 0 {
+		if h.drained == nil {
+			h.drained = make(chan struct{})
+		}
+		drained = h.drained
+	}
+	h.mu.Unlock()
+	if err := until(ctx, drained); err != nil {
+		return err
+	}
+	// Asked only now: a job's callbacks are queued before it stops being outstanding.
+	return until(ctx, h.callbacks.wait())
+}
+
+func until(ctx context.Context, c <-chan struct{}) error {
+	if c == nil {
+		return nil
+	}
+	select {
+	case <-c:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Stop ends all waiting. Jobs that are outstanding settle with err.
+func (h *Hub) Stop(err error) {
+	h.Refuse()
+	for _, j := range h.Outstanding() {
+		j.fail(err)
+	}
+	h.stop()
+	h.sub.close()
+	h.finished.Wait()
+}
+
+// settled is told by a job, once, that it is settled.
+func (h *Hub) settled(j *Job, callbacks []func()) {
+	if len(callbacks) == 0 {
+		close(j.done)
+	} else {
+		h.callbacks.push(append(callbacks, func() { close(j.done) })...)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.jobs, j.ID)
+	delete(h.dirty, j)
+	if len(h.jobs) == 0 && h.drained != nil {
+		close(h.drained)
+		h.drained = nil
+	}
+}
+
+// notice takes in one message of the subscription.
+func (h *Hub) notice(payload string) {
+	n, err := record.ParseNotice(payload)
+	if err != nil {
+		h.log.Error("ignoring a notice", "error", err)
+		return
+	}
+	h.mu.Lock()
+	j, ok := h.jobs[n.ID]
+	h.mu.Unlock()
+	if !ok {
+		return // another pool's job on a borrowed channel, or one that is settled
+	}
+	counts := Counts{State: n.State, Recorded: n.Recorded, Done: n.Done, Failed: n.Failed}
+	var outcome []byte
+	if n.What == record.NoticeOut {
+		outcome = n.Outcome
+	}
+	missing := j.hear(counts, n.Chunk, outcome)
+	if !missing {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if n.What == record.NoticeRec {
+		h.wanted = append(h.wanted, chunkRef{j, n.Chunk})
+		h.kick()
+	}
+	if n.State.Ended() {
+		// This was the last notice. What is not on its way already was missed.
+		h.markDirty(j, true)
+	}
+}
+
+// resync reads every job: the subscription is new, notices may have been missed.
+func (h *Hub) resync() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, j := range h.jobs {
+		h.markDirty(j, true)
+	}
+}
+
+// markDirty is called with mu held.
+func (h *Hub) markDirty(j *Job, missing bool) {
+	h.dirty[j] = h.dirty[j] || missing
+	h.kick()
+}
+
+func (h *Hub) kick() {
+	select {
+	case h.wake <- struct{}{}:
+	default:
+	}
+}
+
+// borrow listens to another pool's reply channel. It stays subscribed for the
+// life of the hub: jobs of that pool are likely to be attached again.
+func (h *Hub) borrow(ctx context.Context, channel string) error {
+	if channel == "" {
+		return errors.New("the job names no reply channel")
+	}
+	h.mu.Lock()
+	h.borrows[channel]++
+	first := h.borrows[channel] == 1
+	h.mu.Unlock()
+	if !first {
+		return nil
+	}
+	return h.sub.add(ctx, channel)
+}
+
+// Cancel ends the job in Redis, and then here.
+func (h *Hub) Cancel(ctx context.Context, j *Job) error {
+	if j.Settled() {
+		return nil
+	}
+	state, err := record.Cancel(ctx, h.rdb, j.ID, "canceled by a handle")
+	if err != nil {
+		return fmt.Errorf("canceling job %s: %w", j.ID, err)
+	}
+	if state == record.Canceled {
+		j.fail(ErrCanceled)
+	}
+	return nil
+}
+
+// CancelAll ends every job that is outstanding, here even when Redis could not
+// be told; that error is returned.
+func (h *Hub) CancelAll(ctx context.Context) error {
+	jobs := h.Outstanding()
+	err := inBatches(jobs, readBatch, func(batch []*Job) error {
+		cmds, err := h.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+			for _, j := range batch {
+				record.CancelOp(j.ID, "the pool was terminated").Queue(ctx, p)
+			}
+			return nil
+		})
+		for i, cmd := range cmds {
+			if record.IsNoScript(cmd.Err()) {
+				_, err = record.Cancel(ctx, h.rdb, batch[i].ID, "the pool was terminated")
+			}
+		}
+		return err
+	})
+	for _, j := range jobs {
+		j.fail(ErrCanceled)
+	}
+	return err
+}
+
+// Forget removes the job from Redis. When it was alive it is canceled here.
+func (h *Hub) Forget(ctx context.Context, j *Job) error {
+	state, err := record.Forget(ctx, h.rdb, j.ID)
+	if err != nil {
+		return fmt.Errorf("forgetting job %s: %w", j.ID, err)
+	}
+	if !state.Ended() {
+		j.fail(ErrCanceled)
+	}
+	return nil
+}

@@ -1,0 +1,259 @@
+package await
+
+import (
+	"fmt"
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/wire"
+)
+
+// Job is one job as the process that waits for it sees it: what has arrived of
+// its outcomes, and how it ended. All handles of a process on the same job share
+// one Job. It is safe for concurrent use.
+type Job struct {
+	ID    string
+	Task  string
+	Queue string
+
+	hub    *Hub
+	cursor int // entries of the record's order list that need not be read again; the hub's reader owns it
+
+	done chan struct{} // closed once settled and after the callbacks that were registered by then
+
+	mu        sync.Mutex // guards all below
+	submitted bool       // the record exists, as far as we know: polling makes sense
+	heard     time.Time  // when something last came from Redis
+	counts    Counts
+	outcomes  map[int]wire.Outcome // by chunk
+	arrival   []int                // chunks in the order in which their outcomes arrived here
+	misses    int                  // how often outcomes were absent that the record claims to have
+	settled   bool
+	err       error         // settled without all outcomes, for this reason
+	callbacks []func()      // run when settled
+	changed   chan struct{} // closed at the next change; nil while nobody listens
+}
+
+// Counts is how far a job is.
+type Counts struct {
+	State    record.State
+	Calls    int // known so far
+	Chunks   int // known so far
+	Recorded int // chunks with outcomes
+	Done     int // calls with outcomes
+	Failed   int // of these, failed
+}
+
+// NewJob makes a job that waits to be tracked by a Hub.
+func NewJob(id, task, queue string, calls, chunks int, sealed bool) *Job {
+	j := &Job{ID: id, Task: task, Queue: queue, done: make(chan struct{}), outcomes: map[int]wire.Outcome{}}
+	j.counts = Counts{State: record.Open, Calls: calls, Chunks: chunks}
+	if sealed {
+		j.counts.State = record.Sealed
+	}
+	return j
+}
+
+// Done is closed when the job is settled, after the callbacks that were
+// registered before that have run.
+func (j *Job) Done() <-chan struct{} { return j.done }
+
+// Settled reports whether the job is over as far as this process is concerned:
+// every outcome is here, or an error says why there will be none.
+func (j *Job) Settled() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.settled
+}
+
+// Err is the reason why the job settled without all its outcomes; nil while it
+// is not settled, and when it has them all.
+func (j *Job) Err() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.err
+}
+
+// Counts returns how far the job is, as last heard.
+func (j *Job) Counts() Counts {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.counts
+}
+
+// Outcomes returns the outcomes that have arrived, by chunk.
+func (j *Job) Outcomes() map[int]wire.Outcome {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.settled {
+		return j.outcomes // nothing changes it any more
+	}
+	return maps.Clone(j.outcomes)
+}
+
+// Arrived returns the outcomes that arrived after the first seen ones, in the
+// order of their arrival, and a channel that closes at the next change. Once
+// ended is true no more will come.
+func (j *Job) Arrived(seen int) (news []wire.Outcome, ended bool, changed <-chan struct{}) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, chunk := range j.arrival[min(seen, len(j.arrival)):] {
+		news = append(news, j.outcomes[chunk])
+	}
+	return news, j.settled, j.listen()
+}
+
+// Changed returns a channel that closes at the next change.
+func (j *Job) Changed() <-chan struct{} {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.listen()
+}
+
+func (j *Job) listen() <-chan struct{} {
+	if j.changed == nil {
+		j.changed = make(chan struct{})
+		if j.settled {
+			close(j.changed)
+		}
+	}
+	return j.changed
+}
+
+// OnSettle runs f on the hub's callback goroutine once the job is settled. When
+// it is settled already, f is queued at once.
+func (j *Job) OnSettle(f func()) {
+	j.mu.Lock()
+	if !j.settled {
+		j.callbacks = append(j.callbacks, f)
+		j.mu.Unlock()
+		return
+	}
+	j.mu.Unlock()
+	j.hub.callbacks.push(f)
+}
+
+// Grow tells a job that is still being submitted its new totals.
+func (j *Job) Grow(calls, chunks int, sealed bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.counts.State.Ended() {
+		return
+	}
+	j.counts.Calls, j.counts.Chunks = max(calls, j.counts.Calls), max(chunks, j.counts.Chunks)
+	if sealed {
+		j.counts.State = record.Sealed
+	}
+}
+
+// MarkSubmitted says that the record exists from now on.
+func (j *Job) MarkSubmitted() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.submitted = true
+	j.heard = time.Now()
+}
+
+// hear takes in what Redis says about the job, and outcome (of chunk) when there
+// is one. It returns whether outcomes that the record has are missing here.
+func (j *Job) hear(counts Counts, chunk int, outcome []byte) (missing bool) {
+	j.mu.Lock()
+	j.heard = time.Now()
+	if j.settled {
+		j.mu.Unlock()
+		return false
+	}
+	j.merge(counts)
+	if outcome != nil {
+		if err := j.keep(chunk, outcome); err != nil {
+			j.settle(err)
+			return false
+		}
+	}
+	switch {
+	case j.counts.State == record.Canceled || j.counts.State == record.Forgotten:
+		j.settle(ErrCanceled)
+		return false
+	case j.counts.State == record.Done && len(j.outcomes) >= j.counts.Recorded:
+		j.settle(nil)
+		return false
+	}
+	missing = len(j.outcomes) < j.counts.Recorded
+	j.announce()
+	j.mu.Unlock()
+	return missing
+}
+
+// merge moves the counts forward. Notices and polls overtake each other, so
+// whatever is smaller than what is known is old.
+func (j *Job) merge(c Counts) {
+	k := &j.counts
+	if k.State.Ended() {
+		return
+	}
+	if c.State != record.Open || k.State == record.Open {
+		k.State = c.State
+	}
+	k.Calls, k.Chunks = max(k.Calls, c.Calls), max(k.Chunks, c.Chunks)
+	k.Recorded = max(k.Recorded, c.Recorded)
+	k.Done, k.Failed = max(k.Done, c.Done), max(k.Failed, c.Failed)
+}
+
+func (j *Job) keep(chunk int, frame []byte) error {
+	if _, ok := j.outcomes[chunk]; ok {
+		return nil
+	}
+	o, err := wire.ParseOutcome(frame)
+	if err != nil {
+		return fmt.Errorf("%w: job %s, chunk %d: %w", ErrCorrupt, j.ID, chunk, err)
+	}
+	j.outcomes[chunk] = o
+	j.arrival = append(j.arrival, chunk)
+	return nil
+}
+
+// has reports whether the outcomes of the chunk are here.
+func (j *Job) has(chunk int) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	_, ok := j.outcomes[chunk]
+	return ok
+}
+
+// missed counts one more read of outcomes that were not there.
+func (j *Job) missed() int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.misses++
+	return j.misses
+}
+
+// fail settles the job without its outcomes.
+func (j *Job) fail(err error) {
+	j.mu.Lock()
+	if j.settled {
+		j.mu.Unlock()
+		return
+	}
+	j.settle(err)
+}
+
+// settle ends the job for this process. It is called with mu held, and releases
+// it.
+func (j *Job) settle(err error) {
+	j.settled, j.err = true, err
+	callbacks := j.callbacks
+	j.callbacks = nil
+	j.announce()
+	j.mu.Unlock()
+	j.hub.settled(j, callbacks)
+}
+
+func (j *Job) announce() {
+	if j.changed != nil {
+		close(j.changed)
+		j.changed = nil
+	}
+}

@@ -1,0 +1,277 @@
+package await
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/distpool/distpool/internal/record"
+)
+
+// Polling: each job at least this often, but no more jobs per tick than this,
+// whichever is later. With a healthy subscription that is under 100 reads a
+// second for any number of outstanding jobs.
+const (
+	tick = 100 * time.Millisecond
+
+	healthyPoll  = 2 * time.Second
+	healthyBatch = 9
+	deafPoll     = 100 * time.Millisecond
+	deafBatch    = 200
+)
+
+// readBatch bounds the commands of one pipeline, outBatch the outcomes that are
+// read at once: each of them may be as large as a chunk.
+const (
+	readBatch = 500
+	outBatch  = 64
+)
+
+// maxMisses is how often outcomes that the record claims to have may be absent
+// before they count as lost. Once is usual: an inline job keeps them elsewhere.
+const maxMisses = 3
+
+// read is the goroutine that reads what notices did not bring.
+func (h *Hub) read(ctx context.Context) {
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	retry := backoff.NewExponentialBackOff()
+	retry.InitialInterval, retry.MaxInterval = tick, 2*time.Second
+	for {
+		var ticks <-chan time.Time
+		if h.waiting() {
+			ticks = ticker.C
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-h.wake:
+		case <-ticks:
+			h.pollDue()
+		}
+		if err := h.readAll(ctx); err != nil {
+			if ctx.Err() != nil {
+				return
+			}
+			h.log.Warn("reading results failed, will try again", "error", err)
+			if !pause(ctx, retry.NextBackOff()) {
+				return
+			}
+			h.kick()
+			continue
+		}
+		retry.Reset()
+	}
+}
+
+func (h *Hub) waiting() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.jobs) > 0
+}
+
+// pollDue marks the jobs dirty from which nothing was heard for too long.
+func (h *Hub) pollDue() {
+	every, batch := healthyPoll, healthyBatch
+	if !h.sub.healthy.Load() {
+		every, batch = deafPoll, deafBatch
+	}
+	now := time.Now()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	// One round over the queue at most. Settled jobs leave it here.
+	for range len(h.polls) {
+		if batch == 0 {
+			return
+		}
+		j := h.polls[0]
+		h.polls[0] = nil
+		h.polls = h.polls[1:]
+		if h.jobs[j.ID] != j {
+			continue
+		}
+		h.polls = append(h.polls, j)
+		j.mu.Lock()
+		due := j.submitted && now.Sub(j.heard) >= every
+		j.mu.Unlock()
+		if due {
+			h.dirty[j] = h.dirty[j] || false
+			batch--
+		}
+	}
+}
+
+// readAll reads until nothing is dirty or wanted.
+func (h *Hub) readAll(ctx context.Context) error {
+	for {
+		h.mu.Lock()
+		wanted, dirty := h.wanted, h.dirty
+		h.wanted, h.dirty = nil, map[*Job]bool{}
+		h.mu.Unlock()
+		if len(wanted) == 0 && len(dirty) == 0 {
+			return nil
+		}
+		err := h.readOutcomes(ctx, wanted)
+		if err == nil {
+			err = h.readJobs(ctx, dirty)
+		}
+		if err != nil {
+			h.mu.Lock()
+			for _, ref := range wanted {
+				h.dirty[ref.job] = true
+			}
+			for j := range dirty {
+				h.dirty[j] = true
+			}
+			h.mu.Unlock()
+			return err
+		}
+	}
+}
+
+// readJobs reads the records of the jobs, and the outcomes that are missing.
+func (h *Hub) readJobs(ctx context.Context, dirty map[*Job]bool) error {
+	jobs := make([]*Job, 0, len(dirty))
+	for j := range dirty {
+		if !j.Settled() {
+			jobs = append(jobs, j)
+		}
+	}
+	var behind []*Job
+	err := inBatches(jobs, readBatch, func(batch []*Job) error {
+		cmds := make([]*redis.SliceCmd, len(batch))
+		_, _ = h.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+			for i, j := range batch {
+				cmds[i] = record.QueueSnapshot(ctx, p, j.ID)
+			}
+			return nil
+		})
+		for i, j := range batch {
+			snap, err := record.ParseSnapshot(j.ID, cmds[i])
+			if err != nil && !record.IsCorrupt(err) {
+				return err
+			}
+			if h.apply(j, snap, err) {
+				behind = append(behind, j)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	refs, err := h.readOrders(ctx, behind)
+	if err != nil {
+		return err
+	}
+	return h.readOutcomes(ctx, refs)
+}
+
+// apply takes in a snapshot, and reports whether the record has outcomes that
+// are missing here.
+func (h *Hub) apply(j *Job, snap record.Snapshot, err error) bool {
+	if err != nil {
+		h.log.Error("giving up on a job", "job", j.ID, "task", j.Task, "error", err)
+		j.fail(fmt.Errorf("%w: %w", ErrCorrupt, err))
+		return false
+	}
+	if snap.State == record.Gone {
+		j.mu.Lock()
+		submitted := j.submitted
+		j.mu.Unlock()
+		if submitted {
+			j.fail(fmt.Errorf("job %s of task %q: %w: it was forgotten, outlived its time to live, or Redis lost it", j.ID, j.Task, ErrExpired))
+		}
+		return false
+	}
+	counts := Counts{
+		State: snap.State, Calls: snap.Calls, Chunks: snap.Chunks,
+		Recorded: snap.Recorded, Done: snap.Done, Failed: snap.Failed,
+	}
+	return j.hear(counts, 0, snap.Out) && !snap.Inline
+}
+
+// readOrders finds out which outcomes are missing.
+func (h *Hub) readOrders(ctx context.Context, jobs []*Job) (refs []chunkRef, err error) {
+	err = inBatches(jobs, readBatch, func(batch []*Job) error {
+		cmds := make([]*redis.StringSliceCmd, len(batch))
+		_, err := h.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+			for i, j := range batch {
+				cmds[i] = record.QueueOrder(ctx, p, j.ID, j.cursor)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		for i, j := range batch {
+			start := j.cursor
+			chunks, err := record.ParseOrder(cmds[i])
+			if err != nil {
+				h.apply(j, record.Snapshot{}, err)
+				continue
+			}
+			for i, chunk := range chunks {
+				if !j.has(chunk) {
+					refs = append(refs, chunkRef{j, chunk})
+				} else if j.cursor == start+i {
+					j.cursor = start + i + 1 // all up to here are known: need not be listed again
+				}
+			}
+		}
+		return nil
+	})
+	return refs, err
+}
+
+// readOutcomes reads outcomes and hands them to their jobs.
+func (h *Hub) readOutcomes(ctx context.Context, refs []chunkRef) error {
+	return inBatches(refs, outBatch, func(batch []chunkRef) error {
+		cmds := make([]*redis.StringCmd, len(batch))
+		_, _ = h.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+			for i, ref := range batch {
+				cmds[i] = record.QueueOut(ctx, p, ref.job.ID, ref.chunk)
+			}
+			return nil
+		})
+		for i, ref := range batch {
+			frame, err := cmds[i].Bytes()
+			if errors.Is(err, redis.Nil) {
+				// An inline job keeps its outcomes elsewhere, and a job that is gone has
+				// none: its record says which.
+				if ref.job.missed() > maxMisses {
+					ref.job.fail(fmt.Errorf("job %s of task %q: %w: the outcomes of chunk %d are not there; does Redis evict keys (maxmemory-policy)?",
+						ref.job.ID, ref.job.Task, ErrExpired, ref.chunk))
+					continue
+				}
+				h.mu.Lock()
+				if h.jobs[ref.job.ID] == ref.job {
+					h.markDirty(ref.job, true)
+				}
+				h.mu.Unlock()
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			ref.job.hear(ref.job.Counts(), ref.chunk, frame)
+		}
+		return nil
+	})
+}
+
+// inBatches calls f with at most n of the items at a time.
+func inBatches[T any](items []T, n int, f func([]T) error) error {
+	for len(items) > 0 {
+		k := min(n, len(items))
+		if err := f(items[:k]); err != nil {
+			return err
+		}
+		items = items[k:]
+	}
+	return nil
+}

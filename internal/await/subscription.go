@@ -1,0 +1,109 @@
+package await
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"github.com/redis/go-redis/v9"
+)
+
+// pingEvery is how long a subscription may be silent before it is asked whether
+// it still stands; silence for as long again means that it does not.
+const pingEvery = 3 * time.Second
+
+// subscription receives notices and knows whether it can. go-redis connects
+// again by itself, but its channel does not say when it is deaf: the hub must
+// know, to poll faster meanwhile and to read everything once afterwards.
+type subscription struct {
+	rdb     redis.UniversalClient
+	hub     *Hub
+	pubsub  *redis.PubSub
+	healthy atomic.Bool
+}
+
+func newSubscription(rdb redis.UniversalClient, hub *Hub) *subscription {
+	return &subscription{rdb: rdb, hub: hub}
+}
+
+// open subscribes and waits for the confirmation.
+func (s *subscription) open(ctx context.Context, channel string) error {
+	s.pubsub = s.rdb.Subscribe(ctx, channel)
+	if _, err := s.pubsub.Receive(ctx); err != nil {
+		_ = s.pubsub.Close()
+		return err
+	}
+	s.healthy.Store(true)
+	return nil
+}
+
+func (s *subscription) add(ctx context.Context, channel string) error {
+	return s.pubsub.Subscribe(ctx, channel)
+}
+
+func (s *subscription) close() { _ = s.pubsub.Close() }
+
+// run receives until ctx ends or the subscription is closed.
+func (s *subscription) run(ctx context.Context) {
+	retry := backoff.NewExponentialBackOff()
+	retry.InitialInterval, retry.MaxInterval = 20*time.Millisecond, time.Second
+	asked := false // a ping is unanswered
+	for ctx.Err() == nil {
+		msg, err := s.pubsub.ReceiveTimeout(ctx, pingEvery)
+		switch {
+		case err == nil:
+			asked = false
+			retry.Reset()
+			s.take(msg)
+		case errors.Is(err, redis.ErrClosed):
+			return
+		case isTimeout(err) && !asked:
+			asked = true
+			if err := s.pubsub.Ping(ctx); err != nil {
+				s.healthy.Store(false)
+			}
+		default:
+			s.healthy.Store(false)
+			asked = false
+			if !pause(ctx, retry.NextBackOff()) {
+				return
+			}
+			// Only using the connection makes go-redis replace it.
+			_ = s.pubsub.Ping(ctx)
+		}
+	}
+}
+
+func (s *subscription) take(msg any) {
+	switch m := msg.(type) {
+	case *redis.Message:
+		s.hub.notice(m.Payload)
+	case *redis.Subscription:
+		if m.Kind == "subscribe" {
+			s.healthy.Store(true)
+			s.hub.resync()
+		}
+	case *redis.Pong:
+		s.healthy.Store(true)
+	}
+}
+
+func isTimeout(err error) bool {
+	var n net.Error
+	return errors.As(err, &n) && n.Timeout()
+}
+
+// pause waits for d; false means that ctx ended first.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,143 @@
+// Package broker hands deliveries to asynq. It is the only code that enqueues.
+package broker
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/wire"
+)
+
+const (
+	// asynq archives a task that is out of retries without telling anybody, so it
+	// gets more than it can use; attempts are counted in the job record.
+	maxRetry = 10_000
+	// asynq frees a slot when a task's timeout passes although the handler still
+	// runs, and without a timeout it sets one of 30 minutes. Deadlines are kept in
+	// our own contexts; asynq's must never come.
+	timeout = 10 * 365 * 24 * time.Hour
+)
+
+// Broker enqueues deliveries through asynq's own client. It is safe for
+// concurrent use.
+type Broker struct {
+	rdb    redis.UniversalClient
+	client *asynq.Client
+	// inOrder says that a pipeline is executed in the order in which it was
+	// written, so that the record, the deliveries and the bell can share one. A
+	// Cluster runs the parts on different nodes in any order: there each waits for
+	// the one before it.
+	inOrder bool
+}
+
+// New makes a Broker on a client that stays the caller's.
+func New(rdb redis.UniversalClient) *Broker {
+	_, inOrder := rdb.(*redis.Client)
+	return &Broker{rdb: rdb, client: asynq.NewClientFromRedisClient(capturer{rdb, &sync.Map{}}), inOrder: inOrder}
+}
+
+// Submit applies op (which puts chunks into the record) and then enqueues their
+// deliveries on the queue and rings its bell, in one round trip where the server
+// allows it. task becomes the asynq task type, which is what operators see.
+//
+// The reply is op's. When err is not nil, any part may have happened: the caller
+// decides between sending all of it again, which is harmless, and canceling.
+func (b *Broker) Submit(ctx context.Context, op record.Op, queue, task string, ds []wire.Delivery) (*redis.Cmd, error) {
+	captured, err := b.capture(ctx, queue, task, ds)
+	if err != nil {
+		return nil, err
+	}
+	ring := record.Ring(queue, len(ds))
+	if !b.inOrder {
+		return b.submitInSteps(ctx, op, captured, ring, len(ds) > 0)
+	}
+	p := b.rdb.Pipeline()
+	reply := op.Queue(ctx, p)
+	enqueued := captured.queue(ctx, p)
+	if len(ds) > 0 {
+		ring.Queue(ctx, p)
+	}
+	_, _ = p.Exec(ctx) // each command's own error is looked at below
+	if err := reply.Err(); record.IsNoScript(err) {
+		// The server lost its scripts (restart, failover, SCRIPT FLUSH): run each
+		// step with its source, which loads it again. What did pass is not repeated
+		// harmfully: creating and enqueueing twice is as good as once.
+		if err := record.Load(ctx, b.rdb); err != nil {
+			return nil, err
+		}
+		return b.submitInSteps(ctx, op, captured, ring, len(ds) > 0)
+	} else if err != nil {
+		return nil, err
+	}
+	return reply, b.settle(ctx, captured, enqueued)
+}
+
+// Enqueue enqueues deliveries of chunks that are in the record already, and
+// rings the bell.
+func (b *Broker) Enqueue(ctx context.Context, queue, task string, ds []wire.Delivery) error {
+	captured, err := b.capture(ctx, queue, task, ds)
+	if err != nil {
+		return err
+	}
+	return b.enqueueInSteps(ctx, captured, record.Ring(queue, len(ds)))
+}
+
+func (b *Broker) submitInSteps(ctx context.Context, op record.Op, captured *capture, ring record.Op, any bool) (*redis.Cmd, error) {
+	reply := op.Run(ctx, b.rdb)
+	if err := reply.Err(); err != nil {
+		return nil, err
+	}
+	if !any {
+		return reply, nil
+	}
+	return reply, b.enqueueInSteps(ctx, captured, ring)
+}
+
+func (b *Broker) enqueueInSteps(ctx context.Context, captured *capture, ring record.Op) error {
+	p := b.rdb.Pipeline()
+	enqueued := captured.queue(ctx, p)
+	_, _ = p.Exec(ctx)
+	if err := b.settle(ctx, captured, enqueued); err != nil {
+		return err
+	}
+	return ring.Run(ctx, b.rdb).Err()
+}
+
+// capture lets asynq's client encode the deliveries, without sending them.
+func (b *Broker) capture(ctx context.Context, queue, task string, ds []wire.Delivery) (*capture, error) {
+	captured := &capture{cmds: make([]command, 0, len(ds))}
+	ctx = context.WithValue(ctx, captureKey{}, captured)
+	for _, d := range ds {
+		_, err := b.client.EnqueueContext(ctx, asynq.NewTask(task, d.Encode()),
+			asynq.TaskID(d.TaskID()), asynq.Queue(queue), asynq.MaxRetry(maxRetry), asynq.Timeout(timeout))
+		if err != nil {
+			return nil, fmt.Errorf("enqueueing %s on queue %q: %w", d.TaskID(), queue, err)
+		}
+	}
+	return captured, nil
+}
+
+// settle looks at asynq's real replies: 1 is enqueued, 0 is "this ID exists",
+// which is success too, since IDs are derived from what they deliver.
+func (b *Broker) settle(ctx context.Context, captured *capture, replies []*redis.Cmd) error {
+	var errs []error
+	for i, reply := range replies {
+		err := reply.Err()
+		if record.IsNoScript(err) {
+			err = captured.cmds[i].eval(ctx, b.rdb)
+		}
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if len(errs) > 0 {
+		return fmt.Errorf("enqueueing: %d of %d deliveries failed: %w", len(errs), len(replies), errs[0])
+	}
+	return nil
+}

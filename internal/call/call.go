@@ -1,0 +1,38 @@
+// Package call is what a worker sees of a task: the typed function of package
+// tasks with its types erased. Generic code stops here; behind this interface
+// everything is plain bytes and errors.
+package call
+
+import "context"
+
+// Task is a runnable task without its types. Package tasks makes it.
+// All methods may be called from several goroutines at once.
+type Task interface {
+	// Name is the name under which the task is submitted.
+	Name() string
+	// CodecName names the codec in which arguments and values travel.
+	CodecName() string
+	// Decode reads the encoded arguments of a chunk of n calls. An error means
+	// that the chunk as a whole cannot be read; an argument that alone is
+	// unreadable is reported by Chunk.Bad.
+	Decode(args []byte, n int) (Chunk, error)
+}
+
+// Chunk is a decoded chunk: its arguments before, its values after the run.
+// Call may be called once for each index, for different indexes from different
+// goroutines at once. Encode must come after all of them.
+type Chunk interface {
+	// Len is the number of calls.
+	Len() int
+	// Bad says why argument i could not be decoded; nil when it could.
+	Bad(i int) error
+	// Call runs the task on argument i and keeps the value. It does not recover
+	// panics: the worker does, since only it knows what they mean.
+	Call(ctx context.Context, i int) error
+	// Encode encodes the values of the chunk, the zero value standing where
+	// failed(i) is true. Values that cannot be encoded are reported in bad by
+	// index (their place holds the zero value too), so that one unencodable
+	// value costs only its own call. When no call is left that succeeded,
+	// values is nil.
+	Encode(failed func(i int) bool) (values []byte, bad map[int]error)
+}

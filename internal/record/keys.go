@@ -1,0 +1,37 @@
+package record
+
+// Prefix starts every key and channel of distpool. asynq's own keys start with
+// "asynq:".
+const Prefix = "distpool:"
+
+// Control is the channel on which jobs that ended before their time (canceled,
+// forgotten) are announced to workers by ID.
+const Control = Prefix + "control"
+
+// Keys names the keys of a job, in the order in which every script takes them.
+// All carry the hash tag {id}, so that in a Cluster a job lives in one slot and
+// each transition is one script.
+func Keys(id string) []string {
+	base := Prefix + "{" + id + "}"
+	return []string{base, base + ":args", base + ":out", base + ":order", base + ":run"}
+}
+
+// ReplyChannel is the channel on which the pool with this ID hears of its jobs.
+func ReplyChannel(pool string) string { return Prefix + "reply:" + pool }
+
+// The keys of the registry of workers, and of the doorbells, share one hash tag
+// each: the registry is read with one MGET, and one BLPOP waits for the bells of
+// all queues of a worker.
+const (
+	workersIndex = Prefix + "{workers}"
+	workerPrefix = Prefix + "{workers}:"
+	bellPrefix   = Prefix + "{bell}:"
+)
+
+// BellKey is the list into which a producer pushes after it enqueued to queue,
+// and on which the queue's idle workers wait.
+func BellKey(queue string) string { return bellPrefix + "q:" + queue }
+
+// WakeKey is a bell that only the named worker listens to; it wakes itself with
+// it when it must stop waiting.
+func WakeKey(worker string) string { return bellPrefix + "w:" + worker }

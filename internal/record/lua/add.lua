@@ -1,0 +1,39 @@
+-- add: more chunks for an open job. Adding a chunk twice changes nothing.
+--
+-- ARGV: 1 calls of the job after this, 2 chunks of the job after this, 3 "1" to
+-- seal the job (no more chunks will come), then pairs of chunk number and
+-- framed arguments.
+-- Reply: the job's state after this, or "gone".
+
+local j = redis.call('HMGET', KEYS[1], 'state', 'chunks', 'recorded', 'ttl', 'reply', 'id', 'done', 'failed')
+local state = j[1]
+if not state then
+  return 'gone'
+end
+if state ~= 'open' then
+  return state
+end
+local known = tonumber(j[2])
+for i = 4, #ARGV, 2 do
+  if tonumber(ARGV[i]) >= known then
+    redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1])
+  end
+end
+if tonumber(ARGV[2]) > known then
+  redis.call('HSET', KEYS[1], 'calls', ARGV[1], 'chunks', ARGV[2])
+  known = tonumber(ARGV[2])
+end
+local left = redis.call('PTTL', KEYS[1])
+if left > 0 then
+  redis.call('PEXPIRE', KEYS[2], left)
+end
+if ARGV[3] == '1' then
+  state = 'sealed'
+  redis.call('HSET', KEYS[1], 'state', state)
+  if known == tonumber(j[3]) then
+    state = 'done'
+    finish(state, j[4])
+    notify(j[5], j[6], 'end', '-1', j[3], j[7], j[8], state, '')
+  end
+end
+return state

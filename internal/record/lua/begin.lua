@@ -1,0 +1,48 @@
+-- begin: may this chunk run, and with what? Makes worker the chunk's owner.
+--
+-- ARGV: 1 chunk, 2 worker, 3 the owner from whom it may be taken over ("" for
+-- nobody: the caller has found out that this one is dead), 4 how many owners a
+-- chunk may lose before it is given up.
+-- Reply, an array:
+--   "gone"               no such job: it expired, was forgotten, or was lost
+--   "ended" state        the job is done or canceled
+--   "recorded"           the chunk has its outcome already
+--   "busy" owner         another worker runs it
+--   "lost" n args current partial   n owners died in it: give it up
+--   "run" n args codec calls partial task   run it; n is 1 the first time
+
+local chunk, worker, from, budget = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+local j = redis.call('HMGET', KEYS[1], 'state', 'inline', 'codec', 'calls', 'task')
+if not j[1] then
+  return {'gone'}
+end
+if j[1] == 'done' or j[1] == 'canceled' then
+  return {'ended', j[1]}
+end
+local ak, af, _, _, rk, rf = places(j[2], chunk)
+local args = redis.call('HGET', ak, af)
+if not args then
+  return {'recorded'}
+end
+local r = redis.call('HMGET', rk, rf, rf .. ':lost', rf .. ':part', rf .. ':call')
+local owner, lost, part = r[1], tonumber(r[2] or '0'), r[3] or ''
+if owner and owner ~= '' then
+  if owner ~= from then
+    return {'busy', owner}
+  end
+  if owner ~= worker then
+    lost = lost + 1
+    redis.call('HSET', rk, rf .. ':lost', lost)
+  end
+  if lost >= budget then
+    return {'lost', lost, args, r[4] or '', part}
+  end
+end
+redis.call('HSET', rk, rf, worker, rf .. ':at', now_ms())
+if j[2] ~= '1' then
+  local left = redis.call('PTTL', KEYS[1])
+  if left > 0 then
+    redis.call('PEXPIRE', rk, left)
+  end
+end
+return {'run', lost + 1, args, j[3], j[4], part, j[5]}

@@ -1,0 +1,44 @@
+-- Shared by all transitions; prepended to each script when it is loaded.
+--
+-- KEYS of every script: 1 job (hash), 2 args (hash), 3 out (hash), 4 order
+-- (list), 5 run (hash). All carry the job's hash tag, so they share a slot.
+--
+-- A job of a single chunk that is known when it is created is "inline": it
+-- keeps everything in the job hash, under the fields args, out and run. That
+-- saves four keys on the commonest job, one call.
+
+local function now_ms()
+  local t = redis.call('TIME')
+  return string.format('%d%03d', t[1], math.floor(tonumber(t[2]) / 1000))
+end
+
+-- Where chunk's arguments, outcomes and run state live.
+local function places(inline, chunk)
+  if inline == '1' then
+    return KEYS[1], 'args', KEYS[1], 'out', KEYS[1], 'run'
+  end
+  return KEYS[2], chunk, KEYS[3], chunk, KEYS[5], chunk
+end
+
+-- Every key of the job lives for ms milliseconds from now.
+local function expire(ms)
+  for i = 1, 5 do
+    redis.call('PEXPIRE', KEYS[i], ms)
+  end
+end
+
+-- Ends the job: no chunk is run or recorded after this.
+local function finish(state, ttl)
+  redis.call('HSET', KEYS[1], 'state', state, 'finished', now_ms())
+  expire(ttl)
+end
+
+-- Tells the producer. A notice is a hint: whoever misses it finds the same in
+-- the record. Form: "<id> <what> <chunk> <recorded> <done> <failed> <state>\n"
+-- and, for what = "out", the outcome.
+local function notify(reply, id, what, chunk, recorded, done, failed, state, outcome)
+  if reply and reply ~= '' then
+    redis.call('PUBLISH', reply, id .. ' ' .. what .. ' ' .. chunk .. ' ' .. recorded .. ' '
+      .. done .. ' ' .. failed .. ' ' .. state .. '\n' .. outcome)
+  end
+end

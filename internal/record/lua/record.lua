@@ -1,0 +1,47 @@
+-- record: the outcomes of a chunk. The first recording wins.
+--
+-- ARGV: 1 chunk, 2 framed outcomes, 3 calls in it, 4 failed calls in it, 5
+-- largest outcome (bytes) that travels inside the notice.
+-- Reply: "ok"; or, with nothing changed: "recorded" (it has an outcome already),
+-- "canceled", "gone".
+
+local chunk = ARGV[1]
+local j = redis.call('HMGET', KEYS[1], 'state', 'inline', 'chunks', 'ttl', 'reply', 'id')
+local state = j[1]
+if not state then
+  return 'gone'
+end
+if state == 'canceled' then
+  return state
+end
+local ak, af, ok, of, rk, rf = places(j[2], chunk)
+if redis.call('HDEL', ak, af) == 0 then
+  return 'recorded'
+end
+redis.call('HSET', ok, of, ARGV[2])
+redis.call('HDEL', rk, rf, rf .. ':at', rf .. ':lost', rf .. ':part', rf .. ':call', rf .. ':done')
+local recorded = redis.call('HINCRBY', KEYS[1], 'recorded', 1)
+local done = redis.call('HINCRBY', KEYS[1], 'done', ARGV[3])
+local failed = tonumber(ARGV[4])
+if failed > 0 then
+  failed = redis.call('HINCRBY', KEYS[1], 'failed', failed)
+else
+  failed = redis.call('HGET', KEYS[1], 'failed')
+end
+if j[2] ~= '1' and redis.call('RPUSH', KEYS[4], chunk) == 1 then
+  local left = redis.call('PTTL', KEYS[1])
+  if left > 0 then
+    redis.call('PEXPIRE', KEYS[3], left)
+    redis.call('PEXPIRE', KEYS[4], left)
+  end
+end
+if state == 'sealed' and recorded == tonumber(j[3]) then
+  state = 'done'
+  finish(state, j[4])
+end
+local what, outcome = 'out', ARGV[2]
+if #outcome > tonumber(ARGV[5]) then
+  what, outcome = 'rec', ''
+end
+notify(j[5], j[6], what, chunk, recorded, done, failed, state, outcome)
+return 'ok'

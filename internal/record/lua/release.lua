@@ -1,0 +1,21 @@
+-- release: worker gives the chunk back unfinished, alive and on purpose, so the
+-- next owner need not wait for its death and the chunk's budget is not charged.
+--
+-- ARGV: 1 chunk, 2 worker, 3 partial outcomes to keep ("" for none), 4 how many
+-- calls they finish.
+-- Reply: 1 released; 0 the chunk is not worker's (any more).
+
+local inline = redis.call('HGET', KEYS[1], 'inline')
+local ak, af, _, _, rk, rf = places(inline, ARGV[1])
+if redis.call('HGET', rk, rf) ~= ARGV[2] then
+  return 0
+end
+if redis.call('HEXISTS', ak, af) == 0 then
+  redis.call('HDEL', rk, rf)
+  return 0
+end
+redis.call('HSET', rk, rf, '')
+if ARGV[3] ~= '' then
+  redis.call('HSET', rk, rf .. ':part', ARGV[3], rf .. ':done', ARGV[4])
+end
+return 1

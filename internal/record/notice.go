@@ -1,0 +1,45 @@
+package record
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Notice is what a transition tells the pool that made the job. It is a hint:
+// the record says the same to those who miss it.
+type Notice struct {
+	ID       string
+	What     string // one of the Notice constants
+	Chunk    int    // the recorded chunk; -1 when What is NoticeEnd
+	Recorded int
+	Done     int
+	Failed   int
+	State    State
+	Outcome  []byte // What is NoticeOut: the framed outcomes
+}
+
+// What a notice tells.
+const (
+	NoticeOut = "out" // a chunk was recorded, its outcomes are here
+	NoticeRec = "rec" // a chunk was recorded, its outcomes are in the record
+	NoticeEnd = "end" // the job ended without a recording: State says how
+)
+
+// ParseNotice undoes what common.lua's notify does.
+func ParseNotice(payload string) (Notice, error) {
+	head, outcome, ok := strings.Cut(payload, "\n")
+	f := strings.Split(head, " ")
+	if !ok || len(f) != 7 {
+		return Notice{}, fmt.Errorf("corrupt notice %.80q", payload)
+	}
+	n := Notice{ID: f[0], What: f[1], State: State(f[6]), Outcome: []byte(outcome)}
+	for i, dst := range []*int{&n.Chunk, &n.Recorded, &n.Done, &n.Failed} {
+		v, err := strconv.Atoi(f[2+i])
+		if err != nil {
+			return Notice{}, fmt.Errorf("corrupt notice %.80q: %w", payload, err)
+		}
+		*dst = v
+	}
+	return n, nil
+}

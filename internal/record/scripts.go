@@ -1,0 +1,86 @@
+package record
+
+import (
+	"context"
+	_ "embed" // the scripts
+	"errors"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// One file per transition; common.lua is prepended to each.
+var (
+	//go:embed lua/common.lua
+	commonLua string
+	//go:embed lua/create.lua
+	createLua string
+	//go:embed lua/add.lua
+	addLua string
+	//go:embed lua/begin.lua
+	beginLua string
+	//go:embed lua/record.lua
+	recordLua string
+	//go:embed lua/release.lua
+	releaseLua string
+	//go:embed lua/cancel.lua
+	cancelLua string
+	//go:embed lua/forget.lua
+	forgetLua string
+	//go:embed lua/beat.lua
+	beatLua string
+	//go:embed lua/ring.lua
+	ringLua string
+
+	createScript  = redis.NewScript(commonLua + createLua)
+	addScript     = redis.NewScript(commonLua + addLua)
+	beginScript   = redis.NewScript(commonLua + beginLua)
+	recordScript  = redis.NewScript(commonLua + recordLua)
+	releaseScript = redis.NewScript(commonLua + releaseLua)
+	cancelScript  = redis.NewScript(commonLua + cancelLua)
+	forgetScript  = redis.NewScript(commonLua + forgetLua)
+	beatScript    = redis.NewScript(beatLua)
+	ringScript    = redis.NewScript(ringLua)
+)
+
+// Op is one transition, ready to run: alone, or as part of a pipeline.
+type Op struct {
+	script *redis.Script
+	keys   []string
+	args   []any
+}
+
+// Run runs the transition in a round trip of its own, loading the script when
+// the server does not have it.
+func (o Op) Run(ctx context.Context, c redis.Scripter) *redis.Cmd {
+	return o.script.Run(ctx, c, o.keys, o.args...)
+}
+
+// Queue adds the transition to a pipeline. The script must have been loaded: a
+// server that does not have it answers NOSCRIPT (see IsNoScript, Load).
+func (o Op) Queue(ctx context.Context, p redis.Pipeliner) *redis.Cmd {
+	return o.script.EvalSha(ctx, p, o.keys, o.args...)
+}
+
+// Load puts every script into the server's cache (in a Cluster: into every
+// master's), so that pipelines can refer to them.
+func Load(ctx context.Context, c redis.UniversalClient) error {
+	load := func(ctx context.Context, c redis.Scripter) error {
+		for _, s := range []*redis.Script{createScript, addScript, cancelScript, ringScript} {
+			if err := s.Load(ctx, c).Err(); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if cluster, ok := c.(*redis.ClusterClient); ok {
+		return cluster.ForEachMaster(ctx, func(ctx context.Context, c *redis.Client) error { return load(ctx, c) })
+	}
+	return load(ctx, c)
+}
+
+// IsNoScript reports whether the server did not know the script: it was
+// restarted, failed over, or its cache was flushed.
+func IsNoScript(err error) bool {
+	return err != nil && (errors.Is(err, redis.ErrNoScript) || strings.HasPrefix(err.Error(), "NOSCRIPT"))
+}

@@ -1,0 +1,119 @@
+package record
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Snapshot is what the job hash says at one moment.
+type Snapshot struct {
+	ID       string
+	Task     string
+	Codec    string
+	Queue    string
+	Reply    string
+	State    State // Gone: no such job, and every other field is zero
+	Reason   string
+	Inline   bool
+	Calls    int
+	Chunks   int
+	Recorded int // chunks with outcomes
+	Done     int // calls with outcomes
+	Failed   int // of these, failed
+	Created  int64
+	Finished int64
+	Out      []byte // outcomes of an inline job's chunk
+}
+
+var snapshotFields = []string{
+	"v", "task", "codec", "queue", "reply", "state", "reason", "inline", "calls", "chunks",
+	"recorded", "done", "failed", "created", "finished", "out",
+}
+
+// QueueSnapshot adds the reading of a job to a pipeline; ParseSnapshot takes
+// the reply.
+func QueueSnapshot(ctx context.Context, p redis.Cmdable, id string) *redis.SliceCmd {
+	return p.HMGet(ctx, Keys(id)[0], snapshotFields...)
+}
+
+// ParseSnapshot reads the reply of QueueSnapshot.
+func ParseSnapshot(id string, cmd *redis.SliceCmd) (Snapshot, error) {
+	reply, err := cmd.Result()
+	if err != nil {
+		return Snapshot{}, err
+	}
+	fields := make(map[string]string, len(reply))
+	for i, v := range reply {
+		if s, ok := v.(string); ok {
+			fields[snapshotFields[i]] = s
+		}
+	}
+	s := Snapshot{
+		ID: id, Task: fields["task"], Codec: fields["codec"], Queue: fields["queue"], Reply: fields["reply"],
+		State: State(fields["state"]), Reason: fields["reason"], Inline: fields["inline"] == "1",
+	}
+	if out, ok := fields["out"]; ok {
+		s.Out = []byte(out)
+	}
+	if s.State == "" {
+		s.State = Gone
+		return s, nil
+	}
+	if v := fields["v"]; v != strconv.Itoa(schemaVersion) {
+		return s, fmt.Errorf("%w: job %s: field v is %q, this program reads version %d: run the same version of distpool everywhere", errCorrupt, id, v, schemaVersion)
+	}
+	for name, dst := range map[string]*int{
+		"calls": &s.Calls, "chunks": &s.Chunks, "recorded": &s.Recorded, "done": &s.Done, "failed": &s.Failed,
+	} {
+		n, err := strconv.Atoi(fields[name])
+		if err != nil || n < 0 {
+			return s, fmt.Errorf("%w: job %s: field %s is %q, not a count", errCorrupt, id, name, fields[name])
+		}
+		*dst = n
+	}
+	s.Created, _ = strconv.ParseInt(fields["created"], 10, 64)
+	s.Finished, _ = strconv.ParseInt(fields["finished"], 10, 64)
+	return s, nil
+}
+
+// Read reads one job.
+func Read(ctx context.Context, c redis.Cmdable, id string) (Snapshot, error) {
+	return ParseSnapshot(id, QueueSnapshot(ctx, c, id))
+}
+
+// QueueOrder adds to a pipeline the reading of the numbers of the chunks that
+// were recorded after the first seen ones, in the order of their recording.
+func QueueOrder(ctx context.Context, p redis.Cmdable, id string, seen int) *redis.StringSliceCmd {
+	return p.LRange(ctx, Keys(id)[3], int64(seen), -1)
+}
+
+// QueueOut adds to a pipeline the reading of the outcomes of one chunk (of a
+// job that is not inline).
+func QueueOut(ctx context.Context, p redis.Cmdable, id string, chunk int) *redis.StringCmd {
+	return p.HGet(ctx, Keys(id)[2], strconv.Itoa(chunk))
+}
+
+// ParseOrder reads the reply of QueueOrder.
+func ParseOrder(cmd *redis.StringSliceCmd) ([]int, error) {
+	reply, err := cmd.Result()
+	if err != nil {
+		return nil, err
+	}
+	chunks := make([]int, len(reply))
+	for i, s := range reply {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 0 {
+			return nil, fmt.Errorf("%w: %q in the order list is not a chunk", errCorrupt, s)
+		}
+		chunks[i] = n
+	}
+	return chunks, nil
+}
+
+// IsCorrupt reports whether err is about a record that does not parse, as
+// opposed to one that could not be read.
+func IsCorrupt(err error) bool { return errors.Is(err, errCorrupt) }

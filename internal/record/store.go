@@ -1,0 +1,242 @@
+// Package record is the job record: the state of every job in Redis, and the
+// only code that reads or changes it. Each transition is one Lua script under
+// lua/, so that it is atomic, whoever else is at work on the same job.
+//
+// The record is the truth; asynq only delivers. A chunk's arguments are in the
+// record until its outcomes are: so any chunk can be delivered again by anyone
+// at any time, and whoever records second is told so and changes nothing.
+package record
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// schemaVersion is stored in every record. A reader that meets another one must
+// not guess.
+const schemaVersion = 1
+
+// State of a job.
+type State string
+
+// The states of a job. Open and Sealed jobs are alive.
+const (
+	Open     State = "open"     // more chunks may come
+	Sealed   State = "sealed"   // all chunks are known
+	Done     State = "done"     // every chunk has its outcomes
+	Canceled State = "canceled" // ended before its time
+
+	// Gone and Forgotten are never stored: Gone is the state of a job that
+	// does not exist, Forgotten is announced when a live job is removed.
+	Gone      State = "gone"
+	Forgotten State = "forgotten"
+)
+
+// Ended reports whether nothing more will be recorded.
+func (s State) Ended() bool { return s != Open && s != Sealed }
+
+// Job is what is known of a job when it is created.
+type Job struct {
+	ID        string
+	Task      string
+	Codec     string
+	Queue     string
+	Reply     string        // channel for notices
+	Calls     int           // known so far
+	Chunks    int           // known so far
+	Sealed    bool          // no more will come
+	OpenTTL   time.Duration // the record lives at least this long while the job is not over
+	ResultTTL time.Duration // and this long afterwards
+}
+
+// Inline reports whether the job keeps its only chunk in the job hash.
+func (j Job) Inline() bool { return j.Sealed && j.Chunks == 1 }
+
+// Chunk is a chunk's number and its framed arguments (see package wire).
+type Chunk struct {
+	Number int
+	Args   []byte
+}
+
+// Create makes the job with its first chunks. The reply (Cmd.Int) is 1, or 0
+// when the ID exists already.
+func Create(j Job, chunks []Chunk) Op {
+	state := Open
+	if j.Sealed {
+		state = Sealed
+	}
+	fields := []any{
+		"v", schemaVersion, "id", j.ID, "task", j.Task, "codec", j.Codec, "queue", j.Queue, "reply", j.Reply,
+		"state", string(state), "calls", j.Calls, "chunks", j.Chunks, "ttl", j.ResultTTL.Milliseconds(),
+	}
+	if j.Inline() {
+		fields = append(fields, "inline", 1)
+	}
+	args := make([]any, 0, 2+len(fields)+2*len(chunks))
+	args = append(args, j.OpenTTL.Milliseconds(), len(fields)/2)
+	args = append(args, fields...)
+	for _, c := range chunks {
+		args = append(args, c.Number, c.Args)
+	}
+	return Op{createScript, Keys(j.ID), args}
+}
+
+// Add adds chunks to an open job, which then has the given totals, and seals it
+// if asked. The reply (Cmd.Text) is the State after this. Adding the same chunk
+// twice changes nothing.
+func Add(id string, calls, chunks int, seal bool, more []Chunk) Op {
+	args := make([]any, 0, 3+2*len(more))
+	args = append(args, calls, chunks, flag(seal))
+	for _, c := range more {
+		args = append(args, c.Number, c.Args)
+	}
+	return Op{addScript, Keys(id), args}
+}
+
+func flag(b bool) string {
+	if b {
+		return "1"
+	}
+	return "0"
+}
+
+// Verdict is begin's answer.
+type Verdict string
+
+// The verdicts of Begin.
+const (
+	Run      Verdict = "run"      // run it
+	Lost     Verdict = "lost"     // its budget of lost workers is used up: record that
+	Busy     Verdict = "busy"     // another worker runs it
+	Recorded Verdict = "recorded" // it has its outcomes
+	EndedJob Verdict = "ended"    // its job is over
+	GoneJob  Verdict = "gone"     // its job does not exist
+)
+
+// Begun is the answer to Begin. Which fields are set depends on the verdict.
+type Begun struct {
+	Verdict  Verdict
+	State    State  // EndedJob: how the job ended
+	Owner    string // Busy: who runs it
+	Delivery int    // Run: 1 plus the workers that died in it; Lost: the workers that died
+	Args     []byte // Run, Lost: the framed arguments
+	Task     string // Run
+	Codec    string // Run
+	Calls    int    // Run: calls of the job, as far as known
+	Partial  []byte // Run, Lost: outcomes that an earlier owner saved
+	Current  int    // Lost: the call (index in the chunk) in which the last owner died, -1 if unknown
+}
+
+// Begin asks whether worker may run the chunk, and makes it the owner if so.
+// from names an owner known to be dead, from whom the chunk may be taken.
+func Begin(ctx context.Context, c redis.Scripter, id string, chunk int, worker, from string, budget int) (Begun, error) {
+	reply, err := Op{beginScript, Keys(id), []any{chunk, worker, from, budget}}.Run(ctx, c).Slice()
+	if err != nil {
+		return Begun{}, err
+	}
+	b, err := parseBegun(reply)
+	if err != nil {
+		return Begun{}, fmt.Errorf("job %s, chunk %d: begin: %w", id, chunk, err)
+	}
+	return b, nil
+}
+
+func parseBegun(reply []any) (Begun, error) {
+	text := func(i int) string {
+		if i >= len(reply) {
+			return ""
+		}
+		s, _ := reply[i].(string)
+		return s
+	}
+	count := func(i int) int {
+		if i < len(reply) {
+			if n, ok := reply[i].(int64); ok {
+				return int(n)
+			}
+		}
+		return 0
+	}
+	b := Begun{Verdict: Verdict(text(0)), Current: -1}
+	switch b.Verdict {
+	case GoneJob, Recorded:
+	case EndedJob:
+		b.State = State(text(1))
+	case Busy:
+		b.Owner = text(1)
+	case Lost:
+		b.Delivery, b.Args, b.Partial = count(1), []byte(text(2)), []byte(text(4))
+		if n, err := strconv.Atoi(text(3)); err == nil {
+			b.Current = n
+		}
+	case Run:
+		b.Delivery, b.Args, b.Codec, b.Partial, b.Task = count(1), []byte(text(2)), text(3), []byte(text(5)), text(6)
+		n, err := strconv.Atoi(text(4))
+		if err != nil {
+			return Begun{}, fmt.Errorf("corrupt record: field calls is %q, not a number", text(4))
+		}
+		b.Calls = n
+	default:
+		return Begun{}, fmt.Errorf("unknown reply %v: is another version of distpool at work on this Redis?", reply)
+	}
+	return b, nil
+}
+
+// Result is record's answer.
+type Result string
+
+// The answers of Record. All but OK mean that nothing was changed.
+const (
+	OK              Result = "ok"
+	AlreadyRecorded Result = "recorded"
+	WasCanceled     Result = "canceled"
+	WasGone         Result = "gone"
+)
+
+// Record stores the framed outcomes of a chunk, of which failed calls failed.
+// Outcomes of up to inline bytes travel inside the notice.
+func Record(ctx context.Context, c redis.Scripter, id string, chunk int, outcome []byte, calls, failed, inline int) (Result, error) {
+	s, err := Op{recordScript, Keys(id), []any{chunk, outcome, calls, failed, inline}}.Run(ctx, c).Text()
+	return Result(s), err
+}
+
+// Release gives the chunk back on purpose, with the partial outcomes (may be
+// nil) of done calls. It reports whether the chunk was worker's.
+func Release(ctx context.Context, c redis.Scripter, id string, chunk int, worker string, partial []byte, done int) (bool, error) {
+	n, err := Op{releaseScript, Keys(id), []any{chunk, worker, partial, done}}.Run(ctx, c).Int()
+	return n == 1, err
+}
+
+// Cancel ends a live job and tells its producer and the workers. It returns the
+// job's state after that: Canceled, Done (too late), or Gone.
+func Cancel(ctx context.Context, c redis.Scripter, id, reason string) (State, error) {
+	s, err := Op{cancelScript, Keys(id), []any{reason, Control}}.Run(ctx, c).Text()
+	return State(s), err
+}
+
+// CancelOp is Cancel for a pipeline.
+func CancelOp(id, reason string) Op { return Op{cancelScript, Keys(id), []any{reason, Control}} }
+
+// Forget removes every trace of a job; a live one is canceled by that. It
+// returns the state that the job was in, or Gone.
+func Forget(ctx context.Context, c redis.Scripter, id string) (State, error) {
+	s, err := Op{forgetScript, Keys(id), []any{Control}}.Run(ctx, c).Text()
+	return State(s), err
+}
+
+// maxRings bounds how many rings wait in a bell, and so how many idle workers
+// one submission wakes at once.
+const maxRings = 256
+
+// Ring wakes up to n idle workers of the queue.
+func Ring(queue string, n int) Op {
+	return Op{ringScript, []string{BellKey(queue)}, []any{min(n, maxRings), maxRings}}
+}
+
+// errCorrupt is wrapped by errors about records that do not parse.
+var errCorrupt = errors.New("corrupt record")

@@ -1,0 +1,65 @@
+package wire
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+)
+
+// MaxCalls bounds the number of calls that a frame may claim, so that a corrupt
+// or hostile record cannot make a reader allocate without limit.
+const MaxCalls = 1 << 30
+
+// EncodeArgs frames the encoded arguments of the n calls that start at call
+// first of the job.
+func EncodeArgs(first, n int, data []byte) []byte {
+	b := make([]byte, 0, len(data)+24)
+	b = strconv.AppendInt(b, int64(first), 10)
+	b = append(b, ' ')
+	b = strconv.AppendInt(b, int64(n), 10)
+	b = append(b, '\n')
+	return append(b, data...)
+}
+
+// ParseArgs undoes EncodeArgs. data aliases b.
+func ParseArgs(b []byte) (first, n int, data []byte, err error) {
+	nums, data, err := header(b, 2)
+	if err != nil {
+		return 0, 0, nil, fmt.Errorf("arguments of a chunk: %w", err)
+	}
+	if nums[1] == 0 {
+		return 0, 0, nil, fmt.Errorf("arguments of a chunk: the header claims no calls")
+	}
+	return nums[0], nums[1], data, nil
+}
+
+// maxHeader is longer than three numbers of 64 bits can be.
+const maxHeader = 64
+
+// header reads the first line of a frame: count decimal numbers.
+func header(b []byte, count int) (nums [3]int, rest []byte, err error) {
+	head := b
+	if len(head) > maxHeader {
+		head = head[:maxHeader]
+	}
+	line, _, ok := bytes.Cut(head, []byte{'\n'})
+	if !ok {
+		return nums, nil, fmt.Errorf("corrupt frame: no header line in %d bytes", len(b))
+	}
+	rest = b[len(line)+1:]
+	for i := range count {
+		field := line
+		if i < count-1 {
+			var more bool
+			if field, line, more = bytes.Cut(line, []byte{' '}); !more {
+				return nums, nil, fmt.Errorf("corrupt frame: %d numbers in the header, want %d", i+1, count)
+			}
+		}
+		v, err := strconv.ParseUint(string(field), 10, 62)
+		if err != nil || v > MaxCalls {
+			return nums, nil, fmt.Errorf("corrupt frame: %q in the header is not a number from 0 to %d", field, MaxCalls)
+		}
+		nums[i] = int(v)
+	}
+	return nums, rest, nil
+}

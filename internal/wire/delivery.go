@@ -1,0 +1,47 @@
+package wire
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+)
+
+// Delivery is the payload of an asynq task: "run chunk Chunk of job Job". It
+// carries no truth: the job record does. Number tells deliveries of the same
+// chunk apart; the first is 1.
+type Delivery struct {
+	Job    string `json:"job"`
+	Chunk  int    `json:"chunk"`
+	Number int    `json:"delivery"`
+}
+
+// TaskID is the asynq task ID of the delivery. It is derived, not drawn, so
+// that an enqueue that is sent twice conflicts with itself instead of making a
+// second delivery.
+func (d Delivery) TaskID() string {
+	return d.Job + ":" + strconv.Itoa(d.Chunk) + ":" + strconv.Itoa(d.Number)
+}
+
+// Encode returns the payload.
+func (d Delivery) Encode() []byte {
+	b := make([]byte, 0, len(d.Job)+48)
+	b = append(b, `{"job":`...)
+	b = strconv.AppendQuote(b, d.Job) // IDs are ASCII without quotes, so Go's quoting is JSON's
+	b = append(b, `,"chunk":`...)
+	b = strconv.AppendInt(b, int64(d.Chunk), 10)
+	b = append(b, `,"delivery":`...)
+	b = strconv.AppendInt(b, int64(d.Number), 10)
+	return append(b, '}')
+}
+
+// ParseDelivery undoes Encode.
+func ParseDelivery(payload []byte) (Delivery, error) {
+	var d Delivery
+	if err := json.Unmarshal(payload, &d); err != nil {
+		return Delivery{}, fmt.Errorf("not a distpool delivery: %w", err)
+	}
+	if d.Job == "" || d.Chunk < 0 || d.Number < 1 {
+		return Delivery{}, fmt.Errorf("not a distpool delivery: job %q, chunk %d, delivery %d", d.Job, d.Chunk, d.Number)
+	}
+	return d, nil
+}

@@ -1,0 +1,56 @@
+package producer
+
+import (
+	"context"
+	"time"
+
+	"github.com/distpool/distpool/results"
+	"github.com/distpool/distpool/tasks"
+)
+
+// Apply runs one call on a worker and waits for its value, or its
+// *results.TaskError. When ctx ends first, the call is canceled, since nobody
+// else could take its value, and the error is what AsyncResult.Wait returns.
+func Apply[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], arg A, opts ...Option) (R, error) {
+	r, err := applyAsync(ctx, p, t, arg, opts, true)
+	if err != nil {
+		var zero R
+		return zero, err
+	}
+	if err := r.Wait(ctx); err != nil {
+		cancelAbandoned(ctx, r)
+	}
+	return r.Get(ctx)
+}
+
+// ApplyAsync submits one call and returns the handle on it. When it returns, the
+// call is in Redis and will run, whatever becomes of this process. ctx bounds
+// the submission only. An error means that the call was not accepted.
+func ApplyAsync[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], arg A, opts ...Option) (*results.AsyncResult[R], error) {
+	return applyAsync(ctx, p, t, arg, opts, false)
+}
+
+func applyAsync[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], arg A, opts []Option, blocking bool) (*results.AsyncResult[R], error) {
+	o, err := p.options(opts, blocking)
+	if err != nil {
+		return nil, err
+	}
+	o.chunkSize = 1
+	job, err := p.submit(ctx, t, o, 1, func(int, int) ([]byte, error) { return t.EncodeArgs([]A{arg}) })
+	if err != nil {
+		return nil, err
+	}
+	return results.NewAsyncResult(p.hub, job, t.DecodeValues), nil
+}
+
+type canceler interface{ Cancel(context.Context) error }
+
+// cancelAbandoned cancels the job of a blocking form whose caller has left. It
+// is an effort, not a promise: the caller cannot be told, and does not wait.
+func cancelAbandoned(ctx context.Context, r canceler) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	go func() {
+		defer cancel()
+		_ = r.Cancel(ctx)
+	}()
+}

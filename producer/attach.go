@@ -1,0 +1,50 @@
+package producer
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/distpool/distpool/internal/await"
+	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/results"
+	"github.com/distpool/distpool/tasks"
+)
+
+// Attach returns a handle on a job of one call that exists already, whoever
+// submitted it, running or over. The errors are results.ErrUnknownJob, and
+// results.ErrTaskMismatch when the job belongs to another task or is a map. A
+// canceled job attaches, and its handle says so.
+func Attach[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], id string) (*results.AsyncResult[R], error) {
+	job, err := p.attach(ctx, t, id, true)
+	if err != nil {
+		return nil, err
+	}
+	return results.NewAsyncResult(p.hub, job, t.DecodeValues), nil
+}
+
+// AttachMap is Attach for a job of any number of calls.
+func AttachMap[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], id string) (*results.MapResult[R], error) {
+	job, err := p.attach(ctx, t, id, false)
+	if err != nil {
+		return nil, err
+	}
+	return results.NewMapResult(p.hub, job, t.DecodeValues), nil
+}
+
+func (p *Pool) attach(ctx context.Context, t erasedTask, id string, single bool) (*await.Job, error) {
+	if err := p.enter(); err != nil {
+		return nil, err
+	}
+	defer p.submitting.Done()
+	return p.hub.Attach(ctx, id, func(s record.Snapshot) error {
+		switch {
+		case s.Task != t.Name():
+			return fmt.Errorf("job %s: %w: it is of task %q, not %q", id, results.ErrTaskMismatch, s.Task, t.Name())
+		case s.Codec != t.Codec().Name():
+			return fmt.Errorf("job %s: %w: its values are encoded with codec %q, the task here uses %q", id, results.ErrTaskMismatch, s.Codec, t.Codec().Name())
+		case single && (s.Calls != 1 || s.State == record.Open):
+			return fmt.Errorf("job %s: %w: it has %d calls, not one: use AttachMap", id, results.ErrTaskMismatch, s.Calls)
+		}
+		return nil
+	})
+}

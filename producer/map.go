@@ -1,0 +1,56 @@
+package producer
+
+import (
+	"context"
+
+	"github.com/distpool/distpool/results"
+	"github.com/distpool/distpool/tasks"
+)
+
+// Map runs one call for each argument and waits for all of them. The values come
+// in the order of the arguments. When calls fail, the others still run, and the
+// error is a *results.MapError that lists the failed ones, beside the values
+// that exist. When ctx ends first, the job is canceled, and the error is what
+// MapResult.Wait returns. A map of no arguments is ready at once.
+func Map[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], args []A, opts ...Option) ([]R, error) {
+	m, err := mapAsync(ctx, p, t, args, opts, true)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.Wait(ctx); err != nil {
+		cancelAbandoned(ctx, m)
+	}
+	return m.Get(ctx)
+}
+
+// MapAsync submits one call for each argument and returns the handle on all of
+// them. The arguments are encoded before it returns: the slice may be changed
+// then. When it returns, the job is in Redis and will run, whatever becomes of
+// this process. ctx bounds the submission only. An error means that the job was
+// not accepted: what had been sent of it is canceled.
+func MapAsync[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], args []A, opts ...Option) (*results.MapResult[R], error) {
+	return mapAsync(ctx, p, t, args, opts, false)
+}
+
+// Starmap is Map for a task of several arguments, which travel as a tuple: see
+// tasks.Define2, tasks.Of2 and tasks.Zip2.
+func Starmap[A tasks.Tuple, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], args []A, opts ...Option) ([]R, error) {
+	return Map(ctx, p, t, args, opts...)
+}
+
+// StarmapAsync is MapAsync for a task of several arguments.
+func StarmapAsync[A tasks.Tuple, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], args []A, opts ...Option) (*results.MapResult[R], error) {
+	return MapAsync(ctx, p, t, args, opts...)
+}
+
+func mapAsync[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], args []A, opts []Option, blocking bool) (*results.MapResult[R], error) {
+	o, err := p.options(opts, blocking)
+	if err != nil {
+		return nil, err
+	}
+	job, err := p.submit(ctx, t, o, len(args), func(lo, hi int) ([]byte, error) { return t.EncodeArgs(args[lo:hi]) })
+	if err != nil {
+		return nil, err
+	}
+	return results.NewMapResult(p.hub, job, t.DecodeValues), nil
+}

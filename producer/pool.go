@@ -1,0 +1,166 @@
+package producer
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/distpool/distpool/internal/await"
+	"github.com/distpool/distpool/internal/broker"
+	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/results"
+)
+
+// ErrClosed says that the pool was closed before the submission.
+var ErrClosed = results.ErrClosed
+
+// Pool is the producer's open handle on the distributed pool: it submits jobs
+// and waits for their results. It is safe for concurrent use; a program needs
+// one per Redis. Its life is Python's: submit, Close, Join, or Terminate.
+type Pool struct {
+	cfg    Config
+	rdb    redis.UniversalClient
+	ours   bool // rdb is ours to close
+	hub    *await.Hub
+	broker *broker.Broker
+	fleet  fleet
+
+	mu         sync.Mutex // guards closed against submissions that are on their way
+	closed     bool
+	submitting sync.WaitGroup
+	released   atomic.Bool
+}
+
+// Open connects to Redis and returns a Pool. ctx bounds the opening only. The
+// errors of a Redis that does not answer, refuses the password or is older than
+// 6.2 say so and what to do, within 5 seconds when ctx has no earlier deadline.
+func Open(ctx context.Context, cfg Config) (*Pool, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	rdb, ours, err := cfg.connect(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("opening a pool: %w", err)
+	}
+	p := &Pool{cfg: cfg, rdb: rdb, ours: ours, broker: broker.New(rdb), fleet: fleet{rdb: rdb}}
+	if err := record.Load(ctx, rdb); err != nil {
+		return nil, p.abandon(fmt.Errorf("opening a pool: loading scripts: %w", err))
+	}
+	if p.hub, err = await.Start(ctx, rdb, rand.Text(), cfg.Logger); err != nil {
+		return nil, p.abandon(fmt.Errorf("opening a pool: %w", err))
+	}
+	return p, nil
+}
+
+func (p *Pool) abandon(err error) error {
+	if p.ours {
+		_ = p.rdb.Close()
+	}
+	return err
+}
+
+// Close ends submissions: later ones return ErrClosed. Jobs that were submitted
+// go on, and their handles work until Join or Terminate. Closing twice is fine.
+func (p *Pool) Close() {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+}
+
+// Join waits until every job that was submitted or attached to is over and every
+// callback has run, and then releases what the pool holds (connections,
+// goroutines). It must come after Close, and returns an error at once if it does
+// not. When ctx ends first, Join returns its cause and may be called again.
+func (p *Pool) Join(ctx context.Context) error {
+	p.mu.Lock()
+	closed := p.closed
+	p.mu.Unlock()
+	if !closed {
+		return errors.New("producer: Join on a pool that is not closed would wait for ever: call Close first")
+	}
+	p.submitting.Wait()
+	if err := p.hub.Drain(ctx); err != nil {
+		return fmt.Errorf("joining the pool: %d jobs are not over: %w", len(p.hub.Outstanding()), err)
+	}
+	p.release()
+	return nil
+}
+
+// Terminate closes the pool, cancels every job that is not over, and releases
+// what the pool holds. Handles become ready with ErrCanceled; calls that run get
+// a canceled context. It waits for callbacks, until ctx ends. The error is the
+// first one met while Redis was told, or ctx's cause; what the pool holds is
+// released all the same.
+func (p *Pool) Terminate(ctx context.Context) error {
+	p.Close()
+	p.submitting.Wait()
+	err := p.hub.CancelAll(ctx)
+	if derr := p.hub.Drain(ctx); err == nil && derr != nil {
+		err = derr
+	}
+	p.release()
+	if err != nil {
+		return fmt.Errorf("terminating the pool: %w", err)
+	}
+	return nil
+}
+
+func (p *Pool) release() {
+	if p.released.Swap(true) {
+		return
+	}
+	p.hub.Stop(ErrClosed)
+	if p.ours {
+		_ = p.rdb.Close()
+	}
+}
+
+// enter starts a submission, or refuses it when the pool is closed.
+func (p *Pool) enter() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return fmt.Errorf("producer: submission refused: %w", ErrClosed)
+	}
+	p.submitting.Add(1)
+	return nil
+}
+
+// fleet knows how many slots serve a queue. The answer is a second old at most.
+type fleet struct {
+	rdb redis.UniversalClient
+
+	mu      sync.Mutex // guards all below
+	workers []record.Worker
+	read    time.Time
+}
+
+const fleetMaxAge = time.Second
+
+// slots returns the number of calls that the live workers of the queue run at
+// the same time; 0 when none is known.
+func (f *fleet) slots(ctx context.Context, queue string) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if time.Since(f.read) > fleetMaxAge {
+		ws, err := record.Workers(ctx, f.rdb)
+		if err != nil {
+			return 0, err
+		}
+		f.workers, f.read = ws, time.Now()
+	}
+	n := 0
+	for _, w := range f.workers {
+		if w.Serves(queue) {
+			n += w.Concurrency
+		}
+	}
+	return n, nil
+}

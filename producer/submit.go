@@ -1,0 +1,233 @@
+package producer
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"runtime"
+	"time"
+
+	"github.com/distpool/distpool/internal/await"
+	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/wire"
+	"github.com/distpool/distpool/tasks"
+)
+
+const (
+	// chunkBytes is how large the arguments of an automatically sized chunk get.
+	chunkBytes = 1 << 20
+	// A round trip of a submission carries about this much at the most.
+	batchBytes  = 4 << 20
+	batchChunks = 500
+	// maxChunk bounds a chunk of any size: Redis takes values of up to 512 MB.
+	maxChunk = 256 << 20
+)
+
+// erasedTask is what a submission needs to know of a task.
+type erasedTask interface {
+	Name() string
+	Codec() tasks.Codec
+}
+
+// encoder encodes the arguments of calls lo to hi-1.
+type encoder func(lo, hi int) ([]byte, error)
+
+// submit puts a job of n calls into Redis, in as few round trips as its size
+// allows, and returns it, tracked.
+func (p *Pool) submit(ctx context.Context, t erasedTask, o options, n int, encode encoder) (*await.Job, error) {
+	if err := p.enter(); err != nil {
+		return nil, err
+	}
+	defer p.submitting.Done()
+	size, exact := o.chunkSize, true
+	if size == 0 {
+		var err error
+		if size, err = p.automaticSize(ctx, o.queue, n); err != nil {
+			return nil, fmt.Errorf("submitting %q: counting the workers' slots: %w", t.Name(), err)
+		}
+		exact = false
+	}
+	s := &submission{
+		pool: p, task: t, options: o, calls: n,
+		cut: cutter{encode: encode, calls: n, size: size, exact: exact, maxArgument: p.cfg.MaxArgument, task: t.Name()},
+	}
+	job, err := s.send(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("submitting %q: %w", t.Name(), err)
+	}
+	return job, nil
+}
+
+// automaticSize is Python's rule, with the slots of the whole fleet.
+func (p *Pool) automaticSize(ctx context.Context, queue string, n int) (int, error) {
+	slots, err := p.fleet.slots(ctx, queue)
+	if err != nil {
+		return 0, err
+	}
+	if slots == 0 {
+		slots = runtime.NumCPU()
+	}
+	return max(1, (n+4*slots-1)/(4*slots)), nil
+}
+
+// submission is one job on its way to Redis.
+type submission struct {
+	pool    *Pool
+	task    erasedTask
+	options options
+	calls   int
+	cut     cutter
+
+	job    *await.Job
+	chunks int // sent so far
+}
+
+func (s *submission) send(ctx context.Context) (*await.Job, error) {
+	for {
+		batch, err := s.cut.next(s.chunks)
+		if err == nil {
+			err = s.sendBatch(ctx, batch)
+		}
+		if err != nil {
+			s.giveUp(ctx, err)
+			return nil, err
+		}
+		if s.cut.done() {
+			s.job.Grow(s.calls, s.chunks, true)
+			return s.job, nil
+		}
+	}
+}
+
+// sendBatch sends chunks and their deliveries. The first batch creates the job.
+func (s *submission) sendBatch(ctx context.Context, batch []record.Chunk) error {
+	sealed := s.cut.done()
+	total := s.chunks + len(batch)
+	var op record.Op
+	if s.job == nil {
+		id := rand.Text()
+		job, err := s.pool.hub.Track(await.NewJob(id, s.task.Name(), s.options.queue, s.calls, total, sealed))
+		if err != nil {
+			return err
+		}
+		s.job = job
+		op = record.Create(record.Job{
+			ID: id, Task: s.task.Name(), Codec: s.task.Codec().Name(), Queue: s.options.queue,
+			Reply: s.pool.hub.Channel(), Calls: s.calls, Chunks: total, Sealed: sealed,
+			OpenTTL: s.pool.cfg.JobTTL, ResultTTL: s.options.ttl,
+		}, batch)
+	} else {
+		op = record.Add(s.job.ID, s.calls, total, sealed, batch)
+	}
+	deliveries := make([]wire.Delivery, len(batch))
+	for i, c := range batch {
+		deliveries[i] = wire.Delivery{Job: s.job.ID, Chunk: c.Number, Number: 1}
+	}
+	if _, err := s.pool.broker.Submit(ctx, op, s.options.queue, s.task.Name(), deliveries); err != nil {
+		return err
+	}
+	s.chunks = total
+	s.job.MarkSubmitted()
+	return nil
+}
+
+// giveUp cancels what has been sent of a job that will not be complete.
+func (s *submission) giveUp(ctx context.Context, err error) {
+	if s.job == nil {
+		return
+	}
+	s.pool.hub.Drop(s.job, err)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	go func() {
+		// In the background: the caller has waited long enough for a Redis that does
+		// not answer. What is left after a failure here goes with its time to live.
+		defer cancel()
+		_, _ = record.Forget(ctx, s.pool.rdb, s.job.ID)
+	}()
+}
+
+// cutter cuts the calls of a job into encoded chunks.
+type cutter struct {
+	encode      encoder
+	task        string
+	calls       int
+	size        int  // calls per chunk
+	exact       bool // size was asked for, and is kept
+	maxArgument int
+
+	at int // calls cut so far
+}
+
+func (c *cutter) done() bool { return c.at == c.calls }
+
+// next cuts chunks, numbered from first, for one round trip.
+func (c *cutter) next(first int) ([]record.Chunk, error) {
+	var batch []record.Chunk
+	bytes := 0
+	for c.at < c.calls && len(batch) < batchChunks && bytes < batchBytes {
+		n, data, err := c.one()
+		if err != nil {
+			return nil, err
+		}
+		frame := wire.EncodeArgs(c.at, n, data)
+		batch = append(batch, record.Chunk{Number: first + len(batch), Args: frame})
+		bytes += len(frame)
+		c.at += n
+	}
+	return batch, nil
+}
+
+// one encodes the next chunk.
+func (c *cutter) one() (n int, data []byte, err error) {
+	n = min(c.size, c.calls-c.at)
+	for {
+		if data, err = c.encode(c.at, c.at+n); err != nil {
+			return 0, nil, c.rebase(err, c.at)
+		}
+		if len(data) > c.maxArgument {
+			if err := c.checkEach(n); err != nil {
+				return 0, nil, err
+			}
+		}
+		if c.exact || n == 1 || len(data) <= chunkBytes {
+			break
+		}
+		// Too much for an automatic chunk: aim at the bytes from what was seen.
+		n = min(n-1, max(1, n*chunkBytes/len(data)))
+		c.size = n
+	}
+	if len(data) > maxChunk {
+		return 0, nil, fmt.Errorf("%d calls from call %d on encode to %d bytes, more than the %d that fit into a chunk; use a smaller ChunkSize", n, c.at, len(data), maxChunk)
+	}
+	return n, data, nil
+}
+
+// checkEach finds an argument that is too large by itself.
+func (c *cutter) checkEach(n int) error {
+	for i := c.at; i < c.at+n; i++ {
+		data, err := c.encode(i, i+1)
+		if err != nil {
+			return c.rebase(err, i)
+		}
+		if len(data) > c.maxArgument {
+			return fmt.Errorf("the argument of call %d of %q encodes to %d bytes, more than Config.MaxArgument allows (%d); pass a reference to the data, or raise the limit", i, c.task, len(data), c.maxArgument)
+		}
+	}
+	return nil
+}
+
+// rebase makes the index in an encoding error, which counts from call from,
+// count from the start of the job.
+func (c *cutter) rebase(err error, from int) error {
+	var ae *tasks.ArgError
+	if !errors.As(err, &ae) {
+		return err
+	}
+	moved := *ae
+	moved.Call += from
+	if c.calls == 1 {
+		moved.Call = -1 // there is only one: its index says nothing
+	}
+	return &moved
+}

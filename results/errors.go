@@ -1,0 +1,156 @@
+package results
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/distpool/distpool/internal/await"
+	"github.com/distpool/distpool/internal/wire"
+	"github.com/distpool/distpool/tasks"
+)
+
+// "The call failed" and "I stopped waiting" are different errors: the first is a
+// *TaskError (or, for a map, a *MapError), the second is ErrTimeout or the error
+// of the caller's context. The others say that there will be no outcome.
+var (
+	// ErrTimeout says that the caller's time to wait is over. The call goes on, and
+	// waiting again is fine. It matches context.DeadlineExceeded too.
+	ErrTimeout error = timeoutError{}
+	// ErrNotReady says that a question was asked that only a finished job answers.
+	ErrNotReady = errors.New("the result is not ready")
+	// ErrCanceled says that the job was canceled: by a handle, by Pool.Terminate,
+	// or because its record was forgotten while it ran.
+	ErrCanceled = await.ErrCanceled
+	// ErrUnknownJob says that Redis has no job of this ID: it never existed, was
+	// forgotten, or its result outlived its time to live.
+	ErrUnknownJob = await.ErrUnknownJob
+	// ErrExpired says that the record of a job that did exist is gone: its time to
+	// live passed, it was forgotten, or Redis lost it (restart without persistence,
+	// failover, eviction). Whether its calls ran is not known.
+	ErrExpired = await.ErrExpired
+	// ErrCorrupt says that the record of a job does not parse.
+	ErrCorrupt = await.ErrCorrupt
+	// ErrClosed says that the pool behind a handle was closed or terminated.
+	ErrClosed = await.ErrClosed
+	// ErrTaskMismatch says that the job with this ID belongs to another task, or
+	// has another number of calls, than the caller expects.
+	ErrTaskMismatch = errors.New("the job is not of this task")
+	// ErrWorkerLost says that the workers that ran the call died, as often as the
+	// budget of deliveries allows. A *TaskError of KindWorkerLost matches it.
+	ErrWorkerLost = errors.New("the workers that ran the call died")
+	// ErrUnknownTask says that no live worker of the queue knows the task. A
+	// *TaskError of KindUnknownTask matches it.
+	ErrUnknownTask = errors.New("no worker of the queue knows the task")
+)
+
+type timeoutError struct{}
+
+func (timeoutError) Error() string        { return "timed out waiting; the call goes on" }
+func (timeoutError) Timeout() bool        { return true }
+func (timeoutError) Is(target error) bool { return target == context.DeadlineExceeded }
+
+// Kind says what went wrong with a call.
+type Kind string
+
+// The kinds of failure.
+const (
+	KindError       = Kind(wire.KindError)       // the task returned an error
+	KindPanic       = Kind(wire.KindPanic)       // the task panicked; Stack says where
+	KindGoexit      = Kind(wire.KindGoexit)      // the task called runtime.Goexit; Stack says where
+	KindBadArgument = Kind(wire.KindBadArgument) // the argument could not be decoded by the worker
+	KindBadResult   = Kind(wire.KindBadResult)   // the value could not be encoded, or is too large
+	KindUnknownTask = Kind(wire.KindUnknownTask) // no live worker of the queue knows the task
+	KindWorkerLost  = Kind(wire.KindWorkerLost)  // the workers that ran the call died
+)
+
+// TaskError is the failure of one call. The error that the task returned does
+// not travel itself; its message, type and registered codes do: errors.Is finds
+// every error that both sides registered under the same code (see
+// tasks.RegisterError).
+type TaskError struct {
+	Task     string // name of the task
+	Job      string // ID of the job
+	Call     int    // index of the call in its job, from 0
+	Kind     Kind   // what went wrong
+	Message  string // the error's message, or the panic's value
+	Type     string // Go type of the error, or of the panic's value, such as "*fs.PathError"
+	Stack    string // the worker's stack; set for KindPanic and KindGoexit
+	Attempts int    // how often the call ran
+	Worker   string // ID of the worker that ran it last
+
+	codes []string
+}
+
+// Error names task, call and what went wrong. The stack is not part of it.
+func (e *TaskError) Error() string {
+	what := ""
+	switch e.Kind {
+	case KindPanic:
+		what = "panic: "
+	case KindError, KindBadArgument, KindBadResult, KindUnknownTask, KindWorkerLost, KindGoexit:
+	}
+	return fmt.Sprintf("task %q, call %d: %s%s", e.Task, e.Call, what, e.Message)
+}
+
+// Unwrap returns the registered errors that the task's error matched, and
+// ErrWorkerLost or ErrUnknownTask where that is what happened.
+func (e *TaskError) Unwrap() []error {
+	var errs []error
+	for _, code := range e.codes {
+		if err, ok := tasks.ErrorForCode(code); ok {
+			errs = append(errs, err)
+		}
+	}
+	switch e.Kind {
+	case KindWorkerLost:
+		errs = append(errs, ErrWorkerLost)
+	case KindUnknownTask:
+		errs = append(errs, ErrUnknownTask)
+	case KindError, KindPanic, KindGoexit, KindBadArgument, KindBadResult:
+	}
+	return errs
+}
+
+// MapError lists the calls of a job that failed. The other calls have their
+// values.
+type MapError struct {
+	Task   string       // name of the task
+	Job    string       // ID of the job
+	Calls  int          // calls of the job
+	Errors []*TaskError // the failed ones, ascending by Call
+}
+
+// maxListed is how many failures Error spells out.
+const maxListed = 3
+
+// Error counts the failed calls and spells out the first ones.
+func (e *MapError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "task %q: %d of %d calls failed", e.Task, len(e.Errors), e.Calls)
+	for i, te := range e.Errors {
+		if i == maxListed {
+			fmt.Fprintf(&b, "; and %d more", len(e.Errors)-maxListed)
+			break
+		}
+		fmt.Fprintf(&b, "; call %d: %s", te.Call, te.Message)
+	}
+	return b.String()
+}
+
+// Unwrap returns the failures, so that errors.Is and errors.As reach each.
+func (e *MapError) Unwrap() []error {
+	errs := make([]error, len(e.Errors))
+	for i, te := range e.Errors {
+		errs[i] = te
+	}
+	return errs
+}
+
+func taskError(job *await.Job, o wire.Outcome, e wire.CallError) *TaskError {
+	return &TaskError{
+		Task: job.Task, Job: job.ID, Call: o.First + e.Call, Kind: Kind(e.Kind), Message: e.Message,
+		Type: e.Type, Stack: e.Stack, Attempts: e.Attempts, Worker: e.Worker, codes: e.Codes,
+	}
+}

@@ -1,0 +1,77 @@
+package results
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/distpool/distpool/internal/await"
+)
+
+// handle is what AsyncResult and MapResult share: everything that does not
+// depend on the type of the values.
+type handle struct {
+	hub *await.Hub
+	job *await.Job
+}
+
+// ID identifies the job. Another process can attach to it by this ID.
+func (h *handle) ID() string { return h.job.ID }
+
+// Done returns a channel that is closed when the result is ready, after the
+// callbacks that were registered before that have run.
+func (h *handle) Done() <-chan struct{} { return h.job.Done() }
+
+// Ready reports whether Get would return without waiting.
+func (h *handle) Ready() bool {
+	select {
+	case <-h.job.Done():
+		return true
+	default:
+		return false
+	}
+}
+
+// Wait waits until the result is ready, whatever it is. When ctx ends first it
+// returns ErrTimeout (its deadline passed) or an error that wraps the context's
+// cause (it was canceled); the job goes on, and waiting again is fine.
+func (h *handle) Wait(ctx context.Context) error {
+	select {
+	case <-h.job.Done(): // a result that is there wins over a context that has ended
+		return nil
+	default:
+	}
+	select {
+	case <-h.job.Done():
+		return nil
+	case <-ctx.Done():
+	}
+	if err := context.Cause(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("waiting for %s: %w", h.describe(), err)
+	}
+	return fmt.Errorf("waiting for %s: %w", h.describe(), ErrTimeout)
+}
+
+func (h *handle) describe() string {
+	return fmt.Sprintf("job %s of task %q", h.job.ID, h.job.Task)
+}
+
+// waitFor waits for d at the most.
+func (h *handle) waitFor(d time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	defer cancel()
+	return h.Wait(ctx)
+}
+
+// Cancel ends the job: calls that wait are dropped, running ones get a canceled
+// context, and the handle becomes ready with ErrCanceled at once. A job that is
+// over stays as it is, which is no error. An error means that Redis could not
+// be told: the job may go on.
+func (h *handle) Cancel(ctx context.Context) error { return h.hub.Cancel(ctx, h.job) }
+
+// Forget removes every trace of the job from Redis, now instead of after its
+// time to live. A job that is not over is canceled by that. The handle keeps
+// what it has; other handles on the job may find it gone (ErrExpired,
+// ErrUnknownJob).
+func (h *handle) Forget(ctx context.Context) error { return h.hub.Forget(ctx, h.job) }

@@ -1,0 +1,158 @@
+package tasks
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+)
+
+// Codec turns arguments and values into bytes and back. Its methods may be
+// called from several goroutines at once.
+//
+// distpool encodes the arguments of consecutive calls together, as a slice []A,
+// and their values as a slice []R. When that fails it tries slices of a single
+// item, to find the bad ones. So a codec needs to handle slices of all types
+// that its tasks use; an [ArrayCodec] needs to handle the types alone, too.
+type Codec interface {
+	// Name identifies the codec to the other side; it follows the rules for
+	// task names (see [Define]). An incompatible format needs another name.
+	Name() string
+	// Marshal encodes v. The result belongs to the caller.
+	Marshal(v any) ([]byte, error)
+	// Unmarshal decodes data into the variable that v points to. It is an error
+	// if data is not exactly one value of its type. It must not keep data.
+	//
+	// The variable holds its zero value or, if it is a slice, a slice of length
+	// 0 whose capacity is the expected number of items, all of them zero. A
+	// codec that decodes into that memory saves an allocation and a copy.
+	Unmarshal(data []byte, v any) error
+}
+
+// ArrayCodec is an optional addition to [Codec], for formats in which an
+// encoded slice can be taken apart without knowing the type of its items. With
+// it, an argument that cannot be decoded fails alone; without it, it fails the
+// calls of its whole chunk.
+type ArrayCodec interface {
+	Codec
+	// Split returns the encoded items of an encoded slice. They may share
+	// memory with data.
+	Split(data []byte) ([][]byte, error)
+	// Join is the opposite of Split.
+	Join(items [][]byte) ([]byte, error)
+}
+
+// errNotArray is why a codec that is no ArrayCodec cannot split.
+var errNotArray = errors.New("the codec cannot split an encoded slice")
+
+// sliceCoder encodes and decodes slices of T through a codec.
+type sliceCoder[T any] struct {
+	codec Codec
+	array ArrayCodec // nil when the codec cannot split
+	// byItem is set when a slice of T would not be encoded as an array of
+	// items: most formats, JSON too, have a form of their own for byte strings.
+	// Then every item is encoded alone, so that calls stay calls.
+	byItem bool
+}
+
+func newSliceCoder[T any](c Codec) sliceCoder[T] {
+	array, ok := c.(ArrayCodec)
+	return sliceCoder[T]{
+		codec:  c,
+		array:  array,
+		byItem: ok && reflect.TypeFor[T]().Kind() == reflect.Uint8,
+	}
+}
+
+// encode encodes items as one array. A nil slice is an empty array: "no calls"
+// is not "null calls".
+func (s sliceCoder[T]) encode(items []T) ([]byte, error) {
+	if s.byItem {
+		parts := make([][]byte, len(items))
+		for i := range items {
+			part, err := s.marshal(items[i])
+			if err != nil {
+				return nil, err
+			}
+			parts[i] = part
+		}
+		return s.array.Join(parts)
+	}
+	if items == nil {
+		items = []T{}
+	}
+	return s.marshal(items)
+}
+
+// decode decodes an array into dst, and returns the number of items that it
+// has. Only if that is len(dst) are all of them in dst.
+func (s sliceCoder[T]) decode(data []byte, dst []T) (int, error) {
+	// Codecs leave alone what the data does not mention: a JSON null, a field
+	// that is absent, a zero in gob.
+	clear(dst)
+	if s.byItem {
+		return s.decodeItems(data, dst)
+	}
+	// The capacity ends with dst, so that surplus items cannot overwrite what
+	// the caller keeps behind it.
+	got := dst[:0:len(dst)]
+	if err := s.unmarshal(data, &got); err != nil {
+		return 0, err
+	}
+	if len(got) == len(dst) && len(got) > 0 && &got[0] != &dst[0] {
+		copy(dst, got) // the codec made a slice of its own
+	}
+	return len(got), nil
+}
+
+func (s sliceCoder[T]) decodeItems(data []byte, dst []T) (int, error) {
+	items, err := s.array.Split(data)
+	if err != nil || len(items) != len(dst) {
+		return len(items), err
+	}
+	for i, item := range items {
+		if err := s.unmarshal(item, &dst[i]); err != nil {
+			return 0, err
+		}
+	}
+	return len(items), nil
+}
+
+// zeroTravels reports whether the zero value of T can be an item of an array.
+func (s sliceCoder[T]) zeroTravels() bool {
+	data, err := s.encode(make([]T, 1))
+	if err != nil {
+		return false
+	}
+	n, err := s.decode(data, make([]T, 1))
+	return err == nil && n == 1
+}
+
+// split returns the encoded items of an encoded array.
+func (s sliceCoder[T]) split(data []byte) ([][]byte, error) {
+	if s.array == nil {
+		return nil, errNotArray
+	}
+	return s.array.Split(data)
+}
+
+// marshal is the codec's Marshal, with a panic turned into an error: user types
+// have encoding methods of their own, and one that panics on one value must not
+// take the other calls of the chunk with it.
+func (s sliceCoder[T]) marshal(v any) (data []byte, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("encoding %T panicked: %v", v, p)
+		}
+	}()
+	return s.codec.Marshal(v)
+}
+
+// unmarshal is the codec's Unmarshal, with a panic turned into an error.
+func (s sliceCoder[T]) unmarshal(data []byte, v any) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("decoding %v panicked: %v", reflect.TypeOf(v).Elem(), p)
+		}
+	}()
+	return s.codec.Unmarshal(data, v)
+}

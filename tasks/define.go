@@ -1,0 +1,67 @@
+package tasks
+
+import (
+	"context"
+	"fmt"
+)
+
+// Define makes a task of fn. It is meant for package-level variables that the
+// producer and the worker both link:
+//
+//	var Square = tasks.Define("square", func(ctx context.Context, n int) (int, error) {
+//		return n * n, nil
+//	})
+//
+// The name travels, and the worker finds the function by it. A name has 1 to
+// 200 ASCII letters, digits and . _ : / - and starts with a letter or a digit.
+// Define panics on any other name, and if fn is nil: both are mistakes in the
+// program, and show the first time that it starts.
+//
+// fn may be called from several goroutines at once. Its context ends when the
+// job is canceled, a deadline passes or the worker shuts down. A call whose
+// outcome was not recorded, because a worker died, is run again.
+func Define[A, R any](name string, fn func(ctx context.Context, arg A) (R, error), opts ...Option) *Task[A, R] {
+	mustName("tasks.Define", name)
+	mustFunc("tasks.Define", name, fn == nil)
+	return newTask(name, fn, opts)
+}
+
+// Define2 is [Define] for a function of two arguments. The task's argument is
+// the tuple of both, which producer.Starmap spreads over the calls.
+func Define2[A, B, R any](name string, fn func(ctx context.Context, a A, b B) (R, error), opts ...Option) *Task[Args2[A, B], R] {
+	mustName("tasks.Define2", name)
+	mustFunc("tasks.Define2", name, fn == nil)
+	return newTask(name, func(ctx context.Context, t Args2[A, B]) (R, error) {
+		return fn(ctx, t.A, t.B)
+	}, opts)
+}
+
+// Define3 is [Define] for a function of three arguments.
+func Define3[A, B, C, R any](name string, fn func(ctx context.Context, a A, b B, c C) (R, error), opts ...Option) *Task[Args3[A, B, C], R] {
+	mustName("tasks.Define3", name)
+	mustFunc("tasks.Define3", name, fn == nil)
+	return newTask(name, func(ctx context.Context, t Args3[A, B, C]) (R, error) {
+		return fn(ctx, t.A, t.B, t.C)
+	}, opts)
+}
+
+// Declare makes a task without a function: a producer that does not link the
+// function submits by it. Name, types and codec must match the task that the
+// workers run. A task of two arguments is declared as Declare[Args2[A, B], R].
+// Declare panics on a bad name, see [Define].
+func Declare[A, R any](name string, opts ...Option) *Task[A, R] {
+	mustName("tasks.Declare", name)
+	return newTask[A, R](name, nil, opts)
+}
+
+func mustName(where, name string) {
+	if err := checkName(name); err != nil {
+		panic(where + ": name " + err.Error())
+	}
+}
+
+func mustFunc(where, name string, missing bool) {
+	if missing {
+		panic(fmt.Sprintf("%s: function of task %q is nil; pass a function, or use tasks.Declare in a producer that has none", where, name))
+	}
+}

@@ -1,0 +1,160 @@
+package tasks
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"strings"
+)
+
+// JSON is the default codec: encoding/json, set up so that values arrive as
+// what they were.
+//
+//   - Integers keep all their 64 bits. In a variable of type any a number
+//     becomes a [json.Number], not a float64.
+//   - A nil slice, map or pointer travels as null and arrives as nil; an empty
+//     one arrives empty.
+//   - Nothing is escaped for HTML.
+//   - A string that is not valid UTF-8 is an error, since JSON cannot carry it:
+//     use []byte, which travels as base64. (A type with its own MarshalJSON or
+//     MarshalText answers for its output itself.)
+//   - NaN, infinities, functions, channels and complex numbers are errors.
+//   - Data after the value is an error.
+//   - A [json.RawMessage] travels as it is, without its insignificant white
+//     space; a nil one arrives as null.
+//
+// Struct fields follow the rules of encoding/json: unexported fields do not
+// travel, unknown fields are ignored, names match without regard to case.
+var JSON ArrayCodec = jsonCodec{}
+
+type jsonCodec struct{}
+
+func (jsonCodec) Name() string { return "json" }
+
+func (jsonCodec) Marshal(v any) ([]byte, error) {
+	if v != nil && traitsOf(reflect.TypeOf(v)).tuples {
+		return encodeTuples(reflect.ValueOf(v))
+	}
+	var out singleWrite
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return nil, jsonEncodeError(err)
+	}
+	if err := checkText(out.data, v); err != nil {
+		return nil, err
+	}
+	return out.data, nil
+}
+
+func (jsonCodec) Unmarshal(data []byte, v any) error {
+	// First the quick ways, then the general one.
+	if scanSlice(data, v) {
+		return nil
+	}
+	if v == nil {
+		return jsonDecodeError(json.Unmarshal(data, v)) // its error says why
+	}
+	traits := traitsOf(reflect.TypeOf(v))
+	if traits.tuples {
+		if done, err := decodeTuples(data, reflect.ValueOf(v)); done {
+			return err
+		}
+	}
+	if !traits.iface {
+		return jsonDecodeError(json.Unmarshal(data, v))
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.UseNumber()
+	if err := dec.Decode(v); err != nil {
+		return jsonDecodeError(err)
+	}
+	if rest := bytes.TrimLeft(data[dec.InputOffset():], " \t\r\n"); len(rest) > 0 {
+		return fmt.Errorf("invalid JSON: %q after the value", rest[0])
+	}
+	return nil
+}
+
+func (jsonCodec) Split(data []byte) ([][]byte, error) {
+	var raw []json.RawMessage
+	if err := json.Unmarshal(data, &raw); err != nil {
+		return nil, jsonDecodeError(err)
+	}
+	if raw == nil {
+		return nil, errors.New("cannot use JSON null as an array")
+	}
+	items := make([][]byte, len(raw))
+	for i := range raw {
+		items[i] = raw[i]
+	}
+	return items, nil
+}
+
+func (jsonCodec) Join(items [][]byte) ([]byte, error) {
+	size := 2 + len(items)
+	for _, item := range items {
+		size += len(item)
+	}
+	out := append(make([]byte, 0, size), '[')
+	for i, item := range items {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = append(out, item...)
+	}
+	return append(out, ']'), nil
+}
+
+// singleWrite keeps what json.Encoder writes, which is everything at once and
+// with a newline at the end.
+type singleWrite struct{ data []byte }
+
+func (w *singleWrite) Write(p []byte) (int, error) {
+	w.data = append(w.data, bytes.TrimSuffix(p, []byte("\n"))...)
+	return len(p), nil
+}
+
+// jsonError is an error of encoding/json in words for someone who did not ask
+// for JSON.
+type jsonError struct {
+	msg string
+	err error
+}
+
+func (e *jsonError) Error() string { return e.msg }
+func (e *jsonError) Unwrap() error { return e.err }
+
+// The two functions below look at err itself and not at what it wraps: the
+// words of a type's own MarshalJSON or UnmarshalJSON are better than ours.
+
+func jsonEncodeError(err error) error {
+	switch e := err.(type) {
+	case *json.UnsupportedValueError:
+		return &jsonError{fmt.Sprintf("cannot encode %s as JSON", e.Str), err}
+	case *json.UnsupportedTypeError:
+		return &jsonError{fmt.Sprintf("cannot encode %v as JSON", e.Type), err}
+	}
+	return &jsonError{strings.TrimPrefix(err.Error(), "json: "), err}
+}
+
+func jsonDecodeError(err error) error {
+	switch e := err.(type) {
+	case nil:
+		return nil
+	case *json.UnmarshalTypeError:
+		msg := fmt.Sprintf("cannot use JSON %s as %v", e.Value, e.Type)
+		if e.Field != "" {
+			msg += fmt.Sprintf(" in field %q", e.Field)
+		}
+		return &jsonError{msg, err}
+	case *json.SyntaxError:
+		return &jsonError{"invalid JSON: " + err.Error(), err}
+	}
+	if err == io.EOF || err == io.ErrUnexpectedEOF { // json.Decoder's word for it
+		return &jsonError{"invalid JSON: unexpected end of JSON input", err}
+	}
+	return &jsonError{strings.TrimPrefix(err.Error(), "json: "), err}
+}
