@@ -55,13 +55,13 @@ func scanInt(data []byte, i int) (n int64, end int) {
 	return int64(u), i
 }
 
-// scanIntAs is scanInt for int, which may have 32 bits.
-func scanIntAs(data []byte, i int) (int, int) {
-	n, end := scanInt(data, i)
-	if int64(int(n)) != n {
+// scanNativeInt is scanInt for int, which may have 32 bits.
+func scanNativeInt(data []byte, i int) (n, end int) {
+	long, end := scanInt(data, i)
+	if n = int(long); int64(n) != long {
 		return 0, giveUp
 	}
-	return int(n), end
+	return n, end
 }
 
 // scanFloat reads a number that starts at data[i] and returns where it ends.
@@ -142,35 +142,28 @@ func scanBool(data []byte, i int) (b bool, end int) {
 // scanValue reads data, the whole of it, into the variable that p points to. It
 // is false for types and for values that it leaves to encoding/json.
 func scanValue(data []byte, p any) bool {
-	end := giveUp
 	switch p := p.(type) {
 	case *int:
-		var v int
-		if v, end = scanIntAs(data, 0); end == len(data) {
-			*p = v
-		}
+		return scanWhole(data, p, scanNativeInt)
 	case *int64:
-		var v int64
-		if v, end = scanInt(data, 0); end == len(data) {
-			*p = v
-		}
+		return scanWhole(data, p, scanInt)
 	case *float64:
-		var v float64
-		if v, end = scanFloat(data, 0); end == len(data) {
-			*p = v
-		}
+		return scanWhole(data, p, scanFloat)
 	case *string:
-		var v string
-		if v, end = scanString(data, 0); end == len(data) {
-			*p = v
-		}
+		return scanWhole(data, p, scanString)
 	case *bool:
-		var v bool
-		if v, end = scanBool(data, 0); end == len(data) {
-			*p = v
-		}
+		return scanWhole(data, p, scanBool)
 	}
-	return end == len(data)
+	return false
+}
+
+func scanWhole[T any](data []byte, p *T, scan func([]byte, int) (T, int)) bool {
+	v, end := scan(data, 0)
+	if end != len(data) {
+		return false
+	}
+	*p = v
+	return true
 }
 
 // scanSlice reads data, the whole of it, into the slice that p points to and
@@ -179,7 +172,7 @@ func scanValue(data []byte, p any) bool {
 func scanSlice(data []byte, p any) bool {
 	switch p := p.(type) {
 	case *[]int:
-		return scanArray(data, p, scanIntAs)
+		return scanArray(data, p, scanNativeInt)
 	case *[]int64:
 		return scanArray(data, p, scanInt)
 	case *[]float64:
@@ -193,7 +186,9 @@ func scanSlice(data []byte, p any) bool {
 }
 
 // scanArray reads data, the whole of it, as an array into *p and reuses the
-// memory of *p. When it is false, *p has only had its spare capacity written to.
+// memory of *p. When it is false, the length of *p is what it was, but the items
+// that were read before it gave up are in its memory, each at its index: where
+// encoding/json will put them too.
 func scanArray[T any](data []byte, p *[]T, item func([]byte, int) (T, int)) bool {
 	if p == nil {
 		return false
@@ -203,34 +198,25 @@ func scanArray[T any](data []byte, p *[]T, item func([]byte, int) (T, int)) bool
 		out = []T{} // an empty array is not nil
 	}
 	i := skipSpace(data, 0)
-	if i >= len(data) || data[i] != '[' {
+	if i == len(data) || data[i] != '[' {
 		return false
 	}
 	i = skipSpace(data, i+1)
-	if i < len(data) && data[i] == ']' {
-		i++
-	} else {
-		for more := true; more; {
-			v, end := item(data, i)
-			if end < 0 {
-				return false
-			}
-			out = append(out, v)
-			if i = skipSpace(data, end); i >= len(data) {
-				return false
-			}
-			switch data[i] {
-			case ',':
-				i = skipSpace(data, i+1)
-			case ']':
-				i++
-				more = false
-			default:
-				return false
-			}
+	for more := i < len(data) && data[i] != ']'; more; {
+		v, end := item(data, i)
+		if end == giveUp {
+			return false
+		}
+		if end = skipSpace(data, end); end == len(data) || data[end] != ',' && data[end] != ']' {
+			return false
+		}
+		out = append(out, v)
+		i = end
+		if more = data[end] == ','; more {
+			i = skipSpace(data, end+1)
 		}
 	}
-	if skipSpace(data, i) != len(data) {
+	if skipSpace(data, i+1) != len(data) { // data[i] is the closing bracket
 		return false
 	}
 	*p = out

@@ -62,7 +62,7 @@ func ErrorCodes(err error) []string {
 }
 
 // ErrorForCode returns the error that is registered under code.
-func ErrorForCode(code string) (error, bool) {
+func ErrorForCode(code string) (error, bool) { //revive:disable-line:error-return the error is what is looked up
 	all := errorCodes.load()
 	if i, ok := find(all, code); ok {
 		return all[i].target, true

@@ -117,3 +117,17 @@ func ParseOrder(cmd *redis.StringSliceCmd) ([]int, error) {
 // IsCorrupt reports whether err is about a record that does not parse, as
 // opposed to one that could not be read.
 func IsCorrupt(err error) bool { return errors.Is(err, errCorrupt) }
+
+// QueueState adds to a pipeline the reading of a job's state.
+func QueueState(ctx context.Context, p redis.Cmdable, id string) *redis.StringCmd {
+	return p.HGet(ctx, Keys(id)[0], "state")
+}
+
+// ParseState reads the reply of QueueState.
+func ParseState(cmd *redis.StringCmd) (State, error) {
+	s, err := cmd.Result()
+	if errors.Is(err, redis.Nil) {
+		return Gone, nil
+	}
+	return State(s), err
+}

@@ -141,7 +141,7 @@ func Begin(ctx context.Context, c redis.Scripter, id string, chunk int, worker, 
 	}
 	b, err := parseBegun(reply)
 	if err != nil {
-		return Begun{}, fmt.Errorf("job %s, chunk %d: begin: %w", id, chunk, err)
+		return Begun{}, fmt.Errorf("%w: job %s, chunk %d: %w", errCorrupt, id, chunk, err)
 	}
 	return b, nil
 }
@@ -178,7 +178,7 @@ func parseBegun(reply []any) (Begun, error) {
 		b.Delivery, b.Args, b.Codec, b.Partial, b.Task = count(1), []byte(text(2)), text(3), []byte(text(5)), text(6)
 		n, err := strconv.Atoi(text(4))
 		if err != nil {
-			return Begun{}, fmt.Errorf("corrupt record: field calls is %q, not a number", text(4))
+			return Begun{}, fmt.Errorf("field calls is %q, not a number", text(4))
 		}
 		b.Calls = n
 	default:

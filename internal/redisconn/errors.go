@@ -61,18 +61,18 @@ func explain(err error, where string) error {
 	if errors.As(err, &known) {
 		return err
 	}
-	kind, reason, advice := diagnose(err)
+	reason, advice, kind := diagnose(err)
 	text := fmt.Sprintf("cannot use Redis at %s: %s; %s", where, reason, advice)
 	return &problem{kind: kind, text: strings.ReplaceAll(text, "\n", ", "), cause: err}
 }
 
 // diagnose finds what an error means: its kind, what happened, what to do.
-func diagnose(err error) (kind error, reason, advice string) {
-	if kind, reason, advice := diagnoseReply(err); kind != nil {
-		return kind, reason, advice
+func diagnose(err error) (reason, advice string, kind error) {
+	if reason, advice, kind := diagnoseReply(err); kind != nil {
+		return reason, advice, kind
 	}
-	if kind, reason, advice := diagnoseTLS(err); kind != nil {
-		return kind, reason, advice
+	if reason, advice, kind := diagnoseTLS(err); kind != nil {
+		return reason, advice, kind
 	}
 
 	const start = "check the host and port, and that a redis-server runs there (start one with: redis-server)"
@@ -81,36 +81,36 @@ func diagnose(err error) (kind error, reason, advice string) {
 	text := err.Error()
 	switch {
 	case errors.As(err, &dns):
-		return ErrUnreachable, fmt.Sprintf("the host name %q cannot be resolved (%v)", dns.Name, dns.Err),
-			"check the spelling of the host and the name service of this machine"
+		return fmt.Sprintf("the host name %q cannot be resolved (%v)", dns.Name, dns.Err),
+			"check the spelling of the host and the name service of this machine", ErrUnreachable
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return ErrUnreachable, fmt.Sprintf("nothing listens there (%v)", err), start
+		return fmt.Sprintf("nothing listens there (%v)", err), start, ErrUnreachable
 	case errors.Is(err, syscall.ENOENT):
-		return ErrUnreachable, fmt.Sprintf("there is no such socket (%v)", err),
-			"check the path, and that the redis-server has a unixsocket line in its configuration"
+		return fmt.Sprintf("there is no such socket (%v)", err),
+			"check the path, and that the redis-server has a unixsocket line in its configuration", ErrUnreachable
 	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
-		return ErrUnreachable, fmt.Sprintf("this user may not connect (%v)", err),
-			"check the permissions of the socket (unixsocketperm) or the firewall"
+		return fmt.Sprintf("this user may not connect (%v)", err),
+			"check the permissions of the socket (unixsocketperm) or the firewall", ErrUnreachable
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &netErr) && netErr.Timeout():
-		return ErrUnreachable, fmt.Sprintf("no answer came in time (%v)", err),
-			"check the host, the port and any firewall between, and that the server runs and speaks TLS just when the URL says so (rediss://)"
+		return fmt.Sprintf("no answer came in time (%v)", err),
+			"check the host, the port and any firewall between, and that the server runs and speaks TLS just when the URL says so (rediss://)", ErrUnreachable
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		return ErrUnreachable, fmt.Sprintf("the server closed the connection without an answer (%v)", err),
-			"check that the port is that of a Redis; if it expects TLS, write rediss://"
+		return fmt.Sprintf("the server closed the connection without an answer (%v)", err),
+			"check that the port is that of a Redis; if it expects TLS, write rediss://", ErrUnreachable
 	case strings.Contains(text, "sentinels"):
-		return ErrUnreachable, fmt.Sprintf("no Sentinel knows a master of that name (%v)", err),
-			"check the addresses of the Sentinels and master_name (ask one with: redis-cli -p 26379 SENTINEL masters)"
+		return fmt.Sprintf("no Sentinel knows a master of that name (%v)", err),
+			"check the addresses of the Sentinels and master_name (ask one with: redis-cli -p 26379 SENTINEL masters)", ErrUnreachable
 	case strings.HasPrefix(text, "redis: can't parse"), strings.HasPrefix(text, "redis: invalid reply"):
-		return ErrUnreachable, "what answers there does not speak the Redis protocol", "check the host and port"
+		return "what answers there does not speak the Redis protocol", "check the host and port", ErrUnreachable
 	}
-	return ErrUnreachable, err.Error(), start
+	return err.Error(), start, ErrUnreachable
 }
 
 // diagnoseReply knows the error replies of Redis; kind is nil for other errors.
-func diagnoseReply(err error) (kind error, reason, advice string) {
+func diagnoseReply(err error) (reason, advice string, kind error) {
 	var reply redis.Error
 	if !errors.As(err, &reply) {
-		return nil, "", ""
+		return "", "", nil
 	}
 	text := reply.Error()
 	contains := func(parts ...string) bool {
@@ -123,37 +123,37 @@ func diagnoseReply(err error) (kind error, reason, advice string) {
 	}
 	switch {
 	case contains("WRONGPASS", "invalid password"):
-		return ErrAuth, fmt.Sprintf("the user or the password is wrong (%s)", text),
-			"correct them in the URL: redis://USER:PASSWORD@host:port, or redis://:PASSWORD@host:port for a server with only a password"
+		return fmt.Sprintf("the user or the password is wrong (%s)", text),
+			"correct them in the URL: redis://USER:PASSWORD@host:port, or redis://:PASSWORD@host:port for a server with only a password", ErrAuth
 	case contains("without any password configured", "no password is set"):
-		return ErrAuth, fmt.Sprintf("the server has no password, but the URL has one (%s)", text),
-			"take it out of the URL, or check the host and port"
+		return fmt.Sprintf("the server has no password, but the URL has one (%s)", text),
+			"take it out of the URL, or check the host and port", ErrAuth
 	case contains("NOAUTH", "operation not permitted"):
-		return ErrAuth, fmt.Sprintf("it wants a password (%s)", text),
-			"put one into the URL: redis://:PASSWORD@host:port, or redis://USER:PASSWORD@host:port"
+		return fmt.Sprintf("it wants a password (%s)", text),
+			"put one into the URL: redis://:PASSWORD@host:port, or redis://USER:PASSWORD@host:port", ErrAuth
 	case contains("NOPERM"):
-		return ErrAuth, fmt.Sprintf("the user lacks a permission (%s)", text),
-			"let the user run all commands on its database (ACL SETUSER name +@all ~* &*), or name another user in the URL"
+		return fmt.Sprintf("the user lacks a permission (%s)", text),
+			"let the user run all commands on its database (ACL SETUSER name +@all ~* &*), or name another user in the URL", ErrAuth
 	case contains("DENIED"):
-		return ErrAuth, "it runs in protected mode, which refuses connections from other machines without a password",
-			"set a password on the server (requirepass) and put it into the URL"
+		return "it runs in protected mode, which refuses connections from other machines without a password",
+			"set a password on the server (requirepass) and put it into the URL", ErrAuth
 	case contains("DB index is out of range", "SELECT is not allowed in cluster"):
-		return ErrBadURL, fmt.Sprintf("it has no database of that number (%s)", text),
-			"use a lower number in the path of the URL (Redis has 0 to 15 by default, a Cluster only 0)"
+		return fmt.Sprintf("it has no database of that number (%s)", text),
+			"use a lower number in the path of the URL (Redis has 0 to 15 by default, a Cluster only 0)", ErrBadURL
 	case contains("unknown command 'sentinel'", "unknown command `sentinel`"):
-		return ErrBadURL, "the URL has a master_name, but what answers is no Sentinel",
-			"give the addresses of the Sentinels, or leave master_name out"
+		return "the URL has a master_name, but what answers is no Sentinel",
+			"give the addresses of the Sentinels, or leave master_name out", ErrBadURL
 	case contains("cluster support disabled"):
-		return ErrBadURL, "it is a single server, but the URL asks for a Cluster",
-			"give one address, without cluster=true"
+		return "it is a single server, but the URL asks for a Cluster",
+			"give one address, without cluster=true", ErrBadURL
 	case contains("LOADING", "MASTERDOWN", "CLUSTERDOWN", "max number of clients"):
-		return ErrUnreachable, fmt.Sprintf("it is not ready (%s)", text), "wait, or look at the server's log"
+		return fmt.Sprintf("it is not ready (%s)", text), "wait, or look at the server's log", ErrUnreachable
 	}
-	return ErrUnreachable, fmt.Sprintf("it answered with an error (%s)", text), "look at the server's log and configuration"
+	return fmt.Sprintf("it answered with an error (%s)", text), "look at the server's log and configuration", ErrUnreachable
 }
 
 // diagnoseTLS knows the errors of a TLS handshake; kind is nil for others.
-func diagnoseTLS(err error) (kind error, reason, advice string) {
+func diagnoseTLS(err error) (reason, advice string, kind error) {
 	var (
 		record   tls.RecordHeaderError
 		verify   *tls.CertificateVerificationError
@@ -163,25 +163,25 @@ func diagnoseTLS(err error) (kind error, reason, advice string) {
 	)
 	switch {
 	case errors.As(err, &record):
-		return ErrTLS, fmt.Sprintf("the server does not speak TLS on that port (%v)", err),
-			"use the server's TLS port, or write redis:// for no TLS"
+		return fmt.Sprintf("the server does not speak TLS on that port (%v)", err),
+			"use the server's TLS port, or write redis:// for no TLS", ErrTLS
 	case errors.As(err, &hostname):
-		return ErrTLS, fmt.Sprintf("the server's certificate is for another name (%v)", err),
-			"write the host as the certificate names it"
+		return fmt.Sprintf("the server's certificate is for another name (%v)", err),
+			"write the host as the certificate names it", ErrTLS
 	case errors.As(err, &unknown):
-		return ErrTLS, fmt.Sprintf("the server's certificate comes from an unknown authority (%v)", err),
-			"name the authority's certificate: ?ca_file=PATH"
+		return fmt.Sprintf("the server's certificate comes from an unknown authority (%v)", err),
+			"name the authority's certificate: ?ca_file=PATH", ErrTLS
 	case errors.As(err, &verify):
-		return ErrTLS, fmt.Sprintf("the server's certificate is not valid (%v)", err),
-			"renew the certificate, or name its authority: ?ca_file=PATH"
+		return fmt.Sprintf("the server's certificate is not valid (%v)", err),
+			"renew the certificate, or name its authority: ?ca_file=PATH", ErrTLS
 	case errors.As(err, &alert):
-		return ErrTLS, fmt.Sprintf("the server refused the TLS handshake (%v)", err),
-			"if it wants a client certificate, name one: ?cert_file=PATH&key_file=PATH"
+		return fmt.Sprintf("the server refused the TLS handshake (%v)", err),
+			"if it wants a client certificate, name one: ?cert_file=PATH&key_file=PATH", ErrTLS
 	}
 	// The server's alert arrives as a *net.OpError with the text only.
 	if strings.Contains(err.Error(), "remote error: tls:") {
-		return ErrTLS, fmt.Sprintf("the server refused the TLS handshake (%v)", err),
-			"if it wants a client certificate, name one: ?cert_file=PATH&key_file=PATH"
+		return fmt.Sprintf("the server refused the TLS handshake (%v)", err),
+			"if it wants a client certificate, name one: ?cert_file=PATH&key_file=PATH", ErrTLS
 	}
-	return nil, "", ""
+	return "", "", nil
 }

@@ -25,7 +25,7 @@ func newReadiness(logs *tail) *readiness {
 }
 
 func (r *readiness) Write(p []byte) (int, error) {
-	r.logs.Write(p)
+	r.logs.add(p)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.ready {
@@ -44,20 +44,19 @@ func (r *readiness) portTaken() bool {
 	return bytes.Contains(r.text.Bytes(), []byte("Address already in use"))
 }
 
-// tail keeps the last 16 KiB written to it.
+// tail keeps the last 16 KiB of what it is given.
 type tail struct {
 	mu  sync.Mutex // guards buf
 	buf []byte
 }
 
-func (t *tail) Write(p []byte) (int, error) {
+func (t *tail) add(p []byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.buf = append(t.buf, p...)
 	if over := len(t.buf) - 16<<10; over > 0 {
 		t.buf = append(t.buf[:0], t.buf[over:]...)
 	}
-	return len(p), nil
 }
 
 func (t *tail) String() string {

@@ -37,8 +37,8 @@ func startProcess(cmd *exec.Cmd) (*process, error) {
 	}
 	p := &process{cmd: cmd, ended: make(chan struct{})}
 	if err := p.watch(); err != nil {
-		cmd.Process.Kill()
-		cmd.Wait()
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
 		return nil, fmt.Errorf("starting the watchdog: %w", err)
 	}
 	go func() {
@@ -80,13 +80,13 @@ func (p *process) signal(sig syscall.Signal) error {
 
 // end sends sig and waits until the process is gone.
 func (p *process) end(sig syscall.Signal) error {
-	p.cmd.Process.Signal(sig)             // an error means that it is gone
-	p.cmd.Process.Signal(syscall.SIGCONT) // a paused process takes only SIGKILL
+	_ = p.cmd.Process.Signal(sig)             // an error means that it is gone
+	_ = p.cmd.Process.Signal(syscall.SIGCONT) // a paused process takes only SIGKILL
 	select {
 	case <-p.ended:
 		return nil
 	case <-time.After(stopTimeout):
-		p.cmd.Process.Kill()
+		_ = p.cmd.Process.Kill()
 		<-p.ended
 		return fmt.Errorf("redis-server (process %d) still ran %v after %v, and was killed", p.pid(), stopTimeout, sig)
 	}
@@ -95,8 +95,8 @@ func (p *process) end(sig syscall.Signal) error {
 // unwatch ends the watchdog, at once after the server, so that it cannot kill
 // another process to which the system gave the same ID later.
 func (p *process) unwatch() {
-	p.watchdog.Process.Kill()
-	p.watchdog.Wait()
+	_ = p.watchdog.Process.Kill()
+	_ = p.watchdog.Wait() // it was killed, which is an error
 }
 
 func (p *process) pause() error {

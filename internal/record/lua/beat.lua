@@ -13,6 +13,8 @@ elseif redis.call('PEXPIRE', KEYS[2], ARGV[2]) == 0 then
   return 0
 end
 redis.call('ZADD', KEYS[1], string.format('%.0f', now + ARGV[2]), ARGV[1])
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now - 60000))
-redis.call('EXPIRE', KEYS[1], 3600)
+if ARGV[3] ~= '' then -- now and then: forget the long dead, and let the index end with the last worker
+  redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now - 60000))
+  redis.call('EXPIRE', KEYS[1], 3600)
+end
 return 1

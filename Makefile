@@ -1,0 +1,93 @@
+# distpool: everything that a developer runs. `make` lists the targets.
+#
+# Nothing has to be installed by hand but Go and make: linters are run at pinned
+# versions, and `make test` gets a redis-server where it may.
+
+GO        ?= go
+PKGS      ?= ./...
+TESTFLAGS ?=
+
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+# 1.17.1 needs a module that the public proxy does not serve.
+REVIVE      := github.com/mgechev/revive@v1.17.0
+
+# Programs that run anywhere: no C library, no paths of the building machine.
+GOBUILD := CGO_ENABLED=0 $(GO) build -trimpath
+
+export DISTPOOL_REDIS_SERVER
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo 'Variables: PKGS=./results/... and TESTFLAGS="-run Map -count=20" for test,'
+	@echo 'REDIS_URL for demo, DISTPOOL_REDIS_SERVER for the tests'"'"' redis-server.'
+
+.PHONY: build
+build: ## Build the programs into bin/, static
+	$(GOBUILD) -o bin/ ./cmd/...
+
+.PHONY: demo
+demo: ## Show the pool at work: no Redis needed, ends by itself
+	@$(GO) run ./cmd/distpool demo
+
+.PHONY: test
+test: redis-server ## Run all tests, with the race detector and real Redis servers
+	@./scripts/test.sh $(TESTFLAGS) $(PKGS)
+
+.PHONY: redis-server
+redis-server: ## Find a redis-server for the tests, or install one (root, apt-get)
+	@./scripts/redis-server.sh
+
+.PHONY: lint
+lint: format-check vet staticcheck revive ## Check format, and run vet and the linters
+
+.PHONY: format
+format: ## Format the Go files
+	gofmt -w .
+
+.PHONY: format-check
+format-check:
+	@files=$$(gofmt -l .) || exit 1; \
+	if [ -n "$$files" ]; then echo "not formatted (make format does it):"; echo "$$files"; exit 1; fi
+
+.PHONY: vet
+vet:
+	$(GO) vet $(PKGS)
+
+.PHONY: staticcheck
+staticcheck:
+	$(GO) run $(STATICCHECK) $(PKGS)
+
+.PHONY: revive
+revive:
+	$(GO) run $(REVIVE) -config revive.toml -formatter friendly -set_exit_status $(PKGS)
+
+.PHONY: bench
+bench: ## Build the benchmark program into bin/bench
+	@if ls bench/*.go >/dev/null 2>&1; then \
+		$(GOBUILD) -o bin/bench ./bench && echo 'built bin/bench; bin/bench -h tells how to use it'; \
+	else echo 'there is no benchmark program yet'; fi
+
+.PHONY: examples
+examples: ## Vet and build every program under examples/
+	@./scripts/examples.sh
+
+.PHONY: up
+up: ## Start Redis, a worker, a producer and asynqmon with docker compose
+	docker compose up -d --build
+	@echo 'asynqmon: http://127.0.0.1:8080   results: docker compose logs producer   more workers: docker compose up -d --scale worker=4'
+
+.PHONY: down
+down: ## Stop what up started, and delete its data
+	docker compose down -v
+
+.PHONY: deps
+deps: ## Download the modules
+	$(GO) mod download
+
+.PHONY: clean
+clean: ## Delete what the other targets built
+	rm -rf bin

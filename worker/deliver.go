@@ -1,0 +1,228 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/wire"
+)
+
+// budget is how many workers may die in a chunk before it is given up.
+const budget = 3
+
+// noticeBytes is how large outcomes may be to travel inside the notice.
+const noticeBytes = 8 << 10
+
+// What a delivery comes to, as far as asynq is concerned. nil ends it.
+type (
+	// failed ends the delivery as a failure that operators see. asynq must not try
+	// again: the outcomes are recorded.
+	failed struct{ msg string }
+	// later asks for the delivery again after a while. It is not a failure.
+	later struct {
+		msg   string
+		delay time.Duration
+	}
+)
+
+func (f failed) Error() string        { return f.msg }
+func (f failed) Is(target error) bool { return target == asynq.SkipRetry }
+
+func (l later) Error() string { return l.msg }
+
+func isFailure(err error) bool {
+	var l later
+	return !errors.As(err, &l)
+}
+
+// retryDelay is asynq's question after an error, and after a lease that ran out
+// because a worker died.
+func retryDelay(_ int, err error, _ *asynq.Task) time.Duration {
+	var l later
+	if errors.As(err, &l) {
+		return l.delay
+	}
+	return 0
+}
+
+// deliver handles one delivery: it runs the chunk, unless the record says that
+// there is nothing to run.
+//
+// asynq's context is not given to the calls: asynq cancels it when a lease runs
+// out or a timeout of its own passes, and the record is what says whether this
+// worker may go on.
+func (w *worker) deliver(ctx context.Context, t *asynq.Task) error {
+	d, err := wire.ParseDelivery(t.Payload())
+	if err != nil {
+		return failed{fmt.Sprintf("%v; if another program uses this queue, give it one of its own", err)}
+	}
+	select {
+	case w.slots <- struct{}{}:
+		defer func() { <-w.slots }()
+	case <-w.calls.Done():
+		return later{"the worker is shutting down", 0}
+	}
+	queue, _ := asynq.GetQueueName(ctx)
+	log := w.log.With("job", d.Job, "chunk", d.Chunk, "task", t.Type())
+	if _, ok := w.tasks[t.Type()]; !ok {
+		switch elsewhere, err := w.knownElsewhere(t.Type(), queue); {
+		case err != nil:
+			return later{"asking for workers that know the task: " + err.Error(), time.Second}
+		case elsewhere:
+			return later{fmt.Sprintf("worker %s does not know the task; another of the queue does", w.self.ID), time.Second}
+		}
+	}
+	r := &chunkRun{worker: w, log: log, delivery: d, task: t.Type(), queue: queue, started: time.Now()}
+	if !w.enlist(r) {
+		return nil // this very worker runs the chunk already: the delivery is a double
+	}
+	defer w.discharge(r)
+	begun, err := w.begin(d)
+	if err != nil {
+		if errors.Is(err, errDraining) {
+			return later{err.Error(), 0}
+		}
+		return w.condemn(log, d.Job, err)
+	}
+	switch begun.Verdict {
+	case record.Run:
+		return r.run(begun)
+	case record.Lost:
+		return r.giveUp(begun)
+	case record.Busy:
+		// Its owner lives. The delivery stays, in case that the owner dies.
+		return later{"worker " + begun.Owner + " runs this chunk already", 5 * time.Second}
+	case record.Recorded, record.EndedJob, record.GoneJob:
+		log.Debug("a delivery with nothing to run", "verdict", begun.Verdict)
+		return nil
+	}
+	return nil
+}
+
+// begin asks the record for the chunk, and takes it over from an owner that is
+// dead.
+func (w *worker) begin(d wire.Delivery) (record.Begun, error) {
+	from := ""
+	for {
+		b, err := untilAnswered(w, "begin", func(ctx context.Context) (record.Begun, error) {
+			return record.Begin(ctx, w.rdb, d.Job, d.Chunk, w.self.ID, from, budget)
+		})
+		if err != nil || b.Verdict != record.Busy || b.Owner == from {
+			return b, err
+		}
+		// Our own name without the chunk running here: an earlier begin whose reply
+		// was lost.
+		if b.Owner != w.self.ID {
+			alive, err := untilAnswered(w, "alive", func(ctx context.Context) (bool, error) {
+				return record.Alive(ctx, w.rdb, b.Owner)
+			})
+			if err != nil || alive {
+				return b, err
+			}
+		}
+		from = b.Owner
+	}
+}
+
+// untilAnswered repeats a request while Redis cannot be reached or is out of
+// memory, until the worker gives up its calls.
+func untilAnswered[T any](w *worker, what string, f func(context.Context) (T, error)) (T, error) {
+	wait := backoff.NewExponentialBackOff()
+	wait.InitialInterval, wait.MaxInterval = 20*time.Millisecond, time.Second
+	warned := false
+	v, err := backoff.Retry(w.calls, func() (T, error) {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		v, err := f(ctx)
+		if err != nil && isFinal(err) {
+			return v, backoff.Permanent(err)
+		}
+		if err != nil && !warned {
+			warned = true
+			w.log.Warn("Redis does not answer; will keep trying", "request", what, "error", err)
+		}
+		return v, err
+	}, backoff.WithBackOff(wait), backoff.WithMaxElapsedTime(0))
+	if err != nil && w.calls.Err() != nil {
+		return v, fmt.Errorf("%s: %w", what, errDraining)
+	}
+	return v, err
+}
+
+// passing are the beginnings of Redis's error replies that go away by themselves.
+var passing = []string{"OOM", "LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS", "BUSY", "MISCONF", "UNBLOCKED", "ERR max number of clients"}
+
+// isFinal reports whether the same request would fail again: the record is
+// corrupt, or not for this version.
+func isFinal(err error) bool {
+	if record.IsCorrupt(err) {
+		return true
+	}
+	var reply redis.Error
+	if !errors.As(err, &reply) {
+		return false
+	}
+	for _, p := range passing {
+		if strings.HasPrefix(reply.Error(), p) {
+			return false
+		}
+	}
+	return true
+}
+
+// condemn ends a job whose record cannot be read, so that nobody waits for it.
+func (w *worker) condemn(log *slog.Logger, job string, why error) error {
+	log.Error("canceling a job whose record cannot be read", "error", why)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if _, err := record.Cancel(ctx, w.rdb, job, why.Error()); err != nil {
+		log.Error("canceling it failed", "error", err)
+	}
+	return failed{why.Error()}
+}
+
+// knownElsewhere reports whether another live worker of the queue knows the task.
+func (w *worker) knownElsewhere(task, queue string) (bool, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	ws, err := record.Workers(ctx, w.rdb)
+	if err != nil {
+		return false, err
+	}
+	for _, o := range ws {
+		if o.ID != w.self.ID && o.Serves(queue) && o.Knows(task) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// enlist notes that the chunk runs here; false when it does already.
+func (w *worker) enlist(r *chunkRun) bool {
+	r.ctx, r.cancel = context.WithCancelCause(w.calls)
+	k := chunkKey{r.delivery.Job, r.delivery.Chunk}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, ok := w.running[k]; ok {
+		r.cancel(nil)
+		return false
+	}
+	w.running[k] = r
+	return true
+}
+
+func (w *worker) discharge(r *chunkRun) {
+	r.cancel(nil)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.running, chunkKey{r.delivery.Job, r.delivery.Chunk})
+}

@@ -1,0 +1,22 @@
+// Package worker runs tasks. A worker is a process with a fixed number of
+// slots; [Run] is all of it:
+//
+//	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+//	defer stop()
+//	err := worker.Run(ctx, worker.Config{Concurrency: 10}, square, wordCount)
+//
+// # A delivery's way
+//
+// asynq's server takes deliveries from Redis (doorbell.go makes it wait for them
+// instead of polling). deliver.go asks the job record whether the chunk may run:
+// it may have been run already, or be running elsewhere, or its job may be over.
+// chunk.go runs the calls one after the other, each guarded against panics and
+// runtime.Goexit, and records their outcomes in one step. presence.go tells the
+// other processes that this one is alive, and hears of canceled jobs.
+//
+// # What is promised
+//
+// A call may run more than once, when a worker dies or is cut off: make tasks
+// idempotent. Its outcome is recorded once. Slots are never exceeded. A worker
+// that is told to stop gives back what it does not finish.
+package worker

@@ -1,0 +1,32 @@
+package worker
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+)
+
+// asynqLogger passes on what asynq has to say. What it reports about single
+// tasks is known better here: failed calls are outcomes, not events of the
+// worker's own life.
+type asynqLogger struct{ log *slog.Logger }
+
+func (l asynqLogger) Debug(args ...any) { l.log.Debug("asynq: " + fmt.Sprint(args...)) }
+func (l asynqLogger) Info(args ...any)  { l.log.Debug("asynq: " + fmt.Sprint(args...)) }
+
+func (l asynqLogger) Warn(args ...any) {
+	msg := fmt.Sprint(args...)
+	if strings.HasPrefix(msg, "Retry exhausted for task") {
+		l.log.Debug("asynq: " + msg)
+		return
+	}
+	l.log.Warn("asynq: " + msg)
+}
+
+func (l asynqLogger) Error(args ...any) { l.log.Error("asynq: " + fmt.Sprint(args...)) }
+
+func (l asynqLogger) Fatal(args ...any) {
+	l.log.Error("asynq: " + fmt.Sprint(args...))
+	os.Exit(1)
+}

@@ -1,0 +1,115 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/distpool/distpool/internal/record"
+)
+
+// A worker counts as dead when it was not heard for lifetime. Several beats may
+// get lost or late on a busy machine before that.
+const (
+	beatEvery = 1500 * time.Millisecond
+	lifetime  = 6 * time.Second
+	// Every so many beats the description is sent again.
+	describeEvery = 20
+)
+
+func (w *worker) beat(ctx context.Context, full bool) error {
+	ctx, cancel := context.WithTimeout(ctx, lifetime)
+	defer cancel()
+	known, err := record.Beat(ctx, w.rdb, w.self, lifetime, full)
+	if err == nil && !known {
+		_, err = record.Beat(ctx, w.rdb, w.self, lifetime, true)
+	}
+	return err
+}
+
+// keepBeating says that the worker is alive, until ctx ends.
+func (w *worker) keepBeating(ctx context.Context) {
+	ticker := time.NewTicker(beatEvery)
+	defer ticker.Stop()
+	healthy := true
+	for n := 1; ; n++ {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		err := w.beat(ctx, n%describeEvery == 0)
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil && healthy {
+			w.log.Warn("Redis does not take this worker's heartbeat; will keep trying", "error", err)
+		}
+		healthy = err == nil
+		if healthy {
+			w.checkJobs(ctx)
+		}
+	}
+}
+
+// listen hears of jobs that ended before their time, and cancels their calls.
+func (w *worker) listen(ctx context.Context) {
+	sub := w.rdb.Subscribe(ctx, record.Control)
+	defer func() { _ = sub.Close() }()
+	messages := sub.Channel()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case m, ok := <-messages:
+			if !ok {
+				return
+			}
+			w.cancelJob(m.Payload)
+		}
+	}
+}
+
+// checkJobs asks whether the jobs of calls that run long are still alive, for
+// announcements can get lost.
+func (w *worker) checkJobs(ctx context.Context) {
+	w.mu.Lock()
+	jobs := map[string]bool{}
+	for k, r := range w.running {
+		if time.Since(r.started) > beatEvery {
+			jobs[k.job] = true
+		}
+	}
+	w.mu.Unlock()
+	if len(jobs) == 0 {
+		return
+	}
+	cmds := map[string]*redis.StringCmd{}
+	_, err := w.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for id := range jobs {
+			cmds[id] = record.QueueState(ctx, p, id)
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return
+	}
+	for id, cmd := range cmds {
+		if state, err := record.ParseState(cmd); err == nil && state.Ended() {
+			w.cancelJob(id)
+		}
+	}
+}
+
+// cancelJob cancels the contexts of the job's running calls.
+func (w *worker) cancelJob(id string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for k, r := range w.running {
+		if k.job == id {
+			r.cancel(errJobEnded)
+		}
+	}
+}

@@ -1,0 +1,185 @@
+package worker
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/distpool/distpool/internal/call"
+	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/tasks"
+)
+
+// asynq gives a task back to its queue when it still runs this long after the
+// grace, in which calls that were canceled may return.
+const lastMoment = 500 * time.Millisecond
+
+// Run serves the tasks until ctx ends, then drains: it takes no more deliveries,
+// lets the running calls finish for as long as Config.Grace allows, gives back
+// what is not finished by then, and returns within a second after that.
+//
+// It returns nil after a clean drain, an error that counts the chunks which had
+// to be abandoned otherwise, and at once an error when the configuration is
+// wrong or Redis cannot be used at the start. A Redis that goes away later is
+// waited for. Two tasks of one name, no task at all, or a task that is only
+// declared are programmer errors: Run panics.
+func Run(ctx context.Context, cfg Config, ts ...tasks.Runner) error {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return err
+	}
+	known := index(ts)
+	rdb, ours, err := cfg.connect(ctx)
+	if err != nil {
+		return fmt.Errorf("starting a worker: %w", err)
+	}
+	if ours {
+		defer func() { _ = rdb.Close() }()
+	}
+	w := newWorker(cfg, rdb, known)
+	if err := w.beat(ctx, true); err != nil {
+		return fmt.Errorf("starting a worker: %w", err)
+	}
+	return w.run(ctx)
+}
+
+func index(ts []tasks.Runner) map[string]call.Task {
+	if len(ts) == 0 {
+		panic("worker.Run: no tasks; pass at least one that was made by tasks.Define")
+	}
+	known := make(map[string]call.Task, len(ts))
+	for _, t := range ts {
+		if _, dup := known[t.Name()]; dup {
+			panic(fmt.Sprintf("worker.Run: two tasks have the name %q; names identify tasks, so give one of them another", t.Name()))
+		}
+		known[t.Name()] = tasks.Erase(t)
+	}
+	return known
+}
+
+// worker is one running worker.
+type worker struct {
+	cfg   Config
+	rdb   redis.UniversalClient
+	log   *slog.Logger
+	tasks map[string]call.Task
+	self  record.Worker
+	bell  *doorbell
+
+	// slots holds a token for each running chunk. asynq has a limit of its own,
+	// but frees its slot when it gives a task up (a lost lease) while our call
+	// still runs; this one is what keeps concurrency fixed.
+	slots chan struct{}
+
+	// calls is the context of all calls; abort cancels it.
+	calls context.Context
+	abort context.CancelCauseFunc
+
+	mu      sync.Mutex // guards running
+	running map[chunkKey]*chunkRun
+}
+
+type chunkKey struct {
+	job   string
+	chunk int
+}
+
+// The causes for which a call's context is canceled.
+var (
+	errDraining = errors.New("the worker is shutting down")
+	errJobEnded = errors.New("the job was canceled")
+)
+
+func newWorker(cfg Config, rdb redis.UniversalClient, known map[string]call.Task) *worker {
+	host, _ := os.Hostname()
+	name := cfg.Name
+	if name == "" {
+		name = host
+	}
+	w := &worker{
+		cfg: cfg, rdb: rdb, tasks: known,
+		slots:   make(chan struct{}, cfg.Concurrency),
+		running: map[chunkKey]*chunkRun{},
+		self: record.Worker{
+			ID: fmt.Sprintf("%s:%d:%s", name, os.Getpid(), strings.ToLower(rand.Text()[:8])), Host: host, PID: os.Getpid(),
+			Concurrency: cfg.Concurrency, Queues: cfg.Queues,
+			Tasks: slices.Sorted(maps.Keys(known)), Started: time.Now().UTC().Truncate(time.Second),
+		},
+	}
+	w.log = cfg.Logger.With("worker", w.self.ID)
+	w.bell = newDoorbell(rdb, w.self.ID, slices.Collect(maps.Keys(cfg.Queues)))
+	w.calls, w.abort = context.WithCancelCause(context.Background())
+	return w
+}
+
+func (w *worker) run(ctx context.Context) error {
+	srv := asynq.NewServerFromRedisClient(w.bell, asynq.Config{
+		Concurrency: w.cfg.Concurrency,
+		Queues:      w.cfg.Queues,
+		// An empty queue makes asynq sleep for about this long before it asks again.
+		// The doorbell does the waiting instead.
+		TaskCheckInterval:        time.Nanosecond,
+		DelayedTaskCheckInterval: 2 * time.Second,
+		ShutdownTimeout:          w.cfg.Grace + lastMoment,
+		RetryDelayFunc:           retryDelay,
+		IsFailure:                isFailure,
+		Logger:                   asynqLogger{w.log},
+		LogLevel:                 asynq.WarnLevel,
+	})
+	background, stop := context.WithCancel(context.Background())
+	var others sync.WaitGroup
+	others.Go(func() { w.keepBeating(background) })
+	others.Go(func() { w.listen(background) })
+	defer func() {
+		stop()
+		others.Wait()
+		w.depart()
+	}()
+	if err := srv.Start(asynq.HandlerFunc(w.deliver)); err != nil {
+		return fmt.Errorf("starting a worker: %w", err)
+	}
+	<-ctx.Done()
+	return w.drain(srv)
+}
+
+// drain stops taking deliveries, waits for the running calls, and gives back
+// those that take too long.
+func (w *worker) drain(srv *asynq.Server) error {
+	w.bell.close()
+	grace := time.AfterFunc(w.cfg.Grace, func() { w.abort(errDraining) })
+	defer grace.Stop()
+	srv.Shutdown()
+	w.abort(errDraining)
+	w.mu.Lock()
+	left := slices.Collect(maps.Keys(w.running))
+	w.mu.Unlock()
+	for _, k := range left {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		_, _ = record.Release(ctx, w.rdb, k.job, k.chunk, w.self.ID, nil, 0)
+		cancel()
+	}
+	if len(left) > 0 {
+		return fmt.Errorf("worker %s: drained, but %d chunks did not end within the grace of %v and its canceled context; other workers run them again", w.self.ID, len(left), w.cfg.Grace)
+	}
+	return nil
+}
+
+// depart takes the worker off the registry.
+func (w *worker) depart() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if err := record.Depart(ctx, w.rdb, w.self.ID); err != nil {
+		w.log.Warn("leaving the registry of workers failed; it forgets this worker by itself", "error", err)
+	}
+}
