@@ -75,7 +75,12 @@ func (b *Broker) Submit(ctx context.Context, op record.Op, queue, task string, d
 	} else if err != nil {
 		return nil, err
 	}
-	return reply, b.settle(ctx, captured, enqueued)
+	late, err := b.settle(ctx, captured, enqueued)
+	if err == nil && late {
+		// The bell rang before those were there to be found: ring it again.
+		err = ring.Run(ctx, b.rdb).Err()
+	}
+	return reply, err
 }
 
 // Enqueue enqueues deliveries of chunks that are in the record already, and
@@ -103,7 +108,7 @@ func (b *Broker) enqueueInSteps(ctx context.Context, captured *capture, ring rec
 	p := b.rdb.Pipeline()
 	enqueued := captured.queue(ctx, p)
 	_, _ = p.Exec(ctx)
-	if err := b.settle(ctx, captured, enqueued); err != nil {
+	if _, err := b.settle(ctx, captured, enqueued); err != nil {
 		return err
 	}
 	return ring.Run(ctx, b.rdb).Err()
@@ -124,12 +129,15 @@ func (b *Broker) capture(ctx context.Context, queue, task string, ds []wire.Deli
 }
 
 // settle looks at asynq's real replies: 1 is enqueued, 0 is "this ID exists",
-// which is success too, since IDs are derived from what they deliver.
-func (b *Broker) settle(ctx context.Context, captured *capture, replies []*redis.Cmd) error {
+// which is success too, since IDs are derived from what they deliver. Deliveries
+// for which the server did not know asynq's script are sent again with its
+// source; late says that there were such.
+func (b *Broker) settle(ctx context.Context, captured *capture, replies []*redis.Cmd) (late bool, err error) {
 	var errs []error
 	for i, reply := range replies {
 		err := reply.Err()
 		if record.IsNoScript(err) {
+			late = true
 			err = captured.cmds[i].eval(ctx, b.rdb)
 		}
 		if err != nil {
@@ -137,7 +145,7 @@ func (b *Broker) settle(ctx context.Context, captured *capture, replies []*redis
 		}
 	}
 	if len(errs) > 0 {
-		return fmt.Errorf("enqueueing: %d of %d deliveries failed: %w", len(errs), len(replies), errs[0])
+		return late, fmt.Errorf("enqueueing: %d of %d deliveries failed: %w", len(errs), len(replies), errs[0])
 	}
-	return nil
+	return late, nil
 }
