@@ -85,7 +85,9 @@ func (p *Pool) Join(ctx context.Context) error {
 	if !closed {
 		return errors.New("producer: Join on a pool that is not closed would wait for ever: call Close first")
 	}
-	p.submitting.Wait()
+	if err := p.settleSubmissions(ctx); err != nil {
+		return fmt.Errorf("joining the pool: a submission is under way: %w", err)
+	}
 	if err := p.hub.Drain(ctx); err != nil {
 		return fmt.Errorf("joining the pool: %d jobs are not over: %w", len(p.hub.Outstanding()), err)
 	}
@@ -100,8 +102,10 @@ func (p *Pool) Join(ctx context.Context) error {
 // released all the same.
 func (p *Pool) Terminate(ctx context.Context) error {
 	p.Close()
-	p.submitting.Wait()
-	err := p.hub.CancelAll(ctx)
+	err := p.settleSubmissions(ctx)
+	if cerr := p.hub.CancelAll(ctx); err == nil {
+		err = cerr
+	}
 	if derr := p.hub.Drain(ctx); err == nil && derr != nil {
 		err = derr
 	}
@@ -131,6 +135,22 @@ func (p *Pool) enter() error {
 	}
 	p.submitting.Add(1)
 	return nil
+}
+
+// settleSubmissions waits for the submissions that were under way when the pool
+// was closed.
+func (p *Pool) settleSubmissions(ctx context.Context) error {
+	settled := make(chan struct{})
+	go func() {
+		p.submitting.Wait()
+		close(settled)
+	}()
+	select {
+	case <-settled:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // fleet knows how many slots serve a queue. The answer is a second old at most.

@@ -129,6 +129,9 @@ func (s *submission) sendBatch(ctx context.Context, batch []record.Chunk) error 
 	}
 	s.chunks = total
 	s.job.MarkSubmitted()
+	if s.calls == 0 {
+		s.job.MarkEmpty() // no recording will announce the end of nothing
+	}
 	return nil
 }
 

@@ -145,8 +145,23 @@ func (r *chunkRun) died(i int, p any) {
 	if p == nil {
 		e.Kind, e.Type, e.Message = wire.KindGoexit, "", "the task called runtime.Goexit"
 	}
-	e.Stack = string(debug.Stack())
+	e.Stack = trimStack(string(debug.Stack()))
 	r.fail(e)
+}
+
+// trimStack drops the frames above the one that panicked or called Goexit: they
+// are the runtime's and ours.
+func trimStack(stack string) string {
+	head, _, _ := strings.Cut(stack, "\n")
+	for _, mark := range []string{"\npanic(", "\nruntime.Goexit("} {
+		if i := strings.Index(stack, mark); i >= 0 {
+			// Two lines to a frame: its function, and its place.
+			if lines := strings.SplitN(stack[i+1:], "\n", 3); len(lines) == 3 {
+				return head + "\n" + lines[2]
+			}
+		}
+	}
+	return stack
 }
 
 func (r *chunkRun) fail(e wire.CallError) {

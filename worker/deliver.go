@@ -83,7 +83,9 @@ func (w *worker) deliver(ctx context.Context, t *asynq.Task) error {
 	}
 	r := &chunkRun{worker: w, log: log, delivery: d, task: t.Type(), queue: queue, started: time.Now()}
 	if !w.enlist(r) {
-		return nil // this very worker runs the chunk already: the delivery is a double
+		// This very worker runs the chunk already. The delivery stays, in case that
+		// the worker dies.
+		return later{"this worker runs the chunk already", 5 * time.Second}
 	}
 	defer w.discharge(r)
 	begun, err := w.begin(d)
