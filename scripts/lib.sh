@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Functions for the scripts of this folder, which source it. POSIX shell.
 
 # have NAME: is there a program of that name?

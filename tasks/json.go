@@ -133,7 +133,10 @@ func (e *jsonError) Unwrap() error { return e.err }
 func jsonEncodeError(err error) error {
 	switch e := err.(type) {
 	case *json.UnsupportedValueError:
-		return &jsonError{fmt.Sprintf("cannot encode %s as JSON", e.Str), err}
+		if e.Value.CanFloat() {
+			return &jsonError{fmt.Sprintf("cannot encode %s as JSON", e.Str), err}
+		}
+		return &jsonError{"cannot encode as JSON: " + e.Str, err} // a cycle
 	case *json.UnsupportedTypeError:
 		return &jsonError{fmt.Sprintf("cannot encode %v as JSON", e.Type), err}
 	}

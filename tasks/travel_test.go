@@ -111,7 +111,7 @@ type (
 func TestValuesArriveAsWhatTheyWere(t *testing.T) {
 	seven := 7
 	t.Run("int", unchanged(0, 1, -1, math.MaxInt, math.MinInt, math.MaxInt32, math.MinInt32))
-	t.Run("int64", unchanged[int64](math.MaxInt64, math.MinInt64, math.MaxInt64-1, 1<<53+1, -(1<<53 + 1)))
+	t.Run("int64", unchanged[int64](math.MaxInt64, math.MinInt64, math.MaxInt64-1, 1<<53+1, -(1<<53+1)))
 	t.Run("uint64", unchanged[uint64](0, math.MaxUint64, math.MaxUint64-1, 1<<63))
 	t.Run("int8", unchanged[int8](math.MaxInt8, math.MinInt8))
 	t.Run("byte", unchanged[byte](0, 1, 255))

@@ -12,7 +12,8 @@
 // it may have been run already, or be running elsewhere, or its job may be over.
 // chunk.go runs the calls one after the other, each guarded against panics and
 // runtime.Goexit, and records their outcomes in one step. presence.go tells the
-// other processes that this one is alive, and hears of canceled jobs.
+// other processes that this one is alive, and hears of canceled jobs. supervise.go,
+// active in one worker of all, issues the chunks of dead workers again.
 //
 // # What is promised
 //

@@ -14,7 +14,7 @@ import (
 // get lost or late on a busy machine before that.
 const (
 	beatEvery = 1500 * time.Millisecond
-	lifetime  = 6 * time.Second
+	lifetime  = 5 * time.Second
 	// Every so many beats the description is sent again.
 	describeEvery = 20
 )
@@ -40,14 +40,20 @@ func (w *worker) keepBeating(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
+		began := time.Now()
 		err := w.beat(ctx, n%describeEvery == 0)
 		if ctx.Err() != nil {
 			return
 		}
 		if err != nil && healthy {
 			w.log.Warn("Redis does not take this worker's heartbeat; will keep trying", "error", err)
+		} else if err == nil && !healthy {
+			w.log.Warn("Redis takes this worker's heartbeat again")
 		}
 		healthy = err == nil
+		if !healthy || time.Since(began) > beatEvery {
+			w.troubled.Store(time.Now().UnixNano())
+		}
 		if healthy {
 			w.checkJobs(ctx)
 		}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -86,6 +87,11 @@ type worker struct {
 	calls context.Context
 	abort context.CancelCauseFunc
 
+	// troubled is when a heartbeat last failed or was slow (Unix time, ns). For a
+	// while after that other workers' heartbeats may be missing for the same
+	// reason, and prove nothing.
+	troubled atomic.Int64
+
 	mu      sync.Mutex // guards running
 	running map[chunkKey]*chunkRun
 }
@@ -134,17 +140,20 @@ func (w *worker) run(ctx context.Context) error {
 		ShutdownTimeout:          w.cfg.Grace + lastMoment,
 		RetryDelayFunc:           retryDelay,
 		IsFailure:                isFailure,
-		Logger:                   asynqLogger{w.log},
+		Logger:                   asynqLogger{w.log, w.isTroubled},
 		LogLevel:                 asynq.WarnLevel,
 	})
+	w.troubled.Store(time.Now().UnixNano()) // what was before, we do not know
 	background, stop := context.WithCancel(context.Background())
 	var others sync.WaitGroup
 	others.Go(func() { w.keepBeating(background) })
 	others.Go(func() { w.listen(background) })
+	supervisor := newSupervisor(w)
+	others.Go(func() { supervisor.run(background) })
 	defer func() {
 		stop()
 		others.Wait()
-		w.depart()
+		w.depart(supervisor)
 	}()
 	if err := srv.Start(asynq.HandlerFunc(w.deliver)); err != nil {
 		return fmt.Errorf("starting a worker: %w", err)
@@ -175,10 +184,16 @@ func (w *worker) drain(srv *asynq.Server) error {
 	return nil
 }
 
-// depart takes the worker off the registry.
-func (w *worker) depart() {
+// isTroubled reports whether a heartbeat failed or was slow not long ago.
+func (w *worker) isTroubled() bool {
+	return time.Since(time.Unix(0, w.troubled.Load())) <= lifetime
+}
+
+// depart takes the worker off the registry, and its supervisor out of office.
+func (w *worker) depart(s *supervisor) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
+	s.resign(ctx)
 	if err := record.Depart(ctx, w.rdb, w.self.ID); err != nil {
 		w.log.Warn("leaving the registry of workers failed; it forgets this worker by itself", "error", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 )
 
 // Delivery is the payload of an asynq task: "run chunk Chunk of job Job". It
@@ -44,4 +45,23 @@ func ParseDelivery(payload []byte) (Delivery, error) {
 		return Delivery{}, fmt.Errorf("not a distpool delivery: job %q, chunk %d, delivery %d", d.Job, d.Chunk, d.Number)
 	}
 	return d, nil
+}
+
+// ParseTaskID undoes TaskID; ok is false for the ID of a task that is not a
+// delivery.
+func ParseTaskID(id string) (d Delivery, ok bool) {
+	job, rest, ok := strings.Cut(id, ":")
+	chunk, number, ok2 := strings.Cut(rest, ":")
+	if !ok || !ok2 || job == "" {
+		return Delivery{}, false
+	}
+	var err error
+	if d.Chunk, err = strconv.Atoi(chunk); err != nil || d.Chunk < 0 {
+		return Delivery{}, false
+	}
+	if d.Number, err = strconv.Atoi(number); err != nil || d.Number < 1 {
+		return Delivery{}, false
+	}
+	d.Job = job
+	return d, true
 }

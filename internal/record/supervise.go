@@ -1,0 +1,94 @@
+package record
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+const leaderKey = workerPrefix + "leader"
+
+// Lead reports whether worker is the supervisor for the next term: it was
+// already, or nobody was. Should two believe it for a moment, they only do the
+// same harmless work twice.
+func Lead(ctx context.Context, c redis.Cmdable, worker string, term time.Duration) (bool, error) {
+	won, err := c.SetNX(ctx, leaderKey, worker, term).Result()
+	if won || err != nil {
+		return won, err
+	}
+	leader, err := c.Get(ctx, leaderKey).Result()
+	if err != nil || leader != worker {
+		if errors.Is(err, redis.Nil) {
+			err = nil
+		}
+		return false, err
+	}
+	return true, c.PExpire(ctx, leaderKey, term).Err()
+}
+
+// Resign lets another worker become the supervisor at once.
+func Resign(ctx context.Context, c redis.Cmdable, worker string) error {
+	leader, err := c.Get(ctx, leaderKey).Result()
+	if err != nil || leader != worker {
+		if errors.Is(err, redis.Nil) {
+			err = nil
+		}
+		return err
+	}
+	return c.Del(ctx, leaderKey).Err()
+}
+
+// ChunkRef names a chunk.
+type ChunkRef struct {
+	Job   string
+	Chunk int
+}
+
+// Holding is how the record sees a chunk that somebody has taken from a queue.
+type Holding struct {
+	Task  string
+	Open  bool   // its job is alive, and it has no outcomes
+	Owner string // the worker that runs it; "" for none
+}
+
+// Holdings reads how the record sees chunks, in one round trip.
+func Holdings(ctx context.Context, c redis.Cmdable, refs []ChunkRef) ([]Holding, error) {
+	type reads struct {
+		job   *redis.SliceCmd
+		args  *redis.BoolCmd
+		owner *redis.StringCmd
+	}
+	cmds := make([]reads, len(refs))
+	_, err := c.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for i, ref := range refs {
+			k, chunk := Keys(ref.Job), strconv.Itoa(ref.Chunk)
+			cmds[i] = reads{
+				job:   p.HMGet(ctx, k[0], "state", "inline", "run", "out", "task"),
+				args:  p.HExists(ctx, k[1], chunk),
+				owner: p.HGet(ctx, k[4], chunk),
+			}
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return nil, err
+	}
+	hs := make([]Holding, len(refs))
+	for i, r := range cmds {
+		fields, err := r.job.Result()
+		if err != nil {
+			return nil, err
+		}
+		text := func(i int) string { s, _ := fields[i].(string); return s }
+		alive := text(0) != "" && !State(text(0)).Ended()
+		h := Holding{Task: text(4), Open: alive && r.args.Val(), Owner: r.owner.Val()}
+		if text(1) == "1" {
+			h.Open, h.Owner = alive && fields[3] == nil, text(2)
+		}
+		hs[i] = h
+	}
+	return hs, nil
+}

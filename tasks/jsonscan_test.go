@@ -1,0 +1,256 @@
+package tasks
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"reflect"
+	"strconv"
+	"testing"
+)
+
+// Everything here compares with encoding/json: the scanners may give up, but
+// what they do, they must do as it does.
+
+// sameArray decodes data as []T with the codec and with encoding/json.
+func sameArray[T any](t *testing.T, data []byte) {
+	t.Helper()
+	var want []T
+	wantErr := json.Unmarshal(data, &want)
+	// As a worker decodes: into memory that is there.
+	got := make([]T, 0, 3)
+	err := JSON.Unmarshal(data, &got)
+	if (err == nil) != (wantErr == nil) {
+		t.Fatalf("decoding %q as %T: error %v, encoding/json %v", data, got, err, wantErr)
+	}
+	if err != nil {
+		return
+	}
+	if (got == nil) != (want == nil) || len(got) != len(want) {
+		t.Fatalf("decoding %q: got %#v, encoding/json %#v", data, got, want)
+	}
+	for i := range got {
+		if !identical(got[i], want[i]) {
+			t.Fatalf("decoding %q: item %d is %#v, encoding/json has %#v", data, i, got[i], want[i])
+		}
+	}
+}
+
+// identical is equality that tells 0 from -0.
+func identical(a, b any) bool {
+	if f, ok := a.(float64); ok {
+		return math.Float64bits(f) == math.Float64bits(b.(float64))
+	}
+	return a == b
+}
+
+func sameArrays(t *testing.T, data []byte) {
+	t.Helper()
+	sameArray[int](t, data)
+	sameArray[int64](t, data)
+	sameArray[float64](t, data)
+	sameArray[string](t, data)
+	sameArray[bool](t, data)
+}
+
+// arraySeeds hold every form that a scanner must read or leave alone.
+var arraySeeds = []string{
+	"", " ", "null", "[]", "[ ]", " [\n]\t", "[", "]", "[[]]", "{}", "[{}]", "[null]", "[1,null,3]", "[,]", "[1,]", "[,1]", "[1 2]", "[1]]", "[1]x",
+	"[0]", "[-0]", "[00]", "[01]", "[-01]", "[-]", "[+1]", "[1.0]", "[1.]", "[.5]", "[1e2]", "[1E+2]", "[1e]", "[1e+]", "[0e0]", "[-0.0]", "[-1e-2]",
+	"[9223372036854775807]", "[9223372036854775808]", "[-9223372036854775808]", "[-9223372036854775809]", "[2147483648]",
+	"[18446744073709551615]", "[18446744073709551616]", "[99999999999999999999]", "[10000000000000000000]", "[123456789012345678901234567890]",
+	"[1e400]", "[-1e400]", "[1e-400]", "[5e-324]", "[1.7976931348623157e308]", "[0.1,0.2,0.30000000000000004]", "[1,2,3,4,5,6]", "[ 1 , 2 ]", "[1,2",
+	`["a"]`, `[""]`, `["a","b"]`, `["]"]`, `["\""]`, `["\u00e9"]`, `["größe"]`, `["a`, `["\`, "[\"\x1f\"]", "[\"\x7f\"]", "[\"\xff\"]", "[\"\xed\xa0\x80\"]",
+	"[\"\u2028\ufffd\"]", "[true]", "[false,true]", "[tru]", "[truer]", "[True]", "[1,true]", `[1,"a"]`, "[\x00]", "[1\x00]", "[1]\x00", "\ufeff[1]",
+	"[Infinity]", "[NaN]", "[0x10]", "[1_000]", "[--1]", "[1-2]", "[1/2]", "[1,2,3]  \r\n",
+}
+
+func TestScannedArraysAreThoseOfEncodingJSON(t *testing.T) {
+	for _, data := range arraySeeds {
+		sameArrays(t, []byte(data))
+	}
+}
+
+func FuzzArrayDecoding(f *testing.F) {
+	for _, seed := range arraySeeds {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(sameArrays)
+}
+
+// Random bytes seldom are numbers, so numbers are also drawn at random.
+func TestScannedNumbersAreThoseOfEncodingJSON(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 20_000 {
+		n := int64(r.Uint64()) >> r.IntN(64)
+		sameArrays(t, fmt.Appendf(nil, "[%d,%d]", n, -n))
+		// Near the ends of the range, on both sides.
+		sameArrays(t, fmt.Appendf(nil, "[%d%d]", n, r.IntN(1000)))
+		x := math.Float64frombits(r.Uint64())
+		if math.IsNaN(x) || math.IsInf(x, 0) {
+			continue
+		}
+		for _, format := range []byte("eEfg") {
+			sameArray[float64](t, []byte("["+strconv.FormatFloat(x, format, -1, 64)+"]"))
+		}
+	}
+	for i := range 2000 {
+		end := uint64(math.MaxInt64) - 1000 + uint64(i)
+		sameArrays(t, fmt.Appendf(nil, "[%d,-%d]", end, end))
+		end = math.MaxUint64 - uint64(i)
+		sameArrays(t, fmt.Appendf(nil, "[%d,-%d]", end, end))
+	}
+}
+
+// sameText encodes v as the codec does inside a tuple and as encoding/json does.
+func sameText[T any](t *testing.T, v T) {
+	t.Helper()
+	got, ok := appendValue([]byte("before "), &v)
+	if !ok {
+		if string(got) != "before " {
+			t.Fatalf("gave up on %#v after writing %q", v, got)
+		}
+		return
+	}
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		t.Fatalf("wrote %q for %#v; encoding/json refuses it: %v", got, v, err)
+	}
+	if want := "before " + string(bytes.TrimSpace(buf.Bytes())); string(got) != want {
+		t.Fatalf("wrote %q for %#v, encoding/json %q", got, v, want)
+	}
+	var back T
+	if !scanValue(got[len("before "):], &back) || !identical(back, v) {
+		t.Fatalf("read %#v from %q, want %#v", back, got, v)
+	}
+}
+
+func TestAppendedValuesAreThoseOfEncodingJSON(t *testing.T) {
+	for _, v := range []int64{0, 1, -1, math.MaxInt64, math.MinInt64} {
+		sameText(t, v)
+		sameText(t, int(v))
+	}
+	for _, x := range []float64{
+		0, math.Copysign(0, -1), 1, 1e-6, math.Nextafter(1e-6, 0), 1e21, math.Nextafter(1e21, 0), 1e20, math.MaxFloat64,
+		math.SmallestNonzeroFloat64, math.NaN(), math.Inf(1), math.Inf(-1), math.Pi, 100, 0.1,
+	} {
+		sameText(t, x)
+		sameText(t, -x)
+	}
+	sameText(t, true)
+	sameText(t, false)
+	for c := range 0x180 {
+		sameText(t, string(rune(c)))
+		sameText(t, string([]byte{byte(c)}))
+		sameText(t, "a"+string(rune(c))+"b")
+	}
+	r := rand.New(rand.NewPCG(3, 4))
+	for range 50_000 {
+		sameText(t, math.Float64frombits(r.Uint64()))
+		sameText(t, r.NormFloat64())
+		sameText(t, float64(r.IntN(1e6))/100)
+		sameText(t, int64(r.Uint64())>>r.IntN(64))
+	}
+	var other uint32
+	if _, ok := appendValue(nil, &other); ok || scanValue([]byte("1"), &other) {
+		t.Error("handled a type that belongs to encoding/json")
+	}
+}
+
+func TestAScannerThatGivesUpLeavesTheSliceAsItWas(t *testing.T) {
+	got := make([]int, 0, 4)
+	if scanSlice([]byte("[1,2,1e1,4]"), &got) || got == nil || len(got) != 0 {
+		t.Errorf("scanned %#v", got)
+	}
+}
+
+func TestInterfacesAreFoundInTypes(t *testing.T) {
+	type recursive struct {
+		Next *recursive
+		Map  map[string][]recursive
+	}
+	type hidden struct {
+		Next *hidden
+		Deep [2]map[int]*[]any
+	}
+	for want, vs := range map[bool][]any{
+		false: {new(int), new([]string), new(map[string]float64), new(recursive), new(json.RawMessage), new(Args2[any, any]), new([]Args3[any, int, any])},
+		true:  {new(any), new([]any), new(map[string]any), new(hidden), new([]hidden), new(struct{ E error }), new(*any)},
+	} {
+		for _, v := range vs {
+			if got := traitsOf(reflect.TypeOf(v)).iface; got != want {
+				t.Errorf("%T can hold an interface: %v", v, got)
+			}
+		}
+	}
+}
+
+// BenchmarkJSON is the reason for jsonscan.go and for the two ways to decode in
+// json.go: it sets the codec beside plain encoding/json.
+func BenchmarkJSON(b *testing.B) {
+	const n = 1000
+	r := rand.New(rand.NewPCG(1, 2))
+	type point struct {
+		X, Y float64
+		Name string
+	}
+	type open struct {
+		X, Y float64
+		Name any
+	}
+	path := func() string { return "src/some/package/file.go" }
+	b.Run("small ints", benchmarkArray(n, func() int { return r.IntN(10_000) }))
+	b.Run("large ints", benchmarkArray(n, func() int64 { return int64(r.Uint64()) }))
+	b.Run("floats", benchmarkArray(n, r.Float64))
+	b.Run("prices", benchmarkArray(n, func() float64 { return float64(r.IntN(100_000)) / 100 }))
+	b.Run("strings", benchmarkArray(n, path))
+	b.Run("bools", benchmarkArray(n, func() bool { return r.IntN(2) == 0 }))
+	b.Run("pairs", benchmarkArray(n, func() Args2[int, string] { return Of2(r.IntN(10_000), path()) }))
+	b.Run("triples", benchmarkArray(n, func() Args3[float64, float64, int] { return Of3(r.Float64(), r.Float64(), r.Int()) }))
+	b.Run("structs", benchmarkArray(n, func() point { return point{r.Float64(), r.Float64(), path()} }))
+	b.Run("structs with any", benchmarkArray(n, func() open { return open{r.Float64(), r.Float64(), path()} }))
+}
+
+func benchmarkArray[T any](n int, item func() T) func(*testing.B) {
+	return func(b *testing.B) {
+		in := make([]T, n)
+		for i := range in {
+			in[i] = item()
+		}
+		data, err := JSON.Marshal(in)
+		if err != nil {
+			b.Fatal(err)
+		}
+		out := make([]T, n)
+		decode := func(unmarshal func([]byte, any) error) func(*testing.B) {
+			return func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					clear(out)
+					got := out[:0]
+					if err := unmarshal(data, &got); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+		}
+		encode := func(marshal func(any) ([]byte, error)) func(*testing.B) {
+			return func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					if _, err := marshal(in); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+		}
+		b.Run("decode/encoding-json", decode(json.Unmarshal))
+		b.Run("decode/codec", decode(JSON.Unmarshal))
+		b.Run("encode/encoding-json", encode(json.Marshal))
+		b.Run("encode/codec", encode(JSON.Marshal))
+	}
+}

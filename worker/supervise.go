@@ -1,0 +1,180 @@
+package worker
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/distpool/distpool/internal/broker"
+	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/wire"
+)
+
+const (
+	// superviseEvery is how often the leader looks for deliveries whose worker is
+	// gone. A worker's death is known after lifetime, so its chunks are issued
+	// again within the sum of both.
+	superviseEvery = 2500 * time.Millisecond
+	// term is how long a leader that died keeps others from taking its place.
+	term = 2*superviseEvery + time.Second
+	// unbegunFor is how long a delivery may be out of its queue without anybody
+	// having begun its chunk. A worker begins at once, so this one died in between.
+	unbegunFor = 10 * time.Second
+)
+
+// supervisor issues chunks again whose worker died. asynq does so too, but only
+// after the lease of the delivery has run out and a pass that comes once a
+// minute: one to two minutes later.
+//
+// Every worker has one, and one of them leads. A delivery that is issued without
+// need does no harm: the record refuses it.
+type supervisor struct {
+	w       *worker
+	broker  *broker.Broker
+	unbegun map[string]time.Time // asynq task ID -> since when it is out without an owner
+	issued  map[string]time.Time // asynq task ID -> when its chunk was issued again
+}
+
+func newSupervisor(w *worker) *supervisor {
+	return &supervisor{w: w, broker: broker.New(w.rdb), unbegun: map[string]time.Time{}, issued: map[string]time.Time{}}
+}
+
+// run supervises until ctx ends.
+func (s *supervisor) run(ctx context.Context) {
+	ticker := time.NewTicker(superviseEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		lead, err := record.Lead(ctx, s.w.rdb, s.w.self.ID, term)
+		if err == nil && lead && !s.w.isTroubled() {
+			err = s.pass(ctx)
+		}
+		if err != nil && ctx.Err() == nil && !s.w.isTroubled() {
+			s.w.log.Warn("supervising failed; will try again", "error", err)
+		}
+	}
+}
+
+func (s *supervisor) resign(ctx context.Context) {
+	if err := record.Resign(ctx, s.w.rdb, s.w.self.ID); err != nil {
+		s.w.log.Warn("handing the supervision over failed; it ends by itself", "error", err)
+	}
+}
+
+// out is a delivery that a worker has taken from its queue.
+type out struct {
+	id, queue string
+	delivery  wire.Delivery
+}
+
+// pass looks once at everything that workers have taken.
+func (s *supervisor) pass(ctx context.Context) error {
+	outs, err := s.takenDeliveries(ctx)
+	if err != nil {
+		return err
+	}
+	s.forget(outs)
+	if len(outs) == 0 {
+		return nil
+	}
+	refs := make([]record.ChunkRef, len(outs))
+	for i, o := range outs {
+		refs[i] = record.ChunkRef{Job: o.delivery.Job, Chunk: o.delivery.Chunk}
+	}
+	holdings, err := record.Holdings(ctx, s.w.rdb, refs)
+	if err != nil {
+		return err
+	}
+	workers, err := record.Workers(ctx, s.w.rdb)
+	if err != nil {
+		return err
+	}
+	alive := make(map[string]bool, len(workers))
+	for _, w := range workers {
+		alive[w.ID] = true
+	}
+	for i, o := range outs {
+		if s.orphaned(o, holdings[i], alive) {
+			if err := s.reissue(ctx, o, holdings[i]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// takenDeliveries lists asynq's active tasks, as far as they are deliveries: of
+// each chunk the newest, since the older ones have been dealt with.
+func (s *supervisor) takenDeliveries(ctx context.Context) ([]out, error) {
+	queues, err := s.w.rdb.SMembers(ctx, "asynq:queues").Result()
+	if err != nil {
+		return nil, err
+	}
+	newest := map[chunkKey]out{}
+	for _, q := range queues {
+		ids, err := s.w.rdb.LRange(ctx, "asynq:{"+q+"}:active", 0, -1).Result()
+		if err != nil {
+			return nil, err
+		}
+		for _, id := range ids {
+			d, ok := wire.ParseTaskID(id)
+			if !ok {
+				continue
+			}
+			if k := (chunkKey{d.Job, d.Chunk}); d.Number > newest[k].delivery.Number {
+				newest[k] = out{id, q, d}
+			}
+		}
+	}
+	return slices.Collect(maps.Values(newest)), nil
+}
+
+// forget drops what was remembered of deliveries that are no longer out.
+func (s *supervisor) forget(outs []out) {
+	still := make(map[string]bool, len(outs))
+	for _, o := range outs {
+		still[o.id] = true
+	}
+	for _, m := range []map[string]time.Time{s.unbegun, s.issued} {
+		for id := range m {
+			if !still[id] {
+				delete(m, id)
+			}
+		}
+	}
+}
+
+// orphaned reports whether nobody works on the delivery's chunk any more.
+func (s *supervisor) orphaned(o out, h record.Holding, alive map[string]bool) bool {
+	if !h.Open || !s.issued[o.id].IsZero() {
+		return false
+	}
+	if h.Owner != "" {
+		delete(s.unbegun, o.id)
+		return !alive[h.Owner]
+	}
+	since, ok := s.unbegun[o.id]
+	if !ok {
+		s.unbegun[o.id] = time.Now()
+		return false
+	}
+	return time.Since(since) > unbegunFor
+}
+
+// reissue sends the chunk to its queue again. The number of the delivery follows
+// from the one that was lost, so that two leaders send the same one.
+func (s *supervisor) reissue(ctx context.Context, o out, h record.Holding) error {
+	next := o.delivery
+	next.Number++
+	if err := s.broker.Enqueue(ctx, o.queue, h.Task, []wire.Delivery{next}); err != nil {
+		return err
+	}
+	s.issued[o.id] = time.Now()
+	s.w.log.Warn("a chunk is issued again: its worker died", "job", next.Job, "chunk", next.Chunk, "task", h.Task, "dead", h.Owner, "delivery", next.Number)
+	return nil
+}
