@@ -3,7 +3,6 @@ package worker
 import (
 	"fmt"
 	"log/slog"
-	"os"
 	"strings"
 )
 
@@ -37,7 +36,5 @@ func (l asynqLogger) Error(args ...any) {
 	l.log.Error("asynq: " + fmt.Sprint(args...))
 }
 
-func (l asynqLogger) Fatal(args ...any) {
-	l.log.Error("asynq: " + fmt.Sprint(args...))
-	os.Exit(1)
-}
+// Fatal is for what asynq cannot go on after; it expects the process to end.
+func (asynqLogger) Fatal(args ...any) { panic("asynq: " + fmt.Sprint(args...)) }

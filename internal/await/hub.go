@@ -36,7 +36,7 @@ type Hub struct {
 	mu      sync.Mutex // guards all below
 	jobs    map[string]*Job
 	polls   []*Job         // every tracked job once, the one that is next first
-	dirty   map[*Job]bool  // jobs to read now; true: the record has outcomes that we lack
+	dirty   map[*Job]bool  // the set of jobs to read now
 	wanted  []chunkRef     // outcomes to read now, too large for their notices
 	borrows map[string]int // other pools' reply channels -> jobs attached to them
 	drained chan struct{}  // closed when no job is outstanding; nil while nobody waits
@@ -120,7 +120,7 @@ func (h *Hub) Attach(ctx context.Context, id string, check func(record.Snapshot)
 		return nil, err
 	}
 	h.mu.Lock()
-	h.markDirty(j, true)
+	h.markDirty(j)
 	h.mu.Unlock()
 	return j, nil
 }
@@ -234,7 +234,7 @@ func (h *Hub) notice(payload string) {
 	}
 	if n.State.Ended() {
 		// This was the last notice. What is not on its way already was missed.
-		h.markDirty(j, true)
+		h.markDirty(j)
 	}
 }
 
@@ -243,13 +243,13 @@ func (h *Hub) resync() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, j := range h.jobs {
-		h.markDirty(j, true)
+		h.markDirty(j)
 	}
 }
 
 // markDirty is called with mu held.
-func (h *Hub) markDirty(j *Job, missing bool) {
-	h.dirty[j] = h.dirty[j] || missing
+func (h *Hub) markDirty(j *Job) {
+	h.dirty[j] = true
 	h.kick()
 }
 

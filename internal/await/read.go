@@ -99,7 +99,7 @@ func (h *Hub) pollDue() {
 		due := j.submitted && now.Sub(j.heard) >= every
 		j.mu.Unlock()
 		if due {
-			h.dirty[j] = h.dirty[j] || false
+			h.dirty[j] = true
 			batch--
 		}
 	}
@@ -250,7 +250,7 @@ func (h *Hub) readOutcomes(ctx context.Context, refs []chunkRef) error {
 				}
 				h.mu.Lock()
 				if h.jobs[ref.job.ID] == ref.job {
-					h.markDirty(ref.job, true)
+					h.markDirty(ref.job)
 				}
 				h.mu.Unlock()
 				continue

@@ -93,12 +93,12 @@ func (b *Broker) Enqueue(ctx context.Context, queue, task string, ds []wire.Deli
 	return b.enqueueInSteps(ctx, captured, record.Ring(queue, len(ds)))
 }
 
-func (b *Broker) submitInSteps(ctx context.Context, op record.Op, captured *capture, ring record.Op, any bool) (*redis.Cmd, error) {
+func (b *Broker) submitInSteps(ctx context.Context, op record.Op, captured *capture, ring record.Op, deliver bool) (*redis.Cmd, error) {
 	reply := op.Run(ctx, b.rdb)
 	if err := reply.Err(); err != nil {
 		return nil, err
 	}
-	if !any {
+	if !deliver {
 		return reply, nil
 	}
 	return reply, b.enqueueInSteps(ctx, captured, ring)

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"strconv"
 )
@@ -28,7 +29,7 @@ func ParseArgs(b []byte) (first, n int, data []byte, err error) {
 		return 0, 0, nil, fmt.Errorf("arguments of a chunk: %w", err)
 	}
 	if nums[1] == 0 {
-		return 0, 0, nil, fmt.Errorf("arguments of a chunk: the header claims no calls")
+		return 0, 0, nil, errors.New("arguments of a chunk: the header claims no calls")
 	}
 	return nums[0], nums[1], data, nil
 }

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 )
@@ -71,7 +72,7 @@ func ParseOutcome(b []byte) (Outcome, error) {
 	}
 	o := Outcome{First: nums[0], Calls: nums[1]}
 	if o.Calls == 0 {
-		return Outcome{}, fmt.Errorf("outcomes of a chunk: the header claims no calls")
+		return Outcome{}, errors.New("outcomes of a chunk: the header claims no calls")
 	}
 	if nums[2] > len(rest) {
 		return Outcome{}, fmt.Errorf("outcomes of a chunk: %d bytes of errors claimed, %d left", nums[2], len(rest))
