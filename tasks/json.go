@@ -133,10 +133,10 @@ func (e *jsonError) Unwrap() error { return e.err }
 func jsonEncodeError(err error) error {
 	switch e := err.(type) {
 	case *json.UnsupportedValueError:
-		if e.Value.CanFloat() {
-			return &jsonError{fmt.Sprintf("cannot encode %s as JSON", e.Str), err}
+		if strings.Contains(e.Str, "cycle") { // not the value, but what is wrong with it
+			return &jsonError{"cannot encode as JSON: " + e.Str, err}
 		}
-		return &jsonError{"cannot encode as JSON: " + e.Str, err} // a cycle
+		return &jsonError{fmt.Sprintf("cannot encode %s as JSON", e.Str), err}
 	case *json.UnsupportedTypeError:
 		return &jsonError{fmt.Sprintf("cannot encode %v as JSON", e.Type), err}
 	}

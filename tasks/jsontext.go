@@ -7,17 +7,19 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"unicode/utf8"
 )
 
-// encoding/json does not refuse a string that is not valid UTF-8: it puts the
-// escape \ufffd where the bad bytes were, and two different file names arrive as
-// the same one. Checking every string first would cost as much as encoding it,
-// so checkText looks for that escape in the output, and only if it is there, for
-// the string that it came from.
+// encoding/json does not refuse a string that is not valid UTF-8: it puts U+FFFD
+// where the bad bytes were, and two different file names arrive as the same one.
+// Checking every string first would cost as much as encoding it, so checkText
+// looks for U+FFFD in the output, and only if it is there, for the string that it
+// came from.
 
 var (
-	replacement = []byte(`\ufffd`)
+	// encoding/json writes the escape, its successor the character itself.
+	replacements = [][]byte{[]byte(`\ufffd`), []byte("\ufffd")}
 
 	marshalerType     = reflect.TypeFor[json.Marshaler]()
 	textMarshalerType = reflect.TypeFor[encoding.TextMarshaler]()
@@ -25,7 +27,7 @@ var (
 
 // checkText reports text in v that data, the encoding of v, does not carry.
 func checkText(data []byte, v any) error {
-	if bytes.Contains(data, replacement) {
+	if slices.ContainsFunc(replacements, func(r []byte) bool { return bytes.Contains(data, r) }) {
 		if s, found := findInvalid(reflect.ValueOf(v), 0); found {
 			return fmt.Errorf("string %.50q is not valid UTF-8, which JSON cannot carry; use []byte", s)
 		}

@@ -105,7 +105,9 @@ func encodeTuples(v reflect.Value) ([]byte, error) {
 	if v.IsNil() {
 		return []byte("null"), nil
 	}
-	out := []byte{'['}
+	// A guess at the size, small enough to be wrong, saves most of the growing.
+	out := make([]byte, 0, min(2+16*v.Len(), 1<<16))
+	out = append(out, '[')
 	for i := range v.Len() {
 		if i > 0 {
 			out = append(out, ',')

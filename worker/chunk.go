@@ -249,10 +249,17 @@ func (r *chunkRun) interrupted() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), lastMoment/2)
 	defer cancel()
-	if _, err := record.Release(ctx, r.worker.rdb, r.delivery.Job, r.delivery.Chunk, r.worker.self.ID, nil, 0); err != nil {
-		r.log.Warn("giving a chunk back failed; it is taken over once this worker counts as dead", "error", err)
+	again := r.delivery
+	again.Number++
+	_, err := record.Release(ctx, r.worker.rdb, r.delivery.Job, r.delivery.Chunk, r.worker.self.ID, nil, 0)
+	if err == nil {
+		err = r.worker.broker.Enqueue(ctx, r.queue, r.task, []wire.Delivery{again})
 	}
-	return later{"the worker was shut down in the middle of this chunk", 0}
+	if err != nil {
+		r.log.Warn("giving a chunk back failed; it is taken over once this worker counts as dead", "error", err)
+		return later{"the worker was shut down in the middle of this chunk", 0}
+	}
+	return nil
 }
 
 // giveUp records that the chunk killed its workers.

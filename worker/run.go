@@ -17,6 +17,7 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/distpool/distpool/internal/broker"
 	"github.com/distpool/distpool/internal/call"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/tasks"
@@ -77,6 +78,9 @@ type worker struct {
 	tasks map[string]call.Task
 	self  record.Worker
 	bell  *doorbell
+	// broker issues chunks again: given back by a draining worker, or lost by a
+	// dead one.
+	broker *broker.Broker
 
 	// slots holds a token for each running chunk. asynq has a limit of its own,
 	// but frees its slot when it gives a task up (a lost lease) while our call
@@ -114,7 +118,7 @@ func newWorker(cfg Config, rdb redis.UniversalClient, known map[string]call.Task
 		name = host
 	}
 	w := &worker{
-		cfg: cfg, rdb: rdb, tasks: known,
+		cfg: cfg, rdb: rdb, tasks: known, broker: broker.New(rdb),
 		slots:   make(chan struct{}, cfg.Concurrency),
 		running: map[chunkKey]*chunkRun{},
 		self: record.Worker{
@@ -136,7 +140,8 @@ func (w *worker) run(ctx context.Context) error {
 		// An empty queue makes asynq sleep for about this long before it asks again.
 		// The doorbell does the waiting instead.
 		TaskCheckInterval:        time.Nanosecond,
-		DelayedTaskCheckInterval: 2 * time.Second,
+		DelayedTaskCheckInterval: 3 * time.Second,
+		JanitorInterval:          time.Minute, // it removes finished tasks that asynq kept, and we let it keep none
 		ShutdownTimeout:          w.cfg.Grace + lastMoment,
 		RetryDelayFunc:           retryDelay,
 		IsFailure:                isFailure,

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/distpool/distpool/internal/broker"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/wire"
 )
@@ -15,7 +14,7 @@ const (
 	// superviseEvery is how often the leader looks for deliveries whose worker is
 	// gone. A worker's death is known after lifetime, so its chunks are issued
 	// again within the sum of both.
-	superviseEvery = 2500 * time.Millisecond
+	superviseEvery = 3 * time.Second
 	// term is how long a leader that died keeps others from taking its place.
 	term = 2*superviseEvery + time.Second
 	// unbegunFor is how long a delivery may be out of its queue without anybody
@@ -31,13 +30,12 @@ const (
 // need does no harm: the record refuses it.
 type supervisor struct {
 	w       *worker
-	broker  *broker.Broker
 	unbegun map[string]time.Time // asynq task ID -> since when it is out without an owner
 	issued  map[string]time.Time // asynq task ID -> when its chunk was issued again
 }
 
 func newSupervisor(w *worker) *supervisor {
-	return &supervisor{w: w, broker: broker.New(w.rdb), unbegun: map[string]time.Time{}, issued: map[string]time.Time{}}
+	return &supervisor{w: w, unbegun: map[string]time.Time{}, issued: map[string]time.Time{}}
 }
 
 // run supervises until ctx ends.
@@ -171,7 +169,7 @@ func (s *supervisor) orphaned(o out, h record.Holding, alive map[string]bool) bo
 func (s *supervisor) reissue(ctx context.Context, o out, h record.Holding) error {
 	next := o.delivery
 	next.Number++
-	if err := s.broker.Enqueue(ctx, o.queue, h.Task, []wire.Delivery{next}); err != nil {
+	if err := s.w.broker.Enqueue(ctx, o.queue, h.Task, []wire.Delivery{next}); err != nil {
 		return err
 	}
 	s.issued[o.id] = time.Now()

@@ -15,15 +15,11 @@ const leaderKey = workerPrefix + "leader"
 // already, or nobody was. Should two believe it for a moment, they only do the
 // same harmless work twice.
 func Lead(ctx context.Context, c redis.Cmdable, worker string, term time.Duration) (bool, error) {
-	won, err := c.SetNX(ctx, leaderKey, worker, term).Result()
-	if won || err != nil {
-		return won, err
-	}
 	leader, err := c.Get(ctx, leaderKey).Result()
-	if err != nil || leader != worker {
-		if errors.Is(err, redis.Nil) {
-			err = nil
-		}
+	switch {
+	case errors.Is(err, redis.Nil):
+		return c.SetNX(ctx, leaderKey, worker, term).Result()
+	case err != nil || leader != worker:
 		return false, err
 	}
 	return true, c.PExpire(ctx, leaderKey, term).Err()

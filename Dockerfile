@@ -1,0 +1,15 @@
+# The programs of distpool in an image: worker (the default) and distpool.
+# The build is the Makefile's, so that an image holds what a developer tests.
+
+FROM golang:1.26 AS build
+WORKDIR /src
+COPY Makefile go.mod go.sum ./
+RUN make deps
+COPY . .
+RUN make build
+
+# Certificates for rediss://, a user without rights, /tmp, and no shell.
+FROM gcr.io/distroless/static-debian12:nonroot
+COPY --from=build /src/bin/worker /src/bin/distpool /usr/local/bin/
+USER nonroot:nonroot
+CMD ["worker"]

@@ -1,0 +1,125 @@
+// Command worker runs the sample tasks: a worker to try distpool with, and the
+// model for one of your own, which differs in the tasks that it passes to
+// worker.Run.
+//
+//	worker -redis redis://localhost:6379 -concurrency 10 -queues high=3,distpool=1
+//
+// It serves until it gets SIGTERM or SIGINT, then lets the running calls finish
+// for as long as -grace says. A second signal ends it at once. Its exit code is
+// 0 after a clean drain, 1 when it could not run or had to abandon calls, and 2
+// when it was called wrongly. Logs go to standard error.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime"
+	"strings"
+	"syscall"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/distpool/distpool/internal/redisconn"
+	"github.com/distpool/distpool/internal/sample"
+	"github.com/distpool/distpool/tasks"
+	"github.com/distpool/distpool/worker"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// After the first signal, the next one has its usual effect.
+	context.AfterFunc(ctx, stop)
+	os.Exit(run(ctx, os.Args[1:], os.Stderr))
+}
+
+// The exit codes.
+const (
+	exitOK = iota
+	exitFailed
+	exitUsage
+)
+
+// run is the program.
+func run(ctx context.Context, args []string, stderr io.Writer) int {
+	cfg, level, err := parse(args, stderr)
+	if errors.Is(err, flag.ErrHelp) {
+		return exitOK
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "worker: %v\n", err)
+		return exitUsage
+	}
+	target, err := redisconn.Parse(cfg.Redis)
+	if err != nil {
+		fmt.Fprintf(stderr, "worker: %v\n", err)
+		return exitUsage
+	}
+	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
+	redis.SetLogger(redisLog{log})
+	cfg.Logger = log
+	served := sample.All()
+	log.Info("starting", "redis", target, "queues", describe(cfg.Queues), "slots", cfg.Concurrency, "tasks", taskNames(served))
+	if err := worker.Run(ctx, cfg, served...); err != nil {
+		log.Error("the worker failed", "error", err)
+		return exitFailed
+	}
+	log.Info("drained")
+	return exitOK
+}
+
+// parse reads the flags. It has written the usage to stderr if the error is
+// flag.ErrHelp.
+func parse(args []string, stderr io.Writer) (worker.Config, slog.Level, error) {
+	cfg := worker.Config{Queues: map[string]int{worker.DefaultQueue: 1}}
+	level := slog.LevelInfo
+	fs := flag.NewFlagSet("worker", flag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	fs.StringVar(&cfg.Redis, "redis", "", "`URL` of the Redis to use (default $REDIS_URL, or redis://127.0.0.1:6379)")
+	fs.IntVar(&cfg.Concurrency, "concurrency", runtime.NumCPU(), "number of `slots`: calls that run at the same time")
+	fs.Func("queues", "queues to serve, with weights, such as high=3,distpool=1; a weight of 1 may be left out (default "+worker.DefaultQueue+")", func(s string) (err error) {
+		cfg.Queues, err = parseQueues(s)
+		return err
+	})
+	fs.DurationVar(&cfg.Grace, "grace", worker.DefaultGrace, "how long running calls may go on after a signal to stop")
+	fs.StringVar(&cfg.Name, "name", "", "part of the worker's ID (default the host's name)")
+	fs.TextVar(&level, "log-level", level, "least `level` to log: debug, info, warn or error")
+	switch err := fs.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprintf(stderr, "worker runs distpool's sample tasks: %s.\n\nFlags:\n", taskNames(sample.All()))
+		fs.SetOutput(stderr)
+		fs.PrintDefaults()
+		return cfg, level, err
+	case err != nil:
+		return cfg, level, fmt.Errorf("%w; worker -h lists the flags", err)
+	case fs.NArg() > 0:
+		return cfg, level, fmt.Errorf("unexpected argument %q; worker -h lists the flags", fs.Arg(0))
+	case cfg.Concurrency < 1:
+		return cfg, level, fmt.Errorf("-concurrency is %d; use 1 or more slots", cfg.Concurrency)
+	case cfg.Grace <= 0:
+		return cfg, level, fmt.Errorf("-grace is %v; use a positive duration, such as 30s", cfg.Grace)
+	}
+	return cfg, level, nil
+}
+
+func taskNames(ts []tasks.Runner) string {
+	names := make([]string, len(ts))
+	for i, t := range ts {
+		names[i] = t.Name()
+	}
+	return strings.Join(names, ", ")
+}
+
+// redisLog takes what go-redis reports. The worker says itself when its Redis is
+// away, so this is for those who look closely.
+type redisLog struct{ log *slog.Logger }
+
+// Printf is called by go-redis.
+func (l redisLog) Printf(ctx context.Context, format string, v ...any) {
+	l.log.DebugContext(ctx, "go-redis: "+fmt.Sprintf(format, v...))
+}

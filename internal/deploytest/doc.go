@@ -1,0 +1,4 @@
+// Package deploytest checks the files with which distpool is deployed: the
+// Dockerfile and docker-compose.yml. It holds tests only, so that what they
+// import stays out of the programs.
+package deploytest

@@ -1,0 +1,35 @@
+package deploytest
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// What only tests need would make every user's program larger, and its list of
+// dependencies longer.
+func TestTestDependenciesStayOutOfThePrograms(t *testing.T) {
+	cmd := exec.Command("go", "list", "-deps", "./cmd/...", "./producer/...", "./results/...", "./tasks/...", "./worker/...")
+	cmd.Dir = root
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, err.(*exec.ExitError).Stderr)
+	}
+	list := string(out)
+	if !strings.Contains(list, "github.com/distpool/distpool/producer\n") {
+		t.Fatalf("go list does not see the packages; it printed:\n%s", list)
+	}
+	for _, only := range []string{
+		"github.com/compose-spec/",
+		"github.com/distpool/distpool/internal/redistest\n",
+		"github.com/stretchr/testify/",
+		"go.uber.org/goleak\n",
+		"testing\n",
+	} {
+		for line := range strings.Lines(list) {
+			if strings.HasPrefix(line, only) {
+				t.Errorf("%s is for tests, but a package or program imports it", strings.TrimSpace(line))
+			}
+		}
+	}
+}

@@ -1,0 +1,53 @@
+// Package producer submits calls and gets their values. A producer opens a
+// [Pool], the handle on all workers that serve the same Redis, and submits by a
+// task (see package tasks):
+//
+//	pool, err := producer.Open(ctx, producer.Config{})
+//	n, err := producer.Apply(ctx, pool, CountWords, "to be or not to be")
+//	counts, err := producer.Map(ctx, pool, CountWords, texts)
+//
+// The verbs are functions, not methods of Pool: they have type parameters, which
+// the compiler finds from the task.
+//
+// # The verbs
+//
+//   - [Apply] is one call, [Map] one call for each argument;
+//   - [Starmap] is Map for a task of several arguments, whose calls are tuples;
+//   - [ApplyAsync], [MapAsync] and [StarmapAsync] return at once, with a handle of
+//     package results, on which the value is got later, or by a callback.
+//
+// When an Async form returns without an error, the job is in Redis and runs,
+// whatever becomes of this process. Another one gets its values with [Attach]
+// or [AttachMap], by the job's ID. The context of an Async form bounds the
+// submission only; that of the others bounds the wait too, and when it ends they
+// cancel the job, since nobody else could take its value.
+//
+// # Chunks
+//
+// The calls of a map travel in chunks; a chunk is what one worker takes at a
+// time, and runs one call after the other. [ChunkSize] sets how many calls that
+// are. Large chunks cost fewer round trips, small ones spread better; the
+// automatic size aims at four chunks for each slot of the live workers.
+//
+// # Errors
+//
+// An error of a submission means that nothing was accepted. An argument that
+// cannot be encoded is a *tasks.ArgError, a pool that was closed is
+// [ErrClosed]. What can go wrong afterwards is told by the handle: see package
+// results.
+//
+// # The end of a pool
+//
+// [Pool.Close] refuses further submissions, [Pool.Join] then waits for those that
+// were accepted, and for callbacks. [Pool.Terminate] cancels instead of waiting.
+// Either releases what the pool holds; a program that simply exits loses no job
+// by it.
+//
+// # A guided tour
+//
+// config.go and pool.go open and end the pool. apply.go, map.go and attach.go are
+// the verbs, and erase the types: what they share is in submit.go, which cuts the
+// arguments into chunks and sends the job record, the deliveries and the ring for
+// idle workers together. internal/broker is how deliveries get to asynq, and
+// internal/await how one goroutine waits for all jobs of the pool.
+package producer
