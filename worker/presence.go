@@ -64,7 +64,7 @@ func (w *worker) keepBeating(ctx context.Context) {
 func (w *worker) listen(ctx context.Context) {
 	sub := w.rdb.Subscribe(ctx, record.Control)
 	defer func() { _ = sub.Close() }()
-	messages := sub.Channel()
+	messages := sub.Channel(redis.WithChannelHealthCheckInterval(10 * time.Second))
 	for {
 		select {
 		case <-ctx.Done():

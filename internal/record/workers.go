@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -34,20 +33,23 @@ func (w Worker) Knows(task string) bool {
 	return false
 }
 
+// remember is how long the index lists a worker that did not describe itself
+// again: much longer than the time between two full beats.
+const remember = 10 * time.Minute
+
 // Beat says that the worker is alive, and counts as such for ttl. The
 // description is sent when full is set; Beat reports whether the registry has
 // it afterwards.
-func Beat(ctx context.Context, c redis.Scripter, w Worker, ttl time.Duration, full bool) (bool, error) {
-	desc := []byte{}
-	if full {
-		var err error
-		if desc, err = json.Marshal(w); err != nil {
-			return false, err
-		}
+func Beat(ctx context.Context, c redis.Cmdable, w Worker, ttl time.Duration, full bool) (bool, error) {
+	if !full {
+		return c.PExpire(ctx, workerPrefix+w.ID, ttl).Result()
 	}
-	op := Op{beatScript, []string{workersIndex, workerPrefix + w.ID}, []any{w.ID, ttl.Milliseconds(), desc}}
-	n, err := op.Run(ctx, c).Int()
-	return n == 1, err
+	desc, err := json.Marshal(w)
+	if err != nil {
+		return false, err
+	}
+	op := Op{beatScript, []string{workersIndex, workerPrefix + w.ID}, []any{w.ID, ttl.Milliseconds(), desc, remember.Milliseconds()}}
+	return true, op.Run(ctx, c).Err()
 }
 
 // Depart removes a worker from the registry: it stopped, with nothing running.
@@ -68,13 +70,7 @@ func Alive(ctx context.Context, c redis.Cmdable, worker string) (bool, error) {
 
 // Workers lists the workers that count as alive.
 func Workers(ctx context.Context, c redis.Cmdable) ([]Worker, error) {
-	now, err := c.Time(ctx).Result()
-	if err != nil {
-		return nil, err
-	}
-	ids, err := c.ZRangeByScore(ctx, workersIndex, &redis.ZRangeBy{
-		Min: strconv.FormatInt(now.UnixMilli(), 10), Max: "+inf",
-	}).Result()
+	ids, err := c.ZRange(ctx, workersIndex, 0, -1).Result()
 	if err != nil || len(ids) == 0 {
 		return nil, err
 	}
@@ -90,7 +86,7 @@ func Workers(ctx context.Context, c redis.Cmdable) ([]Worker, error) {
 	for i, v := range values {
 		s, ok := v.(string)
 		if !ok {
-			continue // it died between the two reads
+			continue // it is dead, and the index does not know yet
 		}
 		var w Worker
 		if err := json.Unmarshal([]byte(s), &w); err != nil {
