@@ -81,6 +81,14 @@ func (c *chunk[A, R]) Call(ctx context.Context, i int) error {
 	return nil
 }
 
+func (c *chunk[A, R]) Size(i int) int {
+	data, err := c.task.values.encode(c.values[i : i+1])
+	if err != nil {
+		return 0
+	}
+	return len(data)
+}
+
 func (c *chunk[A, R]) Encode(failed func(i int) bool) (values []byte, bad map[int]error) {
 	t := c.task
 	var holes []int // calls without a value

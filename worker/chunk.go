@@ -201,8 +201,8 @@ func (r *chunkRun) encode(chunk call.Chunk) []byte {
 			if r.hasFailed(i) || bad[i] != nil {
 				continue
 			}
-			if one, _ := chunk.Encode(func(k int) bool { return k != i }); len(one) > limit {
-				bad[i] = fmt.Errorf("the value encodes to about %d bytes, more than the worker's Config.MaxResult allows (%d); return a reference to the data, or raise the limit", len(one), limit)
+			if size := chunk.Size(i); size > limit {
+				bad[i] = fmt.Errorf("the value encodes to %d bytes, more than the worker's Config.MaxResult allows (%d); return a reference to the data, or raise the limit", size, limit)
 			}
 		}
 	}

@@ -29,10 +29,14 @@ type Chunk interface {
 	// Call runs the task on argument i and keeps the value. It does not recover
 	// panics: the worker does, since only it knows what they mean.
 	Call(ctx context.Context, i int) error
+	// Size is how many bytes the value of call i, which succeeded, encodes to by
+	// itself; 0 when it cannot be encoded.
+	Size(i int) int
 	// Encode encodes the values of the chunk, the zero value standing where
 	// failed(i) is true. Values that cannot be encoded are reported in bad by
 	// index (their place holds the zero value too), so that one unencodable
 	// value costs only its own call. When no call is left that succeeded,
-	// values is nil.
+	// values is nil. Values of failed calls are dropped: a later Encode may leave
+	// out more calls, never fewer.
 	Encode(failed func(i int) bool) (values []byte, bad map[int]error)
 }

@@ -1,0 +1,202 @@
+// Package cli is the distpool program: root.go has the command and its exit
+// codes, submit.go apply, map and starmap, get.go the jobs of others, and
+// wait.go what they share.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime/debug"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/distpool/distpool/internal/demo"
+	"github.com/distpool/distpool/internal/names"
+	"github.com/distpool/distpool/internal/redisconn"
+)
+
+// Streams are the program's standard streams.
+type Streams struct {
+	In       io.Reader
+	Out, Err io.Writer
+}
+
+// The exit codes. They are part of the program's contract: see the help text.
+const (
+	ExitOK         = 0 // every call returned a value
+	ExitCallFailed = 1 // some call failed, or the demo's check did
+	ExitUsage      = 2 // the command line or the input is wrong
+	ExitNoResult   = 3 // the outcomes are not known: no Redis, timeout, canceled
+)
+
+// exitError is an error that has an exit code.
+type exitError struct {
+	code int
+	err  error // nil: everything has been said
+}
+
+// Error is the message of the error inside.
+func (e *exitError) Error() string { return fmt.Sprint(e.err) }
+
+// Unwrap returns the error inside.
+func (e *exitError) Unwrap() error { return e.err }
+
+func usage(err error) error { return &exitError{ExitUsage, err} }
+
+func usagef(format string, args ...any) error { return usage(fmt.Errorf(format, args...)) }
+
+// noResult is for errors about Redis, or about waiting.
+func noResult(err error) error {
+	if errors.Is(err, redisconn.ErrBadURL) {
+		return usage(err)
+	}
+	return &exitError{ExitNoResult, err}
+}
+
+// flags are the flags of all commands.
+type flags struct {
+	redis   string
+	queue   string
+	timeout time.Duration
+}
+
+// app is one run of the program.
+type app struct {
+	Streams
+	flags flags
+}
+
+const about = `distpool runs tasks on worker processes, through Redis.
+
+The exit code tells what happened:
+  0  every call returned a value
+  1  some call failed
+  2  the command line or the input is wrong
+  3  there is no result: Redis cannot be used, the time is over, the job was
+     canceled or is unknown
+
+An argument that starts with a dash, such as a negative number, goes after "--".`
+
+// Run runs the program with the given arguments, and returns its exit code.
+func Run(ctx context.Context, args []string, streams Streams) int {
+	a := &app{Streams: streams}
+	root := a.root()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return ExitOK
+	}
+	e, ok := errors.AsType[*exitError](err)
+	if !ok {
+		e = &exitError{ExitUsage, err} // cobra's own
+	}
+	if e.err != nil {
+		fmt.Fprintf(a.Err, "distpool: %v\n", e.err)
+	}
+	return e.code
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use: "distpool", Short: "Run tasks on a pool of worker processes", Long: about,
+		SilenceErrors: true, SilenceUsage: true,
+		PersistentPreRunE: func(*cobra.Command, []string) error { return a.flags.check() },
+	}
+	root.SetIn(a.In)
+	root.SetOut(a.Out)
+	root.SetErr(a.Err)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usagef(`%w; "%s --help" lists the flags; an argument that starts with a dash goes after "--"`, err, cmd.CommandPath())
+	})
+	f := root.PersistentFlags()
+	f.StringVar(&a.flags.redis, "redis", "", "URL of the Redis to use (default $REDIS_URL, or redis://127.0.0.1:6379)")
+	f.StringVar(&a.flags.queue, "queue", names.DefaultQueue, "queue to send the job to")
+	f.DurationVar(&a.flags.timeout, "timeout", 0, "how long to wait, such as 30s; 0 waits for ever")
+	root.AddCommand(a.applyCommand(), a.mapCommand(), a.starmapCommand(), a.getCommand(),
+		a.demoCommand(), a.demoWorkerCommand(), a.versionCommand())
+	return root
+}
+
+func (f flags) check() error {
+	if err := names.CheckQueue(f.queue); err != nil {
+		return usagef("--queue: %w", err)
+	}
+	if f.timeout < 0 {
+		return usagef("--timeout is %v; use a positive duration, or 0 to wait for ever", f.timeout)
+	}
+	return nil
+}
+
+// limit returns a context that ends when the time to wait is over.
+func (f flags) limit(ctx context.Context) (context.Context, context.CancelFunc) {
+	if f.timeout == 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, f.timeout)
+}
+
+func (a *app) versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			info, ok := debug.ReadBuildInfo()
+			if !ok {
+				return &exitError{ExitNoResult, errors.New("this program was built without module information")}
+			}
+			fmt.Fprintf(a.Out, "distpool %s %s\n", info.Main.Version, info.GoVersion)
+			return nil
+		},
+	}
+}
+
+// demoWorker names the hidden command that the demo starts its workers with.
+const demoWorker = "demo-worker"
+
+func (a *app) demoCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "demo", Short: "Show the pool at work, on this machine; needs no Redis",
+		Long: `Demo starts an embedded Redis and two worker processes, runs a few jobs, and
+counts the words of every .go file of the Go installation, on the workers and
+once more here, to compare. It takes less than a minute and leaves nothing
+behind. With --redis or REDIS_URL it uses that Redis, and a queue of its own.
+The exit code is 1 when the counts differ.`,
+		Example: "  distpool demo\n  REDIS_URL=redis://localhost:6379 distpool demo",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			self, err := os.Executable()
+			if err != nil {
+				return noResult(fmt.Errorf("finding this program's file, to start workers from: %w", err))
+			}
+			url := a.flags.redis
+			if url == "" {
+				url = os.Getenv(redisconn.EnvURL)
+			}
+			ctx, cancel := a.flags.limit(cmd.Context())
+			defer cancel()
+			err = demo.Run(ctx, demo.Options{Redis: url, Worker: []string{self, demoWorker}, Out: a.Out, Err: a.Err})
+			if errors.Is(err, demo.ErrMismatch) {
+				return &exitError{ExitCallFailed, err}
+			}
+			if err != nil {
+				return noResult(err)
+			}
+			return nil
+		},
+	}
+}
+
+func (a *app) demoWorkerCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: demoWorker + " QUEUE", Short: "Be a worker of the demo", Hidden: true, Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if err := demo.Worker(args[0], a.In, a.Err); err != nil {
+				return noResult(err)
+			}
+			return nil
+		},
+	}
+}

@@ -1,0 +1,149 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/distpool/distpool/producer"
+	"github.com/distpool/distpool/tasks"
+)
+
+// rawTask is a task whose argument and value are not looked into.
+type rawTask = tasks.Task[json.RawMessage, json.RawMessage]
+
+// declare makes a task of a name that the user typed.
+func declare(name string) (t *rawTask, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			t, err = nil, fmt.Errorf("%v", p)
+		}
+	}()
+	return tasks.Declare[json.RawMessage, json.RawMessage](name), nil
+}
+
+const outputHelp = `
+Each call prints one line, in the order of the arguments: its value as JSON or,
+if it failed, {"error": {...}} with the members task, job, call (counted from
+0), kind, message, type, attempts and worker. The stack of a panic goes to
+standard error, as do all messages.
+
+When the time of --timeout is over, the job goes on, and its ID is printed to
+standard error: distpool get ID waits for it again. An interrupt cancels the
+job. With --async the job's ID is all that is printed, and nothing is waited for.`
+
+func (a *app) applyCommand() *cobra.Command {
+	var async bool
+	cmd := &cobra.Command{
+		Use: "apply TASK [ARGUMENT]", Short: "Run a task on one argument",
+		Long: "Apply runs the task on one argument, a JSON value, null if it is left out.\n" + outputHelp,
+		Example: `  distpool apply square 12
+  distpool apply square -- -12
+  distpool apply word_count '"/etc/hosts"' --timeout 10s
+  distpool apply sleep_random --async`,
+		Args: cobra.RangeArgs(1, 2),
+		RunE: func(cmd *cobra.Command, words []string) error {
+			args := []json.RawMessage{json.RawMessage("null")}
+			if len(words) == 2 {
+				if err := checkJSON([]byte(words[1])); err != nil {
+					return usagef("argument: %w", err)
+				}
+				args[0] = json.RawMessage(words[1])
+			}
+			return a.submit(cmd.Context(), words[0], args, async)
+		},
+	}
+	asyncFlag(cmd, &async)
+	return cmd
+}
+
+const mapInput = `The arguments are JSON values: on the command line or, if there are none there
+(or just "-"), one a line in the file of --input or on standard input. Blank
+lines are skipped.
+`
+
+func (a *app) mapCommand() *cobra.Command {
+	return a.manyCommand(&cobra.Command{
+		Use: "map TASK [ARGUMENT...]", Short: "Run a task on each of many arguments",
+		Long: "Map runs the task once for each argument.\n" + mapInput + outputHelp,
+		Example: `  distpool map square 1 2 3
+  seq 1000 | distpool map square --chunk-size 20
+  distpool map word_count --input paths.jsonl > counts.jsonl`,
+	}, nil)
+}
+
+func (a *app) starmapCommand() *cobra.Command {
+	return a.manyCommand(&cobra.Command{
+		Use: "starmap TASK [TUPLE...]", Short: "Run a task of several arguments on each of many tuples",
+		Long: "Starmap runs the task once for each tuple of arguments, a JSON array.\n" + mapInput + outputHelp,
+		Example: `  distpool starmap add3_random '[0,0,0]' '[1,2,3]'
+  distpool starmap add3_random --input tuples.jsonl`,
+	}, checkTuples)
+}
+
+// manyCommand completes map and starmap.
+func (a *app) manyCommand(cmd *cobra.Command, check func([]json.RawMessage) error) *cobra.Command {
+	var (
+		async bool
+		input string
+		chunk int
+	)
+	cmd.Args = cobra.MinimumNArgs(1)
+	cmd.RunE = func(cmd *cobra.Command, words []string) error {
+		if chunk < 0 {
+			return usagef("--chunk-size is %d; use a positive number of calls, or 0 for automatic", chunk)
+		}
+		args, err := a.readArgs(words[1:], input)
+		if err == nil && check != nil {
+			err = check(args)
+		}
+		if err != nil {
+			return usage(err)
+		}
+		return a.submit(cmd.Context(), words[0], args, async, producer.ChunkSize(chunk))
+	}
+	asyncFlag(cmd, &async)
+	cmd.Flags().StringVar(&input, "input", "", "file of JSON lines to take the arguments from; - is standard input")
+	cmd.Flags().IntVar(&chunk, "chunk-size", 0, "calls that travel together; 0 is automatic")
+	return cmd
+}
+
+func asyncFlag(cmd *cobra.Command, async *bool) {
+	cmd.Flags().BoolVar(async, "async", false, "print the job's ID and do not wait")
+}
+
+// submit runs a job: all verbs are maps underneath, since their values are
+// printed as they come.
+func (a *app) submit(ctx context.Context, name string, args []json.RawMessage, async bool, opts ...producer.Option) error {
+	task, err := declare(name)
+	if err != nil {
+		return usage(err)
+	}
+	limited, cancel := a.flags.limit(ctx)
+	defer cancel()
+	s, err := a.open(limited)
+	if err != nil {
+		return noResult(err)
+	}
+	if async {
+		// Kept as long as those of the library, for whoever asks for the job.
+		opts = append(opts, producer.ResultTTL(producer.DefaultResultTTL))
+	}
+	m, err := producer.MapAsync(limited, s.pool, task, args, opts...)
+	if err != nil {
+		s.leave()
+		if _, ok := errors.AsType[*tasks.ArgError](err); ok {
+			return usage(err)
+		}
+		return noResult(err)
+	}
+	if async {
+		s.leave()
+		fmt.Fprintln(a.Out, m.ID())
+		return nil
+	}
+	return s.finish(limited, m, waiting{label: name, queue: a.flags.queue, ours: true})
+}

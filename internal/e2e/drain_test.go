@@ -1,0 +1,82 @@
+package e2e_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/producer"
+)
+
+func TestAWorkerThatIsToldToStopFinishesItsCalls(t *testing.T) {
+	each(t, func(t *testing.T, e *env) {
+		w := e.worker(t, 1)
+		p, gate, later := e.pool(t), e.probe(), e.probe()
+		r, err := producer.ApplyAsync(ctx(t), p, hold, gate)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.awaitStarted(t, gate, 1)
+		id := e.workers(t)[0].ID
+		w.term()
+		// It has rung for itself, which nobody hears while its slot is taken.
+		eventually(t, "the worker has noticed that it was told to stop", func() bool {
+			return e.rdb.Exists(ctx(t), record.WakeKey(id)).Val() == 1
+		})
+		// It still runs its call, but takes no other.
+		next, err := producer.ApplyAsync(ctx(t), p, count, later)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.open(t, gate)
+		ran, err := r.Get(ctx(t))
+		if err != nil || ran != id {
+			t.Errorf("the call ended on worker %q with error %v, want %s", ran, err, id)
+		}
+		if err := w.stop(t); err != nil {
+			t.Errorf("the worker ended with %v, want success", err)
+		}
+		if n := len(e.workers(t)); n != 0 {
+			t.Errorf("%d workers are registered, want none", n)
+		}
+		if n := e.rdb.Exists(ctx(t), later.Key).Val(); n != 0 {
+			t.Error("a worker that was told to stop took another call")
+		}
+		if n := e.rdb.LLen(ctx(t), gate.Key+":started").Val(); n != 1 {
+			t.Errorf("the call was started %d times", n)
+		}
+		e.worker(t, 1)
+		n, err := next.Get(ctx(t))
+		same(t, "the call that waited", n, err, 1)
+	})
+}
+
+func TestACallLongerThanTheGraceIsRunByAnotherWorker(t *testing.T) {
+	each(t, func(t *testing.T, e *env) {
+		first := e.worker(t, 1, func(s *workerSpec) { s.Grace = 50 * time.Millisecond })
+		p, gate := e.pool(t), e.probe()
+		r, err := producer.ApplyAsync(ctx(t), p, hold, gate)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.awaitStarted(t, gate, 1)
+		if err := first.stop(t); err != nil {
+			t.Errorf("the worker ended with %v, want success: its call obeys its context", err)
+		}
+		if n := e.rdb.Get(ctx(t), gate.Key+":canceled").Val(); n != "1" {
+			t.Errorf("%q calls were canceled at the end of the grace, want 1", n)
+		}
+		if r.Ready() {
+			_, err := r.Get(ctx(t))
+			t.Fatalf("the handle is ready although no worker has finished the call: %v", err)
+		}
+		second := e.worker(t, 1)
+		e.awaitStarted(t, gate, 2)
+		e.open(t, gate)
+		id, err := r.Get(ctx(t))
+		if err != nil || !strings.HasPrefix(id, second.name+":") {
+			t.Errorf("the call ended on worker %q with error %v, want %s", id, err, second.name)
+		}
+	})
+}

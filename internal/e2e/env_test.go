@@ -1,0 +1,212 @@
+package e2e_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/redistest"
+	"github.com/distpool/distpool/producer"
+)
+
+// patience bounds every wait for something that must happen. It is long: a busy
+// machine must not fail a test, only a broken promise.
+const patience = 60 * time.Second
+
+// env is the Redis that a case runs on, and a queue that nobody else uses.
+type env struct {
+	url   string
+	queue string
+	rdb   redis.UniversalClient
+	real  bool // a redis-server with worker processes; else miniredis with workers in this process
+	log   *logBuffer
+}
+
+var queues atomic.Int64
+
+// each runs the case on miniredis and on the redis-server that cases share.
+func each(t *testing.T, f func(t *testing.T, e *env)) {
+	t.Helper()
+	t.Parallel()
+	t.Run("mini", func(t *testing.T) {
+		t.Parallel()
+		f(t, newEnv(t, "redis://"+miniredis.RunT(t).Addr(), false))
+	})
+	t.Run("real", func(t *testing.T) {
+		t.Parallel()
+		f(t, newEnv(t, shared.start(t).URL(), true))
+	})
+}
+
+// eachAlone is each with a redis-server of the case's own.
+func eachAlone(t *testing.T, f func(t *testing.T, e *env)) {
+	t.Helper()
+	t.Parallel()
+	t.Run("mini", func(t *testing.T) {
+		t.Parallel()
+		f(t, newEnv(t, "redis://"+miniredis.RunT(t).Addr(), false))
+	})
+	t.Run("real", func(t *testing.T) {
+		t.Parallel()
+		f(t, newEnv(t, redistest.Start(t).URL(), true))
+	})
+}
+
+func newEnv(t *testing.T, url string, real bool) *env {
+	e := &env{url: url, queue: fmt.Sprintf("e2e-%d", queues.Add(1)), rdb: client(url), real: real, log: &logBuffer{}}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("pools and workers wrote:\n%s", e.log)
+		}
+	})
+	return e
+}
+
+// pool opens a pool, which is terminated when t ends.
+func (e *env) pool(t *testing.T, change ...func(*producer.Config)) *producer.Pool {
+	t.Helper()
+	cfg := producer.Config{Redis: e.url, Queue: e.queue, Logger: slog.New(slog.NewTextHandler(e.log, nil))}
+	for _, f := range change {
+		f(&cfg)
+	}
+	p, err := producer.Open(ctx(t), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := p.Terminate(ctx); err != nil {
+			t.Errorf("Terminate at the end of the test: %v", err)
+		}
+	})
+	return p
+}
+
+// probe makes a probe of its own.
+func (e *env) probe() probe {
+	return probe{URL: e.url, Key: fmt.Sprintf("probe:%s:%d", e.queue, queues.Add(1))}
+}
+
+// open lets the calls of hold go on.
+func (e *env) open(t *testing.T, p probe) {
+	t.Helper()
+	if err := e.rdb.Set(ctx(t), p.Key+":open", 1, 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// awaitStarted waits until n calls of hold have started.
+func (e *env) awaitStarted(t *testing.T, p probe, n int64) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("%d calls have started", n), func() bool {
+		return e.rdb.LLen(ctx(t), p.Key+":started").Val() >= n
+	})
+}
+
+func (e *env) inspector() *asynq.Inspector { return asynq.NewInspectorFromRedisClient(e.rdb) }
+
+// queueInfo returns asynq's view of the case's queue.
+func (e *env) queueInfo(t *testing.T) *asynq.QueueInfo {
+	t.Helper()
+	q, err := e.inspector().GetQueueInfo(e.queue)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return q
+}
+
+// workers lists the live workers of the case's queue.
+func (e *env) workers(t *testing.T) []record.Worker {
+	t.Helper()
+	ws, err := record.Workers(ctx(t), e.rdb)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.DeleteFunc(ws, func(w record.Worker) bool { return !w.Serves(e.queue) })
+}
+
+// jobKeys lists the keys of a job.
+func (e *env) jobKeys(t *testing.T, id string) []string {
+	t.Helper()
+	return e.keys(t, "distpool:{"+id+"}*")
+}
+
+func (e *env) keys(t *testing.T, pattern string) []string {
+	t.Helper()
+	var keys []string
+	scan := e.rdb.Scan(ctx(t), 0, pattern, 1000).Iterator()
+	for scan.Next(ctx(t)) {
+		keys = append(keys, scan.Val())
+	}
+	if err := scan.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return keys
+}
+
+// ctx is a context for one request or wait of a test.
+func ctx(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// eventually waits until cond holds.
+func eventually(t testing.TB, what string, cond func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !cond(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited %v in vain until %s", patience, what)
+		}
+	}
+}
+
+// receive waits for a value.
+func receive[T any](t testing.TB, what string, c <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-c:
+		return v
+	case <-time.After(patience):
+		t.Fatalf("waited %v in vain for %s", patience, what)
+		panic("unreachable")
+	}
+}
+
+// numbers returns 0 to n-1.
+func numbers(n int) []int {
+	s := make([]int, n)
+	for i := range s {
+		s[i] = i
+	}
+	return s
+}
+
+// severalTrips are arguments for size, so large that a map of them takes more
+// than one round trip to submit.
+func severalTrips() [][]byte { return slices.Repeat([][]byte{make([]byte, 1<<20)}, 5) }
+
+// mentions fails t unless the error's text has all the parts in it.
+func mentions(t *testing.T, err error, parts ...string) {
+	t.Helper()
+	if err == nil {
+		t.Errorf("no error, want one that mentions %q", parts)
+		return
+	}
+	for _, p := range parts {
+		if !strings.Contains(err.Error(), p) {
+			t.Errorf("the error does not mention %q: %v", p, err)
+		}
+	}
+}

@@ -1,0 +1,144 @@
+// Package e2e_test holds the behavioural suite: what a producer, Redis and
+// workers promise together. Each case runs twice: on miniredis with workers in
+// this process, and on a real redis-server with worker processes, for which the
+// test binary starts itself again.
+package e2e_test
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime"
+	"strconv"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/distpool/distpool/internal/redistest"
+	"github.com/distpool/distpool/worker"
+)
+
+// envWorker makes the test binary a worker: its value is a workerSpec in JSON.
+const envWorker = "DISTPOOL_E2E_WORKER"
+
+func TestMain(m *testing.M) {
+	if spec := os.Getenv(envWorker); spec != "" {
+		os.Exit(workerMain(spec))
+	}
+	// Cases wait most of the time, so more of them than there are processors can
+	// run at once.
+	flag.Parse()
+	parallel := flag.Lookup("test.parallel")
+	if n, err := strconv.Atoi(parallel.Value.String()); err == nil && n < 6 && n == runtime.GOMAXPROCS(0) {
+		_ = parallel.Value.Set("6")
+	}
+	code := m.Run()
+	if err := shared.stop(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = max(code, 1)
+	}
+	os.Exit(code)
+}
+
+// workerSpec is what a worker is started with.
+type workerSpec struct {
+	Redis     string
+	Name      string
+	Queue     string
+	Slots     int
+	Grace     time.Duration
+	MaxResult int
+	Tasks     []string // names; none: all of them
+}
+
+// run runs the worker until ctx ends.
+func (s workerSpec) run(ctx context.Context, log io.Writer) error {
+	known := allTasks
+	if len(s.Tasks) > 0 {
+		known = nil
+		for _, t := range allTasks {
+			for _, name := range s.Tasks {
+				if t.Name() == name {
+					known = append(known, t)
+				}
+			}
+		}
+	}
+	return worker.Run(ctx, worker.Config{
+		Redis: s.Redis, Name: s.Name, Queues: map[string]int{s.Queue: 1}, Concurrency: s.Slots,
+		Grace: s.Grace, MaxResult: s.MaxResult, Logger: slog.New(slog.NewTextHandler(log, nil)),
+	}, known...)
+}
+
+// workerMain is the worker process. It ends like a worker should, on SIGTERM;
+// and at once when its standard input ends, since then its parent is gone.
+func workerMain(encoded string) int {
+	var spec workerSpec
+	if err := json.Unmarshal([]byte(encoded), &spec); err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", envWorker, err)
+		return 2
+	}
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		os.Exit(3)
+	}()
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	if err := spec.run(ctx, os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// shared is the redis-server that cases share, each with a queue of its own.
+var shared sharedServer
+
+type sharedServer struct {
+	mu     sync.Mutex // guards all below
+	server *redistest.Server
+	dir    string
+}
+
+func (s *sharedServer) start(t testing.TB) *redistest.Server {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.server != nil {
+		return s.server
+	}
+	if _, err := redistest.Find(); err != nil {
+		redistest.Start(t) // skips or fails, as the environment wants it
+	}
+	dir, err := os.MkdirTemp("", "distpool-e2e-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.dir = dir
+	if s.server, err = redistest.StartProcess(dir); err != nil {
+		t.Fatal(err)
+	}
+	return s.server
+}
+
+func (s *sharedServer) stop() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.dir == "" {
+		return nil
+	}
+	var err error
+	if s.server != nil {
+		err = s.server.Kill()
+	}
+	if rerr := os.RemoveAll(s.dir); err == nil {
+		err = rerr
+	}
+	return err
+}

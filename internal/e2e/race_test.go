@@ -1,0 +1,6 @@
+//go:build race
+
+package e2e_test
+
+// raceEnabled says that everything is several times slower.
+const raceEnabled = true

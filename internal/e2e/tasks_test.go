@@ -1,0 +1,165 @@
+package e2e_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/distpool/distpool/internal/redisconn"
+	"github.com/distpool/distpool/tasks"
+)
+
+// The tasks of the suite. What a task must show or be told goes through Redis,
+// so that it is the same in this process and in another one.
+
+// probe is how a task and its test reach each other.
+type probe struct {
+	URL string // the Redis
+	Key string // prefix of the keys used
+}
+
+type person struct {
+	Name  string            `json:"name"`
+	Age   int               `json:"age"`
+	Tags  []string          `json:"tags"`
+	Extra map[string]int64  `json:"extra,omitempty"`
+	Boss  *person           `json:"boss,omitempty"`
+	Notes map[string]string `json:"-"`
+}
+
+var (
+	errStock = errors.New("out of stock")
+
+	square = tasks.Define("square", func(_ context.Context, n int) (int, error) { return n * n, nil })
+	add    = tasks.Define2("add", func(_ context.Context, a, b int) (int, error) { return a + b, nil })
+	label  = tasks.Define3("label", func(_ context.Context, s string, n int, f float64) (string, error) {
+		return fmt.Sprintf("%s/%d/%g", s, n, f), nil
+	})
+	older = tasks.Define("older", func(_ context.Context, p person) (person, error) {
+		p.Age++
+		return p, nil
+	})
+	echoInt64 = tasks.Define("echo.int64", func(_ context.Context, n int64) (int64, error) { return n, nil })
+	echoUint  = tasks.Define("echo.uint64", func(_ context.Context, n uint64) (uint64, error) { return n, nil })
+	echoSlice = tasks.Define("echo.slice", func(_ context.Context, s []int) ([]int, error) { return s, nil })
+	echoBytes = tasks.Define("echo.bytes", func(_ context.Context, b []byte) ([]byte, error) { return b, nil })
+
+	// size returns the length of its argument.
+	size = tasks.Define("size", func(_ context.Context, b []byte) (int, error) { return len(b), nil })
+	// count counts its runs in Redis.
+	count = tasks.Define("count", func(ctx context.Context, p probe) (int64, error) {
+		return client(p.URL).Incr(ctx, p.Key).Result()
+	})
+	// hold starts, says so, and goes on when the key :open exists.
+	hold = tasks.Define("hold", runHold)
+	// sleep takes the given number of milliseconds.
+	sleep = tasks.Define("sleep", func(ctx context.Context, ms int) (int, error) {
+		select {
+		case <-time.After(time.Duration(ms) * time.Millisecond):
+			return ms, nil
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+	})
+	// act does what its argument says.
+	act = tasks.Define("act", runAct)
+	// produce returns a string of n bytes.
+	produce = tasks.Define("produce", func(_ context.Context, n int) (string, error) { return strings.Repeat("x", n), nil })
+	// divide returns what JSON cannot carry when its divisor is 0.
+	divide = tasks.Define("divide", func(_ context.Context, by float64) (float64, error) { return 1 / math.Abs(by), nil })
+	// whoami says which worker ran the call.
+	whoami = tasks.Define("whoami", func(ctx context.Context, _ int) (string, error) { return tasks.Info(ctx).Worker, nil })
+	// info returns all that a call knows about itself.
+	info = tasks.Define("info", func(ctx context.Context, _ int) (tasks.CallInfo, error) { return tasks.Info(ctx), nil })
+
+	allTasks = []tasks.Runner{
+		square, add, label, older, echoInt64, echoUint, echoSlice, echoBytes, size, count, hold, sleep, act, produce, divide, whoami, info,
+	}
+)
+
+func init() { tasks.RegisterError("e2e.out-of-stock", errStock) }
+
+// What act can be told to do.
+const (
+	actFine     = "fine"
+	actError    = "error"
+	actSentinel = "sentinel"
+	actPanic    = "panic"
+	actGoexit   = "goexit"
+)
+
+type actError1 struct{ What string }
+
+func (e *actError1) Error() string { return "cannot " + e.What }
+
+func runAct(_ context.Context, what string) (string, error) {
+	switch what {
+	case actError:
+		return "", &actError1{"act"}
+	case actSentinel:
+		return "", fmt.Errorf("item 7: %w", errStock)
+	case actPanic:
+		panicInTheTask()
+	case actGoexit:
+		runtime.Goexit()
+	}
+	return what, nil
+}
+
+//go:noinline
+func panicInTheTask() { panic("the task fell over") }
+
+func runHold(ctx context.Context, p probe) (string, error) {
+	c := client(p.URL)
+	n, err := c.Incr(ctx, p.Key+":active").Result()
+	if err != nil {
+		return "", err
+	}
+	defer c.Decr(context.WithoutCancel(ctx), p.Key+":active")
+	if err := c.RPush(ctx, p.Key+":started", n).Err(); err != nil {
+		return "", err
+	}
+	for {
+		open, err := c.Exists(ctx, p.Key+":open").Result()
+		if err == nil && open == 1 {
+			return tasks.Info(ctx).Worker, nil
+		}
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-ctx.Done():
+			c.Incr(context.WithoutCancel(ctx), p.Key+":canceled")
+			return "", ctx.Err()
+		}
+	}
+}
+
+var clients struct {
+	sync.Mutex
+	byURL map[string]redis.UniversalClient
+}
+
+// client returns the client of this process for a Redis, shared by all calls.
+func client(url string) redis.UniversalClient {
+	clients.Lock()
+	defer clients.Unlock()
+	if c, ok := clients.byURL[url]; ok {
+		return c
+	}
+	target, err := redisconn.Parse(url)
+	if err != nil {
+		panic(err)
+	}
+	if clients.byURL == nil {
+		clients.byURL = map[string]redis.UniversalClient{}
+	}
+	c := target.Client()
+	clients.byURL[url] = c
+	return c
+}
