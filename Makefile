@@ -66,10 +66,8 @@ revive:
 	$(GO) run $(REVIVE) -config revive.toml -formatter friendly -set_exit_status $(PKGS)
 
 .PHONY: bench
-bench: ## Build the benchmark program into bin/bench
-	@if ls bench/*.go >/dev/null 2>&1; then \
-		$(GOBUILD) -o bin/bench ./bench && echo 'built bin/bench; bin/bench -h tells how to use it'; \
-	else echo 'there is no benchmark program yet'; fi
+bench: redis-server ## Measure against hand-written asynq, side by side on one Redis
+	DISTPOOL_REQUIRE_REDIS=1 $(GO) test -run '^$$' -bench . -benchtime 2000x -count 3 ./bench
 
 .PHONY: examples
 examples: ## Vet and build every program under examples/

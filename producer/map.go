@@ -27,7 +27,7 @@ func Map[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], args []A, 
 // them. The arguments are encoded before it returns: the slice may be changed
 // then. When it returns, the job is in Redis and will run, whatever becomes of
 // this process. ctx bounds the submission only. An error means that the job was
-// not accepted: what had been sent of it is canceled.
+// not accepted: what had been sent of it is forgotten.
 func MapAsync[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], args []A, opts ...Option) (*results.MapResult[R], error) {
 	return mapAsync(ctx, p, t, args, opts, false)
 }

@@ -18,8 +18,8 @@ import (
 // program, and show the first time that it starts.
 //
 // fn may be called from several goroutines at once. Its context ends when the
-// job is canceled, a deadline passes or the worker shuts down. A call whose
-// outcome was not recorded, because a worker died, is run again.
+// job is canceled, or when the worker shuts down and its grace is over. A call
+// whose outcome was not recorded, because a worker died, is run again.
 func Define[A, R any](name string, fn func(ctx context.Context, arg A) (R, error), opts ...Option) *Task[A, R] {
 	mustName("tasks.Define", name)
 	mustFunc("tasks.Define", name, fn == nil)

@@ -48,8 +48,8 @@
 // An error that a task returns arrives at the producer as a message. Three
 // things give it more meaning:
 //
-//   - [Permanent] keeps the call from being retried;
-//   - [RetryAfter] sets the wait before the next attempt;
+//   - [Permanent] keeps the call from being retried (no worker retries yet);
+//   - [RetryAfter] sets the wait before the next attempt (likewise);
 //   - [RegisterError] gives a sentinel error a code, so that errors.Is finds it at
 //     the producer too.
 //

@@ -56,7 +56,7 @@ func (d *doorbell) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	// Should this fail, the listening ends by itself within listenFor.
-	_, _ = d.Pipelined(ctx, func(p redis.Pipeliner) error {
+	_, _ = d.TxPipelined(ctx, func(p redis.Pipeliner) error {
 		p.RPush(ctx, d.keys[0], "1")
 		p.Expire(ctx, d.keys[0], 10*time.Second)
 		return nil

@@ -294,20 +294,26 @@ func (h *Hub) Cancel(ctx context.Context, j *Job) error {
 // CancelAll ends every job that is outstanding, here even when Redis could not
 // be told; that error is returned.
 func (h *Hub) CancelAll(ctx context.Context) error {
+	const why = "the pool was terminated"
 	jobs := h.Outstanding()
 	err := inBatches(jobs, readBatch, func(batch []*Job) error {
-		cmds, err := h.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		cmds, _ := h.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 			for _, j := range batch {
-				record.CancelOp(j.ID, "the pool was terminated").Queue(ctx, p)
+				record.CancelOp(j.ID, why).Queue(ctx, p)
 			}
 			return nil
 		})
+		var first error
 		for i, cmd := range cmds {
-			if record.IsNoScript(cmd.Err()) {
-				_, err = record.Cancel(ctx, h.rdb, batch[i].ID, "the pool was terminated")
+			err := cmd.Err()
+			if record.IsNoScript(err) {
+				_, err = record.Cancel(ctx, h.rdb, batch[i].ID, why)
+			}
+			if first == nil {
+				first = err
 			}
 		}
-		return err
+		return first
 	})
 	for _, j := range jobs {
 		j.fail(ErrCanceled)

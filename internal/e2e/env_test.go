@@ -62,8 +62,8 @@ func eachAlone(t *testing.T, f func(t *testing.T, e *env)) {
 	})
 }
 
-func newEnv(t *testing.T, url string, real bool) *env {
-	e := &env{url: url, queue: fmt.Sprintf("e2e-%d", queues.Add(1)), rdb: client(url), real: real, log: &logBuffer{}}
+func newEnv(t *testing.T, url string, processes bool) *env {
+	e := &env{url: url, queue: fmt.Sprintf("e2e-%d", queues.Add(1)), rdb: client(url), real: processes, log: &logBuffer{}}
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("pools and workers wrote:\n%s", e.log)
