@@ -79,8 +79,8 @@ func TestCodecDefaultsToJSON(t *testing.T) {
 	if task.Codec() != tasks.Codec(other) {
 		t.Errorf("Codec() = %v, want the one of the last option", task.Codec())
 	}
-	if got := tasks.Erase(task).CodecName(); got != "other" {
-		t.Errorf("CodecName() = %q", got)
+	if erased := tasks.Erase(task); erased.Name() != "t" || erased.CodecName() != "other" {
+		t.Errorf("Erase keeps %q, %q", erased.Name(), erased.CodecName())
 	}
 }
 

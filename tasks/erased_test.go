@@ -53,6 +53,30 @@ func TestOneBadArgumentFailsAlone(t *testing.T) {
 	}
 }
 
+// journal keeps every decoding that it goes through.
+type journal []string
+
+func (j *journal) UnmarshalJSON(data []byte) error {
+	if string(data) == "0" {
+		return errors.New("zero")
+	}
+	*j = append(*j, string(data))
+	return nil
+}
+
+func TestArgumentsNextToABadOneAreDecodedOnce(t *testing.T) {
+	read := tasks.Define("read", func(_ context.Context, j journal) (int, error) { return len(j), nil })
+	c := decode(t, read, "[1,2,0,3]", 4)
+	for i := range 4 {
+		if err := c.Call(t.Context(), i); (err != nil) != (i == 2) {
+			t.Errorf("Call(%d) = %v", i, err)
+		}
+	}
+	if values, _ := c.Encode(func(i int) bool { return i == 2 }); string(values) != "[1,1,0,1]" {
+		t.Errorf("each was decoded so often: %s", values)
+	}
+}
+
 func TestBadArgumentsNameTaskAndArgument(t *testing.T) {
 	scale := tasks.Define2("scale", func(context.Context, float64, int8) (int, error) { return 0, nil })
 	three := tasks.Define3("three", func(context.Context, int, struct{ N int }, []string) (int, error) { return 0, nil })

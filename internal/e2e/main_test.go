@@ -54,6 +54,7 @@ type workerSpec struct {
 	Slots     int
 	Grace     time.Duration
 	MaxResult int
+	Dies      bool     // it is expected to be killed
 	Tasks     []string // names; none: all of them
 }
 

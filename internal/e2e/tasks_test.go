@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -70,6 +71,13 @@ var (
 	})
 	// act does what its argument says.
 	act = tasks.Define("act", runAct)
+	// crash ends the worker's process when n is negative.
+	crash = tasks.Define("crash", func(_ context.Context, n int) (int, error) {
+		if n < 0 {
+			os.Exit(9)
+		}
+		return n, nil
+	})
 	// produce returns a string of n bytes.
 	produce = tasks.Define("produce", func(_ context.Context, n int) (string, error) { return strings.Repeat("x", n), nil })
 	// divide returns what JSON cannot carry when its divisor is 0.
@@ -80,7 +88,7 @@ var (
 	info = tasks.Define("info", func(ctx context.Context, _ int) (tasks.CallInfo, error) { return tasks.Info(ctx), nil })
 
 	allTasks = []tasks.Runner{
-		square, add, label, older, echoInt64, echoUint, echoSlice, echoBytes, size, count, hold, sleep, act, produce, divide, whoami, info,
+		square, add, label, older, echoInt64, echoUint, echoSlice, echoBytes, size, count, hold, sleep, act, crash, produce, divide, whoami, info,
 	}
 )
 

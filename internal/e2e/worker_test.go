@@ -37,6 +37,7 @@ func (b *logBuffer) String() string {
 type testWorker struct {
 	name  string // the first part of its ID
 	term  func() // SIGTERM, or the end of its context
+	kill  func() // SIGKILL; for processes only
 	ended <-chan struct{}
 	err   error // how it ended; read it after ended
 }
@@ -77,7 +78,7 @@ func (e *env) launch(t *testing.T, slots int, change ...func(*workerSpec)) *test
 	}
 	w := start(t, spec)
 	t.Cleanup(func() {
-		if err := w.stop(t); err != nil {
+		if err := w.stop(t); err != nil && !spec.Dies {
 			t.Errorf("worker %s ended with %v", w.name, err)
 		}
 	})
@@ -121,7 +122,11 @@ func (e *env) process(t *testing.T, spec workerSpec) *testWorker {
 		t.Fatal(err)
 	}
 	ended := make(chan struct{})
-	w := &testWorker{name: spec.Name, ended: ended, term: func() { _ = cmd.Process.Signal(syscall.SIGTERM) }}
+	w := &testWorker{
+		name: spec.Name, ended: ended,
+		term: func() { _ = cmd.Process.Signal(syscall.SIGTERM) },
+		kill: func() { _ = cmd.Process.Kill() },
+	}
 	go func() {
 		defer close(ended)
 		w.err = cmd.Wait()
