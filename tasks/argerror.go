@@ -12,8 +12,9 @@ type ArgError struct {
 	// Task is the name of the task.
 	Task string
 	// Call is the index of the call. From EncodeArgs it counts from the first
-	// argument of that slice. It is -1 where only the receiver of the error
-	// knows the index: in a worker, which decodes a chunk of a larger job.
+	// argument of that slice. It is -1 where it says nothing, in a job of one
+	// call, and where only the receiver of the error knows it: in a worker,
+	// which decodes a chunk of a larger job.
 	Call int
 	// Arg is the number of the argument in a tuple, counted from 1. It is 0
 	// when the whole argument is meant.

@@ -41,7 +41,9 @@
 //
 // What does not fit costs no more than its own call. An argument that the
 // worker cannot decode fails that call with an [*ArgError], which names the task
-// and the argument; a value that cannot be encoded fails that call too.
+// and the argument; a value that cannot be encoded fails that call too. (A codec
+// that is no [ArrayCodec] cannot tell a bad argument from its neighbors: there
+// the calls of the whole chunk fail.)
 //
 // # Errors
 //

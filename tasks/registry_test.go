@@ -6,12 +6,21 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/distpool/distpool/tasks"
 )
 
-// Codes are never taken back, so each test uses its own.
+// Codes are never taken back, so each test uses its own, and in each run (go
+// test -count) for the same errors or with a new prefix.
+var (
+	errA, errB, errShared = errors.New("a"), errors.New("b"), errors.New("shared")
+	errFirst              = errors.New("first")
+	errOuter, errInner    = errors.New("outer"), errors.New("inner")
+
+	runs atomic.Int64
+)
 
 type sliceError []string
 
@@ -22,7 +31,7 @@ type holdsAny struct{ v any }
 func (holdsAny) Error() string { return "holds any" }
 
 func TestCodesAreFoundInTheTree(t *testing.T) {
-	a, b, unregistered := errors.New("a"), errors.New("b"), errors.New("c")
+	a, b, unregistered := errA, errB, errors.New("c")
 	tasks.RegisterError("tree.b", b)
 	tasks.RegisterError("tree.a", a)
 	tasks.RegisterError("tree.a2", a)
@@ -62,7 +71,7 @@ func TestContextErrorsAreNotRegistered(t *testing.T) {
 }
 
 func TestBadRegistrationsPanicWithTheRemedy(t *testing.T) {
-	first := errors.New("first")
+	first := errFirst
 	tasks.RegisterError("bad.taken", first)
 	tasks.RegisterError("bad.taken", first) // the same pair is fine
 
@@ -85,13 +94,13 @@ func TestBadRegistrationsPanicWithTheRemedy(t *testing.T) {
 }
 
 func TestRegistryServesManyGoroutines(t *testing.T) {
-	shared := errors.New("shared")
+	shared, run := errShared, runs.Add(1)
 	var wg sync.WaitGroup
 	for g := range 8 {
 		wg.Go(func() {
 			for i := range 20 {
 				own := fmt.Errorf("own %d %d", g, i)
-				code := fmt.Sprintf("many.%d.%d", g, i)
+				code := fmt.Sprintf("many.%d.%d.%d", run, g, i)
 				tasks.RegisterError(code, own)
 				tasks.RegisterError("many.shared", shared)
 				if got := tasks.ErrorCodes(errors.Join(own, shared)); !slices.Equal(got, []string{code, "many.shared"}) {
@@ -115,10 +124,8 @@ func (registersInIs) Is(error) bool {
 	return false
 }
 
-var errInner = errors.New("inner")
-
 func TestIsMethodsMayUseTheRegistry(t *testing.T) {
-	tasks.RegisterError("reentrant.outer", errors.New("outer"))
+	tasks.RegisterError("reentrant.outer", errOuter)
 	tasks.ErrorCodes(registersInIs{})
 	if got, _ := tasks.ErrorForCode("reentrant.inner"); got != errInner {
 		t.Errorf("ErrorForCode = %v", got)

@@ -11,8 +11,9 @@ import (
 )
 
 // Task is a named, typed function: the thing that a producer calls and a worker
-// runs. [Define] and [Declare] make one. It is immutable, so one Task may be
-// used by any number of goroutines, pools and workers at once.
+// runs. [Define] and [Declare] make one; the zero Task is of no use. It is
+// immutable, so one Task may be used by any number of goroutines, pools and
+// workers at once.
 type Task[A, R any] struct {
 	name string
 	fn   func(context.Context, A) (R, error) // nil when only declared
@@ -156,7 +157,7 @@ type Runner interface {
 }
 
 // Erase gives a worker the bytes-only view of a task. It panics on a task that
-// is only declared, since there is nothing to run, and on nil.
+// is only declared, since there is nothing to run, and on a nil Runner.
 //
 // It exists for package worker; its result type is internal to distpool.
 func Erase(r Runner) call.Task {
