@@ -6,6 +6,7 @@
 GO        ?= go
 PKGS      ?= ./...
 TESTFLAGS ?=
+BENCHFLAGS ?= -benchtime 2000x -count 3
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # 1.17.1 needs a module that the public proxy does not serve.
@@ -67,7 +68,7 @@ revive:
 
 .PHONY: bench
 bench: redis-server ## Measure against hand-written asynq, side by side on one Redis
-	DISTPOOL_REQUIRE_REDIS=1 $(GO) test -run '^$$' -bench . -benchtime 2000x -count 3 ./bench
+	DISTPOOL_REQUIRE_REDIS=1 $(GO) test -run '^$$' -bench . $(BENCHFLAGS) ./bench
 
 .PHONY: examples
 examples: ## Vet and build every program under examples/
