@@ -189,15 +189,17 @@ func (h *Hub) Stop(err error) {
 
 // settled is told by a job, once, that it is settled.
 func (h *Hub) settled(j *Job, callbacks []func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.jobs, j.ID)
+	delete(h.dirty, j)
+	// In this order, so that who sees the job done finds it no longer outstanding,
+	// and who sees nothing outstanding finds the callbacks queued.
 	if len(callbacks) == 0 {
 		close(j.done)
 	} else {
 		h.callbacks.push(append(callbacks, func() { close(j.done) })...)
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	delete(h.jobs, j.ID)
-	delete(h.dirty, j)
 	if len(h.jobs) == 0 && h.drained != nil {
 		close(h.drained)
 		h.drained = nil

@@ -1,0 +1,283 @@
+package await
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/goleak"
+
+	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/wire"
+)
+
+// soon is how long a test waits for what must happen; it is far more than it takes.
+const soon = 20 * time.Second
+
+var errStopped = errors.New("stopped")
+
+// startHub starts a hub on a Redis of its own. When the test ends, it stops, and
+// no goroutine may be left.
+func startHub(t *testing.T) (*Hub, *redis.Client) {
+	t.Helper()
+	before := goleak.IgnoreCurrent()
+	t.Cleanup(func() { goleak.VerifyNone(t, before) })
+	server := miniredis.NewMiniRedis()
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Close)
+	rdb := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	t.Cleanup(func() { rdb.Close() })
+	h, err := Start(t.Context(), rdb, "me", slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { h.Stop(errStopped) })
+	return h, rdb
+}
+
+// submitJob makes a sealed job of single calls, and tracks it.
+func submitJob(t *testing.T, h *Hub, id, reply string, chunks int) *Job {
+	t.Helper()
+	j, err := h.Track(NewJob(id, "task", "q", chunks, chunks, true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var cs []record.Chunk
+	for i := range chunks {
+		cs = append(cs, record.Chunk{Number: i, Args: wire.EncodeArgs(i, 1, []byte("[0]"))})
+	}
+	op := record.Create(record.Job{
+		ID: id, Task: "task", Codec: "json", Queue: "q", Reply: reply, Calls: chunks, Chunks: chunks, Sealed: true,
+		OpenTTL: time.Hour, ResultTTL: time.Hour,
+	}, cs)
+	if err := op.Run(t.Context(), h.rdb).Err(); err != nil {
+		t.Fatal(err)
+	}
+	j.MarkSubmitted()
+	return j
+}
+
+func recordOut(t *testing.T, h *Hub, id string, chunk int, value string, inline int) {
+	t.Helper()
+	frame := wire.Outcome{First: chunk, Calls: 1, Values: []byte(value)}.Encode()
+	if r, err := record.Record(t.Context(), h.rdb, id, chunk, frame, 1, 0, inline); err != nil || r != record.OK {
+		t.Fatal(r, err)
+	}
+}
+
+// hush makes the job look as if nothing was heard of it for long: it is polled
+// at the next tick.
+func hush(j *Job) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.heard = time.Time{}
+}
+
+func waitDone(t *testing.T, c <-chan struct{}, what string) {
+	t.Helper()
+	select {
+	case <-c:
+	case <-time.After(soon):
+		t.Fatalf("waited %v for %s", soon, what)
+	}
+}
+
+func wantOutcomes(t *testing.T, j *Job, values ...string) {
+	t.Helper()
+	waitDone(t, j.Done(), "job "+j.ID)
+	got := j.Outcomes()
+	if j.Err() != nil || len(got) != len(values) {
+		t.Fatalf("job %s settled with %d outcomes, %v; want %d", j.ID, len(got), j.Err(), len(values))
+	}
+	for i, want := range values {
+		if string(got[i].Values) != want {
+			t.Errorf("chunk %d is %q, want %q", i, got[i].Values, want)
+		}
+	}
+}
+
+func TestNoticeSettlesAJobWithoutARead(t *testing.T) {
+	h, _ := startHub(t)
+	j := submitJob(t, h, "a", h.Channel(), 2)
+	recordOut(t, h, "a", 1, "[1]", 1000)
+	recordOut(t, h, "a", 0, "[0]", 1000)
+	wantOutcomes(t, j, "[0]", "[1]")
+	news, ended, _ := j.Arrived(0)
+	if !ended || len(news) != 2 || news[0].First != 1 {
+		t.Errorf("arrived: %+v, ended %t; want both, in the order of their recording", news, ended)
+	}
+	if c := j.Counts(); c.Done != 2 || c.State != record.Done {
+		t.Errorf("counts are %+v", c)
+	}
+}
+
+func TestNoticeOfALargeOutcomeMakesTheHubReadIt(t *testing.T) {
+	for name, n := range map[string]int{"inline": 1, "chunked": 2} {
+		t.Run(name, func(t *testing.T) {
+			h, _ := startHub(t)
+			j := submitJob(t, h, "a", h.Channel(), n)
+			want := []string{"[0]", "[1]"}[:n]
+			for i, v := range want {
+				recordOut(t, h, "a", i, v, 0)
+			}
+			wantOutcomes(t, j, want...)
+		})
+	}
+}
+
+func TestPollingSettlesAJobWhoseNoticesAreLost(t *testing.T) {
+	for name, n := range map[string]int{"inline": 1, "chunked": 2} {
+		t.Run(name, func(t *testing.T) {
+			h, _ := startHub(t)
+			j := submitJob(t, h, "a", "", n)
+			want := []string{"[0]", "[1]"}[:n]
+			for i, v := range want {
+				recordOut(t, h, "a", i, v, 1000)
+			}
+			hush(j)
+			wantOutcomes(t, j, want...)
+		})
+	}
+}
+
+func TestJobWhoseRecordIsDeletedExpires(t *testing.T) {
+	h, rdb := startHub(t)
+	j := submitJob(t, h, "a", "", 2)
+	rdb.Del(t.Context(), record.Keys("a")...)
+	hush(j)
+	waitDone(t, j.Done(), "the end")
+	if !errors.Is(j.Err(), ErrExpired) {
+		t.Errorf("error is %v, want ErrExpired", j.Err())
+	}
+}
+
+func TestJobWhoseOutcomesAreDeletedExpiresInsteadOfSpinning(t *testing.T) {
+	h, rdb := startHub(t)
+	j := submitJob(t, h, "a", "", 2)
+	recordOut(t, h, "a", 0, "[0]", 1000)
+	recordOut(t, h, "a", 1, "[1]", 1000)
+	rdb.Del(t.Context(), record.Keys("a")[2])
+	hush(j)
+	waitDone(t, j.Done(), "the end")
+	if !errors.Is(j.Err(), ErrExpired) || !strings.Contains(j.Err().Error(), "maxmemory-policy") {
+		t.Errorf("error is %v, want ErrExpired and its likely cause", j.Err())
+	}
+}
+
+func TestCorruptRecordSettlesOnlyItsOwnJob(t *testing.T) {
+	h, rdb := startHub(t)
+	bad, good := submitJob(t, h, "bad", "", 2), submitJob(t, h, "good", "", 1)
+	rdb.HSet(t.Context(), record.Keys("bad")[0], "recorded", "x")
+	recordOut(t, h, "good", 0, "[0]", 0)
+	hush(bad)
+	hush(good)
+	waitDone(t, bad.Done(), "the corrupt job")
+	if !errors.Is(bad.Err(), ErrCorrupt) {
+		t.Errorf("error is %v, want ErrCorrupt", bad.Err())
+	}
+	wantOutcomes(t, good, "[0]")
+}
+
+func TestCancelAndForgetByOthersSettleTheJob(t *testing.T) {
+	h, rdb := startHub(t)
+	a, b := submitJob(t, h, "a", h.Channel(), 1), submitJob(t, h, "b", h.Channel(), 1)
+	if _, err := record.Cancel(t.Context(), rdb, "a", "x"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := record.Forget(t.Context(), rdb, "b"); err != nil {
+		t.Fatal(err)
+	}
+	for _, j := range []*Job{a, b} {
+		waitDone(t, j.Done(), "the end")
+		if !errors.Is(j.Err(), ErrCanceled) {
+			t.Errorf("job %s: %v, want ErrCanceled", j.ID, j.Err())
+		}
+	}
+}
+
+func TestAttachFindsAJobOrSaysThatThereIsNone(t *testing.T) {
+	h, rdb := startHub(t)
+	ok := func(record.Snapshot) error { return nil }
+	if _, err := h.Attach(t.Context(), "none", ok); !errors.Is(err, ErrUnknownJob) {
+		t.Errorf("no such job: %v, want ErrUnknownJob", err)
+	}
+	other, err := Start(t.Context(), rdb, "other", slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Stop(errStopped)
+	mine := submitJob(t, h, "a", h.Channel(), 2)
+	recordOut(t, h, "a", 0, "[0]", 1000)
+	no := errors.New("no")
+	if _, err := other.Attach(t.Context(), "a", func(record.Snapshot) error { return no }); !errors.Is(err, no) {
+		t.Errorf("a check that refuses: %v", err)
+	}
+	theirs, err := other.Attach(t.Context(), "a", ok)
+	if err != nil {
+		t.Fatal(err)
+	}
+	recordOut(t, h, "a", 1, "[1]", 1000)
+	wantOutcomes(t, mine, "[0]", "[1]")
+	wantOutcomes(t, theirs, "[0]", "[1]")
+}
+
+func TestTrackAfterRefuseIsErrClosed(t *testing.T) {
+	h, _ := startHub(t)
+	j := NewJob("a", "task", "q", 1, 1, true)
+	if got, err := h.Track(j); err != nil || got != j {
+		t.Fatal(got, err)
+	}
+	if got, err := h.Track(NewJob("a", "task", "q", 1, 1, true)); err != nil || got != j {
+		t.Errorf("tracking an ID twice gives %p, %v; want the first job %p", got, err, j)
+	}
+	h.Refuse()
+	if _, err := h.Track(NewJob("b", "task", "q", 1, 1, true)); !errors.Is(err, ErrClosed) {
+		t.Errorf("error is %v, want ErrClosed", err)
+	}
+}
+
+func TestStopSettlesWhatIsOutstanding(t *testing.T) {
+	h, _ := startHub(t)
+	j := submitJob(t, h, "a", h.Channel(), 1)
+	h.Stop(errStopped)
+	waitDone(t, j.Done(), "the end")
+	if !errors.Is(j.Err(), errStopped) {
+		t.Errorf("error is %v", j.Err())
+	}
+	if n := len(h.Outstanding()); n != 0 {
+		t.Errorf("%d jobs are outstanding", n)
+	}
+}
+
+func TestDrainWaitsForJobsAndCallbacks(t *testing.T) {
+	h, _ := startHub(t)
+	if err := h.Drain(t.Context()); err != nil {
+		t.Fatalf("with nothing to wait for: %v", err)
+	}
+	j := submitJob(t, h, "a", h.Channel(), 1)
+	inCallback, leave := make(chan struct{}), make(chan struct{})
+	j.OnSettle(func() { close(inCallback); <-leave })
+	why := errors.New("why")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(why)
+	if err := h.Drain(ctx); !errors.Is(err, why) {
+		t.Errorf("while a job is outstanding: %v, want the context's cause", err)
+	}
+	recordOut(t, h, "a", 0, "[0]", 1000)
+	waitDone(t, inCallback, "the callback")
+	if err := h.Drain(ctx); !errors.Is(err, why) {
+		t.Errorf("while a callback runs: %v, want the context's cause", err)
+	}
+	close(leave)
+	if err := h.Drain(t.Context()); err != nil {
+		t.Error(err)
+	}
+	waitDone(t, j.Done(), "the end")
+}

@@ -1,0 +1,222 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/redistest"
+	"github.com/distpool/distpool/internal/wire"
+)
+
+// onBoth runs f on miniredis and on a real redis-server, with the scripts loaded.
+func onBoth(t *testing.T, f func(t *testing.T, rdb *redis.Client, b *Broker)) {
+	t.Helper()
+	for name, start := range map[string]func(t *testing.T) string{
+		"miniredis": func(t *testing.T) string { return miniredis.RunT(t).Addr() },
+		"redis":     func(t *testing.T) string { return redistest.Start(t).Addr() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			rdb := redis.NewClient(&redis.Options{Addr: start(t)})
+			t.Cleanup(func() { rdb.Close() })
+			if err := record.Load(t.Context(), rdb); err != nil {
+				t.Fatal(err)
+			}
+			f(t, rdb, New(rdb))
+		})
+	}
+}
+
+// job makes the creation of a job, and its deliveries.
+func job(id string, chunks int) (record.Op, []wire.Delivery) {
+	var cs []record.Chunk
+	var ds []wire.Delivery
+	for i := range chunks {
+		cs = append(cs, record.Chunk{Number: i, Args: wire.EncodeArgs(i, 1, []byte("[1]"))})
+		ds = append(ds, wire.Delivery{Job: id, Chunk: i, Number: 1})
+	}
+	return record.Create(record.Job{
+		ID: id, Task: "square", Codec: "json", Queue: "q", Calls: chunks, Chunks: chunks, Sealed: true,
+		OpenTTL: time.Hour, ResultTTL: time.Hour,
+	}, cs), ds
+}
+
+func submit(t *testing.T, b *Broker, id string, chunks, want int) {
+	t.Helper()
+	op, ds := job(id, chunks)
+	reply, err := b.Submit(t.Context(), op, "q", "square", ds)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := reply.Int(); err != nil || n != want {
+		t.Fatalf("create answers %d, %v; want %d", n, err, want)
+	}
+}
+
+// wantPending checks what operators see of the queue.
+func wantPending(t *testing.T, rdb *redis.Client, want ...string) {
+	t.Helper()
+	ts, err := asynq.NewInspectorFromRedisClient(rdb).ListPendingTasks("q", asynq.PageSize(1000))
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, task := range ts {
+		d, err := wire.ParseDelivery(task.Payload)
+		if err != nil || task.ID != d.TaskID() || task.Type != "square" || task.Queue != "q" || task.MaxRetry != maxRetry {
+			t.Errorf("pending is %+v, %v", task, err)
+		}
+		seen[task.ID] = true
+	}
+	if len(ts) != len(want) {
+		t.Errorf("%d deliveries are pending, want %d", len(ts), len(want))
+	}
+	for _, id := range want {
+		if !seen[id] {
+			t.Errorf("delivery %s is not pending", id)
+		}
+	}
+}
+
+func rings(rdb *redis.Client) int64 {
+	return rdb.LLen(context.Background(), record.BellKey("q")).Val()
+}
+
+// trips notes each round trip: the first key of each of its commands.
+type trips struct {
+	mu  sync.Mutex
+	all [][]string
+}
+
+func firstKey(cmd redis.Cmder) string {
+	if args := cmd.Args(); len(args) > 3 && args[0] == "evalsha" {
+		return fmt.Sprint(args[3])
+	}
+	return cmd.Name()
+}
+
+func (*trips) DialHook(next redis.DialHook) redis.DialHook {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) { return next(ctx, network, addr) }
+}
+
+func (tr *trips) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		tr.note([]redis.Cmder{cmd})
+		return next(ctx, cmd)
+	}
+}
+
+func (tr *trips) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		tr.note(cmds)
+		return next(ctx, cmds)
+	}
+}
+
+func (tr *trips) note(cmds []redis.Cmder) {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	var keys []string
+	for _, c := range cmds {
+		keys = append(keys, firstKey(c))
+	}
+	tr.all = append(tr.all, keys)
+}
+
+func TestSubmissionIsOneRoundTripRecordThenDeliveriesThenBell(t *testing.T) {
+	onBoth(t, func(t *testing.T, rdb *redis.Client, b *Broker) {
+		// Makes the connection, names the queue to asynq and loads asynq's script.
+		submit(t, b, "first", 1, 1)
+		rdb.Del(t.Context(), record.BellKey("q"))
+		tr := &trips{}
+		rdb.AddHook(tr)
+		const n = 100
+		submit(t, b, "j", n, 1)
+		if len(tr.all) != 1 || len(tr.all[0]) != n+2 {
+			t.Fatalf("the round trips are %q, want one of %d commands", tr.all, n+2)
+		}
+		keys := tr.all[0]
+		if keys[0] != record.Keys("j")[0] || keys[n+1] != record.BellKey("q") {
+			t.Errorf("the first command is about %s, the last about %s; want the record and the bell", keys[0], keys[n+1])
+		}
+		for i, key := range keys[1 : n+1] {
+			if want := fmt.Sprintf("asynq:{q}:t:j:%d:1", i); key != want {
+				t.Errorf("command %d is about %s, want %s", i+1, key, want)
+			}
+		}
+		if got := rings(rdb); got != n {
+			t.Errorf("the bell has %d rings, want %d", got, n)
+		}
+	})
+}
+
+func TestSubmissionSentAgainIsASuccessAndDeliversOnce(t *testing.T) {
+	onBoth(t, func(t *testing.T, rdb *redis.Client, b *Broker) {
+		submit(t, b, "j", 2, 1)
+		submit(t, b, "j", 2, 0)
+		wantPending(t, rdb, "j:0:1", "j:1:1")
+		if err := b.Enqueue(t.Context(), "q", "square", []wire.Delivery{{Job: "j", Chunk: 1, Number: 1}}); err != nil {
+			t.Errorf("enqueueing what is enqueued: %v", err)
+		}
+		if err := b.Enqueue(t.Context(), "q", "square", []wire.Delivery{{Job: "j", Chunk: 1, Number: 2}}); err != nil {
+			t.Error(err)
+		}
+		wantPending(t, rdb, "j:0:1", "j:1:1", "j:1:2")
+	})
+}
+
+func TestSubmissionWorksAfterTheServerLostItsScripts(t *testing.T) {
+	onBoth(t, func(t *testing.T, rdb *redis.Client, b *Broker) {
+		submit(t, b, "a", 1, 1)
+		rdb.Del(t.Context(), record.BellKey("q"))
+		if err := rdb.ScriptFlush(t.Context()).Err(); err != nil {
+			t.Fatal(err)
+		}
+		submit(t, b, "b", 2, 1)
+		wantPending(t, rdb, "a:0:1", "b:0:1", "b:1:1")
+		if got := rings(rdb); got != 2 {
+			t.Errorf("the bell has %d rings, want 2", got)
+		}
+		// Only asynq's script is unknown: the bell must come after the deliveries.
+		if err := rdb.ScriptFlush(t.Context()).Err(); err != nil {
+			t.Fatal(err)
+		}
+		if err := record.Load(t.Context(), rdb); err != nil {
+			t.Fatal(err)
+		}
+		rdb.Del(t.Context(), record.BellKey("q"))
+		submit(t, b, "c", 2, 1)
+		wantPending(t, rdb, "a:0:1", "b:0:1", "b:1:1", "c:0:1", "c:1:1")
+		if got := rings(rdb); got < 3 {
+			t.Errorf("the bell has %d rings; want it rung again after the deliveries", got)
+		}
+	})
+}
+
+func TestEmptyJobRingsNoBell(t *testing.T) {
+	onBoth(t, func(t *testing.T, rdb *redis.Client, b *Broker) {
+		submit(t, b, "j", 0, 1)
+		if n := rdb.Exists(t.Context(), record.BellKey("q")).Val(); n != 0 {
+			t.Error("the bell was rung for nothing")
+		}
+	})
+}
+
+func TestFailureOfARecordIsTheSubmissionsError(t *testing.T) {
+	onBoth(t, func(t *testing.T, rdb *redis.Client, b *Broker) {
+		rdb.Set(t.Context(), record.Keys("j")[1], "not a hash", 0)
+		op, ds := job("j", 2)
+		if _, err := b.Submit(t.Context(), op, "q", "square", ds); err == nil || !strings.Contains(err.Error(), "WRONGTYPE") {
+			t.Errorf("error is %v, want Redis's", err)
+		}
+	})
+}

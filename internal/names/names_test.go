@@ -1,0 +1,40 @@
+package names
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestQueueNamesThatAreFine(t *testing.T) {
+	for _, name := range []string{DefaultQueue, "q", "A-z_0.9:/x", strings.Repeat("q", 100)} {
+		if err := CheckQueue(name); err != nil {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}
+
+func TestBadQueueNameIsShownWithTheRule(t *testing.T) {
+	for _, tt := range []struct{ name, want string }{
+		{"", "is empty"},
+		{strings.Repeat("q", 101), "has 101 bytes"},
+		{"a b", `"a b" has ' ' in it`},
+		{"a{b", `'{' in it`},
+		{"a}b", `'}' in it`},
+		{"a*", `'*' in it`},
+		{"größe", `'ö' in it`},
+		{"a\n", `'\n' in it`},
+		{"a\xff", `in it`},
+		{"a\x00", `'\x00' in it`},
+	} {
+		err := CheckQueue(tt.name)
+		if err == nil {
+			t.Errorf("%q is accepted", tt.name)
+			continue
+		}
+		for _, want := range []string{tt.want, "use 1 to 100 ASCII letters"} {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%q: error is %q, want %q in it", tt.name, err, want)
+			}
+		}
+	}
+}

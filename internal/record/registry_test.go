@@ -1,0 +1,188 @@
+package record_test
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/distpool/distpool/internal/record"
+)
+
+func TestRecordingsAreAnnouncedWithSmallOutcomesInside(t *testing.T) {
+	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
+		next := subscribe(t, rdb, "reply")
+		create(t, rdb, job(4, 2, true), chunks(0, 2))
+		small, large := "line 1\nline 2 \x00\xff", strings.Repeat("x", 101)
+		rec(t, rdb, 1, small, 1, record.OK)
+		want := record.Notice{ID: "j", What: record.NoticeOut, Chunk: 1, Recorded: 1, Done: 2, Failed: 1, State: record.Sealed, Outcome: []byte(small)}
+		if n := nextNotice(t, next); !reflect.DeepEqual(n, want) {
+			t.Errorf("the notice is %+v, want %+v", n, want)
+		}
+		rec(t, rdb, 1, small, 1, record.AlreadyRecorded) // announces nothing
+		rec(t, rdb, 0, large, 0, record.OK)
+		want = record.Notice{ID: "j", What: record.NoticeRec, Chunk: 0, Recorded: 2, Done: 4, Failed: 1, State: record.Done, Outcome: []byte{}}
+		if n := nextNotice(t, next); !reflect.DeepEqual(n, want) {
+			t.Errorf("the notice is %+v, want %+v", n, want)
+		}
+	})
+}
+
+func TestEndBeforeItsTimeIsAnnouncedToProducerAndWorkers(t *testing.T) {
+	for what, state := range map[string]record.State{"cancel": record.Canceled, "forget": record.Forgotten} {
+		t.Run(what, func(t *testing.T) {
+			onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
+				producer, workers := subscribe(t, rdb, "reply"), subscribe(t, rdb, record.Control)
+				create(t, rdb, job(4, 2, true), chunks(0, 2))
+				rec(t, rdb, 0, "o", 0, record.OK)
+				nextNotice(t, producer)
+				var err error
+				if what == "cancel" {
+					_, err = record.Cancel(t.Context(), rdb, "j", "why")
+				} else {
+					_, err = record.Forget(t.Context(), rdb, "j")
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				want := record.Notice{ID: "j", What: record.NoticeEnd, Chunk: -1, Recorded: 1, Done: 2, State: state, Outcome: []byte{}}
+				if n := nextNotice(t, producer); !reflect.DeepEqual(n, want) {
+					t.Errorf("the producer hears %+v, want %+v", n, want)
+				}
+				if id := workers(); id != "j" {
+					t.Errorf("the workers hear %q, want the job's ID", id)
+				}
+			})
+		})
+	}
+}
+
+func TestCorruptNoticesAreRefused(t *testing.T) {
+	for _, payload := range []string{"", "j", "j out 0 1 1 0 done", "j out 0 1 1 done\n", "j out 0 1 1 0 done more\n", "j out x 1 1 0 done\n", "j out 0 1 1  done\n"} {
+		if n, err := record.ParseNotice(payload); err == nil {
+			t.Errorf("%q parses: %+v", payload, n)
+		}
+	}
+}
+
+func TestCorruptRecordIsToldApartFromAnUnreadableOne(t *testing.T) {
+	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
+		create(t, rdb, job(4, 2, true), chunks(0, 2))
+		for field, bad := range map[string]string{"v": "2", "calls": "x", "chunks": "-1", "recorded": "", "done": "1.5", "failed": " 1"} {
+			key := record.Keys("j")[0]
+			good := rdb.HGet(t.Context(), key, field).Val()
+			rdb.HSet(t.Context(), key, field, bad)
+			_, err := record.Read(t.Context(), rdb, "j")
+			if !record.IsCorrupt(err) || !strings.Contains(err.Error(), "field "+field) {
+				t.Errorf("field %s %q: error is %v, want a corrupt record and the field's name", field, bad, err)
+			}
+			rdb.HSet(t.Context(), key, field, good)
+		}
+		read(t, rdb)
+		rdb.RPush(t.Context(), record.Keys("j")[3], "x")
+		if _, err := record.ParseOrder(record.QueueOrder(t.Context(), rdb, "j", 0)); !record.IsCorrupt(err) {
+			t.Errorf("a bad order list: %v, want a corrupt record", err)
+		}
+		rdb.HSet(t.Context(), record.Keys("j")[0], "calls", "x")
+		if _, err := record.Begin(t.Context(), rdb, "j", 0, "w", "", 3); !record.IsCorrupt(err) {
+			t.Errorf("begin: %v, want a corrupt record", err)
+		}
+		rdb.Close()
+		if _, err := record.Read(t.Context(), rdb, "j"); err == nil || record.IsCorrupt(err) {
+			t.Errorf("over a closed client: %v, want an error that is not about the record", err)
+		}
+	})
+}
+
+func TestStateOfAJobThatIsNotThereIsGone(t *testing.T) {
+	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
+		if s := read(t, rdb); s.State != record.Gone {
+			t.Errorf("it reads %+v", s)
+		}
+		if s, err := record.ParseState(record.QueueState(t.Context(), rdb, "j")); err != nil || s != record.Gone {
+			t.Errorf("its state is %q, %v", s, err)
+		}
+	})
+}
+
+var worker1 = record.Worker{
+	ID: "host:7:abc", Host: "host", PID: 7, Concurrency: 3, Queues: map[string]int{"q": 2, "off": 0},
+	Tasks: []string{"cube", "square"}, Started: time.Unix(1_700_000_000, 0).UTC(),
+}
+
+func TestWorkerIsInTheRegistryFromItsFirstBeatUntilItDeparts(t *testing.T) {
+	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
+		alive := func(want bool) {
+			t.Helper()
+			if ok, err := record.Alive(t.Context(), rdb, worker1.ID); err != nil || ok != want {
+				t.Errorf("alive: %t, %v; want %t", ok, err, want)
+			}
+			ws, err := record.Workers(t.Context(), rdb)
+			if err != nil || (len(ws) == 1) != want || want && !reflect.DeepEqual(ws[0], worker1) {
+				t.Errorf("workers: %+v, %v; want it there: %t", ws, err, want)
+			}
+		}
+		beat := func(full, want bool) {
+			t.Helper()
+			if known, err := record.Beat(t.Context(), rdb, worker1, time.Minute, full); err != nil || known != want {
+				t.Errorf("beat (full: %t) says known: %t, %v; want %t", full, known, err, want)
+			}
+		}
+		alive(false)
+		beat(false, false)
+		alive(false)
+		beat(true, true)
+		alive(true)
+		beat(false, true)
+		for _, key := range rdb.Keys(t.Context(), "*").Val() {
+			if rdb.PTTL(t.Context(), key).Val() <= 0 {
+				t.Errorf("key %s has no time to live", key)
+			}
+		}
+		if err := record.Depart(t.Context(), rdb, worker1.ID); err != nil {
+			t.Fatal(err)
+		}
+		alive(false)
+		if left := rdb.Keys(t.Context(), "*").Val(); len(left) != 0 {
+			t.Errorf("keys %q are left", left)
+		}
+	})
+}
+
+func TestWorkerThatFallsSilentCountsAsDead(t *testing.T) {
+	server := miniredis.RunT(t)
+	rdb := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	defer rdb.Close()
+	for _, full := range []bool{true, false} {
+		if _, err := record.Beat(t.Context(), rdb, worker1, 5*time.Second, full); err != nil {
+			t.Fatal(err)
+		}
+		server.FastForward(4 * time.Second)
+	}
+	if ok, err := record.Alive(t.Context(), rdb, worker1.ID); err != nil || !ok {
+		t.Errorf("4 s after a beat for 5 s: alive %t, %v", ok, err)
+	}
+	server.FastForward(2 * time.Second)
+	if ok, err := record.Alive(t.Context(), rdb, worker1.ID); err != nil || ok {
+		t.Errorf("6 s after a beat for 5 s: alive %t, %v", ok, err)
+	}
+	if ws, err := record.Workers(t.Context(), rdb); err != nil || len(ws) != 0 {
+		t.Errorf("workers: %+v, %v; want none", ws, err)
+	}
+}
+
+func TestWorkerServesAndKnowsWhatItSays(t *testing.T) {
+	for queue, want := range map[string]bool{"q": true, "off": false, "other": false, "": false} {
+		if worker1.Serves(queue) != want {
+			t.Errorf("serves %q: %t", queue, !want)
+		}
+	}
+	for task, want := range map[string]bool{"square": true, "cube": true, "squ": false, "": false} {
+		if worker1.Knows(task) != want {
+			t.Errorf("knows %q: %t", task, !want)
+		}
+	}
+}

@@ -1,0 +1,77 @@
+package producer
+
+import (
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/distpool/distpool/internal/record"
+)
+
+func TestAutomaticChunkSizeIsPythonsRuleOverTheFleet(t *testing.T) {
+	for _, tt := range []struct{ slots, calls, want int }{
+		{1, 0, 1}, {1, 1, 1}, {1, 4, 1}, {1, 5, 2}, {1, 1000, 250},
+		{2, 1000, 125}, {4, 1000, 63}, {12, 1000, 21}, {1000, 1000, 1},
+		{0, 1000, max(1, (1000+4*runtime.NumCPU()-1)/(4*runtime.NumCPU()))}, // no worker: this machine
+	} {
+		rdb := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
+		defer rdb.Close()
+		for id, w := range map[string]record.Worker{
+			"a": {ID: "a", Concurrency: (tt.slots + 1) / 2, Queues: map[string]int{"q": 1}},
+			"b": {ID: "b", Concurrency: tt.slots / 2, Queues: map[string]int{"q": 1, "other": 1}},
+			"c": {ID: "c", Concurrency: 100, Queues: map[string]int{"other": 1}},
+		} {
+			if _, err := record.Beat(t.Context(), rdb, w, time.Minute, true); err != nil {
+				t.Fatal(id, err)
+			}
+		}
+		p := &Pool{fleet: fleet{rdb: rdb}}
+		if got, err := p.automaticSize(t.Context(), "q", tt.calls); err != nil || got != tt.want {
+			t.Errorf("%d calls on %d slots: chunks of %d, %v; want %d", tt.calls, tt.slots, got, err, tt.want)
+		}
+	}
+}
+
+func TestRoundTripOfASubmissionIsBounded(t *testing.T) {
+	c := &cutter{calls: 1201, size: 1, exact: true, maxArgument: 1 << 20,
+		encode: func(int, int) ([]byte, error) { return []byte("[0]"), nil }}
+	next := 0
+	for _, want := range []int{500, 500, 201, 0} {
+		batch, err := c.next(next)
+		if err != nil || len(batch) != want {
+			t.Fatalf("a batch of %d chunks, %v; want %d", len(batch), err, want)
+		}
+		for i, chunk := range batch {
+			if chunk.Number != next+i {
+				t.Fatalf("chunk %d has number %d", next+i, chunk.Number)
+			}
+		}
+		next += len(batch)
+	}
+	if !c.done() {
+		t.Error("it is not done")
+	}
+}
+
+func TestBadOptionsAreRefusedByName(t *testing.T) {
+	p := &Pool{cfg: Config{}.withDefaults()}
+	for want, opt := range map[string]Option{
+		"producer.ChunkSize(-1)":  ChunkSize(-1),
+		"producer.Queue":          Queue("a b"),
+		"producer.ResultTTL(0s)":  ResultTTL(0),
+		"producer.ResultTTL(1ns)": ResultTTL(1),
+	} {
+		if _, err := p.options([]Option{opt}, false); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error is %v, want %s in it", err, want)
+		}
+	}
+	for blocking, want := range map[bool]time.Duration{true: blockingTTL, false: DefaultResultTTL} {
+		if o, err := p.options(nil, blocking); err != nil || o.ttl != want || o.queue != DefaultQueue {
+			t.Errorf("blocking %t: %+v, %v; want results to live for %v", blocking, o, err, want)
+		}
+	}
+}
