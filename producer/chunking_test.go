@@ -19,7 +19,7 @@ func TestAutomaticChunkSizeIsPythonsRuleOverTheFleet(t *testing.T) {
 		{0, 1000, max(1, (1000+4*runtime.NumCPU()-1)/(4*runtime.NumCPU()))}, // no worker: this machine
 	} {
 		rdb := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
-		defer rdb.Close()
+		t.Cleanup(func() { _ = rdb.Close() })
 		for id, w := range map[string]record.Worker{
 			"a": {ID: "a", Concurrency: (tt.slots + 1) / 2, Queues: map[string]int{"q": 1}},
 			"b": {ID: "b", Concurrency: tt.slots / 2, Queues: map[string]int{"q": 1, "other": 1}},

@@ -42,7 +42,7 @@ type Config struct {
 	// ResultTTL is how long Redis keeps a job once it is over, for those who
 	// attach to it later. Defaults to DefaultResultTTL (1 hour); Apply, Map and
 	// Starmap, whose jobs nobody else can know, default to at most 10 minutes.
-	// Rounded down to milliseconds; must not be negative.
+	// Rounded down to milliseconds.
 	ResultTTL time.Duration
 
 	// JobTTL is how long Redis keeps a job that is not over, counted from its
@@ -80,8 +80,8 @@ func (c Config) validate() error {
 	if err := names.CheckQueue(c.Queue); err != nil {
 		return fmt.Errorf("producer.Config: field Queue: %w", err)
 	}
-	if c.ResultTTL < 0 {
-		return fmt.Errorf("producer.Config: field ResultTTL is %v; use a positive duration, or 0 for %v", c.ResultTTL, DefaultResultTTL)
+	if c.ResultTTL != 0 && c.ResultTTL < time.Millisecond {
+		return fmt.Errorf("producer.Config: field ResultTTL is %v; use at least 1ms, or 0 for %v", c.ResultTTL, DefaultResultTTL)
 	}
 	if c.JobTTL < time.Second {
 		return fmt.Errorf("producer.Config: field JobTTL is %v; use at least 1s, or 0 for %v", c.JobTTL, DefaultJobTTL)

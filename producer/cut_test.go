@@ -92,3 +92,25 @@ func TestBadSettingsAreRefusedByName(t *testing.T) {
 		t.Errorf("a blocking form keeps its result for %v, %v", o.ttl, err)
 	}
 }
+
+func TestOneLargeArgumentDoesNotShrinkTheChunksBehindIt(t *testing.T) {
+	c := &cutter{calls: 1000, size: 250, maxArgument: 16 << 20, encode: func(lo, hi int) ([]byte, error) {
+		n := 2 * (hi - lo)
+		if lo == 0 {
+			n += 5 << 20
+		}
+		return make([]byte, n), nil
+	}}
+	chunks := 0
+	for !c.done() {
+		batch, err := c.next(chunks)
+		if err != nil {
+			t.Fatal(err)
+		}
+		chunks += len(batch)
+	}
+	// 5 for the size, and one for each doubling on the way back to it.
+	if chunks > 5+8 {
+		t.Errorf("%d chunks, although only the first argument is large", chunks)
+	}
+}

@@ -156,6 +156,7 @@ type cutter struct {
 	task        string
 	calls       int
 	size        int  // calls per chunk
+	reduced     int  // calls per chunk for now, where size is too many bytes; 0: size
 	exact       bool // size was asked for, and is kept
 	maxArgument int
 
@@ -183,7 +184,11 @@ func (c *cutter) next(first int) ([]record.Chunk, error) {
 
 // one encodes the next chunk.
 func (c *cutter) one() (n int, data []byte, err error) {
-	n = min(c.size, c.calls-c.at)
+	n = c.size
+	if c.reduced > 0 {
+		n = c.reduced
+	}
+	n = min(n, c.calls-c.at)
 	for {
 		if data, err = c.encode(c.at, c.at+n); err != nil {
 			return 0, nil, c.rebase(err, c.at)
@@ -196,9 +201,16 @@ func (c *cutter) one() (n int, data []byte, err error) {
 		if c.exact || n == 1 || len(data) <= chunkBytes {
 			break
 		}
-		// Too much for an automatic chunk: aim at the bytes from what was seen.
+		// Too much for an automatic chunk: aim at the bytes from what was seen, and
+		// start the next chunk there too.
 		n = min(n-1, max(1, n*chunkBytes/len(data)))
-		c.size = n
+		c.reduced = n
+	}
+	if c.reduced > 0 && len(data) < chunkBytes/2 {
+		c.reduced *= 2 // the large ones are behind us, it seems
+		if c.reduced >= c.size {
+			c.reduced = 0
+		}
 	}
 	if len(data) > maxChunk {
 		return 0, nil, fmt.Errorf("%d calls from call %d on encode to %d bytes, more than the %d that fit into a chunk; use a smaller ChunkSize", n, c.at, len(data), maxChunk)

@@ -113,6 +113,11 @@ func (s *supervisor) takenDeliveries(ctx context.Context) ([]out, error) {
 	if err != nil {
 		return nil, err
 	}
+	for q := range s.w.cfg.Queues { // asynq lists a queue once per producer process: a Redis that lost its data may lack it
+		if !slices.Contains(queues, q) {
+			queues = append(queues, q)
+		}
+	}
 	newest := map[chunkKey]out{}
 	for _, q := range queues {
 		ids, err := s.w.rdb.LRange(ctx, "asynq:{"+q+"}:active", 0, -1).Result()

@@ -89,7 +89,7 @@ func (h *Hub) Track(j *Job) (*Job, error) {
 	j.heard = time.Now()
 	h.jobs[j.ID] = j
 	h.polls = append(h.polls, j)
-	if len(h.polls) == 1 {
+	if len(h.jobs) == 1 { // the reader sleeps while there is none
 		h.kick()
 	}
 	return j, nil

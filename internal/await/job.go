@@ -29,7 +29,7 @@ type Job struct {
 	counts    Counts
 	outcomes  map[int]wire.Outcome // by chunk
 	arrival   []int                // chunks in the order in which their outcomes arrived here
-	misses    int                  // how often outcomes were absent that the record claims to have
+	misses    map[int]int          // by chunk: how often outcomes were absent that the record claims to have
 	settled   bool
 	err       error         // settled without all outcomes, for this reason
 	callbacks []func()      // run when settled
@@ -227,12 +227,32 @@ func (j *Job) has(chunk int) bool {
 	return ok
 }
 
-// missed counts one more read of outcomes that were not there.
-func (j *Job) missed() int {
+// unlisted stands, in place of a chunk, for outcomes of which not even the chunk
+// can be found.
+const unlisted = -1
+
+// miss counts one more read of a chunk's outcomes that were not there, although
+// the record claims to have them. After too many the job is given up, which it
+// returns.
+func (j *Job) miss(chunk int) (givenUp bool) {
+	j.mu.Lock()
+	if j.misses == nil {
+		j.misses = map[int]int{}
+	}
+	j.misses[chunk]++
+	givenUp = j.misses[chunk] > maxMisses
+	j.mu.Unlock()
+	if givenUp {
+		j.fail(fmt.Errorf("job %s of task %q: %w: outcomes that it had are not there; does Redis evict keys (maxmemory-policy)?", j.ID, j.Task, ErrExpired))
+	}
+	return givenUp
+}
+
+// behind reports whether the record has outcomes that are not here.
+func (j *Job) behind() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.misses++
-	return j.misses
+	return !j.settled && len(j.outcomes) < j.counts.Recorded
 }
 
 // fail settles the job without its outcomes.

@@ -192,7 +192,11 @@ func (h *Hub) apply(j *Job, snap record.Snapshot, err error) bool {
 		State: snap.State, Calls: snap.Calls, Chunks: snap.Chunks,
 		Recorded: snap.Recorded, Done: snap.Done, Failed: snap.Failed,
 	}
-	return j.hear(counts, 0, snap.Out) && !snap.Inline
+	missing := j.hear(counts, 0, snap.Out)
+	if missing && snap.Inline {
+		j.miss(unlisted)
+	}
+	return missing && !snap.Inline
 }
 
 // readOrders finds out which outcomes are missing.
@@ -215,12 +219,16 @@ func (h *Hub) readOrders(ctx context.Context, jobs []*Job) (refs []chunkRef, err
 				h.apply(j, record.Snapshot{}, err)
 				continue
 			}
+			listed := len(refs)
 			for i, chunk := range chunks {
 				if !j.has(chunk) {
 					refs = append(refs, chunkRef{j, chunk})
 				} else if j.cursor == start+i {
 					j.cursor = start + i + 1 // all up to here are known: need not be listed again
 				}
+			}
+			if len(refs) == listed && j.behind() {
+				j.miss(unlisted)
 			}
 		}
 		return nil
@@ -243,9 +251,7 @@ func (h *Hub) readOutcomes(ctx context.Context, refs []chunkRef) error {
 			if errors.Is(err, redis.Nil) {
 				// An inline job keeps its outcomes elsewhere, and a job that is gone has
 				// none: its record says which.
-				if ref.job.missed() > maxMisses {
-					ref.job.fail(fmt.Errorf("job %s of task %q: %w: the outcomes of chunk %d are not there; does Redis evict keys (maxmemory-policy)?",
-						ref.job.ID, ref.job.Task, ErrExpired, ref.chunk))
+				if ref.job.miss(ref.chunk) {
 					continue
 				}
 				h.mu.Lock()
