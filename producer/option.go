@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/distpool/distpool/internal/call"
 	"github.com/distpool/distpool/internal/names"
+	"github.com/distpool/distpool/tasks"
 )
 
 // Option changes one submission.
@@ -14,6 +16,7 @@ type options struct {
 	queue     string
 	chunkSize int // 0: automatic
 	ttl       time.Duration
+	policy    call.Policy
 }
 
 // Queue sends the job to the named queue instead of Config.Queue.
@@ -52,6 +55,45 @@ func ResultTTL(d time.Duration) Option {
 		o.ttl = d
 		return nil
 	}
+}
+
+// Retry lets the job's failing calls run again, up to n times, instead of what
+// the task says: see tasks.Retry. Retry(0, tasks.Backoff{}) turns retries off.
+func Retry(n int, b tasks.Backoff) Option {
+	return func(o *options) error {
+		p, err := tasks.RetryPolicy(n, b)
+		if err != nil {
+			return fmt.Errorf("producer.Retry: %w", err)
+		}
+		o.policy.Retries, o.policy.Backoff = p.Retries, p.Backoff
+		return nil
+	}
+}
+
+// CallTimeout ends the context of each of the job's calls that runs longer than
+// d, instead of what the task says: see tasks.CallTimeout.
+func CallTimeout(d time.Duration) Option {
+	return func(o *options) error {
+		o.policy.CallTimeout = &d
+		return checkLimit("CallTimeout", d)
+	}
+}
+
+// HardTimeout gives up each of the job's calls that still runs after d, instead
+// of what the task says, and has the worker started afresh: see
+// tasks.HardTimeout.
+func HardTimeout(d time.Duration) Option {
+	return func(o *options) error {
+		o.policy.HardTimeout = &d
+		return checkLimit("HardTimeout", d)
+	}
+}
+
+func checkLimit(name string, d time.Duration) error {
+	if d <= 0 {
+		return fmt.Errorf("producer.%s(%v): use a positive duration, or leave the option out for what the task says", name, d)
+	}
+	return nil
 }
 
 // blockingTTL is how long results of Apply, Map and Starmap stay: nobody but

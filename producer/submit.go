@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/distpool/distpool/internal/await"
+	"github.com/distpool/distpool/internal/call"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/wire"
 	"github.com/distpool/distpool/tasks"
@@ -28,6 +29,7 @@ const (
 type erasedTask interface {
 	Name() string
 	Codec() tasks.Codec
+	Policy() call.Policy
 }
 
 // encoder encodes the arguments of calls lo to hi-1.
@@ -114,7 +116,7 @@ func (s *submission) sendBatch(ctx context.Context, batch []record.Chunk) error 
 		s.job = job
 		op = record.Create(record.Job{
 			ID: id, Task: s.task.Name(), Codec: s.task.Codec().Name(), Queue: s.options.queue,
-			Reply: s.pool.hub.Channel(), Calls: s.calls, Chunks: total, Sealed: sealed,
+			Reply: s.pool.hub.Channel(), Policy: s.options.policy.Over(s.task.Policy()).Encode(), Calls: s.calls, Chunks: total, Sealed: sealed,
 			OpenTTL: s.pool.cfg.JobTTL, ResultTTL: s.options.ttl,
 		}, batch)
 	} else {

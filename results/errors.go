@@ -40,6 +40,10 @@ var (
 	// ErrWorkerLost says that the workers that ran the call died, as often as the
 	// budget of deliveries allows. A *TaskError of KindWorkerLost matches it.
 	ErrWorkerLost = errors.New("the workers that ran the call died")
+	// ErrCallTimeout says that the call ran longer than its CallTimeout or
+	// HardTimeout allows. A *TaskError of KindTimeout matches it. It does not match
+	// context.DeadlineExceeded, which says that the caller stopped waiting.
+	ErrCallTimeout = errors.New("the call ran for too long")
 	// ErrUnknownTask says that no live worker of the queue knows the task. A
 	// *TaskError of KindUnknownTask matches it.
 	ErrUnknownTask = errors.New("no worker of the queue knows the task")
@@ -62,6 +66,7 @@ const (
 	KindBadArgument = Kind(wire.KindBadArgument) // the argument could not be decoded by the worker
 	KindBadResult   = Kind(wire.KindBadResult)   // the value could not be encoded, or is too large
 	KindUnknownTask = Kind(wire.KindUnknownTask) // no live worker of the queue knows the task
+	KindTimeout     = Kind(wire.KindTimeout)     // the call ran longer than its CallTimeout or HardTimeout allows
 	KindWorkerLost  = Kind(wire.KindWorkerLost)  // the workers that ran the call died
 )
 
@@ -89,13 +94,13 @@ func (e *TaskError) Error() string {
 	switch e.Kind {
 	case KindPanic:
 		what = "panic: "
-	case KindError, KindBadArgument, KindBadResult, KindUnknownTask, KindWorkerLost, KindGoexit:
+	case KindError, KindBadArgument, KindBadResult, KindUnknownTask, KindWorkerLost, KindTimeout, KindGoexit:
 	}
 	return fmt.Sprintf("task %q, call %d: %s%s", e.Task, e.Call, what, e.Message)
 }
 
 // Unwrap returns the registered errors that the task's error matched, and
-// ErrWorkerLost or ErrUnknownTask where that is what happened.
+// ErrWorkerLost, ErrCallTimeout or ErrUnknownTask where that is what happened.
 func (e *TaskError) Unwrap() []error {
 	var errs []error
 	for _, code := range e.codes {
@@ -106,6 +111,8 @@ func (e *TaskError) Unwrap() []error {
 	switch e.Kind {
 	case KindWorkerLost:
 		errs = append(errs, ErrWorkerLost)
+	case KindTimeout:
+		errs = append(errs, ErrCallTimeout)
 	case KindUnknownTask:
 		errs = append(errs, ErrUnknownTask)
 	case KindError, KindPanic, KindGoexit, KindBadArgument, KindBadResult:

@@ -8,8 +8,6 @@ import (
 // Permanent marks err as one that another attempt will not cure, so that the
 // call is not retried, however many retries it has left. It returns nil if err
 // is nil. The message stays that of err, and errors.Is and errors.As see it.
-//
-// Workers do not retry failing calls yet: each is permanent, for now.
 func Permanent(err error) error {
 	if err == nil {
 		return nil
@@ -29,8 +27,7 @@ func IsPermanent(err error) bool {
 // left fails with err. It returns nil if err is nil; a negative d counts as 0.
 // The message stays that of err, and errors.Is and errors.As see it.
 //
-// Where an error is marked by Permanent as well, Permanent wins. Workers do not
-// retry failing calls yet, so nothing waits for d, for now.
+// Where an error is marked by Permanent as well, Permanent wins.
 func RetryAfter(err error, d time.Duration) error {
 	if err == nil {
 		return nil

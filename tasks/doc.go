@@ -50,8 +50,8 @@
 // An error that a task returns arrives at the producer as a message. Three
 // things give it more meaning:
 //
-//   - [Permanent] keeps the call from being retried (no worker retries yet);
-//   - [RetryAfter] sets the wait before the next attempt (likewise);
+//   - [Permanent] keeps the call from being retried;
+//   - [RetryAfter] sets the wait before the next attempt;
 //   - [RegisterError] gives a sentinel error a code, so that errors.Is finds it at
 //     the producer too.
 //

@@ -21,8 +21,9 @@ type erased[A, R any] struct {
 	task *Task[A, R]
 }
 
-func (e *erased[A, R]) Name() string      { return e.task.Name() }
-func (e *erased[A, R]) CodecName() string { return e.task.Codec().Name() }
+func (e *erased[A, R]) Name() string        { return e.task.Name() }
+func (e *erased[A, R]) CodecName() string   { return e.task.Codec().Name() }
+func (e *erased[A, R]) Policy() call.Policy { return e.task.Policy() }
 
 func (e *erased[A, R]) Decode(data []byte, n int) (call.Chunk, error) {
 	t := e.task
@@ -73,12 +74,34 @@ func (c *chunk[A, R]) Call(ctx context.Context, i int) error {
 	if err := c.bad[i]; err != nil {
 		return err
 	}
+	values := c.values // Abandon may replace it while the task runs
 	v, err := c.task.fn(ctx, c.args[i])
 	if err != nil {
 		return err
 	}
-	c.values[i] = v
+	values[i] = v
 	return nil
+}
+
+func (c *chunk[A, R]) Restore(data []byte, has func(i int) bool) error {
+	values := make([]R, len(c.values))
+	if err := c.task.DecodeValues(data, values); err != nil {
+		return err
+	}
+	for i := range values {
+		if has(i) {
+			c.values[i] = values[i]
+		}
+	}
+	return nil
+}
+
+func (c *chunk[A, R]) Abandon(i int) {
+	// The call keeps the old slice, and may still write to its place there.
+	values := make([]R, len(c.values))
+	copy(values[:i], c.values[:i])
+	copy(values[i+1:], c.values[i+1:])
+	c.values = values
 }
 
 func (c *chunk[A, R]) Size(i int) int {

@@ -1,12 +1,15 @@
 package tasks
 
+import "github.com/distpool/distpool/internal/call"
+
 // Option changes how a task is defined. Options are applied in order, so the
 // later one of two that contradict each other wins.
 type Option func(*options)
 
 // options is what a task was defined with, its defaults filled in.
 type options struct {
-	codec Codec
+	codec  Codec
+	policy call.Policy
 }
 
 // WithCodec sets the codec in which the task's arguments and values travel.

@@ -5,27 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime/debug"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/distpool/distpool/internal/call"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/wire"
-	"github.com/distpool/distpool/tasks"
 )
 
-const (
-	// What travels of a failure is bounded, so that a task cannot fill Redis with
-	// its errors.
-	maxMessage = 16 << 10
-	maxStack   = 32 << 10
-	// maxOutcome bounds a chunk's outcomes: Redis takes values of up to 512 MB.
-	maxOutcome = 256 << 20
-)
+// waitHere is the longest wait for a retry, or for the rest of one, that is
+// waited out in the slot. For longer ones the chunk goes back to asynq.
+const waitHere = 100 * time.Millisecond
 
-// chunkRun is one chunk running on this worker.
+// chunkRun is one chunk running on this worker. One goroutine at a time works on
+// it: see calls.go.
 type chunkRun struct {
 	worker   *worker
 	log      *slog.Logger
@@ -36,10 +29,24 @@ type chunkRun struct {
 	ctx      context.Context // of its calls
 	cancel   context.CancelCauseFunc
 
-	first, calls int              // the chunk's place in the job
-	total        int              // calls of the job
-	number       int              // delivery number, by the record's count
-	errors       []wire.CallError // ascending by Call
+	first, calls int // the chunk's place in the job
+	total        int // calls of the job
+	number       int // delivery number, by the record's count
+	policy       call.Policy
+	chunk        call.Chunk
+
+	// How far it is. Calls run in this order: turn from at on, then next and up.
+	turn   []wire.Pending   // calls that failed in an earlier round
+	at     int              // turn before this has been run
+	next   int              // calls from here on were not begun
+	again  []wire.Pending   // calls that failed in this round, and are to run again
+	wait   time.Duration    // the longest wait that these ask for
+	why    wire.CallError   // the last of their failures
+	errors []wire.CallError // calls that failed for good; ascending by Call
+
+	saved     time.Time     // when the last checkpoint was
+	saveEvery time.Duration // how far apart they are
+	stuck     bool          // a call was abandoned: its goroutine keeps the slot
 }
 
 // run runs the calls and records their outcomes.
@@ -49,177 +56,143 @@ func (r *chunkRun) run(b record.Begun) error {
 		return r.worker.condemn(r.log, r.delivery.Job, err)
 	}
 	r.first, r.calls, r.total, r.number = first, n, b.Calls, b.Delivery
-	chunk, kind, why := r.decode(b, data, n)
-	if why != nil {
+	r.saved, r.saveEvery = time.Now(), checkpointEvery
+	if kind, why := r.decode(b, data); why != nil {
 		r.failAll(kind, why.Error())
 		return r.record(nil)
 	}
-	if !r.runCalls(chunk) {
+	due, err := r.resume(b.Partial)
+	if err != nil {
+		return r.worker.condemn(r.log, r.delivery.Job, err)
+	}
+	if b.Verdict == record.Lost {
+		r.number = 1 // the count starts anew for the others
+		r.blame(b.Delivery)
+	}
+	if left := time.Until(due); left > waitHere+time.Second {
+		return r.putBack(left, due)
+	} else if !r.pause(left) {
 		return r.interrupted()
 	}
-	return r.record(r.encode(chunk))
+	for {
+		switch r.runCalls() {
+		case interrupted:
+			return r.interrupted()
+		case abandoned:
+			r.stuck = true
+			if _, _, more := r.upcoming(); more {
+				return r.giveBack()
+			}
+		case finished:
+		}
+		if len(r.again) == 0 {
+			return r.record(r.encode())
+		}
+		if r.wait > waitHere || r.stuck {
+			return r.putBack(r.wait, time.Now().Add(r.wait))
+		}
+		if !r.pause(r.wait) {
+			return r.interrupted()
+		}
+		r.turn, r.at, r.again, r.wait = sorted(r.again), 0, nil, 0
+	}
 }
 
 // decode finds the task and lets it decode the arguments.
-func (r *chunkRun) decode(b record.Begun, data []byte, n int) (call.Chunk, wire.Kind, error) {
+func (r *chunkRun) decode(b record.Begun, data []byte) (wire.Kind, error) {
 	w := r.worker
 	t, ok := w.tasks[b.Task]
 	if !ok {
-		return nil, wire.KindUnknownTask, fmt.Errorf("no live worker of queue %q knows the task %q; worker %s knows %s",
+		return wire.KindUnknownTask, fmt.Errorf("no live worker of queue %q knows the task %q; worker %s knows %s",
 			r.queue, b.Task, w.self.ID, strings.Join(w.self.Tasks, ", "))
 	}
 	if t.CodecName() != b.Codec {
-		return nil, wire.KindBadArgument, fmt.Errorf("the job is encoded with codec %q, the worker's task uses %q; use the same on both sides", b.Codec, t.CodecName())
+		return wire.KindBadArgument, fmt.Errorf("the job is encoded with codec %q, the worker's task uses %q; use the same on both sides", b.Codec, t.CodecName())
 	}
-	chunk, err := t.Decode(data, n)
-	return chunk, wire.KindBadArgument, err
+	policy, err := call.ParsePolicy(b.Policy)
+	if err != nil {
+		return wire.KindBadArgument, err
+	}
+	r.policy = policy.Over(t.Policy())
+	r.chunk, err = t.Decode(data, r.calls)
+	return wire.KindBadArgument, err
 }
 
-// runCalls runs the calls one after the other. It returns false when it stopped
-// early: the job ended, or the worker gives its calls up.
-//
-// They run on a goroutine of their own, since runtime.Goexit ends the goroutine
-// that calls it. A call that ends it so, or by a panic, costs only itself: the
-// next goroutine goes on behind it.
-func (r *chunkRun) runCalls(chunk call.Chunk) bool {
-	next, whole := 0, true
-	for next < chunk.Len() && whole {
-		ended := make(chan struct{})
-		go func() {
-			defer close(ended)
-			returned := false
-			defer func() {
-				if returned {
-					return
-				}
-				r.died(next, recover())
-				next++
-			}()
-			for ; next < chunk.Len() && whole; next++ {
-				whole = r.one(chunk, next)
-			}
-			returned = true
-		}()
-		<-ended
+// resume takes over what an earlier owner saved, and returns when the calls that
+// failed then may run again.
+func (r *chunkRun) resume(frame []byte) (due time.Time, err error) {
+	if len(frame) == 0 {
+		return time.Time{}, nil
 	}
-	return whole
+	p, err := wire.ParsePartial(frame)
+	if err == nil && (p.Calls != r.calls || p.First != r.first) {
+		err = fmt.Errorf("partial outcomes of calls %d and %d more, for a chunk of %d from %d", p.First, p.Calls-1, r.calls, r.first)
+	}
+	if err != nil {
+		return time.Time{}, err
+	}
+	r.turn, r.next, r.errors = p.Pending, p.Next, p.Errors
+	if len(p.Values) > 0 {
+		if err := r.chunk.Restore(p.Values, func(i int) bool { return !r.lacks(i) }); err != nil {
+			return time.Time{}, fmt.Errorf("partial outcomes of a chunk: %w", err)
+		}
+	}
+	if p.Due == 0 {
+		return time.Time{}, nil
+	}
+	return time.UnixMilli(p.Due), nil
 }
 
-// one runs one call. It returns false when the call was interrupted.
-func (r *chunkRun) one(chunk call.Chunk, i int) bool {
-	if r.ctx.Err() != nil {
+// blame gives up the call in which the last of several workers died. Before the
+// last attempt every call is saved before it runs, so this is the first one that
+// is not finished.
+func (r *chunkRun) blame(deaths int) {
+	i, attempts, ok := r.upcoming()
+	if !ok {
+		return
+	}
+	r.advance()
+	r.fail(wire.CallError{
+		Call: i, Kind: wire.KindWorkerLost, Attempts: attempts + 1,
+		Message: fmt.Sprintf("%d workers died while they ran this call's chunk, the last one in this call", deaths),
+	})
+	r.checkpoint()
+}
+
+// pause waits in the slot; false when the chunk is interrupted meanwhile.
+func (r *chunkRun) pause(d time.Duration) bool {
+	if d <= 0 {
+		return true
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-r.ctx.Done():
 		return false
 	}
-	if err := chunk.Bad(i); err != nil {
-		r.fail(wire.CallError{Call: i, Kind: wire.KindBadArgument, Message: err.Error()})
-		return true
-	}
-	err := chunk.Call(tasks.WithInfo(r.ctx, r.info(i)), i)
-	if err == nil {
-		return true
-	}
-	if r.ctx.Err() != nil {
-		return false // most likely for that reason; it is not the call's failure
-	}
-	r.fail(wire.CallError{
-		Call: i, Kind: wire.KindError, Message: err.Error(), Type: fmt.Sprintf("%T", err),
-		Codes: tasks.ErrorCodes(err), Attempts: 1,
+}
+
+// putBack gives the slot to others while failed calls wait for their next
+// attempt. The delivery waits in asynq's retry set, where operators see it.
+func (r *chunkRun) putBack(d time.Duration, due time.Time) error {
+	waiting := append(r.again, r.turn[r.at:]...)
+	ours, err := untilAnswered(r.worker, "release", func(ctx context.Context) (bool, error) {
+		return record.Release(ctx, r.worker.rdb, r.delivery.Job, r.delivery.Chunk, r.worker.self.ID, r.partial(due).Encode(), r.finished())
 	})
-	return true
-}
-
-func (r *chunkRun) info(i int) tasks.CallInfo {
-	return tasks.CallInfo{
-		Task: r.task, Job: r.delivery.Job, Call: r.first + i, Calls: r.total, Chunk: r.delivery.Chunk,
-		Attempt: 1, Delivery: r.number, Worker: r.worker.self.ID, Queue: r.queue,
+	if err != nil {
+		return r.interrupted()
 	}
-}
-
-// died notes that call i ended its goroutine: p is the panic's value, nil after
-// runtime.Goexit.
-func (r *chunkRun) died(i int, p any) {
-	e := wire.CallError{Call: i, Kind: wire.KindPanic, Message: fmt.Sprint(p), Type: fmt.Sprintf("%T", p), Attempts: 1}
-	if err, ok := p.(error); ok {
-		e.Codes = tasks.ErrorCodes(err)
+	if !ours {
+		return nil // its job is over, or another worker took it
 	}
-	if p == nil {
-		e.Kind, e.Type, e.Message = wire.KindGoexit, "", "the task called runtime.Goexit"
+	r.worker.callBack(r.queue, r.delivery, d)
+	msg := fmt.Sprintf("%d of %d calls run again in %v", len(waiting), r.calls, d.Round(time.Millisecond))
+	if r.why.Message != "" {
+		msg += fmt.Sprintf("; call %d, attempt %d: %s", r.first+r.why.Call, r.why.Attempts, truncate(r.why.Message, 1000))
 	}
-	e.Stack = trimStack(string(debug.Stack()))
-	r.fail(e)
-}
-
-// trimStack drops the frames above the one that panicked or called Goexit: they
-// are the runtime's and ours.
-func trimStack(stack string) string {
-	head, _, _ := strings.Cut(stack, "\n")
-	for _, mark := range []string{"\npanic(", "\nruntime.Goexit("} {
-		if i := strings.Index(stack, mark); i >= 0 {
-			// Two lines to a frame: its function, and its place.
-			if lines := strings.SplitN(stack[i+1:], "\n", 3); len(lines) == 3 {
-				return head + "\n" + lines[2]
-			}
-		}
-	}
-	return stack
-}
-
-func (r *chunkRun) fail(e wire.CallError) {
-	e.Worker = r.worker.self.ID
-	e.Message = truncate(e.Message, maxMessage)
-	e.Stack = truncate(e.Stack, maxStack)
-	r.errors = append(r.errors, e)
-}
-
-func (r *chunkRun) failAll(kind wire.Kind, msg string) {
-	for i := range r.calls {
-		r.fail(wire.CallError{Call: i, Kind: kind, Message: msg})
-	}
-}
-
-func truncate(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	return strings.ToValidUTF8(s[:n], "") + "... (truncated)"
-}
-
-func (r *chunkRun) hasFailed(i int) bool {
-	_, ok := slices.BinarySearchFunc(r.errors, i, func(e wire.CallError, i int) int { return e.Call - i })
-	return ok
-}
-
-// encode encodes the values. Calls whose values cannot travel fail.
-func (r *chunkRun) encode(chunk call.Chunk) []byte {
-	values, bad := chunk.Encode(r.hasFailed)
-	limit := r.worker.cfg.MaxResult
-	if len(values) > limit {
-		if bad == nil {
-			bad = map[int]error{}
-		}
-		for i := range chunk.Len() {
-			if r.hasFailed(i) || bad[i] != nil {
-				continue
-			}
-			if size := chunk.Size(i); size > limit {
-				bad[i] = fmt.Errorf("the value encodes to %d bytes, more than the worker's Config.MaxResult allows (%d); return a reference to the data, or raise the limit", size, limit)
-			}
-		}
-	}
-	if len(bad) == 0 && len(values) <= maxOutcome {
-		return values
-	}
-	for i, err := range bad {
-		r.fail(wire.CallError{Call: i, Kind: wire.KindBadResult, Message: err.Error(), Attempts: 1})
-	}
-	slices.SortFunc(r.errors, func(a, b wire.CallError) int { return a.Call - b.Call })
-	values, _ = chunk.Encode(r.hasFailed)
-	if len(values) > maxOutcome {
-		r.errors = nil
-		r.failAll(wire.KindBadResult, fmt.Sprintf("the values of the chunk's %d calls encode to %d bytes, more than the %d that fit; use a smaller ChunkSize", r.calls, len(values), maxOutcome))
-		return nil
-	}
-	return values
+	return later{msg, d}
 }
 
 // record records the outcomes, and ends the delivery accordingly.
@@ -244,14 +217,23 @@ func (r *chunkRun) record(values []byte) error {
 
 // interrupted ends a delivery whose calls did not all run.
 func (r *chunkRun) interrupted() error {
-	if errors.Is(context.Cause(r.ctx), errJobEnded) {
+	if cause := context.Cause(r.ctx); errors.Is(cause, errJobEnded) || errors.Is(cause, errNotOurs) {
 		return nil
 	}
+	return r.giveBack()
+}
+
+// giveBack lets another worker go on with the chunk, at once.
+func (r *chunkRun) giveBack() error {
 	ctx, cancel := context.WithTimeout(context.Background(), lastMoment/2)
 	defer cancel()
+	var partial []byte
+	if r.chunk != nil {
+		partial = r.partial(time.Time{}).Encode()
+	}
 	again := r.delivery
 	again.Number++
-	_, err := record.Release(ctx, r.worker.rdb, r.delivery.Job, r.delivery.Chunk, r.worker.self.ID, nil, 0)
+	_, err := record.Release(ctx, r.worker.rdb, r.delivery.Job, r.delivery.Chunk, r.worker.self.ID, partial, r.finished())
 	if err == nil {
 		err = r.worker.broker.Enqueue(ctx, r.queue, r.task, []wire.Delivery{again})
 	}
@@ -260,15 +242,4 @@ func (r *chunkRun) interrupted() error {
 		return later{"the worker was shut down in the middle of this chunk", 0}
 	}
 	return nil
-}
-
-// giveUp records that the chunk killed its workers.
-func (r *chunkRun) giveUp(b record.Begun) error {
-	first, n, _, err := wire.ParseArgs(b.Args)
-	if err != nil {
-		return r.worker.condemn(r.log, r.delivery.Job, err)
-	}
-	r.first, r.calls = first, n
-	r.failAll(wire.KindWorkerLost, fmt.Sprintf("%d workers died while they ran this chunk (calls %d to %d of task %q)", b.Delivery, first, first+n-1, r.task))
-	return r.record(nil)
 }

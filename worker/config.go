@@ -42,6 +42,27 @@ type Config struct {
 	// serve the same queues.
 	Queues map[string]int
 
+	// StrictPriority makes a queue of a higher weight go first always: queues of
+	// lower weight are served only while the others are empty. Defaults to false.
+	StrictPriority bool
+
+	// Init runs once, before the worker takes its first delivery. Values of the
+	// context that it returns (made from the one that it is given) reach every call
+	// through the call's context: open there what all calls share. When it fails,
+	// Run returns its error and has taken no delivery. Defaults to nothing.
+	Init func(ctx context.Context) (context.Context, error)
+
+	// Shutdown runs once, at the end, after the last call, to close what Init has
+	// opened: its context has Init's values and lasts for Grace. Its error is joined
+	// to Run's. It does not run when Init has failed. Defaults to nothing.
+	Shutdown func(ctx context.Context) error
+
+	// MaxCalls makes the worker drain and Run return nil after so many calls, for a
+	// service manager to start it afresh: what Python's maxtasksperchild is for.
+	// Calls that run at that moment still finish, so it may be a few more.
+	// Defaults to 0, no limit.
+	MaxCalls int
+
 	// Grace is how long running calls may go on once Run's context has ended. Then
 	// their contexts are canceled and their chunks are given back, to be run again
 	// by another worker. Defaults to DefaultGrace (30 s).
@@ -89,6 +110,9 @@ func (c Config) validate() error {
 		if weight < 1 {
 			return fmt.Errorf("worker.Config: field Queues: the weight of %q is %d; use 1 or more, or leave the queue out", q, weight)
 		}
+	}
+	if c.MaxCalls < 0 {
+		return fmt.Errorf("worker.Config: field MaxCalls is %d; use a positive number of calls, or 0 for no limit", c.MaxCalls)
 	}
 	if c.Grace < 0 {
 		return fmt.Errorf("worker.Config: field Grace is %v; use a positive duration, or 0 for %v", c.Grace, DefaultGrace)

@@ -67,10 +67,15 @@ func (w *worker) deliver(ctx context.Context, t *asynq.Task) error {
 	}
 	select {
 	case w.slots <- struct{}{}:
-		defer func() { <-w.slots }()
 	case <-w.calls.Done():
 		return later{"the worker is shutting down", 0}
 	}
+	stuck := false
+	defer func() {
+		if !stuck { // an abandoned call keeps its slot
+			<-w.slots
+		}
+	}()
 	queue, _ := asynq.GetQueueName(ctx)
 	log := w.log.With("job", d.Job, "chunk", d.Chunk, "task", t.Type())
 	if _, ok := w.tasks[t.Type()]; !ok {
@@ -88,7 +93,8 @@ func (w *worker) deliver(ctx context.Context, t *asynq.Task) error {
 		return later{"this worker runs the chunk already", 5 * time.Second}
 	}
 	defer w.discharge(r)
-	begun, err := w.begin(d)
+	begun, leave, err := w.enter(d)
+	defer leave()
 	if err != nil {
 		if errors.Is(err, errDraining) {
 			return later{err.Error(), 0}
@@ -96,10 +102,10 @@ func (w *worker) deliver(ctx context.Context, t *asynq.Task) error {
 		return w.condemn(log, d.Job, err)
 	}
 	switch begun.Verdict {
-	case record.Run:
-		return r.run(begun)
-	case record.Lost:
-		return r.giveUp(begun)
+	case record.Run, record.Lost:
+		err := r.run(begun)
+		stuck = r.stuck
+		return err
 	case record.Busy:
 		// Its owner lives. The delivery stays, in case that the owner dies.
 		return later{"worker " + begun.Owner + " runs this chunk already", 5 * time.Second}
@@ -108,6 +114,28 @@ func (w *worker) deliver(ctx context.Context, t *asynq.Task) error {
 		return nil
 	}
 	return nil
+}
+
+// enter begins the chunk. A chunk whose last attempt this is, after the deaths of
+// the workers before, gets the worker to itself: so it harms no other, and is not
+// harmed once more by the one that did it. leave must be called at the end.
+func (w *worker) enter(d wire.Delivery) (b record.Begun, leave func(), err error) {
+	w.alone.RLock()
+	b, err = w.begin(d)
+	if err != nil || b.Verdict != record.Run || b.Delivery < budget {
+		return b, w.alone.RUnlock, err
+	}
+	// Not as its owner: what happens while we wait is not to be blamed on it.
+	_, err = untilAnswered(w, "release", func(ctx context.Context) (bool, error) {
+		return record.Release(ctx, w.rdb, d.Job, d.Chunk, w.self.ID, nil, 0)
+	})
+	w.alone.RUnlock()
+	if err != nil {
+		return b, func() {}, err
+	}
+	w.alone.Lock()
+	b, err = w.begin(d)
+	return b, w.alone.Unlock, err
 }
 
 // begin asks the record for the chunk, and takes it over from an owner that is
@@ -222,6 +250,27 @@ func (w *worker) enlist(r *chunkRun) bool {
 	return true
 }
 
+// callBack brings a delivery back to its queue when its wait is over. asynq does
+// so too, but only looks each few seconds; it is there for when this worker dies.
+func (w *worker) callBack(queue string, d wire.Delivery, wait time.Duration) {
+	time.AfterFunc(wait, func() {
+		// asynq puts the delivery into its retry set a moment after the handler has
+		// returned, so the first try may come too early.
+		every := backoff.NewExponentialBackOff()
+		every.InitialInterval, every.MaxInterval = 5*time.Millisecond, 100*time.Millisecond
+		_, err := backoff.Retry(w.calls, func() (struct{}, error) {
+			return struct{}{}, w.inspector.RunTask(queue, d.TaskID())
+		}, backoff.WithBackOff(every), backoff.WithMaxElapsedTime(2*time.Second))
+		if err != nil {
+			return // asynq brings it back
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		_ = record.Ring(queue, 1).Run(ctx, w.rdb).Err()
+	})
+}
+
+// discharge removes the chunk from those that run here.
 func (w *worker) discharge(r *chunkRun) {
 	r.cancel(nil)
 	w.mu.Lock()

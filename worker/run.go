@@ -27,14 +27,22 @@ import (
 // grace, in which calls that were canceled may return.
 const lastMoment = 500 * time.Millisecond
 
+// ErrRecycle says that the process should be ended and started afresh: a call
+// went on after its HardTimeout, and its goroutine cannot be stopped.
+var ErrRecycle = errors.New("a call did not end in time; start the worker process afresh")
+
 // Run serves the tasks until ctx ends, then drains: it takes no more deliveries,
-// lets the running calls finish for as long as Config.Grace allows, gives back
-// what is not finished by then, and returns within a second after that.
+// lets the running calls (not the rest of their chunks) finish for as long as
+// Config.Grace allows, gives back what has not run by then, and returns within a
+// second after that. What the finished calls of a chunk returned is kept.
 //
-// It returns nil after a clean drain, an error that counts the chunks which had
-// to be abandoned otherwise, and at once an error when the configuration is
-// wrong or Redis cannot be used at the start. A Redis that goes away later is
-// waited for. Two tasks of one name, no task at all, or a task that is only
+// It also drains by itself, after Config.MaxCalls calls or when a call passed its
+// HardTimeout.
+//
+// It returns nil after a clean drain, ErrRecycle after a HardTimeout, an error
+// that counts the chunks which had to be abandoned, and at once an error when
+// the configuration is wrong, Config.Init fails, or Redis cannot be used at the
+// start. A Redis that goes away later is waited for. Two tasks of one name, no task at all, or a task that is only
 // declared are programmer errors: Run panics.
 func Run(ctx context.Context, cfg Config, ts ...tasks.Runner) error {
 	cfg = cfg.withDefaults()
@@ -50,10 +58,40 @@ func Run(ctx context.Context, cfg Config, ts ...tasks.Runner) error {
 		defer func() { _ = rdb.Close() }()
 	}
 	w := newWorker(cfg, rdb, known)
-	if err := w.beat(ctx, true); err != nil {
-		return fmt.Errorf("starting a worker: %w", err)
+	if err := w.init(ctx); err != nil {
+		return err
 	}
-	return w.run(ctx)
+	if err = w.beat(ctx, true); err != nil {
+		err = fmt.Errorf("starting a worker: %w", err)
+	} else {
+		err = w.run(ctx)
+	}
+	if cfg.Shutdown != nil {
+		end, cancel := context.WithTimeout(context.WithoutCancel(w.calls), cfg.Grace)
+		defer cancel()
+		if serr := cfg.Shutdown(end); serr != nil {
+			err = errors.Join(err, fmt.Errorf("worker.Config.Shutdown: %w", serr))
+		}
+	}
+	return err
+}
+
+// init runs the user's initializer. What it puts into the context reaches the
+// calls.
+func (w *worker) init(ctx context.Context) error {
+	if w.cfg.Init == nil {
+		return nil
+	}
+	with, err := w.cfg.Init(ctx)
+	if err == nil && with == nil {
+		err = errors.New("it returned a nil context; return the one that it was given, or one made from it")
+	}
+	if err != nil {
+		return fmt.Errorf("worker.Config.Init: %w", err)
+	}
+	w.abort(nil) // of the context that is replaced
+	w.calls, w.abort = context.WithCancelCause(context.WithoutCancel(with))
+	return nil
 }
 
 func index(ts []tasks.Runner) map[string]call.Task {
@@ -78,6 +116,8 @@ type worker struct {
 	tasks map[string]call.Task
 	self  record.Worker
 	bell  *doorbell
+	// inspector brings deliveries back that wait for a retry.
+	inspector *asynq.Inspector
 	// broker issues chunks again: given back by a draining worker, or lost by a
 	// dead one.
 	broker *broker.Broker
@@ -96,6 +136,13 @@ type worker struct {
 	// reason, and prove nothing.
 	troubled atomic.Int64
 
+	// alone is held for writing by a chunk that must not run beside others.
+	alone sync.RWMutex
+
+	draining atomic.Bool  // running chunks end after their current call
+	ran      atomic.Int64 // calls
+	recycled chan error   // holds the reason for which the worker ends by itself
+
 	mu      sync.Mutex // guards running
 	running map[chunkKey]*chunkRun
 }
@@ -109,6 +156,7 @@ type chunkKey struct {
 var (
 	errDraining = errors.New("the worker is shutting down")
 	errJobEnded = errors.New("the job was canceled")
+	errNotOurs  = errors.New("another worker has taken the chunk over")
 )
 
 func newWorker(cfg Config, rdb redis.UniversalClient, known map[string]call.Task) *worker {
@@ -119,8 +167,9 @@ func newWorker(cfg Config, rdb redis.UniversalClient, known map[string]call.Task
 	}
 	w := &worker{
 		cfg: cfg, rdb: rdb, tasks: known, broker: broker.New(rdb),
-		slots:   make(chan struct{}, cfg.Concurrency),
-		running: map[chunkKey]*chunkRun{},
+		slots:    make(chan struct{}, cfg.Concurrency),
+		running:  map[chunkKey]*chunkRun{},
+		recycled: make(chan error, 1), inspector: asynq.NewInspectorFromRedisClient(rdb),
 		self: record.Worker{
 			ID: fmt.Sprintf("%s:%d:%s", name, os.Getpid(), strings.ToLower(rand.Text()[:8])), Host: host, PID: os.Getpid(),
 			Concurrency: cfg.Concurrency, Queues: cfg.Queues,
@@ -136,7 +185,7 @@ func newWorker(cfg Config, rdb redis.UniversalClient, known map[string]call.Task
 func (w *worker) run(ctx context.Context) error {
 	srv := asynq.NewServerFromRedisClient(w.bell, asynq.Config{
 		Concurrency: w.cfg.Concurrency,
-		Queues:      w.cfg.Queues,
+		Queues:      w.cfg.Queues, StrictPriority: w.cfg.StrictPriority,
 		// An empty queue makes asynq sleep for about this long before it asks again.
 		// The doorbell does the waiting instead.
 		TaskCheckInterval:        time.Nanosecond,
@@ -163,13 +212,37 @@ func (w *worker) run(ctx context.Context) error {
 	if err := srv.Start(asynq.HandlerFunc(w.deliver)); err != nil {
 		return fmt.Errorf("starting a worker: %w", err)
 	}
-	<-ctx.Done()
-	return w.drain(srv)
+	var why error
+	select {
+	case <-ctx.Done():
+	case why = <-w.recycled:
+	}
+	if err := w.drain(srv); err != nil && why == nil {
+		return err
+	}
+	return why
+}
+
+// recycle makes the worker drain and Run return why.
+func (w *worker) recycle(why error) {
+	select {
+	case w.recycled <- why:
+	default: // it ends already
+	}
+}
+
+// countCall counts a call that ended.
+func (w *worker) countCall() {
+	if n := w.ran.Add(1); w.cfg.MaxCalls > 0 && n == int64(w.cfg.MaxCalls) {
+		w.log.Info("the worker has run its MaxCalls and ends", "calls", n)
+		w.recycle(nil)
+	}
 }
 
 // drain stops taking deliveries, waits for the running calls, and gives back
 // those that take too long.
 func (w *worker) drain(srv *asynq.Server) error {
+	w.draining.Store(true)
 	w.bell.close()
 	grace := time.AfterFunc(w.cfg.Grace, func() { w.abort(errDraining) })
 	defer grace.Stop()

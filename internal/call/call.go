@@ -12,6 +12,8 @@ type Task interface {
 	Name() string
 	// CodecName names the codec in which arguments and values travel.
 	CodecName() string
+	// Policy is what the task says about retries and limits.
+	Policy() Policy
 	// Decode reads the encoded arguments of a chunk of n calls. An error means
 	// that the chunk as a whole cannot be read; an argument that alone is
 	// unreadable is reported by Chunk.Bad.
@@ -29,6 +31,13 @@ type Chunk interface {
 	// Call runs the task on argument i and keeps the value. It does not recover
 	// panics: the worker does, since only it knows what they mean.
 	Call(ctx context.Context, i int) error
+	// Restore takes back values that an earlier Encode returned, of the calls for
+	// which has is true.
+	Restore(values []byte, has func(i int) bool) error
+	// Abandon lets go of call i, which has not returned and may never: what it
+	// returns later is dropped. It must not run at the same time as other methods,
+	// except for the abandoned call.
+	Abandon(i int)
 	// Size is how many bytes the value of call i, which succeeded, encodes to by
 	// itself; 0 when it cannot be encoded.
 	Size(i int) int

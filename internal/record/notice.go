@@ -21,9 +21,10 @@ type Notice struct {
 
 // What a notice tells.
 const (
-	NoticeOut = "out" // a chunk was recorded, its outcomes are here
-	NoticeRec = "rec" // a chunk was recorded, its outcomes are in the record
-	NoticeEnd = "end" // the job ended without a recording: State says how
+	NoticeOut  = "out"  // a chunk was recorded, its outcomes are here
+	NoticeRec  = "rec"  // a chunk was recorded, its outcomes are in the record
+	NoticePart = "part" // calls of a chunk that still runs have finished
+	NoticeEnd  = "end"  // the job ended without a recording: State says how
 )
 
 // ParseNotice undoes what common.lua's notify does.

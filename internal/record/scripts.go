@@ -23,6 +23,8 @@ var (
 	recordLua string
 	//go:embed lua/release.lua
 	releaseLua string
+	//go:embed lua/checkpoint.lua
+	checkpointLua string
 	//go:embed lua/cancel.lua
 	cancelLua string
 	//go:embed lua/forget.lua
@@ -32,15 +34,16 @@ var (
 	//go:embed lua/ring.lua
 	ringLua string
 
-	createScript  = redis.NewScript(commonLua + createLua)
-	addScript     = redis.NewScript(commonLua + addLua)
-	beginScript   = redis.NewScript(commonLua + beginLua)
-	recordScript  = redis.NewScript(commonLua + recordLua)
-	releaseScript = redis.NewScript(commonLua + releaseLua)
-	cancelScript  = redis.NewScript(commonLua + cancelLua)
-	forgetScript  = redis.NewScript(commonLua + forgetLua)
-	beatScript    = redis.NewScript(beatLua)
-	ringScript    = redis.NewScript(ringLua)
+	createScript     = redis.NewScript(commonLua + createLua)
+	addScript        = redis.NewScript(commonLua + addLua)
+	beginScript      = redis.NewScript(commonLua + beginLua)
+	recordScript     = redis.NewScript(commonLua + recordLua)
+	releaseScript    = redis.NewScript(commonLua + releaseLua)
+	checkpointScript = redis.NewScript(commonLua + checkpointLua)
+	cancelScript     = redis.NewScript(commonLua + cancelLua)
+	forgetScript     = redis.NewScript(commonLua + forgetLua)
+	beatScript       = redis.NewScript(beatLua)
+	ringScript       = redis.NewScript(ringLua)
 )
 
 // Op is one transition, ready to run: alone, or as part of a pipeline.

@@ -47,6 +47,7 @@ type Job struct {
 	Codec     string
 	Queue     string
 	Reply     string        // channel for notices
+	Policy    string        // what the job says about retries and limits (call.Policy); may be empty
 	Calls     int           // known so far
 	Chunks    int           // known so far
 	Sealed    bool          // no more will come
@@ -73,6 +74,9 @@ func Create(j Job, chunks []Chunk) Op {
 	fields := []any{
 		"v", schemaVersion, "id", j.ID, "task", j.Task, "codec", j.Codec, "queue", j.Queue, "reply", j.Reply,
 		"state", string(state), "calls", j.Calls, "chunks", j.Chunks, "ttl", j.ResultTTL.Milliseconds(),
+	}
+	if j.Policy != "" {
+		fields = append(fields, "policy", j.Policy)
 	}
 	if j.Inline() {
 		fields = append(fields, "inline", 1)
@@ -111,7 +115,7 @@ type Verdict string
 // The verdicts of Begin.
 const (
 	Run      Verdict = "run"      // run it
-	Lost     Verdict = "lost"     // its budget of lost workers is used up: record that
+	Lost     Verdict = "lost"     // as Run, but give up the call in which the last worker died: the budget is used up
 	Busy     Verdict = "busy"     // another worker runs it
 	Recorded Verdict = "recorded" // it has its outcomes
 	EndedJob Verdict = "ended"    // its job is over
@@ -125,11 +129,11 @@ type Begun struct {
 	Owner    string // Busy: who runs it
 	Delivery int    // Run: 1 plus the workers that died in it; Lost: the workers that died
 	Args     []byte // Run, Lost: the framed arguments
-	Task     string // Run
-	Codec    string // Run
-	Calls    int    // Run: calls of the job, as far as known
-	Partial  []byte // Run, Lost: outcomes that an earlier owner saved
-	Current  int    // Lost: the call (index in the chunk) in which the last owner died, -1 if unknown
+	Task     string // Run, Lost
+	Codec    string // Run, Lost
+	Calls    int    // Run, Lost: calls of the job, as far as known
+	Partial  []byte // Run, Lost: what an earlier owner saved (wire.Partial)
+	Policy   string // Run, Lost: what the job says about retries and limits (call.Policy)
 }
 
 // Begin asks whether worker may run the chunk, and makes it the owner if so.
@@ -162,20 +166,16 @@ func parseBegun(reply []any) (Begun, error) {
 		}
 		return 0
 	}
-	b := Begun{Verdict: Verdict(text(0)), Current: -1}
+	b := Begun{Verdict: Verdict(text(0))}
 	switch b.Verdict {
 	case GoneJob, Recorded:
 	case EndedJob:
 		b.State = State(text(1))
 	case Busy:
 		b.Owner = text(1)
-	case Lost:
-		b.Delivery, b.Args, b.Partial = count(1), []byte(text(2)), []byte(text(4))
-		if n, err := strconv.Atoi(text(3)); err == nil {
-			b.Current = n
-		}
-	case Run:
-		b.Delivery, b.Args, b.Codec, b.Partial, b.Task = count(1), []byte(text(2)), text(3), []byte(text(5)), text(6)
+	case Run, Lost:
+		b.Delivery, b.Args, b.Codec, b.Partial = count(1), []byte(text(2)), text(3), []byte(text(5))
+		b.Task, b.Policy = text(6), text(7)
 		n, err := strconv.Atoi(text(4))
 		if err != nil {
 			return Begun{}, fmt.Errorf("field calls is %q, not a number", text(4))
@@ -211,6 +211,17 @@ func Release(ctx context.Context, c redis.Scripter, id string, chunk int, worker
 	n, err := Op{releaseScript, Keys(id), []any{chunk, worker, partial, done}}.Run(ctx, c).Int()
 	return n == 1, err
 }
+
+// Checkpoint saves what a running chunk has so far (partial may be nil), of which
+// done calls are finished. It returns the job's state, or LostOwnership when the
+// chunk is not worker's any more.
+func Checkpoint(ctx context.Context, c redis.Scripter, id string, chunk int, worker string, partial []byte, done int) (State, error) {
+	s, err := Op{checkpointScript, Keys(id), []any{chunk, worker, partial, done}}.Run(ctx, c).Text()
+	return State(s), err
+}
+
+// LostOwnership is Checkpoint's answer to a worker that does not own the chunk.
+const LostOwnership State = "lost"
 
 // Cancel ends a live job and tells its producer and the workers. It returns the
 // job's state after that: Canceled, Done (too late), or Gone.

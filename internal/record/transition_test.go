@@ -99,7 +99,7 @@ func TestBeginVerdicts(t *testing.T) {
 		begin(t, rdb, 0, "w1", "", record.GoneJob)
 		create(t, rdb, job(4, 2, true), chunks(0, 2))
 		b := begin(t, rdb, 0, "w1", "", record.Run)
-		want := record.Begun{Verdict: record.Run, Delivery: 1, Args: args(0), Task: "square", Codec: "json", Calls: 4, Partial: []byte{}, Current: -1}
+		want := record.Begun{Verdict: record.Run, Delivery: 1, Args: args(0), Task: "square", Codec: "json", Calls: 4, Partial: []byte{}}
 		if !reflect.DeepEqual(b, want) {
 			t.Errorf("begin answers %+v, want %+v", b, want)
 		}
@@ -132,7 +132,7 @@ func TestChunkThatKillsItsWorkersIsLostWhenTheBudgetIsUsedUp(t *testing.T) {
 					}
 				}
 				b := begin(t, rdb, 0, "w4", "w3", record.Lost)
-				if b.Delivery != 3 || !bytes.Equal(b.Args, args(0)) || b.Current != -1 {
+				if b.Delivery != 3 || !bytes.Equal(b.Args, args(0)) || b.Task != "square" {
 					t.Errorf("begin answers %+v, want 3 workers lost and the arguments", b)
 				}
 				rec(t, rdb, 0, "lost", 2, record.OK)

@@ -19,6 +19,7 @@ const (
 	KindBadArgument Kind = "bad_argument" // the argument could not be decoded
 	KindBadResult   Kind = "bad_result"   // the value could not be encoded, or is too large
 	KindUnknownTask Kind = "unknown_task" // no live worker of the queue knows the task
+	KindTimeout     Kind = "timeout"      // the call ran longer than it may
 	KindWorkerLost  Kind = "worker_lost"  // the workers that ran the call died
 )
 
@@ -66,6 +67,18 @@ func (o Outcome) Encode() []byte {
 // ParseOutcome undoes Encode and checks that the frame is consistent. Values
 // aliases b.
 func ParseOutcome(b []byte) (Outcome, error) {
+	o, err := parseOutcome(b)
+	if err == nil && len(o.Values) == 0 && len(o.Errors) < o.Calls {
+		err = fmt.Errorf("outcomes of a chunk: no values, but only %d of %d calls failed", len(o.Errors), o.Calls)
+	}
+	if err != nil {
+		return Outcome{}, err
+	}
+	return o, nil
+}
+
+// parseOutcome is ParseOutcome for a chunk in which calls may have no outcome.
+func parseOutcome(b []byte) (Outcome, error) {
 	nums, rest, err := header(b, 3)
 	if err != nil {
 		return Outcome{}, fmt.Errorf("outcomes of a chunk: %w", err)
@@ -90,8 +103,5 @@ func ParseOutcome(b []byte) (Outcome, error) {
 		last = e.Call
 	}
 	o.Values = rest[nums[2]:]
-	if len(o.Values) == 0 && len(o.Errors) < o.Calls {
-		return Outcome{}, fmt.Errorf("outcomes of a chunk: no values, but only %d of %d calls failed", len(o.Errors), o.Calls)
-	}
 	return o, nil
 }

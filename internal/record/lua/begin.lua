@@ -8,11 +8,13 @@
 --   "ended" state        the job is done or canceled
 --   "recorded"           the chunk has its outcome already
 --   "busy" owner         another worker runs it
---   "lost" n args current partial   n owners died in it: give it up
---   "run" n args codec calls partial task   run it; n is 1 the first time
+--   "lost" n args codec calls partial task policy   n owners died in it: give
+--       up the call in which the last one died, and run the others, for which the
+--       count starts anew
+--   "run" n args codec calls partial task policy   run it; n is 1 the first time
 
 local chunk, worker, from, budget = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-local j = redis.call('HMGET', KEYS[1], 'state', 'inline', 'codec', 'calls', 'task')
+local j = redis.call('HMGET', KEYS[1], 'state', 'inline', 'codec', 'calls', 'task', 'policy')
 if not j[1] then
   return {'gone'}
 end
@@ -24,7 +26,8 @@ local args = redis.call('HGET', ak, af)
 if not args then
   return {'recorded'}
 end
-local r = redis.call('HMGET', rk, rf, rf .. ':lost', rf .. ':part', rf .. ':call')
+local r = redis.call('HMGET', rk, rf, rf .. ':lost', rf .. ':part')
+local verdict = 'run'
 local owner, lost, part = r[1], tonumber(r[2] or '0'), r[3] or ''
 if owner and owner ~= '' then
   if owner ~= from then
@@ -32,10 +35,12 @@ if owner and owner ~= '' then
   end
   if owner ~= worker then
     lost = lost + 1
-    redis.call('HSET', rk, rf .. ':lost', lost)
-  end
-  if lost >= budget then
-    return {'lost', lost, args, r[4] or '', part}
+    if lost < budget then
+      redis.call('HSET', rk, rf .. ':lost', lost)
+    else
+      verdict = 'lost'
+      redis.call('HDEL', rk, rf .. ':lost')
+    end
   end
 end
 redis.call('HSET', rk, rf, worker, rf .. ':at', now_ms())
@@ -45,4 +50,7 @@ if j[2] ~= '1' then
     redis.call('PEXPIRE', rk, left)
   end
 end
-return {'run', lost + 1, args, j[3], j[4], part, j[5]}
+if verdict == 'run' then
+  lost = lost + 1
+end
+return {verdict, lost, args, j[3], j[4], part, j[5], j[6] or ''}

@@ -19,9 +19,11 @@ if redis.call('HDEL', ak, af) == 0 then
   return 'recorded'
 end
 redis.call('HSET', ok, of, ARGV[2])
-redis.call('HDEL', rk, rf, rf .. ':at', rf .. ':lost', rf .. ':part', rf .. ':call', rf .. ':done')
+-- Calls that a checkpoint has counted are not counted again.
+local counted = tonumber(redis.call('HGET', rk, rf .. ':done') or '0')
+redis.call('HDEL', rk, rf, rf .. ':at', rf .. ':lost', rf .. ':part', rf .. ':done')
 local recorded = redis.call('HINCRBY', KEYS[1], 'recorded', 1)
-local done = redis.call('HINCRBY', KEYS[1], 'done', ARGV[3])
+local done = redis.call('HINCRBY', KEYS[1], 'done', tonumber(ARGV[3]) - counted)
 local failed = tonumber(ARGV[4])
 if failed > 0 then
   failed = redis.call('HINCRBY', KEYS[1], 'failed', failed)

@@ -16,6 +16,8 @@ if redis.call('HEXISTS', ak, af) == 0 then
 end
 redis.call('HSET', rk, rf, '')
 if ARGV[3] ~= '' then
+  local before = redis.call('HGET', rk, rf .. ':done') or '0'
   redis.call('HSET', rk, rf .. ':part', ARGV[3], rf .. ':done', ARGV[4])
+  redis.call('HINCRBY', KEYS[1], 'done', tonumber(ARGV[4]) - tonumber(before))
 end
 return 1

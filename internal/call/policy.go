@@ -1,0 +1,90 @@
+package call
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+)
+
+// Policy is how the calls of a task, or of one job, are run. A nil field leaves
+// the decision to whoever is asked next: the job, then the worker's task, then
+// the defaults (no retries, no limits). It travels in the job record as JSON.
+type Policy struct {
+	Retries     *int           `json:"retries,omitempty"`
+	Backoff     *Backoff       `json:"backoff,omitempty"`
+	CallTimeout *time.Duration `json:"call_timeout,omitempty"`
+	HardTimeout *time.Duration `json:"hard_timeout,omitempty"`
+}
+
+// Backoff is the wait before a retry. See tasks.Backoff.
+type Backoff struct {
+	Initial time.Duration `json:"initial"`
+	Max     time.Duration `json:"max"`
+	Factor  float64       `json:"factor"`
+	Jitter  float64       `json:"jitter"`
+}
+
+// Over returns p with what it leaves open taken from base.
+func (p Policy) Over(base Policy) Policy {
+	if p.Retries == nil {
+		p.Retries, p.Backoff = base.Retries, base.Backoff
+	}
+	if p.CallTimeout == nil {
+		p.CallTimeout = base.CallTimeout
+	}
+	if p.HardTimeout == nil {
+		p.HardTimeout = base.HardTimeout
+	}
+	return p
+}
+
+// Encode returns the policy as it travels; "" when it leaves all open.
+func (p Policy) Encode() string {
+	if p == (Policy{}) {
+		return ""
+	}
+	b, err := json.Marshal(p)
+	if err != nil {
+		panic("distpool: encoding a policy: " + err.Error()) // NaN is refused when the option is made
+	}
+	return string(b)
+}
+
+// ParsePolicy undoes Encode.
+func ParsePolicy(s string) (Policy, error) {
+	var p Policy
+	if s == "" {
+		return p, nil
+	}
+	if err := json.Unmarshal([]byte(s), &p); err != nil {
+		return Policy{}, fmt.Errorf("policy of the job: %w", err)
+	}
+	return p, nil
+}
+
+// MaxAttempts is how often a call may run.
+func (p Policy) MaxAttempts() int {
+	if p.Retries == nil {
+		return 1
+	}
+	return 1 + *p.Retries
+}
+
+// Delay is the wait after the given number of failed attempts.
+func (p Policy) Delay(attempts int) time.Duration {
+	if p.Backoff == nil {
+		return 0
+	}
+	b := backoff.ExponentialBackOff{
+		InitialInterval: p.Backoff.Initial, MaxInterval: p.Backoff.Max,
+		Multiplier: p.Backoff.Factor, RandomizationFactor: p.Backoff.Jitter,
+	}
+	b.Reset()
+	var d time.Duration
+	for range min(attempts, 64) { // by then it is Max, whatever the factor
+		d = b.NextBackOff()
+	}
+	return min(d, p.Backoff.Max)
+}

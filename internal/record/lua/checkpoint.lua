@@ -1,0 +1,28 @@
+-- checkpoint: worker saves what a running chunk has so far.
+--
+-- ARGV: 1 chunk, 2 worker, 3 partial outcomes ("" to save none), 4 how many calls
+-- they finish.
+-- Reply: the job's state; "gone"; or "lost" when the chunk is not worker's (any
+-- more), and then nothing was changed.
+
+local j = redis.call('HMGET', KEYS[1], 'state', 'inline', 'reply', 'id', 'recorded', 'failed')
+if not j[1] then
+  return 'gone'
+end
+if j[1] == 'done' or j[1] == 'canceled' then
+  return j[1]
+end
+local ak, af, _, _, rk, rf = places(j[2], ARGV[1])
+local r = redis.call('HMGET', rk, rf, rf .. ':done')
+if r[1] ~= ARGV[2] or redis.call('HEXISTS', ak, af) == 0 then
+  return 'lost'
+end
+if ARGV[3] ~= '' then
+  redis.call('HSET', rk, rf .. ':part', ARGV[3], rf .. ':done', ARGV[4])
+  local moved = tonumber(ARGV[4]) - tonumber(r[2] or '0')
+  if moved ~= 0 then
+    local done = redis.call('HINCRBY', KEYS[1], 'done', moved)
+    notify(j[3], j[4], 'part', ARGV[1], j[5], done, j[6], j[1], '')
+  end
+end
+return j[1]

@@ -1,0 +1,121 @@
+package worker
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/distpool/distpool/internal/wire"
+)
+
+const (
+	// What travels of a failure is bounded, so that a task cannot fill Redis with
+	// its errors.
+	maxMessage = 16 << 10
+	maxStack   = 32 << 10
+	// maxOutcome bounds a chunk's outcomes: Redis takes values of up to 512 MB.
+	maxOutcome = 256 << 20
+)
+
+// fail notes that a call failed for good.
+func (r *chunkRun) fail(e wire.CallError) {
+	e.Worker = r.worker.self.ID
+	e.Message = truncate(e.Message, maxMessage)
+	e.Stack = truncate(e.Stack, maxStack)
+	at, _ := slices.BinarySearchFunc(r.errors, e.Call, byCall)
+	r.errors = slices.Insert(r.errors, at, e)
+}
+
+func byCall(e wire.CallError, i int) int { return e.Call - i }
+
+func (r *chunkRun) failAll(kind wire.Kind, msg string) {
+	for i := range r.calls {
+		r.fail(wire.CallError{Call: i, Kind: kind, Message: msg})
+	}
+}
+
+func truncate(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "") + "... (truncated)"
+}
+
+func (r *chunkRun) hasFailed(i int) bool {
+	_, ok := slices.BinarySearchFunc(r.errors, i, byCall)
+	return ok
+}
+
+// lacks reports whether there is no value of call i: it failed, is to run again,
+// or has not run.
+func (r *chunkRun) lacks(i int) bool {
+	return i >= r.next || r.hasFailed(i) || among(r.again, i) || among(r.turn[r.at:], i)
+}
+
+// among looks a call up in pending ones. turn is sorted, and so is again: it is
+// filled in the order of the run, and the calls of turn come before next.
+func among(ps []wire.Pending, i int) bool {
+	_, ok := slices.BinarySearchFunc(ps, i, func(p wire.Pending, i int) int { return p.Call - i })
+	return ok
+}
+
+func sorted(ps []wire.Pending) []wire.Pending {
+	slices.SortFunc(ps, func(a, b wire.Pending) int { return a.Call - b.Call })
+	return ps
+}
+
+// pending lists the calls below next that are to run, or run again.
+func (r *chunkRun) pending() []wire.Pending {
+	return sorted(slices.Concat(r.again, r.turn[r.at:]))
+}
+
+// finished is the number of calls that have their outcome.
+func (r *chunkRun) finished() int { return r.next - len(r.again) - len(r.turn[r.at:]) }
+
+// partial is what the chunk has so far. Calls that wait are due at the given
+// time; the zero time is now.
+func (r *chunkRun) partial(due time.Time) wire.Partial {
+	values := r.encode()
+	p := wire.Partial{
+		Next: r.next, Pending: r.pending(),
+		Outcome: wire.Outcome{First: r.first, Calls: r.calls, Errors: r.errors, Values: values},
+	}
+	if !due.IsZero() {
+		p.Due = due.UnixMilli()
+	}
+	return p
+}
+
+// encode encodes the values that there are. Calls whose values cannot travel
+// fail.
+func (r *chunkRun) encode() []byte {
+	values, bad := r.chunk.Encode(r.lacks)
+	limit := r.worker.cfg.MaxResult
+	if len(values) > limit {
+		if bad == nil {
+			bad = map[int]error{}
+		}
+		for i := range r.chunk.Len() {
+			if r.lacks(i) || bad[i] != nil {
+				continue
+			}
+			if size := r.chunk.Size(i); size > limit {
+				bad[i] = fmt.Errorf("the value encodes to %d bytes, more than the worker's Config.MaxResult allows (%d); return a reference to the data, or raise the limit", size, limit)
+			}
+		}
+	}
+	if len(bad) == 0 && len(values) <= maxOutcome {
+		return values
+	}
+	for i, err := range bad {
+		r.fail(wire.CallError{Call: i, Kind: wire.KindBadResult, Message: err.Error(), Attempts: 1})
+	}
+	values, _ = r.chunk.Encode(r.lacks)
+	if len(values) > maxOutcome {
+		r.errors, r.again, r.turn, r.at, r.next = nil, nil, nil, 0, r.calls
+		r.failAll(wire.KindBadResult, fmt.Sprintf("the values of the chunk's %d calls encode to %d bytes, more than the %d that fit; use a smaller ChunkSize", r.calls, len(values), maxOutcome))
+		return nil
+	}
+	return values
+}
