@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync/atomic"
 
 	"github.com/distpool/distpool/internal/call"
 )
@@ -27,7 +28,9 @@ func (e *erased[A, R]) Policy() call.Policy { return e.task.Policy() }
 
 func (e *erased[A, R]) Decode(data []byte, n int) (call.Chunk, error) {
 	t := e.task
-	c := &chunk[A, R]{task: t, args: make([]A, n), values: make([]R, n)}
+	c := &chunk[A, R]{task: t, args: make([]A, n)}
+	values := make([]R, n)
+	c.held.Store(&values)
 	got, err := t.args.decode(data, c.args)
 	if err != nil {
 		// One bad argument spoils the whole array. Read it again in pieces, so
@@ -49,10 +52,10 @@ func (e *erased[A, R]) Decode(data []byte, n int) (call.Chunk, error) {
 // chunk holds the arguments and the values of consecutive calls. Calls run at
 // the same time, but each touches only its own index.
 type chunk[A, R any] struct {
-	task   *Task[A, R]
-	args   []A
-	values []R
-	bad    map[int]error // arguments that could not be decoded
+	task *Task[A, R]
+	args []A
+	held atomic.Pointer[[]R] // the values; Abandon replaces them while a call runs
+	bad  map[int]error       // arguments that could not be decoded
 }
 
 func (c *chunk[A, R]) decodeItems(items [][]byte) {
@@ -67,6 +70,8 @@ func (c *chunk[A, R]) decodeItems(items [][]byte) {
 	}
 }
 
+func (c *chunk[A, R]) values() []R { return *c.held.Load() }
+
 func (c *chunk[A, R]) Len() int        { return len(c.args) }
 func (c *chunk[A, R]) Bad(i int) error { return c.bad[i] }
 
@@ -74,7 +79,7 @@ func (c *chunk[A, R]) Call(ctx context.Context, i int) error {
 	if err := c.bad[i]; err != nil {
 		return err
 	}
-	values := c.values // Abandon may replace it while the task runs
+	values := c.values() // now: Abandon may replace them while the task runs
 	v, err := c.task.fn(ctx, c.args[i])
 	if err != nil {
 		return err
@@ -84,13 +89,13 @@ func (c *chunk[A, R]) Call(ctx context.Context, i int) error {
 }
 
 func (c *chunk[A, R]) Restore(data []byte, has func(i int) bool) error {
-	values := make([]R, len(c.values))
+	values := make([]R, len(c.values()))
 	if err := c.task.DecodeValues(data, values); err != nil {
 		return err
 	}
 	for i := range values {
 		if has(i) {
-			c.values[i] = values[i]
+			c.values()[i] = values[i]
 		}
 	}
 	return nil
@@ -98,14 +103,15 @@ func (c *chunk[A, R]) Restore(data []byte, has func(i int) bool) error {
 
 func (c *chunk[A, R]) Abandon(i int) {
 	// The call keeps the old slice, and may still write to its place there.
-	values := make([]R, len(c.values))
-	copy(values[:i], c.values[:i])
-	copy(values[i+1:], c.values[i+1:])
-	c.values = values
+	old := c.values()
+	values := make([]R, len(old))
+	copy(values[:i], old[:i])
+	copy(values[i+1:], old[i+1:])
+	c.held.Store(&values)
 }
 
 func (c *chunk[A, R]) Size(i int) int {
-	data, err := c.task.values.encode(c.values[i : i+1])
+	data, err := c.task.values.encode(c.values()[i : i+1])
 	if err != nil {
 		return 0
 	}
@@ -115,39 +121,39 @@ func (c *chunk[A, R]) Size(i int) int {
 func (c *chunk[A, R]) Encode(failed func(i int) bool) (values []byte, bad map[int]error) {
 	t := c.task
 	var holes []int // calls without a value
-	for i := range c.values {
+	for i := range c.values() {
 		if failed(i) {
 			holes = append(holes, i)
 		}
 	}
-	if len(holes) == len(c.values) {
+	if len(holes) == len(c.values()) {
 		return nil, nil
 	}
 	c.fill(holes)
-	values, err := t.values.encode(c.values)
+	values, err := t.values.encode(c.values())
 	if err == nil {
 		return values, nil
 	}
 
 	// One bad value spoils the whole array. Find the ones that do.
 	bad = map[int]error{}
-	for i := range c.values {
+	for i := range c.values() {
 		if failed(i) {
 			continue
 		}
-		if _, err := t.values.encode(c.values[i : i+1]); err != nil {
+		if _, err := t.values.encode(c.values()[i : i+1]); err != nil {
 			bad[i] = t.valueError(err)
 			holes = append(holes, i)
 		}
 	}
-	if len(holes) < len(c.values) {
+	if len(holes) < len(c.values()) {
 		slices.Sort(holes)
 		c.fill(holes)
-		if values, err = t.values.encode(c.values); err == nil {
+		if values, err = t.values.encode(c.values()); err == nil {
 			return values, bad
 		}
 		// The codec takes each value, but not all of them together.
-		for i := range c.values {
+		for i := range c.values() {
 			if !failed(i) && bad[i] == nil {
 				bad[i] = t.valueError(err)
 			}
@@ -171,9 +177,9 @@ func (c *chunk[A, R]) fill(holes []int) {
 		for first < len(holes) && holes[first] == first {
 			first++
 		}
-		placeholder = c.values[first]
+		placeholder = c.values()[first]
 	}
 	for _, i := range holes {
-		c.values[i] = placeholder
+		c.values()[i] = placeholder
 	}
 }

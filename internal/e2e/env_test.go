@@ -21,7 +21,7 @@ import (
 
 // patience bounds every wait for something that must happen. It is long: a busy
 // machine must not fail a test, only a broken promise.
-const patience = 60 * time.Second
+const patience = 3 * time.Minute
 
 // env is the Redis that a case runs on, and a queue that nobody else uses.
 type env struct {

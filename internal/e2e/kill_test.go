@@ -46,14 +46,16 @@ func TestACallThatKillsEveryWorkerIsGivenUp(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t, redistest.Start(t).URL(), true)
 	p := e.pool(t)
-	m, err := producer.MapAsync(ctx(t), p, crash, []int{1, -1, 2}, producer.ChunkSize(1))
+	// The deadly call shares its chunk with two others, and its worker with another
+	// chunk.
+	m, err := producer.MapAsync(ctx(t), p, crash, []int{1, -1, 2, 3}, producer.ChunkSize(3))
 	if err != nil {
 		t.Fatal(err)
 	}
 	// What a service manager does: start each one that died again.
 	started := time.Now()
 	for deaths := 0; ; deaths++ {
-		w := e.launch(t, 1, dies)
+		w := e.launch(t, 2, dies)
 		select {
 		case <-w.ended:
 			if deaths == 3 {
@@ -72,6 +74,6 @@ func TestACallThatKillsEveryWorkerIsGivenUp(t *testing.T) {
 		t.Fatalf("error %v, want one of call 1 that is ErrWorkerLost", err)
 	}
 	mentions(t, err, `"crash"`, "call 1")
-	same(t, "the other calls", values, nil, []int{1, 0, 2})
+	same(t, "the other calls", values, nil, []int{1, 0, 2, 3})
 	t.Logf("given up %v after the first worker started", time.Since(started))
 }

@@ -7,6 +7,7 @@ package e2e_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -54,7 +55,10 @@ type workerSpec struct {
 	Slots     int
 	Grace     time.Duration
 	MaxResult int
-	Dies      bool     // it is expected to be killed
+	MaxCalls  int
+	Initial   string   // what Init puts into the context; "fail" makes it fail
+	Shutdown  string   // a key that Shutdown sets to what it finds in its context
+	Dies      bool     // it is expected to end otherwise than with success
 	Tasks     []string // names; none: all of them
 }
 
@@ -71,10 +75,24 @@ func (s workerSpec) run(ctx context.Context, log io.Writer) error {
 			}
 		}
 	}
-	return worker.Run(ctx, worker.Config{
+	cfg := worker.Config{
 		Redis: s.Redis, Name: s.Name, Queues: map[string]int{s.Queue: 1}, Concurrency: s.Slots,
-		Grace: s.Grace, MaxResult: s.MaxResult, Logger: slog.New(slog.NewTextHandler(log, nil)),
-	}, known...)
+		Grace: s.Grace, MaxResult: s.MaxResult, MaxCalls: s.MaxCalls, Logger: slog.New(slog.NewTextHandler(log, nil)),
+	}
+	if s.Initial != "" {
+		cfg.Init = func(ctx context.Context) (context.Context, error) {
+			if s.Initial == "fail" {
+				return nil, errors.New("no table, no chairs")
+			}
+			return context.WithValue(ctx, initKey{}, s.Initial), nil
+		}
+	}
+	if s.Shutdown != "" {
+		cfg.Shutdown = func(ctx context.Context) error {
+			return client(s.Redis).Set(ctx, s.Shutdown, ctx.Value(initKey{}), 0).Err()
+		}
+	}
+	return worker.Run(ctx, cfg, known...)
 }
 
 // workerMain is the worker process. It ends like a worker should, on SIGTERM;

@@ -78,6 +78,25 @@ var (
 		}
 		return n, nil
 	})
+	// try counts its runs, and fails until the attempt that it is told.
+	try = tasks.Define("try", runTry)
+	// stubborn sleeps, whatever its context says.
+	stubborn = tasks.Define("stubborn", func(_ context.Context, ms int) (int, error) {
+		time.Sleep(time.Duration(ms) * time.Millisecond)
+		return ms, nil
+	})
+	// initial returns what the worker's Init has put into the context.
+	initial = tasks.Define("initial", func(ctx context.Context, _ int) (string, error) {
+		s, _ := ctx.Value(initKey{}).(string)
+		return s, nil
+	})
+	// mix counts or holds, and says which worker ran it.
+	mix = tasks.Define("mix", func(ctx context.Context, m mixed) (string, error) {
+		if m.Hold.Key != "" {
+			return runHold(ctx, m.Hold)
+		}
+		return tasks.Info(ctx).Worker, client(m.Count.URL).Incr(ctx, m.Count.Key).Err()
+	})
 	// produce returns a string of n bytes.
 	produce = tasks.Define("produce", func(_ context.Context, n int) (string, error) { return strings.Repeat("x", n), nil })
 	// divide returns what JSON cannot carry when its divisor is 0.
@@ -88,11 +107,49 @@ var (
 	info = tasks.Define("info", func(ctx context.Context, _ int) (tasks.CallInfo, error) { return tasks.Info(ctx), nil })
 
 	allTasks = []tasks.Runner{
-		square, add, label, older, echoInt64, echoUint, echoSlice, echoBytes, size, count, hold, sleep, act, crash, produce, divide, whoami, info,
+		square, add, label, older, echoInt64, echoUint, echoSlice, echoBytes, size, count, hold, sleep, act, crash, try, stubborn, initial, mix, produce, divide, whoami, info,
 	}
 )
 
 func init() { tasks.RegisterError("e2e.out-of-stock", errStock) }
+
+type initKey struct{}
+
+type mixed struct{ Count, Hold probe }
+
+// attempt is what try is told.
+type attempt struct {
+	probe
+	Until int    // the attempt that succeeds
+	How   string // "": an error; or one of the how constants
+}
+
+const (
+	howPermanent  = "permanent"
+	howRetryAfter = "retry after 300ms"
+	howPanic      = "panic"
+)
+
+func runTry(ctx context.Context, a attempt) (int, error) {
+	n := tasks.Info(ctx).Attempt
+	now := time.Now().UnixMilli()
+	if err := client(a.URL).RPush(ctx, fmt.Sprintf("%s:%d", a.Key, tasks.Info(ctx).Call), now).Err(); err != nil {
+		return 0, err
+	}
+	if n >= a.Until {
+		return n, nil
+	}
+	err := fmt.Errorf("attempt %d: %w", n, errStock)
+	switch a.How {
+	case howPermanent:
+		return 0, tasks.Permanent(err)
+	case howRetryAfter:
+		return 0, tasks.RetryAfter(err, 300*time.Millisecond)
+	case howPanic:
+		panic(err)
+	}
+	return 0, err
+}
 
 // What act can be told to do.
 const (
