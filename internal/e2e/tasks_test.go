@@ -132,8 +132,8 @@ const (
 
 func runTry(ctx context.Context, a attempt) (int, error) {
 	n := tasks.Info(ctx).Attempt
-	now := time.Now().UnixMilli()
-	if err := client(a.URL).RPush(ctx, fmt.Sprintf("%s:%d", a.Key, tasks.Info(ctx).Call), now).Err(); err != nil {
+	nowMilli := time.Now().UnixMilli()
+	if err := client(a.URL).RPush(ctx, fmt.Sprintf("%s:%d", a.Key, tasks.Info(ctx).Call), nowMilli).Err(); err != nil {
 		return 0, err
 	}
 	if n >= a.Until {
