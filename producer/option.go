@@ -14,6 +14,7 @@ type options struct {
 	queue     string
 	chunkSize int // 0: automatic
 	ttl       time.Duration
+	id        string // chosen by the caller; empty: drawn
 }
 
 // Queue sends the job to the named queue instead of Config.Queue.
@@ -54,6 +55,32 @@ func ResultTTL(d time.Duration) Option {
 	}
 }
 
+// ID makes key the job's ID: 1 to 100 ASCII letters, digits and . _ -. As long
+// as Redis has the job (see ResultTTL), submitting it again under the same key,
+// from this process or from any other, at once or later, is the same job: it
+// runs once, and every submitter gets a handle on it. When it is over, however
+// it ended, that handle is ready at once; Forget makes the key free again.
+//
+// The same job means the same task, codec and encoded arguments; under the key
+// of another one a submission is refused with ErrIDTaken, which says what
+// differs. All else is decided by the first submission: queue, chunks, limits.
+//
+// A submission that died half way, or failed because Redis could not be
+// reached, is completed by the next one; what there is of it may run meanwhile,
+// and goes with Config.JobTTL if nobody completes it.
+//
+// Apply, Map and Starmap keep such a job for Config.ResultTTL, as their Async
+// forms do, and do not cancel it when their context ends: others may wait for it.
+func ID(key string) Option {
+	return func(o *options) error {
+		if err := names.CheckID(key); err != nil {
+			return fmt.Errorf("producer.ID: %w", err)
+		}
+		o.id = key
+		return nil
+	}
+}
+
 // blockingTTL is how long results of Apply, Map and Starmap stay: nobody but
 // the caller, who takes them at once, knows the job's ID.
 const blockingTTL = 10 * time.Minute
@@ -67,7 +94,7 @@ func (p *Pool) options(opts []Option, blocking bool) (options, error) {
 	}
 	if o.ttl == 0 {
 		o.ttl = DefaultResultTTL
-		if blocking {
+		if blocking && o.id == "" { // an ID that was chosen may be known to others
 			o.ttl = blockingTTL
 		}
 	}

@@ -20,6 +20,9 @@ import (
 // ErrClosed says that the pool was closed before the submission.
 var ErrClosed = results.ErrClosed
 
+// ErrIDTaken says that the ID given to a submission belongs to another job.
+var ErrIDTaken = results.ErrIDTaken
+
 // Pool is the producer's open handle on the distributed pool: it submits jobs
 // and waits for their results. It is safe for concurrent use; a program needs
 // one per Redis. Its life is Python's: submit, Close, Join, or Terminate.

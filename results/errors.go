@@ -37,6 +37,9 @@ var (
 	// ErrTaskMismatch says that the job with this ID belongs to another task, or
 	// has another number of calls, than the caller expects.
 	ErrTaskMismatch = errors.New("the job is not of this task")
+	// ErrIDTaken says that the ID that a submission asked for (see producer.ID)
+	// belongs to a job of another task, or with other arguments.
+	ErrIDTaken = errors.New("another job has this ID")
 	// ErrWorkerLost says that the workers that ran the call died, as often as the
 	// budget of deliveries allows. A *TaskError of KindWorkerLost matches it.
 	ErrWorkerLost = errors.New("the workers that ran the call died")

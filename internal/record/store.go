@@ -52,6 +52,10 @@ type Job struct {
 	Sealed    bool          // no more will come
 	OpenTTL   time.Duration // the record lives at least this long while the job is not over
 	ResultTTL time.Duration // and this long afterwards
+
+	// Of a job whose ID the caller chose; empty otherwise.
+	Sum string // digest of what was submitted, to tell the same job from another one
+	Cut string // how it is cut into chunks, for whoever completes it
 }
 
 // Inline reports whether the job keeps its only chunk in the job hash.
@@ -76,6 +80,9 @@ func Create(j Job, chunks []Chunk) Op {
 	}
 	if j.Inline() {
 		fields = append(fields, "inline", 1)
+	}
+	if j.Sum != "" {
+		fields = append(fields, "sum", j.Sum, "cut", j.Cut)
 	}
 	args := make([]any, 0, 2+len(fields)+2*len(chunks))
 	args = append(args, j.OpenTTL.Milliseconds(), len(fields)/2)
