@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/distpool/distpool/internal/await"
 	"github.com/distpool/distpool/internal/record"
@@ -52,6 +53,9 @@ func (s *submission) sendOnce(ctx context.Context) (*await.Job, error) {
 		if errors.Is(err, await.ErrUnknownJob) {
 			continue
 		}
+		if err == nil && created {
+			s.startInTime(job, job.Counts().Chunks)
+		}
 		return job, err
 	}
 	return nil, fmt.Errorf("job %s: its record disappeared %d times while it was submitted: is it being forgotten elsewhere, or does Redis evict keys (maxmemory-policy)?", s.options.id, creations)
@@ -76,7 +80,7 @@ func (s *submission) create(ctx context.Context, sum string) (created bool, err 
 	if n, err := reply.Int(); err != nil || n == 0 {
 		return false, err
 	}
-	if err := s.pool.broker.Enqueue(ctx, queue, task, deliveries(id, batch)); err != nil {
+	if err := s.pool.broker.EnqueueAt(ctx, queue, task, deliveries(id, batch), s.options.start); err != nil {
 		return false, err
 	}
 	for sent := len(batch); !s.cut.done(); sent += len(batch) {
@@ -84,7 +88,7 @@ func (s *submission) create(ctx context.Context, sum string) (created bool, err 
 			return false, err
 		}
 		op := record.Add(id, s.calls, sent+len(batch), s.cut.done(), batch)
-		if _, err := s.pool.broker.Submit(ctx, op, queue, task, deliveries(id, batch)); err != nil {
+		if _, err := s.pool.broker.SubmitAt(ctx, op, queue, task, deliveries(id, batch), s.options.start); err != nil {
 			return false, err
 		}
 	}
@@ -116,9 +120,13 @@ func (s *submission) join(ctx context.Context, sum string) error {
 	for i, k := range chunks {
 		ds[i] = wire.Delivery{Job: snap.ID, Chunk: k, Number: 1}
 	}
+	var start time.Time
+	if snap.Start > 0 {
+		start = time.UnixMilli(snap.Start)
+	}
 	for len(ds) > 0 {
 		n := min(batchChunks, len(ds))
-		if err := s.pool.broker.Enqueue(ctx, snap.Queue, snap.Task, ds[:n]); err != nil {
+		if err := s.pool.broker.EnqueueAt(ctx, snap.Queue, snap.Task, ds[:n], start); err != nil {
 			return err
 		}
 		ds = ds[n:]

@@ -99,6 +99,10 @@ func (s *submission) send(ctx context.Context) (*await.Job, error) {
 		}
 		if s.cut.done() {
 			s.job.Grow(s.calls, s.chunks, true)
+			if within := s.within(); within > 0 {
+				s.pool.hub.Expire(s.job, within)
+			}
+			s.startInTime(s.job, s.chunks)
 			return s.job, nil
 		}
 	}
@@ -120,7 +124,7 @@ func (s *submission) sendBatch(ctx context.Context, batch []record.Chunk) error 
 	} else {
 		op = record.Add(s.job.ID, s.calls, total, sealed, batch)
 	}
-	if _, err := s.pool.broker.Submit(ctx, op, s.options.queue, s.task.Name(), deliveries(s.job.ID, batch)); err != nil {
+	if _, err := s.pool.broker.SubmitAt(ctx, op, s.options.queue, s.task.Name(), deliveries(s.job.ID, batch), s.options.start); err != nil {
 		return err
 	}
 	s.chunks = total
@@ -136,8 +140,17 @@ func (s *submission) record(id string, chunks int, sealed bool) record.Job {
 	return record.Job{
 		ID: id, Task: s.task.Name(), Codec: s.task.Codec().Name(), Queue: s.options.queue,
 		Reply: s.pool.hub.Channel(), Calls: s.calls, Chunks: chunks, Sealed: sealed,
-		OpenTTL: s.pool.cfg.JobTTL, ResultTTL: s.options.ttl,
+		OpenTTL: s.pool.cfg.JobTTL + s.options.delay(), ResultTTL: s.options.ttl,
+		Start: s.options.start, Within: s.within(),
 	}
+}
+
+// within is how soon the job must begin; 0 is no limit.
+func (s *submission) within() time.Duration {
+	if s.options.expiresIn == 0 {
+		return 0
+	}
+	return s.options.delay() + s.options.expiresIn
 }
 
 // deliveries are the first deliveries of the chunks.

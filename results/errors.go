@@ -23,6 +23,9 @@ var (
 	// ErrCanceled says that the job was canceled: by a handle, by Pool.Terminate,
 	// or because its record was forgotten while it ran.
 	ErrCanceled = await.ErrCanceled
+	// ErrNotStarted says that the job was canceled because none of it was started
+	// within the time of producer.ExpiresIn. It matches ErrCanceled too.
+	ErrNotStarted = await.ErrNotStarted
 	// ErrUnknownJob says that Redis has no job of this ID: it never existed, was
 	// forgotten, or its result outlived its time to live.
 	ErrUnknownJob = await.ErrUnknownJob

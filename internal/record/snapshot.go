@@ -16,7 +16,7 @@ type Snapshot struct {
 	Codec    string
 	Queue    string
 	Reply    string
-	State    State // Gone: no such job, and every other field is zero
+	State    State // Gone: no such job, and every other field is zero; Unstarted stands for Canceled for that reason
 	Reason   string
 	Inline   bool
 	Calls    int
@@ -27,13 +27,15 @@ type Snapshot struct {
 	Created  int64
 	Finished int64
 	Out      []byte // outcomes of an inline job's chunk
+	Start    int64  // see Job, ms; 0: none
+	Expires  int64  // it must begin before this, ms; 0: it has begun, or has no limit
 	Sum      string // see Job
 	Cut      string // see Job
 }
 
 var snapshotFields = []string{
 	"v", "task", "codec", "queue", "reply", "state", "reason", "inline", "calls", "chunks",
-	"recorded", "done", "failed", "created", "finished", "out", "sum", "cut",
+	"recorded", "done", "failed", "created", "finished", "out", "sum", "cut", "start", "expires",
 }
 
 // QueueSnapshot adds the reading of a job to a pipeline; ParseSnapshot takes
@@ -79,6 +81,11 @@ func ParseSnapshot(id string, cmd *redis.SliceCmd) (Snapshot, error) {
 		*dst = n
 	}
 	s.Created, _ = strconv.ParseInt(fields["created"], 10, 64)
+	s.Start, _ = strconv.ParseInt(fields["start"], 10, 64)
+	s.Expires, _ = strconv.ParseInt(fields["expires"], 10, 64)
+	if s.State == Canceled && s.Reason == string(Unstarted) {
+		s.State = Unstarted
+	}
 	s.Finished, _ = strconv.ParseInt(fields["finished"], 10, 64)
 	return s, nil
 }
