@@ -31,7 +31,8 @@ var ErrIDTaken = results.ErrIDTaken
 //
 // A pool that is dropped without being closed is joined in the background once
 // the garbage collector finds it: jobs that were submitted go on, the handles on
-// them work, and when the last one is over, connections and goroutines go. Close
+// them work, and when the last one is over, connections and goroutines go (and
+// with them what handles need to Forget a job). Close
 // and Join, Terminate or Release say when, so use one of them.
 type Pool struct {
 	*pool // all that goroutines and handles refer to: never the Pool itself
