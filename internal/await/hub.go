@@ -334,7 +334,9 @@ func (h *Hub) CancelAll(ctx context.Context) error {
 	for _, j := range jobs {
 		j.fail(ErrCanceled)
 	}
-	h.sweep(ctx, jobs)
+	if err == nil { // a Redis that does not answer is not asked once more for each
+		h.sweep(ctx, jobs)
+	}
 	return err
 }
 

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"time"
 
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/wire"
@@ -12,11 +13,19 @@ import (
 // done for so many at the most.
 const maxFavours = 1000
 
+// favourTime bounds how long a Redis that has just gone away can hold one up:
+// asynq's inspector takes no context, so it is looked at in between.
+const favourTime = 2 * time.Second
+
 // Start gives deliveries to their queue now that their start has come, and rings
 // the bell. asynq does so too, but only to the second and when a worker looks,
 // which it does every few seconds.
 func (b *Broker) Start(ctx context.Context, queue string, ds []wire.Delivery) error {
+	until := time.Now().Add(favourTime)
 	for _, d := range ds[:min(len(ds), maxFavours)] {
+		if time.Now().After(until) {
+			break
+		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -29,8 +38,9 @@ func (b *Broker) Start(ctx context.Context, queue string, ds []wire.Delivery) er
 // Withdraw removes deliveries that nobody has taken and that would find nothing
 // to run.
 func (b *Broker) Withdraw(ctx context.Context, queue string, ds []wire.Delivery) {
+	until := time.Now().Add(favourTime)
 	for _, d := range ds[:min(len(ds), maxFavours)] {
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || time.Now().After(until) {
 			return
 		}
 		_ = b.inspector.DeleteTask(queue, d.TaskID())
