@@ -10,7 +10,7 @@ import (
 
 // Apply runs one call on a worker and waits for its value, or its
 // *results.TaskError. When ctx ends first, the call is canceled, since nobody
-// else could take its value, and the error is what AsyncResult.Wait returns.
+// else could take its value (unless it has an ID), and the error is what AsyncResult.Wait returns.
 func Apply[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], arg A, opts ...Option) (R, error) {
 	r, err := applyAsync(ctx, p, t, arg, opts, true)
 	if err != nil {
@@ -18,7 +18,7 @@ func Apply[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], arg A, o
 		return zero, err
 	}
 	if err := r.Wait(ctx); err != nil {
-		cancelAbandoned(ctx, r)
+		p.cancelAbandoned(ctx, r, opts)
 	}
 	return r.Get(ctx)
 }
@@ -47,7 +47,10 @@ type canceler interface{ Cancel(context.Context) error }
 
 // cancelAbandoned cancels the job of a blocking form whose caller has left. It
 // is an effort, not a promise: the caller cannot be told, and does not wait.
-func cancelAbandoned(ctx context.Context, r canceler) {
+func (p *Pool) cancelAbandoned(ctx context.Context, r canceler, opts []Option) {
+	if o, err := p.options(opts, true); err != nil || o.id != "" {
+		return // others may wait for a job whose ID was chosen
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	go func() {
 		defer cancel()

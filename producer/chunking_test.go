@@ -29,7 +29,7 @@ func TestAutomaticChunkSizeIsPythonsRuleOverTheFleet(t *testing.T) {
 				t.Fatal(id, err)
 			}
 		}
-		p := &Pool{fleet: fleet{rdb: rdb}}
+		p := &Pool{&pool{fleet: fleet{rdb: rdb}}}
 		if got, err := p.automaticSize(t.Context(), "q", tt.calls); err != nil || got != tt.want {
 			t.Errorf("%d calls on %d slots: chunks of %d, %v; want %d", tt.calls, tt.slots, got, err, tt.want)
 		}
@@ -58,7 +58,7 @@ func TestRoundTripOfASubmissionIsBounded(t *testing.T) {
 }
 
 func TestBadOptionsAreRefusedByName(t *testing.T) {
-	p := &Pool{cfg: Config{}.withDefaults()}
+	p := &Pool{&pool{cfg: Config{}.withDefaults()}}
 	for want, opt := range map[string]Option{
 		"producer.ChunkSize(-1)":  ChunkSize(-1),
 		"producer.Queue":          Queue("a b"),

@@ -82,7 +82,7 @@ func TestBadSettingsAreRefusedByName(t *testing.T) {
 			t.Errorf("%s: error %v", field, err)
 		}
 	}
-	p := &Pool{cfg: Config{}.withDefaults()}
+	p := &Pool{&pool{cfg: Config{}.withDefaults()}}
 	for name, o := range map[string]Option{"ChunkSize": ChunkSize(-1), "Queue": Queue(""), "ResultTTL": ResultTTL(0)} {
 		if _, err := p.options([]Option{o}, false); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: error %v", name, err)

@@ -232,3 +232,65 @@ func ExamplePool_Terminate() {
 	fmt.Println(errors.Is(err, results.ErrCanceled))
 	// Output: true
 }
+
+// The same key is the same job, whoever submits it: here, one call.
+func ExampleID() {
+	runs := 0
+	charge := tasks.Define("charge", func(_ context.Context, order string) (string, error) {
+		runs++
+		return fmt.Sprintf("%s charged, run %d", order, runs), nil
+	})
+	pool, done := examplePool(charge)
+	defer done()
+
+	ctx := context.Background()
+	for range 2 {
+		fmt.Println(producer.Apply(ctx, pool, charge, "order 7", producer.ID("charge-7")))
+	}
+	_, err := producer.Apply(ctx, pool, charge, "order 8", producer.ID("charge-7"))
+	fmt.Println(errors.Is(err, producer.ErrIDTaken))
+	// Output:
+	// order 7 charged, run 1 <nil>
+	// order 7 charged, run 1 <nil>
+	// true
+}
+
+func ExampleDelay() {
+	now := tasks.Define("now", func(context.Context, int) (time.Time, error) { return time.Now(), nil })
+	pool, done := examplePool(now)
+	defer done()
+
+	begin := time.Now()
+	ran, err := producer.Apply(context.Background(), pool, now, 0, producer.Delay(300*time.Millisecond))
+	fmt.Println(ran.Sub(begin) >= 300*time.Millisecond, err)
+	// Output: true <nil>
+}
+
+// Nobody serves this queue: the job is canceled, and nobody waits for ever.
+func ExampleExpiresIn() {
+	square := tasks.Define("square", func(_ context.Context, n int) (int, error) { return n * n, nil })
+	pool, done := examplePool(square)
+	defer done()
+
+	_, err := producer.Apply(context.Background(), pool, square, 7,
+		producer.Queue("nobody"), producer.ExpiresIn(100*time.Millisecond))
+	fmt.Println(errors.Is(err, results.ErrNotStarted), errors.Is(err, results.ErrCanceled))
+	// Output: true true
+}
+
+func ExamplePool_Release() {
+	square := tasks.Define("square", func(_ context.Context, n int) (int, error) { return n * n, nil })
+	pool, done := examplePool(square)
+	defer done()
+
+	ctx := context.Background()
+	// Delayed, so that it is not over yet.
+	result, err := producer.ApplyAsync(ctx, pool, square, 7, producer.Delay(time.Hour))
+	if err != nil {
+		log.Fatal(err)
+	}
+	pool.Release()
+	_, err = result.Get(ctx)
+	fmt.Println(errors.Is(err, producer.ErrClosed)) // the job itself goes on
+	// Output: true
+}

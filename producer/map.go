@@ -10,7 +10,7 @@ import (
 // Map runs one call for each argument and waits for all of them. The values come
 // in the order of the arguments. When calls fail, the others still run, and the
 // error is a *results.MapError that lists the failed ones, beside the values
-// that exist. When ctx ends first, the job is canceled, and the error is what
+// that exist. When ctx ends first, the job is canceled (unless it has an ID), and the error is what
 // MapResult.Wait returns. A map of no arguments is ready at once.
 func Map[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], args []A, opts ...Option) ([]R, error) {
 	m, err := mapAsync(ctx, p, t, args, opts, true)
@@ -18,7 +18,7 @@ func Map[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], args []A, 
 		return nil, err
 	}
 	if err := m.Wait(ctx); err != nil {
-		cancelAbandoned(ctx, m)
+		p.cancelAbandoned(ctx, m, opts)
 	}
 	return m.Get(ctx)
 }

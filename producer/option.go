@@ -1,6 +1,7 @@
 package producer
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -17,6 +18,11 @@ type options struct {
 	chunkSize int // 0: automatic
 	ttl       time.Duration
 	policy    call.Policy
+	id        string // chosen by the caller; empty: drawn
+
+	expiresIn time.Duration // 0: never
+	start     time.Time     // zero: at once
+	delayed   string        // the option that set start
 }
 
 // Queue sends the job to the named queue instead of Config.Queue.
@@ -70,6 +76,32 @@ func Retry(n int, b tasks.Backoff) Option {
 	}
 }
 
+// ID makes key the job's ID: 1 to 100 ASCII letters, digits and . _ -. As long
+// as Redis has the job (see ResultTTL), submitting it again under the same key,
+// from this process or from any other, at once or later, is the same job: it
+// runs once, and every submitter gets a handle on it. When it is over, however
+// it ended, that handle is ready at once; Forget makes the key free again.
+//
+// The same job means the same task, codec and encoded arguments; under the key
+// of another one a submission is refused with ErrIDTaken, which says what
+// differs. All else is decided by the first submission: queue, chunks, limits.
+//
+// A submission that died half way, or failed because Redis could not be
+// reached, is completed by the next one; what there is of it may run meanwhile,
+// and goes with Config.JobTTL if nobody completes it.
+//
+// Apply, Map and Starmap keep such a job for Config.ResultTTL, as their Async
+// forms do, and do not cancel it when their context ends: others may wait for it.
+func ID(key string) Option {
+	return func(o *options) error {
+		if err := names.CheckID(key); err != nil {
+			return fmt.Errorf("producer.ID: %w", err)
+		}
+		o.id = key
+		return nil
+	}
+}
+
 // CallTimeout ends the context of each of the job's calls that runs longer than
 // d, instead of what the task says: see tasks.CallTimeout.
 func CallTimeout(d time.Duration) Option {
@@ -96,6 +128,70 @@ func checkLimit(name string, d time.Duration) error {
 	return nil
 }
 
+// ExpiresIn cancels the job if none of its calls was started within d, counted
+// from the submission or, with Delay or At, from the start: the handle becomes
+// ready with results.ErrNotStarted, which matches results.ErrCanceled too, and
+// nothing of the job runs. A job of which a call has started in time goes on for
+// as long as it takes. d must be at least 1ms.
+//
+// No worker starts a job that is late; when none runs, the pools that have a
+// handle on the job end it. Time is taken by the clock of Redis.
+func ExpiresIn(d time.Duration) Option {
+	return func(o *options) error {
+		if d < time.Millisecond {
+			return fmt.Errorf("producer.ExpiresIn(%v): use at least 1ms, or leave the option out for a job that waits as long as it must", d)
+		}
+		o.expiresIn = d
+		return nil
+	}
+}
+
+// Delay starts the job after d and not before. 0 is at once. See At.
+func Delay(d time.Duration) Option {
+	return func(o *options) error {
+		if d < 0 {
+			return fmt.Errorf("producer.Delay(%v): a delay cannot be negative; use 0 or leave the option out to start at once", d)
+		}
+		return o.startAt("Delay", time.Now().Add(d), d > 0)
+	}
+}
+
+// At starts the job at t and not before; at once, if t is not ahead. The job can
+// be waited for, attached to and canceled meanwhile, by everybody who has its ID;
+// Config.JobTTL counts from t. Delay and At exclude each other.
+//
+// While the pool that submitted it is open, the job starts within milliseconds of
+// t, where a slot is free. Without the pool, and for what is beyond the first
+// thousand chunks, it is up to 6 seconds later: workers look for delayed work only
+// so often. Not before holds as far as the clocks of producers and workers agree.
+func At(t time.Time) Option {
+	return func(o *options) error {
+		if t.IsZero() {
+			return fmt.Errorf("producer.At(%v): the zero time is no time to start; leave the option out to start at once", t)
+		}
+		return o.startAt("At", t, time.Until(t) > 0)
+	}
+}
+
+func (o *options) startAt(option string, t time.Time, ahead bool) error {
+	if o.delayed != "" && o.delayed != option {
+		return errors.New("producer.Delay and producer.At exclude each other: use one of them")
+	}
+	o.delayed, o.start = option, time.Time{}
+	if ahead {
+		o.start = t
+	}
+	return nil
+}
+
+// delay is how long the job waits before it may start.
+func (o *options) delay() time.Duration {
+	if o.start.IsZero() {
+		return 0
+	}
+	return max(0, time.Until(o.start))
+}
+
 // blockingTTL is how long results of Apply, Map and Starmap stay: nobody but
 // the caller, who takes them at once, knows the job's ID.
 const blockingTTL = 10 * time.Minute
@@ -109,7 +205,7 @@ func (p *Pool) options(opts []Option, blocking bool) (options, error) {
 	}
 	if o.ttl == 0 {
 		o.ttl = DefaultResultTTL
-		if blocking {
+		if blocking && o.id == "" { // an ID that was chosen may be known to others
 			o.ttl = blockingTTL
 		}
 	}

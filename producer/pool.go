@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,22 +15,38 @@ import (
 	"github.com/distpool/distpool/internal/await"
 	"github.com/distpool/distpool/internal/broker"
 	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/wire"
 	"github.com/distpool/distpool/results"
 )
 
 // ErrClosed says that the pool was closed before the submission.
 var ErrClosed = results.ErrClosed
 
+// ErrIDTaken says that the ID given to a submission belongs to another job.
+var ErrIDTaken = results.ErrIDTaken
+
 // Pool is the producer's open handle on the distributed pool: it submits jobs
 // and waits for their results. It is safe for concurrent use; a program needs
 // one per Redis. Its life is Python's: submit, Close, Join, or Terminate.
+//
+// A pool that is dropped without being closed is joined in the background once
+// the garbage collector finds it: jobs that were submitted go on, the handles on
+// them work, and when the last one is over, connections and goroutines go (and
+// with them what handles need to Forget a job). Close
+// and Join, Terminate or Release say when, so use one of them.
 type Pool struct {
-	cfg    Config
-	rdb    redis.UniversalClient
-	ours   bool // rdb is ours to close
-	hub    *await.Hub
-	broker *broker.Broker
-	fleet  fleet
+	*pool // all that goroutines and handles refer to: never the Pool itself
+}
+
+// pool is what is behind a Pool, and outlives it while jobs are outstanding.
+type pool struct {
+	cfg     Config
+	rdb     redis.UniversalClient
+	ours    bool // rdb is ours to close
+	hub     *await.Hub
+	broker  *broker.Broker
+	fleet   fleet
+	starter starter
 
 	mu         sync.Mutex // guards closed against submissions that are on their way
 	closed     bool
@@ -49,17 +66,61 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening a pool: %w", err)
 	}
-	p := &Pool{cfg: cfg, rdb: rdb, ours: ours, broker: broker.New(rdb), fleet: fleet{rdb: rdb}}
+	p := &pool{cfg: cfg, rdb: rdb, ours: ours, broker: broker.New(rdb), fleet: fleet{rdb: rdb}}
+	p.starter.broker = p.broker
 	if err := record.Load(ctx, rdb); err != nil {
 		return nil, p.abandon(fmt.Errorf("opening a pool: loading scripts: %w", err))
 	}
 	if p.hub, err = await.Start(ctx, rdb, rand.Text(), cfg.Logger); err != nil {
 		return nil, p.abandon(fmt.Errorf("opening a pool: %w", err))
 	}
-	return p, nil
+	p.hub.SetSweep(p.withdraw)
+	outer := &Pool{p}
+	runtime.AddCleanup(outer, func(p *pool) { go p.dropped() }, p)
+	return outer, nil
 }
 
-func (p *Pool) abandon(err error) error {
+// dropped does for a pool that nobody has any more what nobody can do. A
+// submission that had begun by then is one of those that are waited for, since
+// entering it keeps the Pool.
+func (p *pool) dropped() {
+	if p.released.Load() {
+		return
+	}
+	ctx := context.Background()
+	_ = p.settleSubmissions(ctx) // these two fail only when ctx ends
+	_ = p.hub.Drain(ctx)
+	p.release()
+}
+
+// withdraw removes the deliveries of jobs that ended before their time, unless
+// there are many: workers drop them at little cost, but while none runs they
+// would pile up.
+func (p *pool) withdraw(ctx context.Context, jobs []*await.Job) {
+	byQueue := map[string][]wire.Delivery{}
+	total := 0
+	for _, j := range jobs {
+		here := j.Outcomes()
+		for k := range j.Counts().Chunks {
+			if _, over := here[k]; over {
+				continue
+			}
+			if total++; total > maxWithdrawn {
+				return
+			}
+			byQueue[j.Queue] = append(byQueue[j.Queue], wire.Delivery{Job: j.ID, Chunk: k, Number: 1})
+		}
+	}
+	for queue, ds := range byQueue {
+		p.broker.Withdraw(ctx, queue, ds)
+	}
+}
+
+// maxWithdrawn bounds what canceling costs: each delivery takes two round trips,
+// and asynq a search through its queue.
+const maxWithdrawn = 500
+
+func (p *pool) abandon(err error) error {
 	if p.ours {
 		_ = p.rdb.Close()
 	}
@@ -95,6 +156,15 @@ func (p *Pool) Join(ctx context.Context) error {
 	return nil
 }
 
+// Release closes the pool and lets go of what it holds, without a word to the
+// jobs: they go on, and anybody can attach to them by ID. Handles of this pool
+// that are not ready become so, with ErrClosed, and a submission that is under
+// way fails. Join and Terminate after it return at once.
+func (p *Pool) Release() {
+	p.Close()
+	p.release()
+}
+
 // Terminate closes the pool, cancels every job that is not over, and releases
 // what the pool holds. Handles become ready with ErrCanceled; calls that run get
 // a canceled context. It waits for callbacks, until ctx ends. The error is the
@@ -116,10 +186,11 @@ func (p *Pool) Terminate(ctx context.Context) error {
 	return nil
 }
 
-func (p *Pool) release() {
+func (p *pool) release() {
 	if p.released.Swap(true) {
 		return
 	}
+	p.starter.stop()
 	p.hub.Stop(ErrClosed)
 	if p.ours {
 		_ = p.rdb.Close()
@@ -128,6 +199,8 @@ func (p *Pool) release() {
 
 // enter starts a submission, or refuses it when the pool is closed.
 func (p *Pool) enter() error {
+	// Once it is in, the submission is waited for, even if the Pool is dropped.
+	defer runtime.KeepAlive(p)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
@@ -139,7 +212,7 @@ func (p *Pool) enter() error {
 
 // settleSubmissions waits for the submissions that were under way when the pool
 // was closed.
-func (p *Pool) settleSubmissions(ctx context.Context) error {
+func (p *pool) settleSubmissions(ctx context.Context) error {
 	settled := make(chan struct{})
 	go func() {
 		p.submitting.Wait()

@@ -54,7 +54,11 @@ func (p *Pool) submit(ctx context.Context, t erasedTask, o options, n int, encod
 		pool: p, task: t, options: o, calls: n,
 		cut: cutter{encode: encode, calls: n, size: size, exact: exact, maxArgument: p.cfg.MaxArgument, task: t.Name()},
 	}
-	job, err := s.send(ctx)
+	send := s.send
+	if o.id != "" {
+		send = s.sendOnce
+	}
+	job, err := send(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("submitting %q: %w", t.Name(), err)
 	}
@@ -97,6 +101,10 @@ func (s *submission) send(ctx context.Context) (*await.Job, error) {
 		}
 		if s.cut.done() {
 			s.job.Grow(s.calls, s.chunks, true)
+			if within := s.within(); within > 0 {
+				s.pool.hub.Expire(s.job, within)
+			}
+			s.startInTime(s.job, s.chunks)
 			return s.job, nil
 		}
 	}
@@ -114,19 +122,11 @@ func (s *submission) sendBatch(ctx context.Context, batch []record.Chunk) error 
 			return err
 		}
 		s.job = job
-		op = record.Create(record.Job{
-			ID: id, Task: s.task.Name(), Codec: s.task.Codec().Name(), Queue: s.options.queue,
-			Reply: s.pool.hub.Channel(), Policy: s.options.policy.Over(s.task.Policy()).Encode(), Calls: s.calls, Chunks: total, Sealed: sealed,
-			OpenTTL: s.pool.cfg.JobTTL, ResultTTL: s.options.ttl,
-		}, batch)
+		op = record.Create(s.record(id, total, sealed), batch)
 	} else {
 		op = record.Add(s.job.ID, s.calls, total, sealed, batch)
 	}
-	deliveries := make([]wire.Delivery, len(batch))
-	for i, c := range batch {
-		deliveries[i] = wire.Delivery{Job: s.job.ID, Chunk: c.Number, Number: 1}
-	}
-	if _, err := s.pool.broker.Submit(ctx, op, s.options.queue, s.task.Name(), deliveries); err != nil {
+	if _, err := s.pool.broker.SubmitAt(ctx, op, s.options.queue, s.task.Name(), deliveries(s.job.ID, batch), s.options.start); err != nil {
 		return err
 	}
 	s.chunks = total
@@ -135,6 +135,33 @@ func (s *submission) sendBatch(ctx context.Context, batch []record.Chunk) error 
 		s.job.MarkEmpty() // no recording will announce the end of nothing
 	}
 	return nil
+}
+
+// record describes the job as it is created.
+func (s *submission) record(id string, chunks int, sealed bool) record.Job {
+	return record.Job{
+		ID: id, Task: s.task.Name(), Codec: s.task.Codec().Name(), Queue: s.options.queue,
+		Reply: s.pool.hub.Channel(), Policy: s.options.policy.Over(s.task.Policy()).Encode(), Calls: s.calls, Chunks: chunks, Sealed: sealed,
+		OpenTTL: s.pool.cfg.JobTTL + s.options.delay(), ResultTTL: s.options.ttl,
+		Start: s.options.start, Within: s.within(),
+	}
+}
+
+// within is how soon the job must begin; 0 is no limit.
+func (s *submission) within() time.Duration {
+	if s.options.expiresIn == 0 {
+		return 0
+	}
+	return s.options.delay() + s.options.expiresIn
+}
+
+// deliveries are the first deliveries of the chunks.
+func deliveries(id string, chunks []record.Chunk) []wire.Delivery {
+	ds := make([]wire.Delivery, len(chunks))
+	for i, c := range chunks {
+		ds[i] = wire.Delivery{Job: id, Chunk: c.Number, Number: 1}
+	}
+	return ds
 }
 
 // giveUp cancels what has been sent of a job that will not be complete.

@@ -23,6 +23,9 @@ var (
 	// ErrCanceled says that the job was canceled: by a handle, by Pool.Terminate,
 	// or because its record was forgotten while it ran.
 	ErrCanceled = await.ErrCanceled
+	// ErrNotStarted says that the job was canceled because none of it was started
+	// within the time of producer.ExpiresIn. It matches ErrCanceled too.
+	ErrNotStarted = await.ErrNotStarted
 	// ErrUnknownJob says that Redis has no job of this ID: it never existed, was
 	// forgotten, or its result outlived its time to live.
 	ErrUnknownJob = await.ErrUnknownJob
@@ -37,6 +40,9 @@ var (
 	// ErrTaskMismatch says that the job with this ID belongs to another task, or
 	// has another number of calls, than the caller expects.
 	ErrTaskMismatch = errors.New("the job is not of this task")
+	// ErrIDTaken says that the ID that a submission asked for (see producer.ID)
+	// belongs to a job of another task, or with other arguments.
+	ErrIDTaken = errors.New("another job has this ID")
 	// ErrWorkerLost says that the workers that ran the call died, as often as the
 	// budget of deliveries allows. A *TaskError of KindWorkerLost matches it.
 	ErrWorkerLost = errors.New("the workers that ran the call died")

@@ -10,4 +10,15 @@ var (
 	ErrExpired    = errors.New("the job's record is gone")
 	ErrCorrupt    = errors.New("the job's record is corrupt")
 	ErrClosed     = errors.New("the pool is closed")
+
+	ErrNotStarted error = notStartedError{}
 )
+
+type notStartedError struct{}
+
+func (notStartedError) Error() string {
+	return "the job was canceled: nothing of it was started in time"
+}
+
+// Is makes it an ErrCanceled too.
+func (notStartedError) Is(target error) bool { return target == ErrCanceled }

@@ -31,13 +31,15 @@ type Hub struct {
 	sub       *subscription
 	stop      context.CancelFunc
 	finished  sync.WaitGroup
-	wake      chan struct{} // there is something to read now
+	wake      chan struct{}                 // there is something to read now
+	sweep     func(context.Context, []*Job) // removes the deliveries of jobs that were canceled
 
 	mu      sync.Mutex // guards all below
 	jobs    map[string]*Job
 	polls   []*Job         // every tracked job once, the one that is next first
 	dirty   map[*Job]bool  // the set of jobs to read now
 	wanted  []chunkRef     // outcomes to read now, too large for their notices
+	overdue []*Job         // jobs that may have to be ended because they were not started in time
 	borrows map[string]int // other pools' reply channels -> jobs attached to them
 	drained chan struct{}  // closed when no job is outstanding; nil while nobody waits
 	closed  bool
@@ -55,6 +57,7 @@ func Start(ctx context.Context, rdb redis.UniversalClient, pool string, log *slo
 	h := &Hub{
 		rdb: rdb, log: log, channel: record.ReplyChannel(pool),
 		callbacks: callbackQueue{log: log},
+		sweep:     func(context.Context, []*Job) {},
 		stop:      stop,
 		wake:      make(chan struct{}, 1),
 		jobs:      map[string]*Job{},
@@ -70,6 +73,10 @@ func Start(ctx context.Context, rdb redis.UniversalClient, pool string, log *slo
 	h.finished.Go(func() { h.read(run) })
 	return h, nil
 }
+
+// SetSweep has the hub call f with jobs that it ended before their time, so that
+// what waits for them to run can be removed. It must come before the first job.
+func (h *Hub) SetSweep(f func(context.Context, []*Job)) { h.sweep = f }
 
 // Channel is the reply channel that jobs of this pool name.
 func (h *Hub) Channel() string { return h.channel }
@@ -122,6 +129,9 @@ func (h *Hub) Attach(ctx context.Context, id string, check func(record.Snapshot)
 	h.mu.Lock()
 	h.markDirty(j)
 	h.mu.Unlock()
+	if snap.Expires > 0 {
+		h.Expire(j, time.Until(time.UnixMilli(snap.Expires)))
+	}
 	return j, nil
 }
 
@@ -193,6 +203,9 @@ func (h *Hub) settled(j *Job, callbacks []func()) {
 	defer h.mu.Unlock()
 	delete(h.jobs, j.ID)
 	delete(h.dirty, j)
+	if j.expiry != nil {
+		j.expiry.Stop()
+	}
 	// In this order, so that who sees the job done finds it no longer outstanding,
 	// and who sees nothing outstanding finds the callbacks queued.
 	if len(callbacks) == 0 {
@@ -289,6 +302,7 @@ func (h *Hub) Cancel(ctx context.Context, j *Job) error {
 	}
 	if state == record.Canceled {
 		j.fail(ErrCanceled)
+		h.sweep(ctx, []*Job{j})
 	}
 	return nil
 }
@@ -320,6 +334,9 @@ func (h *Hub) CancelAll(ctx context.Context) error {
 	for _, j := range jobs {
 		j.fail(ErrCanceled)
 	}
+	if err == nil { // a Redis that does not answer is not asked once more for each
+		h.sweep(ctx, jobs)
+	}
 	return err
 }
 
@@ -331,6 +348,7 @@ func (h *Hub) Forget(ctx context.Context, j *Job) error {
 	}
 	if !state.Ended() {
 		j.fail(ErrCanceled)
+		h.sweep(ctx, []*Job{j})
 	}
 	return nil
 }

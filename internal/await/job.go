@@ -21,6 +21,8 @@ type Job struct {
 	hub    *Hub
 	cursor int // entries of the record's order list that need not be read again; the hub's reader owns it
 
+	expiry *time.Timer // see Hub.Expire; guarded by the hub's mu
+
 	done chan struct{} // closed once settled and after the callbacks that were registered by then
 
 	mu        sync.Mutex // guards all below
@@ -180,6 +182,9 @@ func (j *Job) hear(counts Counts, chunk int, outcome []byte) (missing bool) {
 	switch {
 	case j.counts.State == record.Canceled || j.counts.State == record.Forgotten:
 		j.settle(ErrCanceled)
+		return false
+	case j.counts.State == record.Unstarted:
+		j.settle(ErrNotStarted)
 		return false
 	case j.counts.State == record.Done && len(j.outcomes) >= j.counts.Recorded:
 		j.settle(nil)

@@ -53,7 +53,11 @@ func (h *Hub) read(ctx context.Context) {
 		case <-ticks:
 			h.pollDue()
 		}
-		if err := h.readAll(ctx); err != nil {
+		err := h.expire(ctx)
+		if err == nil {
+			err = h.readAll(ctx)
+		}
+		if err != nil {
 			if ctx.Err() != nil {
 				return
 			}

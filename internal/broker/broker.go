@@ -27,8 +27,9 @@ const (
 // Broker enqueues deliveries through asynq's own client. It is safe for
 // concurrent use.
 type Broker struct {
-	rdb    redis.UniversalClient
-	client *asynq.Client
+	rdb       redis.UniversalClient
+	client    *asynq.Client
+	inspector *asynq.Inspector
 	// inOrder says that a pipeline is executed in the order in which it was
 	// written, so that the record, the deliveries and the bell can share one. A
 	// Cluster runs the parts on different nodes in any order: there each waits for
@@ -39,7 +40,7 @@ type Broker struct {
 // New makes a Broker on a client that stays the caller's.
 func New(rdb redis.UniversalClient) *Broker {
 	_, inOrder := rdb.(*redis.Client)
-	return &Broker{rdb: rdb, client: asynq.NewClientFromRedisClient(capturer{rdb, &sync.Map{}}), inOrder: inOrder}
+	return &Broker{rdb: rdb, inspector: asynq.NewInspectorFromRedisClient(rdb), client: asynq.NewClientFromRedisClient(capturer{rdb, &sync.Map{}}), inOrder: inOrder}
 }
 
 // Submit applies op (which puts chunks into the record) and then enqueues their
@@ -49,7 +50,14 @@ func New(rdb redis.UniversalClient) *Broker {
 // The reply is op's. When err is not nil, any part may have happened: the caller
 // decides between sending all of it again, which is harmless, and canceling.
 func (b *Broker) Submit(ctx context.Context, op record.Op, queue, task string, ds []wire.Delivery) (*redis.Cmd, error) {
-	captured, err := b.capture(ctx, queue, task, ds)
+	return b.SubmitAt(ctx, op, queue, task, ds, time.Time{})
+}
+
+// SubmitAt is Submit of deliveries that are not for now: asynq keeps them, and
+// gives them to the queue when start has come (see Start). The zero time, and
+// one that has passed, are now.
+func (b *Broker) SubmitAt(ctx context.Context, op record.Op, queue, task string, ds []wire.Delivery, start time.Time) (*redis.Cmd, error) {
+	captured, err := b.capture(ctx, queue, task, ds, start)
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +94,12 @@ func (b *Broker) Submit(ctx context.Context, op record.Op, queue, task string, d
 // Enqueue enqueues deliveries of chunks that are in the record already, and
 // rings the bell.
 func (b *Broker) Enqueue(ctx context.Context, queue, task string, ds []wire.Delivery) error {
-	captured, err := b.capture(ctx, queue, task, ds)
+	return b.EnqueueAt(ctx, queue, task, ds, time.Time{})
+}
+
+// EnqueueAt is Enqueue with the start of SubmitAt.
+func (b *Broker) EnqueueAt(ctx context.Context, queue, task string, ds []wire.Delivery, start time.Time) error {
+	captured, err := b.capture(ctx, queue, task, ds, start)
 	if err != nil {
 		return err
 	}
@@ -115,11 +128,15 @@ func (b *Broker) enqueueInSteps(ctx context.Context, captured *capture, ring rec
 }
 
 // capture lets asynq's client encode the deliveries, without sending them.
-func (b *Broker) capture(ctx context.Context, queue, task string, ds []wire.Delivery) (*capture, error) {
+func (b *Broker) capture(ctx context.Context, queue, task string, ds []wire.Delivery, start time.Time) (*capture, error) {
 	captured := &capture{cmds: make([]command, 0, len(ds))}
 	ctx = context.WithValue(ctx, captureKey{}, captured)
+	if !start.IsZero() {
+		// asynq cuts the time down to a second: never start early for that.
+		start = start.Add(time.Second - time.Nanosecond).Truncate(time.Second)
+	}
 	for _, d := range ds {
-		_, err := b.client.EnqueueContext(ctx, asynq.NewTask(task, d.Encode()),
+		_, err := b.client.EnqueueContext(ctx, asynq.NewTask(task, d.Encode()), asynq.ProcessAt(start),
 			asynq.TaskID(d.TaskID()), asynq.Queue(queue), asynq.MaxRetry(maxRetry), asynq.Timeout(timeout))
 		if err != nil {
 			return nil, fmt.Errorf("enqueueing %s on queue %q: %w", d.TaskID(), queue, err)

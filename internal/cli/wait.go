@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"slices"
 	"sync"
 	"time"
@@ -25,18 +24,16 @@ type session struct {
 	app  *app
 	rdb  redis.UniversalClient
 	pool *producer.Pool
-	logs *slog.LevelVar
 }
 
 func (a *app) open(ctx context.Context) (*session, error) {
-	s := &session{app: a, logs: &slog.LevelVar{}}
-	s.logs.Set(slog.LevelWarn)
+	s := &session{app: a}
 	var err error
 	if s.rdb, err = redisconn.Open(ctx, a.flags.redis); err != nil {
 		return nil, err
 	}
 	s.pool, err = producer.Open(ctx, producer.Config{
-		Client: s.rdb, Queue: a.flags.queue, Logger: slog.New(slog.NewTextHandler(a.Err, &slog.HandlerOptions{Level: s.logs})),
+		Client: s.rdb, Queue: a.flags.queue, Logger: slog.New(slog.NewTextHandler(a.Err, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 	if err != nil {
 		_ = s.rdb.Close()
@@ -45,11 +42,9 @@ func (a *app) open(ctx context.Context) (*session, error) {
 	return s, nil
 }
 
-// leave lets go of Redis without a word to the jobs, which go on. The pool has no
-// such end of its own (Terminate cancels, Join waits), and the program is over.
+// leave lets go of Redis without a word to the jobs, which go on.
 func (s *session) leave() {
-	s.pool.Close()
-	s.logs.Set(math.MaxInt)
+	s.pool.Release()
 	_ = s.rdb.Close()
 }
 

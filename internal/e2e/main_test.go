@@ -32,6 +32,9 @@ func TestMain(m *testing.M) {
 	if spec := os.Getenv(envWorker); spec != "" {
 		os.Exit(workerMain(spec))
 	}
+	if spec := os.Getenv(envSubmitter); spec != "" {
+		os.Exit(submitterMain(spec))
+	}
 	// Cases wait most of the time, so more of them than there are processors can
 	// run at once.
 	flag.Parse()

@@ -10,6 +10,30 @@ const DefaultQueue = "distpool"
 
 const maxQueue = 100
 
+const maxID = 100
+
+// CheckID says what is wrong with an ID that a caller chose for a job. It
+// becomes the hash tag of the job's keys, and asynq's task IDs are made of it
+// and colons, so braces and colons are out.
+func CheckID(id string) error {
+	const rule = "use 1 to 100 ASCII letters, digits and . _ -"
+	switch {
+	case id == "":
+		return fmt.Errorf("the job's ID is empty; %s", rule)
+	case len(id) > maxID:
+		return fmt.Errorf("the job's ID %.20q... has %d bytes; %s", id, len(id), rule)
+	}
+	for _, r := range id {
+		switch {
+		case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9':
+		case r == '.', r == '_', r == '-':
+		default:
+			return fmt.Errorf("the job's ID %q has %q in it; %s", id, r, rule)
+		}
+	}
+	return nil
+}
+
 // CheckQueue says what is wrong with the name of a queue. asynq puts it into
 // every key of the queue as the hash tag, so braces and the like are out.
 func CheckQueue(name string) error {

@@ -27,6 +27,8 @@ var (
 	checkpointLua string
 	//go:embed lua/cancel.lua
 	cancelLua string
+	//go:embed lua/expire.lua
+	expireLua string
 	//go:embed lua/forget.lua
 	forgetLua string
 	//go:embed lua/beat.lua
@@ -41,6 +43,7 @@ var (
 	releaseScript    = redis.NewScript(commonLua + releaseLua)
 	checkpointScript = redis.NewScript(commonLua + checkpointLua)
 	cancelScript     = redis.NewScript(commonLua + cancelLua)
+	expireScript     = redis.NewScript(commonLua + expireLua)
 	forgetScript     = redis.NewScript(commonLua + forgetLua)
 	beatScript       = redis.NewScript(beatLua)
 	ringScript       = redis.NewScript(ringLua)
@@ -69,7 +72,7 @@ func (o Op) Queue(ctx context.Context, p redis.Pipeliner) *redis.Cmd {
 // master's), so that pipelines can refer to them.
 func Load(ctx context.Context, c redis.UniversalClient) error {
 	load := func(ctx context.Context, c redis.Scripter) error {
-		for _, s := range []*redis.Script{createScript, addScript, cancelScript, ringScript} {
+		for _, s := range []*redis.Script{createScript, addScript, cancelScript, expireScript, ringScript} {
 			if err := s.Load(ctx, c).Err(); err != nil {
 				return err
 			}

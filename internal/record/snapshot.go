@@ -16,7 +16,7 @@ type Snapshot struct {
 	Codec    string
 	Queue    string
 	Reply    string
-	State    State // Gone: no such job, and every other field is zero
+	State    State // Gone: no such job, and every other field is zero; Unstarted stands for Canceled for that reason
 	Reason   string
 	Inline   bool
 	Calls    int
@@ -27,11 +27,15 @@ type Snapshot struct {
 	Created  int64
 	Finished int64
 	Out      []byte // outcomes of an inline job's chunk
+	Start    int64  // see Job, ms; 0: none
+	Expires  int64  // it must begin before this, ms; 0: it has begun, or has no limit
+	Sum      string // see Job
+	Cut      string // see Job
 }
 
 var snapshotFields = []string{
 	"v", "task", "codec", "queue", "reply", "state", "reason", "inline", "calls", "chunks",
-	"recorded", "done", "failed", "created", "finished", "out",
+	"recorded", "done", "failed", "created", "finished", "out", "sum", "cut", "start", "expires",
 }
 
 // QueueSnapshot adds the reading of a job to a pipeline; ParseSnapshot takes
@@ -55,6 +59,7 @@ func ParseSnapshot(id string, cmd *redis.SliceCmd) (Snapshot, error) {
 	s := Snapshot{
 		ID: id, Task: fields["task"], Codec: fields["codec"], Queue: fields["queue"], Reply: fields["reply"],
 		State: State(fields["state"]), Reason: fields["reason"], Inline: fields["inline"] == "1",
+		Sum: fields["sum"], Cut: fields["cut"],
 	}
 	if out, ok := fields["out"]; ok {
 		s.Out = []byte(out)
@@ -76,6 +81,11 @@ func ParseSnapshot(id string, cmd *redis.SliceCmd) (Snapshot, error) {
 		*dst = n
 	}
 	s.Created, _ = strconv.ParseInt(fields["created"], 10, 64)
+	s.Start, _ = strconv.ParseInt(fields["start"], 10, 64)
+	s.Expires, _ = strconv.ParseInt(fields["expires"], 10, 64)
+	if s.State == Canceled && s.Reason == string(Unstarted) {
+		s.State = Unstarted
+	}
 	s.Finished, _ = strconv.ParseInt(fields["finished"], 10, 64)
 	return s, nil
 }
@@ -97,17 +107,36 @@ func QueueOut(ctx context.Context, p redis.Cmdable, id string, chunk int) *redis
 	return p.HGet(ctx, Keys(id)[2], strconv.Itoa(chunk))
 }
 
+// Unrecorded lists the chunks of a job that have no outcomes yet, in no order.
+func Unrecorded(ctx context.Context, c redis.Cmdable, s Snapshot) ([]int, error) {
+	if s.State.Ended() {
+		return nil, nil
+	}
+	if s.Inline {
+		return []int{0}, nil
+	}
+	reply, err := c.HKeys(ctx, Keys(s.ID)[1]).Result()
+	if err != nil {
+		return nil, err
+	}
+	return chunkNumbers("args hash", reply)
+}
+
 // ParseOrder reads the reply of QueueOrder.
 func ParseOrder(cmd *redis.StringSliceCmd) ([]int, error) {
 	reply, err := cmd.Result()
 	if err != nil {
 		return nil, err
 	}
+	return chunkNumbers("order list", reply)
+}
+
+func chunkNumbers(where string, reply []string) ([]int, error) {
 	chunks := make([]int, len(reply))
 	for i, s := range reply {
 		n, err := strconv.Atoi(s)
 		if err != nil || n < 0 {
-			return nil, fmt.Errorf("%w: %q in the order list is not a chunk", errCorrupt, s)
+			return nil, fmt.Errorf("%w: %q in the %s is not a chunk", errCorrupt, s, where)
 		}
 		chunks[i] = n
 	}

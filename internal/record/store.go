@@ -31,10 +31,12 @@ const (
 	Done     State = "done"     // every chunk has its outcomes
 	Canceled State = "canceled" // ended before its time
 
-	// Gone and Forgotten are never stored: Gone is the state of a job that
-	// does not exist, Forgotten is announced when a live job is removed.
+	// These are never stored: Gone is the state of a job that does not exist,
+	// Forgotten is announced when a live job is removed, and Unstarted when one is
+	// canceled because it was not begun in time.
 	Gone      State = "gone"
 	Forgotten State = "forgotten"
+	Unstarted State = "unstarted"
 )
 
 // Ended reports whether nothing more will be recorded.
@@ -53,6 +55,13 @@ type Job struct {
 	Sealed    bool          // no more will come
 	OpenTTL   time.Duration // the record lives at least this long while the job is not over
 	ResultTTL time.Duration // and this long afterwards
+
+	Start  time.Time     // not before this; zero: at once. The deliveries say so, this is for those who send them again
+	Within time.Duration // it is canceled unless a chunk begins within this time of its creation; 0: no limit
+
+	// Of a job whose ID the caller chose; empty otherwise.
+	Sum string // digest of what was submitted, to tell the same job from another one
+	Cut string // how it is cut into chunks, for whoever completes it
 }
 
 // Inline reports whether the job keeps its only chunk in the job hash.
@@ -80,6 +89,15 @@ func Create(j Job, chunks []Chunk) Op {
 	}
 	if j.Inline() {
 		fields = append(fields, "inline", 1)
+	}
+	if !j.Start.IsZero() {
+		fields = append(fields, "start", j.Start.UnixMilli())
+	}
+	if j.Within > 0 {
+		fields = append(fields, "within", max(1, j.Within.Milliseconds()))
+	}
+	if j.Sum != "" {
+		fields = append(fields, "sum", j.Sum, "cut", j.Cut)
 	}
 	args := make([]any, 0, 2+len(fields)+2*len(chunks))
 	args = append(args, j.OpenTTL.Milliseconds(), len(fields)/2)
@@ -232,6 +250,11 @@ func Cancel(ctx context.Context, c redis.Scripter, id, reason string) (State, er
 
 // CancelOp is Cancel for a pipeline.
 func CancelOp(id, reason string) Op { return Op{cancelScript, Keys(id), []any{reason, Control}} }
+
+// ExpireOp ends a job of which no chunk was begun in time. The reply (Cmd.Int)
+// is the time that it has left, in ms; 0 when it was ended now; -1 when there is
+// nothing (more) to wait for.
+func ExpireOp(id string) Op { return Op{expireScript, Keys(id), nil} }
 
 // Forget removes every trace of a job; a live one is canceled by that. It
 // returns the state that the job was in, or Gone.

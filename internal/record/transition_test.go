@@ -336,3 +336,60 @@ func TestLastRecordingFinishesTheJob(t *testing.T) {
 		}
 	})
 }
+
+func TestAJobIsEndedUnlessItBeginsInTime(t *testing.T) {
+	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
+		expire := func() int {
+			t.Helper()
+			left, err := record.ExpireOp("j").Run(t.Context(), rdb).Int()
+			if err != nil {
+				t.Fatal(err)
+			}
+			return left
+		}
+		late := func() { rdb.HSet(t.Context(), record.Keys("j")[0], "expires", 1) } // its time is over
+		if left := expire(); left != -1 {
+			t.Errorf("expire of no job answers %d", left)
+		}
+		limited := job(4, 2, true)
+		limited.Within = time.Minute
+		create(t, rdb, limited, chunks(0, 2))
+		if left := expire(); left <= 50_000 || left > 60_000 {
+			t.Errorf("expire of a job with a minute left answers %d ms", left)
+		}
+		late()
+		next := subscribe(t, rdb, "reply")
+		if b := begin(t, rdb, 1, "w", "", record.EndedJob); b.State != record.Canceled {
+			t.Errorf("begin of a late job answers %+v", b)
+		}
+		if n := nextNotice(t, next); n.State != record.Unstarted || n.What != record.NoticeEnd {
+			t.Errorf("its end is announced as %+v", n)
+		}
+		if s := read(t, rdb); s.State != record.Unstarted || s.Expires != 0 {
+			t.Errorf("it reads %+v", s)
+		}
+		if got := keys(t, rdb, resultTTL); !maps.Equal(got, map[string]bool{"": true}) {
+			t.Errorf("keys %v are left, want only the job's own", got)
+		}
+
+		rdb.Del(t.Context(), record.Keys("j")...)
+		create(t, rdb, limited, chunks(0, 2))
+		late()
+		if left := expire(); left != 0 {
+			t.Errorf("expire of a late job answers %d", left)
+		}
+		if n := nextNotice(t, next); n.State != record.Unstarted {
+			t.Errorf("its end is announced as %+v", n)
+		}
+		if left := expire(); left != -1 {
+			t.Errorf("expire of an ended job answers %d", left)
+		}
+
+		rdb.Del(t.Context(), record.Keys("j")...)
+		create(t, rdb, limited, chunks(0, 2))
+		begin(t, rdb, 0, "w", "", record.Run)
+		if left := expire(); left != -1 {
+			t.Errorf("expire of a job that has begun answers %d", left)
+		}
+	})
+}

@@ -14,12 +14,15 @@
 --   "run" n args codec calls partial task policy   run it; n is 1 the first time
 
 local chunk, worker, from, budget = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-local j = redis.call('HMGET', KEYS[1], 'state', 'inline', 'codec', 'calls', 'task', 'policy')
+local j = redis.call('HMGET', KEYS[1], 'state', 'inline', 'codec', 'calls', 'task', 'policy', 'expires')
 if not j[1] then
   return {'gone'}
 end
 if j[1] == 'done' or j[1] == 'canceled' then
   return {'ended', j[1]}
+end
+if j[7] and time_left(j[7]) == 0 then
+  return {'ended', 'canceled'}
 end
 local ak, af, _, _, rk, rf = places(j[2], chunk)
 local args = redis.call('HGET', ak, af)
@@ -42,6 +45,9 @@ if owner and owner ~= '' then
       redis.call('HDEL', rk, rf .. ':lost')
     end
   end
+end
+if j[7] then
+  redis.call('HDEL', KEYS[1], 'expires') -- it has begun
 end
 redis.call('HSET', rk, rf, worker, rf .. ':at', now_ms())
 if j[2] ~= '1' then

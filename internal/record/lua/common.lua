@@ -33,10 +33,33 @@ local function finish(state, ttl)
   expire(ttl)
 end
 
+local notify
+
+-- Ends a live job before its time. shown is the state that is announced.
+local function abort(reason, shown)
+  local j = redis.call('HMGET', KEYS[1], 'ttl', 'reply', 'id', 'recorded', 'done', 'failed')
+  redis.call('HDEL', KEYS[1], 'args', 'run', 'expires')
+  redis.call('HSET', KEYS[1], 'reason', reason)
+  redis.call('DEL', KEYS[2], KEYS[5])
+  finish('canceled', j[1])
+  notify(j[2], j[3], 'end', '-1', j[4], j[5], j[6], shown, '')
+end
+
+-- expires is there while no chunk has begun of a job that must begin in time
+-- (ms). Returns the time left; a job that is late is ended here.
+local function time_left(expires)
+  local left = tonumber(expires) - tonumber(now_ms())
+  if left > 0 then
+    return left
+  end
+  abort('unstarted', 'unstarted')
+  return 0
+end
+
 -- Tells the producer. A notice is a hint: whoever misses it finds the same in
 -- the record. Form: "<id> <what> <chunk> <recorded> <done> <failed> <state>\n"
 -- and, for what = "out", the outcome.
-local function notify(reply, id, what, chunk, recorded, done, failed, state, outcome)
+function notify(reply, id, what, chunk, recorded, done, failed, state, outcome)
   if reply and reply ~= '' then
     redis.call('PUBLISH', reply, id .. ' ' .. what .. ' ' .. chunk .. ' ' .. recorded .. ' '
       .. done .. ' ' .. failed .. ' ' .. state .. '\n' .. outcome)
