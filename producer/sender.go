@@ -105,7 +105,11 @@ func (s *stream) collect() (changed <-chan struct{}, over bool, err error) {
 	if over {
 		return changed, over, nil
 	}
-	return changed, false, s.insist(func() error { return record.Consume(s.sendCtx, s.pool.rdb, s.job.ID, chunks) })
+	err = s.insist(func() error { return record.Consume(s.sendCtx, s.pool.rdb, s.job.ID, chunks) })
+	if err != nil {
+		err = fmt.Errorf("%s: removing outcomes that were taken: %w", s.log, err)
+	}
+	return changed, false, err
 }
 
 // resize adapts the size of chunks and the window to the fleet and to what was
