@@ -16,7 +16,10 @@ func ExampleIMap() {
 	defer done()
 
 	naturals := func(yield func(int) bool) {
-		for n := 0; yield(n); n++ {
+		for n := 0; ; n++ {
+			if !yield(n) {
+				return
+			}
 		}
 	}
 	for v, err := range producer.IMap(context.Background(), pool, square, naturals) {
@@ -78,7 +81,10 @@ func ExampleWindow() {
 
 	read := 0
 	naturals := func(yield func(int) bool) {
-		for ; yield(read); read++ {
+		for ; ; read++ {
+			if !yield(read) {
+				return
+			}
 		}
 	}
 	taken := 0
