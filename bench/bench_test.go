@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"iter"
 	"log/slog"
 	"strconv"
 	"sync"
@@ -187,4 +188,36 @@ func (h byHand) apply(b *testing.B, n int) int {
 		b.Error(err)
 	}
 	return v
+}
+
+// A stream of a million calls, taken as they complete.
+func BenchmarkIMapUnordered(b *testing.B) {
+	const n = 1_000_000
+	p := open(b)
+	b.ResetTimer()
+	started := time.Now()
+	rounds := max(1, b.N/5000)
+	for range rounds {
+		got, sum := 0, 0
+		for v, err := range producer.IMapUnordered(context.Background(), p, square, upTo(n)) {
+			if err != nil {
+				b.Fatal(err)
+			}
+			got, sum = got+1, sum+v
+		}
+		if want := (n - 1) * n / 2 * (2*n - 1) / 3; got != n || sum != want {
+			b.Fatalf("%d values that sum up to %d, want %d and %d", got, sum, n, want)
+		}
+	}
+	b.ReportMetric(float64(n*rounds)/time.Since(started).Seconds(), "calls/s")
+}
+
+func upTo(n int) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		for i := range n {
+			if !yield(i) {
+				return
+			}
+		}
+	}
 }

@@ -14,7 +14,9 @@
 //   - [Apply] is one call, [Map] one call for each argument;
 //   - [Starmap] is Map for a task of several arguments, whose calls are tuples;
 //   - [ApplyAsync], [MapAsync] and [StarmapAsync] return at once, with a handle of
-//     package results, on which the value is got later, or by a callback.
+//     package results, on which the value is got later, or by a callback;
+//   - [IMap] and [IMapUnordered] are streams: they read arguments from an iterator of
+//     any length and yield values while they read, within a [Window].
 //
 // When an Async form returns without an error, the job is in Redis and runs,
 // whatever becomes of this process. Another one gets its values with [Attach]
@@ -27,7 +29,8 @@
 // The calls of a map travel in chunks; a chunk is what one worker takes at a
 // time, and runs one call after the other. [ChunkSize] sets how many calls that
 // are. Large chunks cost fewer round trips, small ones spread better; the
-// automatic size aims at four chunks for each slot of the live workers.
+// automatic size aims at four chunks for each slot of the live workers. A stream,
+// whose length nobody knows, aims at a tenth of a second of work for each chunk.
 //
 // # Errors
 //
@@ -48,6 +51,7 @@
 // config.go and pool.go open and end the pool. apply.go, map.go and attach.go are
 // the verbs, and erase the types: what they share is in submit.go, which cuts the
 // arguments into chunks and sends the job record, the deliveries and the ring for
-// idle workers together. internal/broker is how deliveries get to asynq, and
+// idle workers together. A stream begins in imap.go, is explained in stream.go, is
+// sent by sender.go, and pace.go sizes its chunks. internal/broker is how deliveries get to asynq, and
 // internal/await how one goroutine waits for all jobs of the pool.
 package producer

@@ -23,6 +23,7 @@ type options struct {
 	expiresIn time.Duration // 0: never
 	start     time.Time     // zero: at once
 	delayed   string        // the option that set start
+	window    int           // of a stream; 0: automatic
 }
 
 // Queue sends the job to the named queue instead of Config.Queue.
@@ -40,13 +41,31 @@ func Queue(name string) Option {
 // automatic: Python's rule, ceil(calls / (4 * slots)), with the slots of all
 // live workers of the queue (of this machine's processors, while there are
 // none), and less where the arguments of a chunk would encode to more than
-// 1 MiB. A given size is kept exactly.
+// 1 MiB. A given size is kept exactly. Streams, whose length nobody knows, find
+// their automatic size from how long the calls take: see IMap.
 func ChunkSize(n int) Option {
 	return func(o *options) error {
 		if n < 0 {
 			return fmt.Errorf("producer.ChunkSize(%d): the size of a chunk cannot be negative; use a positive number of calls, or 0 for automatic", n)
 		}
 		o.chunkSize = n
+		return nil
+	}
+}
+
+// Window bounds how far a stream (IMap, IMapUnordered) runs ahead of the loop
+// that takes its results: the calls whose arguments were read and whose outcomes
+// have not been yielded, running and waiting ones together, are n at the most. 0,
+// the default, is automatic: four chunks for each slot of the live workers of the
+// queue. A small window bounds memory; one that holds fewer calls than there are
+// slots leaves some of these idle. Chunks are never larger than the window.
+// Other verbs ignore it.
+func Window(n int) Option {
+	return func(o *options) error {
+		if n < 0 {
+			return fmt.Errorf("producer.Window(%d): a window cannot be negative; use a positive number of calls, or 0 for automatic", n)
+		}
+		o.window = n
 		return nil
 	}
 }

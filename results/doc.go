@@ -14,7 +14,8 @@
 //	ok, err := result.Successful()           // ErrNotReady before it is over
 //
 // and Go's: Done returns a channel for select, Wait takes a context, Watch
-// iterates over the progress. OnSuccess and OnError register callbacks; exactly
+// iterates over the progress. All and AsCompleted of a MapResult iterate over its
+// outcomes while the job runs. OnSuccess and OnError register callbacks; exactly
 // one of the two kinds runs, before Done closes.
 //
 // A handle holds what it has heard, so asking it costs no round trip. Every Get
@@ -41,7 +42,8 @@
 // # A guided tour
 //
 // handle.go holds what both handles share. async.go and map.go turn the outcomes
-// of a job into typed values, once, when first asked. progress.go and errors.go
+// of a job into typed values, once, when first asked; stream.go does it while they
+// come. progress.go and errors.go
 // are what their names say. The waiting itself is in internal/await, and the
 // record in Redis, which all of this is read from, in internal/record.
 package results

@@ -46,7 +46,12 @@ func (h *handle) Wait(ctx context.Context) error {
 	case <-h.job.Done():
 		return nil
 	case <-ctx.Done():
+		return h.stopped(ctx)
 	}
+}
+
+// stopped is the error of a wait that ended with ctx.
+func (h *handle) stopped(ctx context.Context) error {
 	if err := context.Cause(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("waiting for %s: %w", h.describe(), err)
 	}

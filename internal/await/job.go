@@ -29,8 +29,10 @@ type Job struct {
 	submitted bool       // the record exists, as far as we know: polling makes sense
 	heard     time.Time  // when something last came from Redis
 	counts    Counts
-	outcomes  map[int]wire.Outcome // by chunk
-	arrival   []int                // chunks in the order in which their outcomes arrived here
+	outcomes  map[int]wire.Outcome // by chunk; those of a stream until they are taken
+	arrival   []int                // chunks of outcomes, in the order in which they arrived here
+	awaited   map[int]struct{}     // only of a stream: chunks that were submitted and have not arrived
+	taken     int                  // only of a stream: chunks that were taken
 	misses    map[int]int          // by chunk: how often outcomes were absent that the record claims to have
 	settled   bool
 	err       error         // settled without all outcomes, for this reason
@@ -56,6 +58,50 @@ func NewJob(id, task, queue string, calls, chunks int, sealed bool) *Job {
 		j.counts.State = record.Sealed
 	}
 	return j
+}
+
+// NewStream makes an open job whose outcomes are taken out of it as they come
+// (Take), so that it holds no more than what is on its way, however long it
+// gets. It must be told of every chunk before that is submitted (Expect), and
+// what was taken may be removed from the record. Outcomes and Arrived are not
+// for it.
+func NewStream(id, task, queue string) *Job {
+	j := NewJob(id, task, queue, 0, 0, false)
+	j.awaited = map[int]struct{}{}
+	return j
+}
+
+// Expect tells a stream that the n chunks from first on will be submitted.
+func (j *Job) Expect(first, n int) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for chunk := first; chunk < first+n; chunk++ {
+		j.awaited[chunk] = struct{}{}
+	}
+}
+
+// Arrival is the outcomes of one chunk of a stream.
+type Arrival struct {
+	Chunk int
+	wire.Outcome
+}
+
+// Take removes the outcomes that have arrived from a stream and returns them in
+// the order of their arrival, with a channel that closes at the next change.
+// Once ended is true no more will come.
+func (j *Job) Take() (news []Arrival, ended bool, changed <-chan struct{}) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if len(j.arrival) > 0 {
+		news = make([]Arrival, len(j.arrival))
+		for i, chunk := range j.arrival {
+			news[i] = Arrival{chunk, j.outcomes[chunk]}
+		}
+		j.taken += len(j.arrival)
+		j.arrival = j.arrival[:0]
+		clear(j.outcomes)
+	}
+	return news, j.settled, j.listen()
 }
 
 // Done is closed when the job is settled, after the callbacks that were
@@ -186,11 +232,11 @@ func (j *Job) hear(counts Counts, chunk int, outcome []byte) (missing bool) {
 	case j.counts.State == record.Unstarted:
 		j.settle(ErrNotStarted)
 		return false
-	case j.counts.State == record.Done && len(j.outcomes) >= j.counts.Recorded:
+	case j.counts.State == record.Done && j.complete():
 		j.settle(nil)
 		return false
 	}
-	missing = len(j.outcomes) < j.counts.Recorded
+	missing = !j.complete()
 	j.announce()
 	j.mu.Unlock()
 	return missing
@@ -212,25 +258,42 @@ func (j *Job) merge(c Counts) {
 }
 
 func (j *Job) keep(chunk int, frame []byte) error {
-	if _, ok := j.outcomes[chunk]; ok {
+	if j.knows(chunk) {
 		return nil
 	}
 	o, err := wire.ParseOutcome(frame)
 	if err != nil {
 		return fmt.Errorf("%w: job %s, chunk %d: %w", ErrCorrupt, j.ID, chunk, err)
 	}
+	delete(j.awaited, chunk)
+	delete(j.misses, chunk)
+	delete(j.misses, unlisted)
 	j.outcomes[chunk] = o
 	j.arrival = append(j.arrival, chunk)
 	return nil
 }
 
-// has reports whether the outcomes of the chunk are here.
+// has reports whether the outcomes of the chunk are here, or were.
 func (j *Job) has(chunk int) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	return j.knows(chunk)
+}
+
+// knows is has with mu held. A stream remembers what it waits for, not what it
+// had: the first is bounded, the second is not.
+func (j *Job) knows(chunk int) bool {
+	if j.awaited != nil {
+		_, waits := j.awaited[chunk]
+		return !waits
+	}
 	_, ok := j.outcomes[chunk]
 	return ok
 }
+
+// streams reports whether this is a stream, whose record's order list is cut at
+// the front: no place in it can be remembered.
+func (j *Job) streams() bool { return j.awaited != nil }
 
 // unlisted stands, in place of a chunk, for outcomes of which not even the chunk
 // can be found.
@@ -257,8 +320,12 @@ func (j *Job) miss(chunk int) (givenUp bool) {
 func (j *Job) behind() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return !j.settled && len(j.outcomes) < j.counts.Recorded
+	return !j.settled && !j.complete()
 }
+
+// complete reports whether all outcomes that the record is known to have had are
+// here, or were. It is called with mu held.
+func (j *Job) complete() bool { return len(j.outcomes)+j.taken >= j.counts.Recorded }
 
 // fail settles the job without its outcomes.
 func (j *Job) fail(err error) {

@@ -227,7 +227,7 @@ func (h *Hub) readOrders(ctx context.Context, jobs []*Job) (refs []chunkRef, err
 			for i, chunk := range chunks {
 				if !j.has(chunk) {
 					refs = append(refs, chunkRef{j, chunk})
-				} else if j.cursor == start+i {
+				} else if j.cursor == start+i && !j.streams() {
 					j.cursor = start + i + 1 // all up to here are known: need not be listed again
 				}
 			}
@@ -252,6 +252,9 @@ func (h *Hub) readOutcomes(ctx context.Context, refs []chunkRef) error {
 		})
 		for i, ref := range batch {
 			frame, err := cmds[i].Bytes()
+			if errors.Is(err, redis.Nil) && ref.job.has(ref.chunk) {
+				continue // it came another way meanwhile, and a stream's is removed then
+			}
 			if errors.Is(err, redis.Nil) {
 				// An inline job keeps its outcomes elsewhere, and a job that is gone has
 				// none: its record says which.

@@ -17,6 +17,8 @@ var (
 	createLua string
 	//go:embed lua/add.lua
 	addLua string
+	//go:embed lua/consume.lua
+	consumeLua string
 	//go:embed lua/begin.lua
 	beginLua string
 	//go:embed lua/record.lua
@@ -38,6 +40,7 @@ var (
 
 	createScript     = redis.NewScript(commonLua + createLua)
 	addScript        = redis.NewScript(commonLua + addLua)
+	consumeScript    = redis.NewScript(commonLua + consumeLua)
 	beginScript      = redis.NewScript(commonLua + beginLua)
 	recordScript     = redis.NewScript(commonLua + recordLua)
 	releaseScript    = redis.NewScript(commonLua + releaseLua)

@@ -112,12 +112,39 @@ func Create(j Job, chunks []Chunk) Op {
 // if asked. The reply (Cmd.Text) is the State after this. Adding the same chunk
 // twice changes nothing.
 func Add(id string, calls, chunks int, seal bool, more []Chunk) Op {
-	args := make([]any, 0, 3+2*len(more))
-	args = append(args, calls, chunks, flag(seal))
+	return Extend(id, calls, chunks, seal, 0, more)
+}
+
+// Extend is Add for a job that may stay open for longer than it was given to
+// live: from now on it lives for ttl, unless that is 0 or the job is over.
+func Extend(id string, calls, chunks int, seal bool, ttl time.Duration, more []Chunk) Op {
+	args := make([]any, 0, 4+2*len(more))
+	args = append(args, calls, chunks, flag(seal), ttl.Milliseconds())
 	for _, c := range more {
 		args = append(args, c.Number, c.Args)
 	}
 	return Op{addScript, Keys(id), args}
+}
+
+// maxConsumed is how many chunks one run of the consume script is given: Lua
+// unpacks a few thousand values at the most.
+const maxConsumed = 1000
+
+// Consume removes the outcomes of chunks from the record, for a job whose
+// outcomes are wanted by one reader only, who has them. The counts stay.
+func Consume(ctx context.Context, c redis.Scripter, id string, chunks []int) error {
+	for len(chunks) > 0 {
+		n := min(maxConsumed, len(chunks))
+		args := make([]any, n)
+		for i, chunk := range chunks[:n] {
+			args[i] = chunk
+		}
+		if err := (Op{consumeScript, Keys(id), args}).Run(ctx, c).Err(); err != nil {
+			return err
+		}
+		chunks = chunks[n:]
+	}
+	return nil
 }
 
 func flag(b bool) string {

@@ -1,8 +1,9 @@
 -- add: more chunks for an open job. Adding a chunk twice changes nothing.
 --
 -- ARGV: 1 calls of the job after this, 2 chunks of the job after this, 3 "1" to
--- seal the job (no more chunks will come), then pairs of chunk number and
--- framed arguments.
+-- seal the job (no more chunks will come), 4 how long the job lives from now on
+-- if it is not over (ms; "0" leaves that as it is), then pairs of chunk number
+-- and framed arguments.
 -- Reply: the job's state after this, or "gone".
 
 local j = redis.call('HMGET', KEYS[1], 'state', 'chunks', 'recorded', 'ttl', 'reply', 'id', 'done', 'failed')
@@ -11,10 +12,13 @@ if not state then
   return 'gone'
 end
 if state ~= 'open' then
+  if state == 'sealed' and ARGV[4] ~= '0' then
+    expire(ARGV[4])
+  end
   return state
 end
 local known = tonumber(j[2])
-for i = 4, #ARGV, 2 do
+for i = 5, #ARGV, 2 do
   if tonumber(ARGV[i]) >= known then
     redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1])
   end
@@ -23,9 +27,13 @@ if tonumber(ARGV[2]) > known then
   redis.call('HSET', KEYS[1], 'calls', ARGV[1], 'chunks', ARGV[2])
   known = tonumber(ARGV[2])
 end
-local left = redis.call('PTTL', KEYS[1])
-if left > 0 then
-  redis.call('PEXPIRE', KEYS[2], left)
+if ARGV[4] ~= '0' then
+  expire(ARGV[4])
+else
+  local left = redis.call('PTTL', KEYS[1])
+  if left > 0 then
+    redis.call('PEXPIRE', KEYS[2], left)
+  end
 end
 if ARGV[3] == '1' then
   state = 'sealed'

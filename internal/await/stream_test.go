@@ -1,0 +1,101 @@
+package await
+
+import (
+	"testing"
+	"time"
+
+	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/wire"
+)
+
+// submitStream makes an open job of single calls, and tracks it.
+func submitStream(t *testing.T, h *Hub, reply string, chunks int) *Job {
+	t.Helper()
+	j, err := h.Track(NewStream("s", "task", "q"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	j.Expect(0, chunks)
+	var cs []record.Chunk
+	for i := range chunks {
+		cs = append(cs, record.Chunk{Number: i, Args: wire.EncodeArgs(i, 1, []byte("[0]"))})
+	}
+	op := record.Create(record.Job{
+		ID: "s", Task: "task", Codec: "json", Queue: "q", Reply: reply, Calls: chunks, Chunks: chunks,
+		OpenTTL: time.Hour, ResultTTL: time.Hour,
+	}, cs)
+	if err := op.Run(t.Context(), h.rdb).Err(); err != nil {
+		t.Fatal(err)
+	}
+	j.Grow(chunks, chunks, false)
+	j.MarkSubmitted()
+	return j
+}
+
+// takeOne waits for the outcomes of a chunk, which must be all that there are.
+func takeOne(t *testing.T, j *Job, chunk int) {
+	t.Helper()
+	for {
+		news, ended, changed := j.Take()
+		if len(news) == 1 && news[0].Chunk == chunk && news[0].First == chunk {
+			return
+		}
+		if len(news) > 0 || ended {
+			t.Fatalf("took %+v, ended %t, %v; want chunk %d", news, ended, j.Err(), chunk)
+		}
+		waitDone(t, changed, "the next outcome")
+	}
+}
+
+// What is taken is forgotten here and in Redis, whether notices bring it or
+// polling does, and the job is done all the same.
+func TestStreamIsTakenPieceByPiece(t *testing.T) {
+	for name, c := range map[string]struct {
+		reply  bool
+		inline int
+	}{"by notices": {true, 1000}, "by notices that make the hub read": {true, 0}, "by polling": {false, 1000}} {
+		t.Run(name, func(t *testing.T) {
+			h, rdb := startHub(t)
+			reply := ""
+			if c.reply {
+				reply = h.Channel()
+			}
+			const n = 30
+			j := submitStream(t, h, reply, n)
+			for i := range n {
+				chunk := n - 1 - i
+				recordOut(t, h, "s", chunk, "[1]", c.inline)
+				hush(j)
+				takeOne(t, j, chunk)
+				if err := record.Consume(t.Context(), rdb, "s", []int{chunk}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			j.mu.Lock()
+			if len(j.outcomes)+len(j.arrival)+len(j.awaited)+len(j.misses) > 0 {
+				t.Errorf("the job holds %d outcomes, %d arrivals, %d awaited, misses %v", len(j.outcomes), len(j.arrival), len(j.awaited), j.misses)
+			}
+			j.mu.Unlock()
+			if err := record.Extend("s", n, n, true, time.Hour, nil).Run(t.Context(), rdb).Err(); err != nil {
+				t.Fatal(err)
+			}
+			hush(j)
+			waitDone(t, j.Done(), "the end")
+			if j.Err() != nil {
+				t.Error(j.Err())
+			}
+		})
+	}
+}
+
+func TestStreamTakesNoOutcomeTwice(t *testing.T) {
+	h, _ := startHub(t)
+	j := submitStream(t, h, h.Channel(), 2)
+	frame := wire.Outcome{First: 1, Calls: 1, Values: []byte("[1]")}.Encode()
+	j.hear(j.Counts(), 1, frame)
+	takeOne(t, j, 1)
+	j.hear(j.Counts(), 1, frame) // read twice, or its notice overtaken by a read
+	if news, _, _ := j.Take(); len(news) > 0 {
+		t.Errorf("took %+v again", news)
+	}
+}

@@ -1,0 +1,210 @@
+package producer
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/distpool/distpool/internal/await"
+	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/wire"
+)
+
+const (
+	// streamPatience is how long a stream tries to send to a Redis that does not
+	// take it, before it ends with Redis's error.
+	streamPatience = 10 * time.Second
+	// sendGrace is how long a loop that was left waits for a round trip that is
+	// under way, inputGrace for an input that is being read.
+	sendGrace  = 2 * time.Second
+	inputGrace = time.Second
+	// windowChunks is how many chunks per slot an automatic window holds.
+	windowChunks = 4
+)
+
+// stream is one loop over a stream, without its types. Three goroutines have a
+// part in it: the reader appends arguments, the sender submits them as chunks and
+// collects outcomes, the loop yields these. The job is open while the input is,
+// and is known to nobody else.
+type stream struct {
+	pool    *Pool
+	task    erasedTask
+	options options
+	log     string // how errors call it
+
+	wake      chan struct{} // to the sender: the reader has something
+	room      chan struct{} // to the reader: the window may have moved
+	arrived   chan struct{} // to the loop: there is something in ready, or the end
+	stop      chan struct{} // closed when the loop is over
+	enough    chan struct{} // closed when the reader shall stop
+	inputRead chan struct{} // closed when the reader has ended
+	sent      chan struct{} // closed when the sender has ended
+
+	// The window: the reader adds to read, the loop to yielded, and their
+	// difference stays within window. The loop wakes the reader when it is full and
+	// slack calls have become free: one by one would cost a switch for each call.
+	read    atomic.Int64
+	yielded atomic.Int64
+	window  atomic.Int64
+	slack   atomic.Int64
+	full    atomic.Bool
+
+	endInput sync.Once // guards the closing of enough
+
+	mu       sync.Mutex // guards all below
+	wanted   int        // arguments that are worth waking the sender for
+	over     bool       // the input has ended
+	inputErr error      // not by itself, but by this
+	limit    int        // calls from this one on are not sent
+	ready    []wire.Outcome
+	ended    bool // nothing is added to ready any more
+	err      error
+
+	// Of the sender. The loop reads job once it has outcomes of it.
+	sendCtx context.Context
+	abort   context.CancelFunc
+	pace    pace
+	cut     cutter
+	job     *await.Job
+	chunks  int
+	sealed  bool
+}
+
+// arguments are those that wait to be sent.
+type arguments interface {
+	encode(lo, hi int) ([]byte, error)
+	drop(call int)
+}
+
+func (p *Pool) openStream(ctx context.Context, t erasedTask, opts []Option) (*stream, error) {
+	o, err := p.options(opts, true)
+	if err != nil {
+		return nil, err
+	}
+	if o.id != "" || o.expiresIn != 0 || o.delayed != "" {
+		return nil, fmt.Errorf("stream of task %q: the options ID, ExpiresIn, Delay and At are for jobs whose calls are known at once; leave them out, or use MapAsync", t.Name())
+	}
+	s := &stream{
+		pool: p, task: t, options: o, log: fmt.Sprintf("stream of task %q", t.Name()),
+		wake: make(chan struct{}, 1), room: make(chan struct{}, 1), arrived: make(chan struct{}, 1),
+		stop: make(chan struct{}), enough: make(chan struct{}), inputRead: make(chan struct{}), sent: make(chan struct{}),
+		limit: math.MaxInt, pace: pace{size: 1, noted: time.Now()},
+		cut: cutter{task: t.Name(), exact: o.chunkSize > 0, maxArgument: p.cfg.MaxArgument},
+	}
+	if ctx.Err() != nil {
+		return nil, s.stopped(ctx)
+	}
+	if err := p.enter(); err != nil {
+		return nil, err
+	}
+	p.submitting.Done()
+	if err := s.resize(ctx); err != nil {
+		return nil, fmt.Errorf("%s: counting the workers' slots: %w", s.log, err)
+	}
+	s.sendCtx, s.abort = context.WithCancel(context.WithoutCancel(ctx))
+	return s, nil
+}
+
+// stopped is the error of a stream that ends with ctx.
+func (s *stream) stopped(ctx context.Context) error {
+	return fmt.Errorf("%s: %w", s.log, context.Cause(ctx))
+}
+
+func kick(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// inputEnds is called by the reader.
+func (s *stream) inputEnds(err error) {
+	s.mu.Lock()
+	s.over = true
+	if err != nil && s.inputErr == nil {
+		s.inputErr = fmt.Errorf("%s: %w", s.log, err)
+	}
+	s.mu.Unlock()
+	kick(s.wake)
+}
+
+// awaitRoom is called by the reader before it reads on. It returns false when the
+// stream has ended.
+func (s *stream) awaitRoom() bool {
+	select {
+	case <-s.enough:
+		return false
+	default:
+	}
+	if s.read.Load()-s.yielded.Load() < s.window.Load() {
+		return true
+	}
+	s.full.Store(true)
+	defer s.full.Store(false)
+	for !s.roomy() {
+		select {
+		case <-s.room:
+		case <-s.enough:
+			return false
+		}
+	}
+	return true
+}
+
+func (s *stream) roomy() bool {
+	return s.read.Load()-s.yielded.Load() <= s.window.Load()-s.slack.Load()
+}
+
+// delivered is called by the loop for each call that it yields.
+func (s *stream) delivered() {
+	s.yielded.Add(1)
+	if s.full.Load() && s.roomy() {
+		kick(s.room)
+	}
+}
+
+// arrivals waits for outcomes, or for the end of the stream and its error.
+func (s *stream) arrivals(ctx context.Context) (ready []wire.Outcome, ended bool, err error) {
+	for {
+		s.mu.Lock()
+		ready, ended, err = s.ready, s.ended, s.err
+		s.ready = nil
+		s.mu.Unlock()
+		if ended || len(ready) > 0 {
+			return ready, ended, err
+		}
+		select {
+		case <-s.arrived:
+		case <-ctx.Done():
+			return nil, true, s.stopped(ctx)
+		}
+	}
+}
+
+// leave ends what is left of the stream when its loop is over.
+func (s *stream) leave() {
+	close(s.stop)
+	s.endInput.Do(func() { close(s.enough) })
+	// A round trip under way is let pass: the creation of a job that was canceled
+	// here could still happen in Redis, after the job is forgotten.
+	grace := time.AfterFunc(sendGrace, s.abort)
+	<-s.sent
+	grace.Stop()
+	s.abort()
+	select {
+	case <-s.inputRead:
+	case <-time.After(inputGrace):
+	}
+	if s.job == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), streamPatience/2)
+	defer cancel()
+	if _, err := record.Forget(ctx, s.pool.rdb, s.job.ID); err != nil && !s.pool.released.Load() {
+		s.pool.cfg.Logger.Warn("the record of a stream that is over stays until its time to live has passed", "job", s.job.ID, "task", s.task.Name(), "error", err)
+	}
+	s.pool.hub.Drop(s.job, await.ErrCanceled)
+}
