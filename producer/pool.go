@@ -13,6 +13,7 @@ import (
 
 	"github.com/distpool/distpool/internal/await"
 	"github.com/distpool/distpool/internal/broker"
+	"github.com/distpool/distpool/internal/inline"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/results"
 )
@@ -30,6 +31,7 @@ type Pool struct {
 	hub    *await.Hub
 	broker *broker.Broker
 	fleet  fleet
+	inline *inline.Hook // package pooltest's; nil in any other pool
 
 	mu         sync.Mutex // guards closed against submissions that are on their way
 	closed     bool
@@ -49,7 +51,7 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening a pool: %w", err)
 	}
-	p := &Pool{cfg: cfg, rdb: rdb, ours: ours, broker: broker.New(rdb), fleet: fleet{rdb: rdb}}
+	p := &Pool{cfg: cfg, rdb: rdb, ours: ours, broker: broker.New(rdb), fleet: fleet{rdb: rdb}, inline: inline.From(ctx)}
 	if err := record.Load(ctx, rdb); err != nil {
 		return nil, p.abandon(fmt.Errorf("opening a pool: loading scripts: %w", err))
 	}

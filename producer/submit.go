@@ -40,6 +40,9 @@ func (p *Pool) submit(ctx context.Context, t erasedTask, o options, n int, encod
 		return nil, err
 	}
 	defer p.submitting.Done()
+	if err := p.inline.Submitting(ctx); err != nil {
+		return nil, fmt.Errorf("submitting %q: %w", t.Name(), err)
+	}
 	size, exact := o.chunkSize, true
 	if size == 0 {
 		var err error
@@ -56,6 +59,7 @@ func (p *Pool) submit(ctx context.Context, t erasedTask, o options, n int, encod
 	if err != nil {
 		return nil, fmt.Errorf("submitting %q: %w", t.Name(), err)
 	}
+	p.inline.Submitted(ctx, job.Done())
 	return job, nil
 }
 
