@@ -71,7 +71,7 @@ bench: redis-server ## Measure against hand-written asynq, side by side on one R
 	DISTPOOL_REQUIRE_REDIS=1 $(GO) test -run '^$$' -bench . $(BENCHFLAGS) ./bench
 
 .PHONY: examples
-examples: ## Vet and build every program under examples/
+examples: ## Vet, build and run every program under examples/
 	@./scripts/examples.sh
 
 .PHONY: up

@@ -9,36 +9,22 @@ import (
 	"strings"
 	"time"
 
-	"github.com/alicebob/miniredis/v2"
-
+	"github.com/distpool/distpool/pooltest"
 	"github.com/distpool/distpool/producer"
 	"github.com/distpool/distpool/results"
 	"github.com/distpool/distpool/tasks"
-	"github.com/distpool/distpool/worker"
 )
 
-// examplePool opens a pool on an embedded Redis, which a worker in this process
-// serves. done releases all of it.
+// examplePool opens a pool whose calls run in this process. done releases it.
 func examplePool(ts ...tasks.Runner) (pool *producer.Pool, done func()) {
-	server, err := miniredis.Run()
+	kit, err := pooltest.Open(ts)
 	if err != nil {
 		log.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(context.Background())
-	ended := make(chan error)
-	go func() { ended <- worker.Run(ctx, worker.Config{Redis: server.Addr(), Concurrency: 4}, ts...) }()
-	if pool, err = producer.Open(ctx, producer.Config{Redis: server.Addr()}); err != nil {
-		log.Fatal(err)
-	}
-	return pool, func() {
-		if err := pool.Terminate(context.Background()); err != nil {
+	return kit.Pool, func() {
+		if err := kit.Close(); err != nil {
 			log.Fatal(err)
 		}
-		stop()
-		if err := <-ended; err != nil {
-			log.Fatal(err)
-		}
-		server.Close()
 	}
 }
 

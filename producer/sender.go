@@ -231,7 +231,7 @@ func (s *stream) transmit(batch []record.Chunk, seal bool) error {
 func (s *stream) create(batch []record.Chunk, total int, _ bool, ds []wire.Delivery) error {
 	op := record.Create(record.Job{
 		Policy: s.options.policy.Over(s.task.Policy()).Encode(),
-		ID: s.job.ID, Task: s.task.Name(), Codec: s.task.Codec().Name(), Queue: s.options.queue,
+		ID:     s.job.ID, Task: s.task.Name(), Codec: s.task.Codec().Name(), Queue: s.options.queue,
 		Reply: s.pool.hub.Channel(), Calls: s.cut.at, Chunks: total,
 		OpenTTL: s.pool.cfg.JobTTL, ResultTTL: s.options.ttl,
 	}, batch)

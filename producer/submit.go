@@ -42,6 +42,9 @@ func (p *Pool) submit(ctx context.Context, t erasedTask, o options, n int, encod
 		return nil, err
 	}
 	defer p.submitting.Done()
+	if err := p.inline.Submitting(ctx); err != nil {
+		return nil, fmt.Errorf("submitting %q: %w", t.Name(), err)
+	}
 	size, exact := o.chunkSize, true
 	if size == 0 {
 		var err error
@@ -62,6 +65,7 @@ func (p *Pool) submit(ctx context.Context, t erasedTask, o options, n int, encod
 	if err != nil {
 		return nil, fmt.Errorf("submitting %q: %w", t.Name(), err)
 	}
+	p.inline.Submitted(ctx, job.Done())
 	return job, nil
 }
 

@@ -86,7 +86,10 @@ func (r *AsyncResult[T]) OnError(f func(error)) {
 
 // result is what the settled job comes to.
 func (r *AsyncResult[T]) result() (T, error) {
-	r.once.Do(func() { r.value, r.err = r.compute() })
+	r.once.Do(func() {
+		r.value, r.err = r.compute()
+		r.logCorrupt(r.err)
+	})
 	return r.value, r.err
 }
 
@@ -96,7 +99,7 @@ func (r *AsyncResult[T]) compute() (T, error) {
 		return values[0], fmt.Errorf("%s: %w", r.describe(), err)
 	}
 	o, ok := r.job.Outcomes()[0]
-	if !ok || o.Calls != 1 {
+	if !ok || o.Calls != 1 || o.First != 0 {
 		return values[0], fmt.Errorf("%s: %w: no outcome of a single call in it", r.describe(), ErrCorrupt)
 	}
 	if len(o.Errors) > 0 {

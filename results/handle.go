@@ -62,6 +62,14 @@ func (h *handle) describe() string {
 	return fmt.Sprintf("job %s of task %q", h.job.ID, h.job.Task)
 }
 
+// logCorrupt logs an error of outcomes that arrived whole but do not fit the job.
+// Damage that was found earlier is in the log already.
+func (h *handle) logCorrupt(err error) {
+	if errors.Is(err, ErrCorrupt) && h.job.Err() == nil {
+		h.hub.LogCorrupt(h.job, err)
+	}
+}
+
 // waitFor waits for d at the most.
 func (h *handle) waitFor(d time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), d)

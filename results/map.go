@@ -85,7 +85,10 @@ func (m *MapResult[R]) OnError(f func(error)) {
 
 // result is what the settled job comes to.
 func (m *MapResult[R]) result() ([]R, error) {
-	m.once.Do(func() { m.values, m.err = m.compute() })
+	m.once.Do(func() {
+		m.values, m.err = m.compute()
+		m.logCorrupt(m.err)
+	})
 	return m.values, m.err
 }
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Vets and builds every program under examples/, each folder on its own, as its
-# reader would.
+# reader would, and runs those that need nothing but themselves.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -11,5 +11,8 @@ for dir in examples/*/; do
 	printf '%s\n' "${dir%/}"
 	go vet "./$dir..."
 	go build -o /dev/null "./$dir..."
+	if [ -f "$dir/main.go" ]; then
+		env -u REDIS_URL go run "./$dir" >/dev/null
+	fi
 done
 [ -n "$found" ] || printf 'there are no examples yet\n'

@@ -57,7 +57,13 @@ func (r *chunkRun) run(b record.Begun) error {
 	}
 	r.first, r.calls, r.total, r.number = first, n, b.Calls, b.Delivery
 	r.saved, r.saveEvery = time.Now(), checkpointEvery
-	if kind, why := r.decode(b, data); why != nil {
+	kind, why := r.decode(b, data)
+	if why != nil && first+n > b.Calls {
+		// The frame contradicts the record: its number of calls is no measure of how
+		// many failures to report.
+		return r.worker.condemn(r.log, r.delivery.Job, fmt.Errorf("arguments of calls %d to %d in a job of %d calls: %w", first, first+n-1, b.Calls, why))
+	}
+	if why != nil {
 		r.failAll(kind, why.Error())
 		return r.record(nil)
 	}

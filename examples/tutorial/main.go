@@ -21,8 +21,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/alicebob/miniredis/v2"
-
+	"github.com/distpool/distpool/pooltest"
 	"github.com/distpool/distpool/producer"
 	"github.com/distpool/distpool/tasks"
 	"github.com/distpool/distpool/worker"
@@ -50,6 +49,8 @@ var (
 	Sum3 = tasks.Define3("tutorial.sum3", func(_ context.Context, a, b, c int) (float64, error) {
 		return float64(a+b+c) + rand.Float64(), nil
 	})
+
+	all = []tasks.Runner{Draw, AddNoise, Sum3}
 )
 
 // queue is the tutorial's own, so that only workers that know its tasks serve it.
@@ -65,42 +66,25 @@ func main() {
 
 func run(ctx context.Context) error {
 	if len(os.Args) > 1 && os.Args[1] == "worker" {
-		return work(ctx, "")
+		return worker.Run(ctx, worker.Config{Concurrency: 4, Queues: map[string]int{queue: 1}}, all...)
 	}
-	if os.Getenv("REDIS_URL") != "" {
-		return produce(ctx, "")
+	if os.Getenv("REDIS_URL") == "" {
+		kit, err := pooltest.Open(all)
+		if err != nil {
+			return err
+		}
+		defer kit.Close()
+		return produce(ctx, kit.Pool)
 	}
-	server, err := miniredis.Run()
+	pool, err := producer.Open(ctx, producer.Config{Queue: queue})
 	if err != nil {
-		return fmt.Errorf("starting the embedded Redis: %w", err)
-	}
-	defer server.Close()
-	workCtx, drain := context.WithCancel(ctx)
-	defer drain()
-	worked := make(chan error, 1)
-	go func() { worked <- work(workCtx, server.Addr()) }()
-	if err := produce(ctx, server.Addr()); err != nil {
 		return err
 	}
-	drain()
-	return <-worked
-}
-
-// work is the worker. redis names the Redis; "" means REDIS_URL.
-func work(ctx context.Context, redis string) error {
-	return worker.Run(ctx, worker.Config{
-		Redis:       redis,
-		Concurrency: 4,
-		Queues:      map[string]int{queue: 1},
-	}, Draw, AddNoise, Sum3)
+	return produce(ctx, pool)
 }
 
 // produce is the producer: Python's three programs.
-func produce(ctx context.Context, redis string) error {
-	pool, err := producer.Open(ctx, producer.Config{Redis: redis, Queue: queue})
-	if err != nil {
-		return err
-	}
+func produce(ctx context.Context, pool *producer.Pool) error {
 	for _, program := range []func(context.Context, *producer.Pool) error{applyAsync, mapAsync, starmapAsync} {
 		if err := program(ctx, pool); err != nil {
 			_ = pool.Terminate(context.WithoutCancel(ctx))

@@ -138,6 +138,12 @@ func (h *Hub) Attach(ctx context.Context, id string, check func(record.Snapshot)
 // Drop stops waiting for a job, which settles with err.
 func (h *Hub) Drop(j *Job, err error) { j.fail(err) }
 
+// LogCorrupt logs that what came of the job's record does not fit. Whoever finds
+// that out tells its caller too.
+func (h *Hub) LogCorrupt(j *Job, err error) {
+	h.log.Error("giving up on a job", "job", j.ID, "task", j.Task, "error", err)
+}
+
 // Outstanding returns the jobs that are not settled.
 func (h *Hub) Outstanding() []*Job {
 	h.mu.Lock()

@@ -204,6 +204,12 @@ func (j *Job) MarkSubmitted() {
 	j.heard = time.Now()
 }
 
+func (j *Job) wasSubmitted() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.submitted
+}
+
 // MarkEmpty says that the job exists and has no calls: it is done.
 func (j *Job) MarkEmpty() {
 	j.hear(Counts{State: record.Done}, 0, nil)
@@ -221,6 +227,7 @@ func (j *Job) hear(counts Counts, chunk int, outcome []byte) (missing bool) {
 	j.merge(counts)
 	if outcome != nil {
 		if err := j.keep(chunk, outcome); err != nil {
+			j.hub.LogCorrupt(j, err)
 			j.settle(err)
 			return false
 		}

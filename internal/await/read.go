@@ -148,6 +148,11 @@ func (h *Hub) readJobs(ctx context.Context, dirty map[*Job]bool) error {
 	var behind []*Job
 	err := inBatches(jobs, readBatch, func(batch []*Job) error {
 		cmds := make([]*redis.SliceCmd, len(batch))
+		// Asked before the read: a record that is created right after it is not gone.
+		existed := make([]bool, len(batch))
+		for i, j := range batch {
+			existed[i] = j.wasSubmitted()
+		}
 		_, _ = h.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 			for i, j := range batch {
 				cmds[i] = record.QueueSnapshot(ctx, p, j.ID)
@@ -158,6 +163,9 @@ func (h *Hub) readJobs(ctx context.Context, dirty map[*Job]bool) error {
 			snap, err := record.ParseSnapshot(j.ID, cmds[i])
 			if err != nil && !record.IsCorrupt(err) {
 				return err
+			}
+			if err == nil && snap.State == record.Gone && !existed[i] {
+				continue
 			}
 			if h.apply(j, snap, err) {
 				behind = append(behind, j)
@@ -179,17 +187,12 @@ func (h *Hub) readJobs(ctx context.Context, dirty map[*Job]bool) error {
 // are missing here.
 func (h *Hub) apply(j *Job, snap record.Snapshot, err error) bool {
 	if err != nil {
-		h.log.Error("giving up on a job", "job", j.ID, "task", j.Task, "error", err)
+		h.LogCorrupt(j, err)
 		j.fail(fmt.Errorf("%w: %w", ErrCorrupt, err))
 		return false
 	}
 	if snap.State == record.Gone {
-		j.mu.Lock()
-		submitted := j.submitted
-		j.mu.Unlock()
-		if submitted {
-			j.fail(fmt.Errorf("job %s of task %q: %w: it was forgotten, outlived its time to live, or Redis lost it", j.ID, j.Task, ErrExpired))
-		}
+		j.fail(fmt.Errorf("job %s of task %q: %w: it was forgotten, outlived its time to live, or Redis lost it", j.ID, j.Task, ErrExpired))
 		return false
 	}
 	counts := Counts{
@@ -207,18 +210,18 @@ func (h *Hub) apply(j *Job, snap record.Snapshot, err error) bool {
 func (h *Hub) readOrders(ctx context.Context, jobs []*Job) (refs []chunkRef, err error) {
 	err = inBatches(jobs, readBatch, func(batch []*Job) error {
 		cmds := make([]*redis.StringSliceCmd, len(batch))
-		_, err := h.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		_, _ = h.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 			for i, j := range batch {
 				cmds[i] = record.QueueOrder(ctx, p, j.ID, j.cursor)
 			}
 			return nil
 		})
-		if err != nil {
-			return err
-		}
 		for i, j := range batch {
 			start := j.cursor
 			chunks, err := record.ParseOrder(cmds[i])
+			if err != nil && !record.IsCorrupt(err) {
+				return err
+			}
 			if err != nil {
 				h.apply(j, record.Snapshot{}, err)
 				continue
@@ -251,7 +254,7 @@ func (h *Hub) readOutcomes(ctx context.Context, refs []chunkRef) error {
 			return nil
 		})
 		for i, ref := range batch {
-			frame, err := cmds[i].Bytes()
+			frame, err := record.ParseOut(cmds[i])
 			if errors.Is(err, redis.Nil) && ref.job.has(ref.chunk) {
 				continue // it came another way meanwhile, and a stream's is removed then
 			}
@@ -266,6 +269,10 @@ func (h *Hub) readOutcomes(ctx context.Context, refs []chunkRef) error {
 					h.markDirty(ref.job)
 				}
 				h.mu.Unlock()
+				continue
+			}
+			if record.IsCorrupt(err) {
+				h.apply(ref.job, record.Snapshot{}, err)
 				continue
 			}
 			if err != nil {

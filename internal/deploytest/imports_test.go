@@ -20,6 +20,7 @@ func TestTestDependenciesStayOutOfThePrograms(t *testing.T) {
 		t.Fatalf("go list does not see the packages; it printed:\n%s", list)
 	}
 	for _, only := range []string{
+		"github.com/distpool/distpool/pooltest\n",
 		"github.com/compose-spec/",
 		"github.com/distpool/distpool/internal/redistest\n",
 		"github.com/stretchr/testify/",
@@ -30,6 +31,25 @@ func TestTestDependenciesStayOutOfThePrograms(t *testing.T) {
 			if strings.HasPrefix(line, only) {
 				t.Errorf("%s is for tests, but a package or program imports it", strings.TrimSpace(line))
 			}
+		}
+	}
+}
+
+// The test kit's embedded Redis must not become part of a program that only
+// submits or works. The programs under cmd embed one on purpose, for the demo.
+func TestTheEmbeddedRedisStaysOutOfThePackages(t *testing.T) {
+	cmd := exec.Command("go", "list", "-deps", "./producer/...", "./results/...", "./tasks/...", "./worker/...")
+	cmd.Dir = root
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, err.(*exec.ExitError).Stderr)
+	}
+	if !strings.Contains(string(out), "github.com/distpool/distpool/worker\n") {
+		t.Fatalf("go list does not see the packages; it printed:\n%s", out)
+	}
+	for line := range strings.Lines(string(out)) {
+		if strings.HasPrefix(line, "github.com/alicebob/miniredis/") || strings.HasPrefix(line, "github.com/distpool/distpool/pooltest") {
+			t.Errorf("%s is for tests, but a package that users import needs it", strings.TrimSpace(line))
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -48,7 +49,7 @@ func QueueSnapshot(ctx context.Context, p redis.Cmdable, id string) *redis.Slice
 func ParseSnapshot(id string, cmd *redis.SliceCmd) (Snapshot, error) {
 	reply, err := cmd.Result()
 	if err != nil {
-		return Snapshot{}, err
+		return Snapshot{}, wrongType(err)
 	}
 	fields := make(map[string]string, len(reply))
 	for i, v := range reply {
@@ -126,7 +127,7 @@ func Unrecorded(ctx context.Context, c redis.Cmdable, s Snapshot) ([]int, error)
 func ParseOrder(cmd *redis.StringSliceCmd) ([]int, error) {
 	reply, err := cmd.Result()
 	if err != nil {
-		return nil, err
+		return nil, wrongType(err)
 	}
 	return chunkNumbers("order list", reply)
 }
@@ -141,6 +142,21 @@ func chunkNumbers(where string, reply []string) ([]int, error) {
 		chunks[i] = n
 	}
 	return chunks, nil
+}
+
+// ParseOut reads the reply of QueueOut. redis.Nil says that there are none.
+func ParseOut(cmd *redis.StringCmd) ([]byte, error) {
+	frame, err := cmd.Bytes()
+	return frame, wrongType(err)
+}
+
+// wrongType makes Redis's refusal to read a key of another type what it is: a
+// corrupt record. Asking again would not help.
+func wrongType(err error) error {
+	if err != nil && strings.HasPrefix(err.Error(), "WRONGTYPE") {
+		return fmt.Errorf("%w: %w", errCorrupt, err)
+	}
+	return err
 }
 
 // IsCorrupt reports whether err is about a record that does not parse, as

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -67,6 +68,9 @@ func Alive(ctx context.Context, c redis.Cmdable, worker string) (bool, error) {
 	n, err := c.Exists(ctx, workerPrefix+worker).Result()
 	return n == 1, err
 }
+
+// IsRegistryKey reports whether the key belongs to the registry of workers.
+func IsRegistryKey(key string) bool { return strings.HasPrefix(key, workersIndex) }
 
 // Workers lists the workers that count as alive.
 func Workers(ctx context.Context, c redis.Cmdable) ([]Worker, error) {

@@ -31,7 +31,21 @@ func ParseArgs(b []byte) (first, n int, data []byte, err error) {
 	if nums[1] == 0 {
 		return 0, 0, nil, errors.New("arguments of a chunk: the header claims no calls")
 	}
+	if err := plausible(nums[1], len(data)); err != nil {
+		return 0, 0, nil, fmt.Errorf("arguments of a chunk: %w", err)
+	}
 	return nums[0], nums[1], data, nil
+}
+
+// plausible refuses a number of calls that the size of the data contradicts,
+// before a reader makes room for so many. A codec may compress, so the limit is
+// generous; no limit applies to what is small in memory anyway.
+func plausible(calls, size int) error {
+	const small, perByte = 1 << 20, 1 << 12
+	if calls > small && calls/perByte > size {
+		return fmt.Errorf("corrupt frame: the header claims %d calls for %d bytes", calls, size)
+	}
+	return nil
 }
 
 // maxHeader is longer than three numbers of 64 bits can be.

@@ -14,7 +14,7 @@ func TestArgsSurviveTheirFrame(t *testing.T) {
 	}{
 		{0, 1, "[1]"},
 		{980, 20, "[1,2]"},
-		{MaxCalls, MaxCalls, "[]"},
+		{MaxCalls, 1 << 20, "[]"},
 		{3, 2, ""},
 		{0, 1, "a\nb\x00\xff 1 2\n"},
 	} {
@@ -81,6 +81,7 @@ func TestCorruptOutcomesAreRefused(t *testing.T) {
 		"0 2 17\n"+`[{"i":0},{"i":0}]v`, // twice
 		"0 2 17\n"+`[{"i":1},{"i":0}]v`, // not ascending
 		"0 1 7\n"+`[{"i":]v`,
+		"0 1073741824 0\n[1]", // more calls than the bytes can hold
 	)
 	for _, frame := range frames {
 		if o, err := ParseOutcome([]byte(frame)); err == nil {

@@ -95,6 +95,9 @@ func parseOutcome(b []byte) (Outcome, error) {
 			return Outcome{}, fmt.Errorf("outcomes of a chunk: errors: %w", err)
 		}
 	}
+	if err := plausible(o.Calls, len(rest)); err != nil {
+		return Outcome{}, fmt.Errorf("outcomes of a chunk: %w", err)
+	}
 	last := -1
 	for _, e := range o.Errors {
 		if e.Call <= last || e.Call >= o.Calls {
