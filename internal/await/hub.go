@@ -318,18 +318,24 @@ func (h *Hub) Cancel(ctx context.Context, j *Job) error {
 func (h *Hub) CancelAll(ctx context.Context) error {
 	const why = "the pool was terminated"
 	jobs := h.Outstanding()
+	tooLate := map[*Job]bool{}
 	err := inBatches(jobs, readBatch, func(batch []*Job) error {
-		cmds, _ := h.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
-			for _, j := range batch {
-				record.CancelOp(j.ID, why).Queue(ctx, p)
+		cmds := make([]*redis.Cmd, len(batch))
+		_, _ = h.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+			for i, j := range batch {
+				cmds[i] = record.CancelOp(j.ID, why).Queue(ctx, p)
 			}
 			return nil
 		})
 		var first error
 		for i, cmd := range cmds {
-			err := cmd.Err()
+			reply, err := cmd.Text()
+			state := record.State(reply)
 			if record.IsNoScript(err) {
-				_, err = record.Cancel(ctx, h.rdb, batch[i].ID, why)
+				state, err = record.Cancel(ctx, h.rdb, batch[i].ID, why)
+			}
+			if state == record.Done {
+				tooLate[batch[i]] = true
 			}
 			if first == nil {
 				first = err
@@ -337,8 +343,15 @@ func (h *Hub) CancelAll(ctx context.Context) error {
 		}
 		return first
 	})
+	h.mu.Lock()
+	for j := range tooLate { // they have their outcomes, and other handles may have shown them
+		h.markDirty(j)
+	}
+	h.mu.Unlock()
 	for _, j := range jobs {
-		j.fail(ErrCanceled)
+		if !tooLate[j] {
+			j.fail(ErrCanceled)
+		}
 	}
 	if err == nil { // a Redis that does not answer is not asked once more for each
 		h.sweep(ctx, jobs)

@@ -22,6 +22,7 @@ end
 
 -- Every key of the job lives for ms milliseconds from now.
 local function expire(ms)
+  ms = tonumber(ms) or 3600000 -- a damaged record must end all the same
   for i = 1, 5 do
     redis.call('PEXPIRE', KEYS[i], ms)
   end
