@@ -77,9 +77,21 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 		return nil, p.abandon(fmt.Errorf("opening a pool: %w", err))
 	}
 	p.hub.SetSweep(p.withdraw)
+	p.hub.SetRevive(p.revive)
 	outer := &Pool{p}
 	runtime.AddCleanup(outer, func(p *pool) { go p.dropped() }, p)
 	return outer, nil
+}
+
+// revive issues again what was lost of a job that makes no progress.
+func (p *pool) revive(ctx context.Context, j *await.Job) {
+	n, err := p.broker.Revive(ctx, j.ID, j.Queue, j.Task)
+	if err != nil {
+		p.cfg.Logger.Warn("looking for lost deliveries failed; will try again", "job", j.ID, "task", j.Task, "error", err)
+	}
+	if n > 0 {
+		p.cfg.Logger.Warn("deliveries were lost, deleted or archived; they are issued again", "job", j.ID, "task", j.Task, "deliveries", n)
+	}
 }
 
 // dropped does for a pool that nobody has any more what nobody can do. A

@@ -32,6 +32,7 @@ type Hub struct {
 	stop      context.CancelFunc
 	finished  sync.WaitGroup
 	wake      chan struct{}                 // there is something to read now
+	revive    func(context.Context, *Job)   // issues again what was lost of a job
 	sweep     func(context.Context, []*Job) // removes the deliveries of jobs that were canceled
 
 	mu      sync.Mutex // guards all below
@@ -57,6 +58,7 @@ func Start(ctx context.Context, rdb redis.UniversalClient, pool string, log *slo
 	h := &Hub{
 		rdb: rdb, log: log, channel: record.ReplyChannel(pool),
 		callbacks: callbackQueue{log: log},
+		revive:    func(context.Context, *Job) {},
 		sweep:     func(context.Context, []*Job) {},
 		stop:      stop,
 		wake:      make(chan struct{}, 1),
@@ -71,6 +73,7 @@ func Start(ctx context.Context, rdb redis.UniversalClient, pool string, log *slo
 	}
 	h.finished.Go(func() { h.sub.run(run) })
 	h.finished.Go(func() { h.read(run) })
+	h.finished.Go(func() { h.watchStalls(run) })
 	return h, nil
 }
 

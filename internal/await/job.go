@@ -28,6 +28,7 @@ type Job struct {
 	mu        sync.Mutex // guards all below
 	submitted bool       // the record exists, as far as we know: polling makes sense
 	heard     time.Time  // when something last came from Redis
+	moved     time.Time  // when it last told of progress, or its deliveries were looked for
 	counts    Counts
 	outcomes  map[int]wire.Outcome // by chunk; those of a stream until they are taken
 	arrival   []int                // chunks of outcomes, in the order in which they arrived here
@@ -202,6 +203,7 @@ func (j *Job) MarkSubmitted() {
 	defer j.mu.Unlock()
 	j.submitted = true
 	j.heard = time.Now()
+	j.moved = j.heard
 }
 
 func (j *Job) wasSubmitted() bool {
@@ -224,7 +226,11 @@ func (j *Job) hear(counts Counts, chunk int, outcome []byte) (missing bool) {
 		j.mu.Unlock()
 		return false
 	}
+	before := j.counts
 	j.merge(counts)
+	if j.counts != before {
+		j.moved = j.heard
+	}
 	if outcome != nil {
 		if err := j.keep(chunk, outcome); err != nil {
 			j.hub.LogCorrupt(j, err)

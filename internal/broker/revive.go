@@ -1,0 +1,70 @@
+package broker
+
+import (
+	"context"
+	"errors"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/wire"
+)
+
+const (
+	// reviveChunks is how many chunks of a job are looked at at once. Which ones is
+	// drawn anew each time, and the lost ones are what remains in the end.
+	reviveChunks = 64
+	// reviveNumbers is how many deliveries of a chunk are looked for. There are
+	// seldom more than one; should one with a higher number be on its way, the
+	// delivery that is issued beside it finds the chunk taken.
+	reviveNumbers = 6
+)
+
+// Revive issues chunks of the job again that nobody runs and of which asynq has
+// no delivery that would ever be run: it was deleted or archived by an operator,
+// or lost. It returns how many it issued.
+func (b *Broker) Revive(ctx context.Context, job, queue, task string) (int, error) {
+	chunks, err := record.Unclaimed(ctx, b.rdb, job, reviveChunks)
+	if err != nil || len(chunks) == 0 {
+		return 0, err
+	}
+	states := make([][reviveNumbers]*redis.StringCmd, len(chunks))
+	_, err = b.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for i, chunk := range chunks {
+			for n := range reviveNumbers {
+				// asynq v0.26, internal/base: TaskKey.
+				key := "asynq:{" + queue + "}:t:" + wire.Delivery{Job: job, Chunk: chunk, Number: n + 1}.TaskID()
+				states[i][n] = p.HGet(ctx, key, "state")
+			}
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return 0, err
+	}
+	var again []wire.Delivery
+	for i, chunk := range chunks {
+		if n := nextNumber(states[i][:]); n > 0 {
+			again = append(again, wire.Delivery{Job: job, Chunk: chunk, Number: n})
+		}
+	}
+	if len(again) == 0 {
+		return 0, nil
+	}
+	return len(again), b.Enqueue(ctx, queue, task, again)
+}
+
+// nextNumber is the number of the delivery to issue, 0 when one is on its way.
+func nextNumber(states []*redis.StringCmd) int {
+	last := 0
+	for i, cmd := range states {
+		switch cmd.Val() {
+		case "":
+		case "archived", "completed":
+			last = i + 1
+		default: // pending, active, scheduled or retry: it will come
+			return 0
+		}
+	}
+	return last + 1
+}

@@ -1,0 +1,48 @@
+package record
+
+import (
+	"context"
+	"errors"
+	"strconv"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Unclaimed draws up to n chunks of the job, at random, that have no outcomes
+// and that no worker holds. It returns none when the job is over.
+func Unclaimed(ctx context.Context, c redis.Cmdable, id string, n int) ([]int, error) {
+	k := Keys(id)
+	inline, err := c.HGet(ctx, k[0], "inline").Result()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return nil, err
+	}
+	refs := []ChunkRef{{Job: id, Chunk: 0}}
+	if inline != "1" {
+		fields, err := c.HRandField(ctx, k[1], n).Result()
+		if err != nil {
+			return nil, err
+		}
+		refs = refs[:0]
+		for _, f := range fields {
+			chunk, err := strconv.Atoi(f)
+			if err != nil {
+				continue // not a chunk: whoever reads it will say so
+			}
+			refs = append(refs, ChunkRef{Job: id, Chunk: chunk})
+		}
+	}
+	if len(refs) == 0 {
+		return nil, nil
+	}
+	holdings, err := Holdings(ctx, c, refs)
+	if err != nil {
+		return nil, err
+	}
+	var chunks []int
+	for i, h := range holdings {
+		if h.Open && h.Owner == "" {
+			chunks = append(chunks, refs[i].Chunk)
+		}
+	}
+	return chunks, nil
+}
