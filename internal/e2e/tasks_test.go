@@ -58,6 +58,11 @@ var (
 	count = tasks.Define("count", func(ctx context.Context, p probe) (int64, error) {
 		return client(p.URL).Incr(ctx, p.Key).Result()
 	})
+	// slowCount is count, and takes a moment.
+	slowCount = tasks.Define("count.slow", func(ctx context.Context, p probe) (int64, error) {
+		time.Sleep(20 * time.Millisecond) // the work: it must overlap with a worker's end
+		return client(p.URL).Incr(ctx, p.Key).Result()
+	})
 	// hold starts, says so, and goes on when the key :open exists.
 	hold = tasks.Define("hold", runHold)
 	// sleep takes the given number of milliseconds.
@@ -107,7 +112,7 @@ var (
 	info = tasks.Define("info", func(ctx context.Context, _ int) (tasks.CallInfo, error) { return tasks.Info(ctx), nil })
 
 	allTasks = []tasks.Runner{
-		square, add, label, older, echoInt64, echoUint, echoSlice, echoBytes, size, count, hold, sleep, act, crash, try, stubborn, initial, mix, produce, divide, whoami, info,
+		square, add, label, older, echoInt64, echoUint, echoSlice, echoBytes, size, count, slowCount, hold, sleep, act, crash, try, stubborn, initial, mix, produce, divide, whoami, info,
 	}
 )
 
