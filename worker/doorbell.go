@@ -63,6 +63,9 @@ func (d *doorbell) close() {
 	})
 }
 
+// forget removes the wake-up that nobody needed.
+func (d *doorbell) forget(ctx context.Context) { _ = d.Del(ctx, d.keys[0]).Err() }
+
 // EvalSha passes scripts through, and holds requests for tasks back while there
 // is nothing to get.
 func (d *doorbell) EvalSha(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd {

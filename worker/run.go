@@ -272,6 +272,7 @@ func (w *worker) depart(s *supervisor) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	s.resign(ctx)
+	w.bell.forget(ctx)
 	if err := record.Depart(ctx, w.rdb, w.self.ID); err != nil {
 		w.log.Warn("leaving the registry of workers failed; it forgets this worker by itself", "error", err)
 	}

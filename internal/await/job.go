@@ -245,9 +245,7 @@ func (j *Job) hear(counts Counts, chunk int, outcome []byte) (missing bool) {
 	case j.counts.State == record.Unstarted:
 		j.settle(ErrNotStarted)
 		return false
-	case j.counts.State == record.Done && j.complete(),
-		j.counts.State == record.Sealed && j.counts.Chunks > 0 && len(j.outcomes)+j.taken >= j.counts.Chunks:
-		// The second: every chunk's outcomes are here, whatever the record's counters say.
+	case j.counts.State == record.Done && j.complete():
 		j.settle(nil)
 		return false
 	}
