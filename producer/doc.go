@@ -32,6 +32,21 @@
 // automatic size aims at four chunks for each slot of the live workers. A stream,
 // whose length nobody knows, aims at a tenth of a second of work for each chunk.
 //
+// # Nested jobs
+//
+// A task may submit jobs and wait for them, on a pool that worker.Config.Init has
+// put into the context, or on one of its own. The call holds its slot meanwhile,
+// so the nested job needs another one. When every slot that could run it is held
+// by a call that waits for a nested job itself, nobody ever would: the wait fails
+// with results.ErrNoSlot within about 10 seconds, and the worker logs a warning.
+// Slots that are just busy are waited for. The remedies are more slots, a [Queue]
+// of other workers for the nested jobs, or fewer levels.
+//
+// For that the wait must know its call: give Apply, Map, the streams, and Get,
+// Wait, All and AsCompleted of a handle the call's own context, or one made from
+// it. GetTimeout, Done and Pool.Join are not seen, and neither is a wait
+// for a job that is in another Redis than the worker's.
+//
 // # Errors
 //
 // An error of a submission means that nothing was accepted. An argument that

@@ -2,7 +2,6 @@ package producer
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"math"
 	"runtime"
@@ -207,7 +206,7 @@ func (s *stream) transmit(batch []record.Chunk, seal bool) error {
 			return err
 		}
 		defer s.pool.submitting.Done()
-		job, err := s.pool.hub.Track(await.NewStream(rand.Text(), s.task.Name(), s.options.queue))
+		job, err := s.pool.hub.Track(await.NewStream(s.id, s.task.Name(), s.options.queue))
 		if err != nil {
 			return err
 		}

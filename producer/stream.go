@@ -2,6 +2,7 @@ package producer
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"math"
 	"sync"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/distpool/distpool/internal/await"
+	"github.com/distpool/distpool/internal/nested"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/wire"
 )
@@ -31,6 +33,7 @@ const (
 // and is known to nobody else.
 type stream struct {
 	pool    *Pool
+	id      string // the job's, once there is one
 	task    erasedTask
 	options options
 	log     string // how errors call it
@@ -88,7 +91,7 @@ func (p *Pool) openStream(ctx context.Context, t erasedTask, opts []Option) (*st
 		return nil, fmt.Errorf("stream of task %q: the options ID, ExpiresIn, Delay and At are for jobs whose calls are known at once; leave them out, or use MapAsync", t.Name())
 	}
 	s := &stream{
-		pool: p, task: t, options: o, log: fmt.Sprintf("stream of task %q", t.Name()),
+		pool: p, id: rand.Text(), task: t, options: o, log: fmt.Sprintf("stream of task %q", t.Name()),
 		wake: make(chan struct{}, 1), room: make(chan struct{}, 1), arrived: make(chan struct{}, 1),
 		stop: make(chan struct{}), enough: make(chan struct{}), inputRead: make(chan struct{}), sent: make(chan struct{}),
 		limit: math.MaxInt, pace: pace{size: 1, noted: time.Now()},
@@ -176,11 +179,23 @@ func (s *stream) arrivals(ctx context.Context) (ready []wire.Outcome, ended bool
 		if ended || len(ready) > 0 {
 			return ready, ended, err
 		}
-		select {
-		case <-s.arrived:
-		case <-ctx.Done():
-			return nil, true, s.stopped(ctx)
+		if err := s.await(ctx); err != nil {
+			return nil, true, err
 		}
+	}
+}
+
+// await waits until something has arrived.
+func (s *stream) await(ctx context.Context) error {
+	jam, leave := nested.Enter(ctx, nested.Job{ID: s.id, Task: s.task.Name(), Queue: s.options.queue})
+	defer leave()
+	select {
+	case <-s.arrived:
+		return nil
+	case err := <-jam:
+		return fmt.Errorf("%s: %w", s.log, err)
+	case <-ctx.Done():
+		return s.stopped(ctx)
 	}
 }
 

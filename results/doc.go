@@ -37,6 +37,8 @@
 //   - [ErrCanceled], [ErrExpired], [ErrCorrupt] and [ErrClosed] say that this handle
 //     will have no outcome. After ErrExpired it is not known whether the calls ran;
 //     after ErrClosed another pool can attach to the job.
+//   - [ErrNoSlot] ends a wait inside a call for a nested job that has no slot to run
+//     in; the job stays.
 //   - [ErrUnknownJob] and [ErrTaskMismatch] come from attaching.
 //
 // # A guided tour

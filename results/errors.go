@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/distpool/distpool/internal/await"
+	"github.com/distpool/distpool/internal/nested"
 	"github.com/distpool/distpool/internal/wire"
 	"github.com/distpool/distpool/tasks"
 )
@@ -50,10 +51,18 @@ var (
 	// HardTimeout allows. A *TaskError of KindTimeout matches it. It does not match
 	// context.DeadlineExceeded, which says that the caller stopped waiting.
 	ErrCallTimeout = errors.New("the call ran for too long")
+	// ErrNoSlot says that a call waited for a nested job which nobody can run: every
+	// slot that could is held by a call that waits for a nested job itself. The job
+	// stays as it is, and runs once there is a slot. A *TaskError matches it when
+	// its call failed with it. See package producer on nested jobs.
+	ErrNoSlot = nested.ErrNoSlot
 	// ErrUnknownTask says that no live worker of the queue knows the task. A
 	// *TaskError of KindUnknownTask matches it.
 	ErrUnknownTask = errors.New("no worker of the queue knows the task")
 )
+
+// ErrNoSlot is the failure of a call that passes it on, at every level.
+func init() { tasks.RegisterError("distpool.no-slot", ErrNoSlot) }
 
 type timeoutError struct{}
 

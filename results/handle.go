@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/distpool/distpool/internal/await"
+	"github.com/distpool/distpool/internal/nested"
 )
 
 // handle is what AsyncResult and MapResult share: everything that does not
@@ -35,19 +36,29 @@ func (h *handle) Ready() bool {
 
 // Wait waits until the result is ready, whatever it is. When ctx ends first it
 // returns ErrTimeout (its deadline passed) or an error that wraps the context's
-// cause (it was canceled); the job goes on, and waiting again is fine.
+// cause (it was canceled); the job goes on, and waiting again is fine. In a call
+// of a worker it may also return ErrNoSlot, and the same is true then.
 func (h *handle) Wait(ctx context.Context) error {
 	select {
 	case <-h.job.Done(): // a result that is there wins over a context that has ended
 		return nil
 	default:
 	}
+	jam, leave := h.enter(ctx)
+	defer leave()
 	select {
 	case <-h.job.Done():
 		return nil
+	case err := <-jam:
+		return fmt.Errorf("waiting for %s: %w", h.describe(), err)
 	case <-ctx.Done():
 		return h.stopped(ctx)
 	}
+}
+
+// enter tells the worker that its call begins to wait, if it is one that waits.
+func (h *handle) enter(ctx context.Context) (jam <-chan error, leave func()) {
+	return nested.Enter(ctx, nested.Job{ID: h.job.ID, Task: h.job.Task, Queue: h.job.Queue})
 }
 
 // stopped is the error of a wait that ended with ctx.

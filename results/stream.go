@@ -73,7 +73,10 @@ func (m *MapResult[R]) AsCompleted(ctx context.Context) iter.Seq2[int, Outcome[R
 func (m *MapResult[R]) follow(ctx context.Context, take func(wire.Outcome) (bool, error)) error {
 	seen, calls := 0, 0
 	for {
-		news, ended, changed := m.job.Arrived(seen)
+		news, ended, err := m.arrivals(ctx, seen)
+		if err != nil {
+			return err
+		}
 		seen += len(news)
 		for _, o := range news {
 			if more, err := take(o); !more || err != nil {
@@ -84,12 +87,29 @@ func (m *MapResult[R]) follow(ctx context.Context, take func(wire.Outcome) (bool
 		if ended {
 			return m.whole(calls)
 		}
+	}
+}
+
+// arrivals waits for outcomes after the first seen ones, or for the end. It is
+// one wait, however often the job changes without an outcome.
+func (m *MapResult[R]) arrivals(ctx context.Context, seen int) (news []wire.Outcome, ended bool, err error) {
+	news, ended, changed := m.job.Arrived(seen)
+	if len(news) > 0 || ended {
+		return news, ended, nil
+	}
+	jam, leave := m.enter(ctx)
+	defer leave()
+	for len(news) == 0 && !ended {
 		select {
 		case <-changed:
+		case err := <-jam:
+			return nil, false, fmt.Errorf("waiting for %s: %w", m.describe(), err)
 		case <-ctx.Done():
-			return m.stopped(ctx)
+			return nil, false, m.stopped(ctx)
 		}
+		news, ended, changed = m.job.Arrived(seen)
 	}
+	return news, ended, nil
 }
 
 // whole returns nil when the job, which is settled, has had as many outcomes as

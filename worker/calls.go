@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/distpool/distpool/internal/nested"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/wire"
 	"github.com/distpool/distpool/tasks"
@@ -116,7 +117,9 @@ func (r *chunkRun) one(d *round, i, attempts int) bool {
 		r.fail(wire.CallError{Call: i, Kind: wire.KindBadArgument, Message: err.Error()})
 		return true
 	}
-	ctx := tasks.WithInfo(r.ctx, r.info(i, attempts))
+	slot := &callSlot{run: r}
+	defer slot.end()
+	ctx := nested.With(tasks.WithInfo(r.ctx, r.info(i, attempts)), slot)
 	if t := r.policy.CallTimeout; t != nil {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, *t, errCallTimeout)

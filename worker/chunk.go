@@ -28,6 +28,7 @@ type chunkRun struct {
 	started  time.Time
 	ctx      context.Context // of its calls
 	cancel   context.CancelCauseFunc
+	pass     *pass // set once it has begun
 
 	first, calls int // the chunk's place in the job
 	total        int // calls of the job

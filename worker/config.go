@@ -33,7 +33,8 @@ type Config struct {
 	Client redis.UniversalClient
 
 	// Concurrency is the number of slots: so many calls run at the same time, and
-	// never more. Defaults to runtime.NumCPU().
+	// never more. A call that waits for nested jobs holds its slot: see package
+	// producer. Defaults to runtime.NumCPU().
 	Concurrency int
 
 	// Queues names the queues to serve, with weights: a queue of weight 3 is asked

@@ -93,8 +93,9 @@ func (w *worker) deliver(ctx context.Context, t *asynq.Task) error {
 		return later{"this worker runs the chunk already", 5 * time.Second}
 	}
 	defer w.discharge(r)
-	begun, leave, err := w.enter(d)
-	defer leave()
+	var begun record.Begun
+	begun, r.pass, err = w.enter(d)
+	defer r.pass.end()
 	if err != nil {
 		if errors.Is(err, errDraining) {
 			return later{err.Error(), 0}
@@ -118,24 +119,26 @@ func (w *worker) deliver(ctx context.Context, t *asynq.Task) error {
 
 // enter begins the chunk. A chunk whose last attempt this is, after the deaths of
 // the workers before, gets the worker to itself: so it harms no other, and is not
-// harmed once more by the one that did it. leave must be called at the end.
-func (w *worker) enter(d wire.Delivery) (b record.Begun, leave func(), err error) {
+// harmed once more by the one that did it. The pass must be ended.
+func (w *worker) enter(d wire.Delivery) (b record.Begun, p *pass, err error) {
 	w.alone.RLock()
+	p = heldPass(w.alone.RLocker())
 	b, err = w.begin(d)
 	if err != nil || b.Verdict != record.Run || b.Delivery < budget {
-		return b, w.alone.RUnlock, err
+		return b, p, err
 	}
 	// Not as its owner: what happens while we wait is not to be blamed on it.
 	_, err = untilAnswered(w, "release", func(ctx context.Context) (bool, error) {
 		return record.Release(ctx, w.rdb, d.Job, d.Chunk, w.self.ID, nil, 0)
 	})
-	w.alone.RUnlock()
 	if err != nil {
-		return b, func() {}, err
+		return b, p, err
 	}
+	p.end()
 	w.alone.Lock()
+	p = heldPass(&w.alone)
 	b, err = w.begin(d)
-	return b, w.alone.Unlock, err
+	return b, p, err
 }
 
 // begin asks the record for the chunk, and takes it over from an owner that is

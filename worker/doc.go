@@ -15,6 +15,9 @@
 // other processes that this one is alive, and hears of canceled jobs. supervise.go,
 // active in one worker of all, issues the chunks of dead workers again.
 //
+// nested.go and jam.go find calls that wait for nested jobs which no slot is left
+// to run.
+//
 // # What is promised
 //
 // A call may run more than once, when a worker dies or is cut off: make tasks

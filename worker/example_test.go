@@ -95,3 +95,48 @@ func ExampleRun_info() {
 	// a is call 0 of 2, from queue mail
 	// b is call 1 of 2, from queue mail
 }
+
+// poolKey is the context key of the pool that calls submit to.
+type poolKey struct{}
+
+// A task may use the pool itself. While it waits it holds its slot, so there must
+// be others for the nested jobs: here on a queue with workers of its own.
+func ExampleRun_nested() {
+	square := tasks.Define("square", func(_ context.Context, n int) (int, error) { return n * n, nil })
+	sumOfSquares := tasks.Define("sum-of-squares", func(ctx context.Context, numbers []int) (sum int, err error) {
+		pool, _ := ctx.Value(poolKey{}).(*producer.Pool)
+		squares, err := producer.Map(ctx, pool, square, numbers, producer.Queue("parts"))
+		if err != nil {
+			return 0, err // results.ErrNoSlot, if all slots of "parts" were held by calls like this one
+		}
+		for _, n := range squares {
+			sum += n
+		}
+		return sum, nil
+	})
+	redis, done := exampleRedis()
+	defer done()
+	pool, closePool := examplePool(redis)
+	defer closePool()
+
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 2)
+	go func() {
+		ended <- worker.Run(ctx, worker.Config{
+			Redis: redis, Concurrency: 1,
+			Init: func(ctx context.Context) (context.Context, error) {
+				return context.WithValue(ctx, poolKey{}, pool), nil
+			},
+		}, sumOfSquares)
+	}()
+	go func() {
+		ended <- worker.Run(ctx, worker.Config{Redis: redis, Concurrency: 4, Queues: map[string]int{"parts": 1}}, square)
+	}()
+
+	fmt.Println(producer.Map(ctx, pool, sumOfSquares, [][]int{{1, 2, 3}, {3, 4}}))
+	stop()
+	fmt.Println(<-ended, <-ended)
+	// Output:
+	// [14 25] <nil>
+	// <nil> <nil>
+}

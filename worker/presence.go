@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -19,12 +20,14 @@ const (
 	describeEvery = 20
 )
 
-func (w *worker) beat(ctx context.Context, full bool) error {
+func (w *worker) beat(ctx context.Context, full bool, held []record.HeldSlot) error {
 	ctx, cancel := context.WithTimeout(ctx, lifetime)
 	defer cancel()
-	known, err := record.Beat(ctx, w.rdb, w.self, lifetime, full)
+	self := w.self
+	self.Held = held
+	known, err := record.Beat(ctx, w.rdb, self, lifetime, full)
 	if err == nil && !known {
-		_, err = record.Beat(ctx, w.rdb, w.self, lifetime, true)
+		_, err = record.Beat(ctx, w.rdb, self, lifetime, true)
 	}
 	return err
 }
@@ -34,6 +37,7 @@ func (w *worker) keepBeating(ctx context.Context) {
 	ticker := time.NewTicker(beatEvery)
 	defer ticker.Stop()
 	healthy := true
+	var published []record.HeldSlot
 	for n := 1; ; n++ {
 		select {
 		case <-ctx.Done():
@@ -41,7 +45,9 @@ func (w *worker) keepBeating(ctx context.Context) {
 		case <-ticker.C:
 		}
 		began := time.Now()
-		err := w.beat(ctx, n%describeEvery == 0)
+		held := w.waits.lasting()
+		full := n%describeEvery == 0 || !healthy || !slices.EqualFunc(held, published, sameHeld)
+		err := w.beat(ctx, full, held)
 		if ctx.Err() != nil {
 			return
 		}
@@ -55,9 +61,15 @@ func (w *worker) keepBeating(ctx context.Context) {
 			w.troubled.Store(time.Now().UnixNano())
 		}
 		if healthy {
+			published = held
 			w.checkJobs(ctx)
+			w.breakJams(ctx, held)
 		}
 	}
+}
+
+func sameHeld(a, b record.HeldSlot) bool {
+	return a.Job == b.Job && a.Chunk == b.Chunk && slices.Equal(a.Waits, b.Waits)
 }
 
 // listen hears of jobs that ended before their time, and cancels their calls.

@@ -61,7 +61,7 @@ func Run(ctx context.Context, cfg Config, ts ...tasks.Runner) error {
 	if err := w.init(ctx); err != nil {
 		return err
 	}
-	if err = w.beat(ctx, true); err != nil {
+	if err = w.beat(ctx, true, nil); err != nil {
 		err = fmt.Errorf("starting a worker: %w", err)
 	} else {
 		err = w.run(ctx)
@@ -136,8 +136,12 @@ type worker struct {
 	// reason, and prove nothing.
 	troubled atomic.Int64
 
-	// alone is held for writing by a chunk that must not run beside others.
+	// alone is held for writing by a chunk that must not run beside others, for
+	// reading by the others; see pass.
 	alone sync.RWMutex
+
+	waits    waits    // of calls, for nested jobs
+	observer observer // of the waits of all workers; the heartbeat's goroutine has it
 
 	draining atomic.Bool  // running chunks end after their current call
 	ran      atomic.Int64 // calls

@@ -108,11 +108,13 @@ var (
 	divide = tasks.Define("divide", func(_ context.Context, by float64) (float64, error) { return 1 / math.Abs(by), nil })
 	// whoami says which worker ran the call.
 	whoami = tasks.Define("whoami", func(ctx context.Context, _ int) (string, error) { return tasks.Info(ctx).Worker, nil })
+	// nest maps on the queues that it is told, one for each level below it.
+	nest = tasks.Define("nest", runNest)
 	// info returns all that a call knows about itself.
 	info = tasks.Define("info", func(ctx context.Context, _ int) (tasks.CallInfo, error) { return tasks.Info(ctx), nil })
 
 	allTasks = []tasks.Runner{
-		square, add, label, older, echoInt64, echoUint, echoSlice, echoBytes, size, count, slowCount, hold, sleep, act, crash, try, stubborn, initial, mix, produce, divide, whoami, info,
+		square, add, label, older, echoInt64, echoUint, echoSlice, echoBytes, size, count, slowCount, hold, sleep, act, crash, try, stubborn, initial, mix, produce, divide, whoami, info, nest,
 	}
 )
 

@@ -186,3 +186,32 @@ func TestWorkerServesAndKnowsWhatItSays(t *testing.T) {
 		}
 	}
 }
+
+func TestChunksLeftCountsChunksWithoutOutcomes(t *testing.T) {
+	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
+		create(t, rdb, job(3, 3, true), chunks(0, 3))
+		left := func() int {
+			t.Helper()
+			m, err := record.ChunksLeft(t.Context(), rdb, []string{"j", "unknown"})
+			if err != nil || m["unknown"] != 0 {
+				t.Fatalf("ChunksLeft: %v, %v", m, err)
+			}
+			return m["j"]
+		}
+		if n := left(); n != 3 {
+			t.Errorf("%d chunks are left of a new job, want 3", n)
+		}
+		if _, err := record.Record(t.Context(), rdb, "j", 1, []byte("o"), 1, 0, 0); err != nil {
+			t.Fatal(err)
+		}
+		if n := left(); n != 2 {
+			t.Errorf("%d chunks are left after one was recorded, want 2", n)
+		}
+		if _, err := record.Cancel(t.Context(), rdb, "j", ""); err != nil {
+			t.Fatal(err)
+		}
+		if n := left(); n != 0 {
+			t.Errorf("%d chunks are left of a canceled job, want 0", n)
+		}
+	})
+}

@@ -88,3 +88,31 @@ func Holdings(ctx context.Context, c redis.Cmdable, refs []ChunkRef) ([]Holding,
 	}
 	return hs, nil
 }
+
+// ChunksLeft counts for each job the chunks without outcomes. A job that is over
+// or that Redis does not have counts 0.
+func ChunksLeft(ctx context.Context, c redis.Cmdable, jobs []string) (map[string]int, error) {
+	cmds := make([]*redis.SliceCmd, len(jobs))
+	_, err := c.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for i, id := range jobs {
+			cmds[i] = p.HMGet(ctx, Keys(id)[0], "state", "chunks", "recorded")
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	left := make(map[string]int, len(jobs))
+	for i, id := range jobs {
+		fields := cmds[i].Val()
+		text := func(i int) string { s, _ := fields[i].(string); return s }
+		if state := State(text(0)); state == "" || state.Ended() {
+			continue
+		}
+		// A damaged number counts as 0: others deal with it.
+		chunks, _ := strconv.Atoi(text(1))
+		recorded, _ := strconv.Atoi(text(2))
+		left[id] = max(0, chunks-recorded)
+	}
+	return left, nil
+}

@@ -19,6 +19,22 @@ type Worker struct {
 	Queues      map[string]int `json:"queues"`      // name -> weight
 	Tasks       []string       `json:"tasks"`       // names, sorted
 	Started     time.Time      `json:"started"`
+	Held        []HeldSlot     `json:"held,omitempty"` // slots whose calls wait for nested jobs, for a while now
+}
+
+// HeldSlot is a slot whose call waits for jobs that it has submitted.
+type HeldSlot struct {
+	Job   string `json:"job"` // the call's own
+	Chunk int    `json:"chunk"`
+	Waits []Wait `json:"waits"` // one, unless the call waits on several goroutines
+}
+
+// Wait is a call's wait for a job.
+type Wait struct {
+	Number int64  `json:"n"` // counted by the worker
+	Job    string `json:"job"`
+	Task   string `json:"task"`
+	Queue  string `json:"queue"`
 }
 
 // Serves reports whether the worker takes deliveries from the queue.

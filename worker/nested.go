@@ -1,0 +1,173 @@
+package worker
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/distpool/distpool/internal/nested"
+	"github.com/distpool/distpool/internal/record"
+)
+
+// A call that waits for jobs which it has submitted holds its slot meanwhile.
+// When every slot that could run such a job is held like that, nobody ever will.
+// So workers publish the waits that last, each looks at those of all, and a wait
+// that cannot end fails: see jam.go.
+
+// publishAfter is how long a wait must last to be published: most are over by
+// then, and cost nothing.
+const publishAfter = 500 * time.Millisecond
+
+// callSlot is the slot as one call sees it: it implements nested.Slot.
+type callSlot struct {
+	run *chunkRun
+
+	mu    sync.Mutex // guards all below, and serializes what is done with the pass
+	waits int
+	over  bool
+}
+
+// waits is what the calls of a worker wait for.
+type waits struct {
+	mu   sync.Mutex // guards all below
+	last int64
+	open map[int64]*openWait
+}
+
+type openWait struct {
+	number int64
+	run    *chunkRun
+	job    nested.Job
+	since  time.Time
+	jam    chan error
+}
+
+// Enter begins a wait.
+func (s *callSlot) Enter(j nested.Job) (jam <-chan error, leave func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over {
+		return nil, func() {} // a goroutine that the call left behind: it holds nothing
+	}
+	if s.waits++; s.waits == 1 {
+		s.run.pass.giveUp()
+	}
+	all := &s.run.worker.waits
+	w := all.begin(s.run, j)
+	return w.jam, func() {
+		all.end(w)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.waits--; s.waits == 0 && !s.over {
+			s.run.pass.takeBack()
+		}
+	}
+}
+
+// end is called when the call has ended, whatever it has left behind.
+func (s *callSlot) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.over = true
+	if s.waits > 0 {
+		s.run.worker.waits.endAll(s.run)
+		s.run.pass.takeBack()
+	}
+}
+
+func (ws *waits) begin(r *chunkRun, j nested.Job) *openWait {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	ws.last++
+	w := &openWait{number: ws.last, run: r, job: j, since: time.Now(), jam: make(chan error, 1)}
+	if ws.open == nil {
+		ws.open = map[int64]*openWait{}
+	}
+	ws.open[w.number] = w
+	return w
+}
+
+func (ws *waits) end(w *openWait) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	delete(ws.open, w.number)
+}
+
+func (ws *waits) endAll(r *chunkRun) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	maps.DeleteFunc(ws.open, func(_ int64, w *openWait) bool { return w.run == r })
+}
+
+// lasting describes the slots that are held by waits, for the registry.
+func (ws *waits) lasting() []record.HeldSlot {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	held := map[*chunkRun]*record.HeldSlot{}
+	for _, n := range slices.Sorted(maps.Keys(ws.open)) {
+		w := ws.open[n]
+		if time.Since(w.since) < publishAfter {
+			continue
+		}
+		h := held[w.run]
+		if h == nil {
+			h = &record.HeldSlot{Job: w.run.delivery.Job, Chunk: w.run.delivery.Chunk}
+			held[w.run] = h
+		}
+		h.Waits = append(h.Waits, record.Wait{Number: n, Job: w.job.ID, Task: w.job.Task, Queue: w.job.Queue})
+	}
+	slots := make([]record.HeldSlot, 0, len(held))
+	for _, h := range held {
+		slots = append(slots, *h)
+	}
+	slices.SortFunc(slots, func(a, b record.HeldSlot) int { return cmp.Compare(a.Waits[0].Number, b.Waits[0].Number) })
+	return slots
+}
+
+// fail ends a wait, if it still lasts, with an error.
+func (ws *waits) fail(number int64, err error) (w *openWait) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	if w = ws.open[number]; w != nil {
+		select {
+		case w.jam <- err:
+		default: // it has one
+		}
+	}
+	return w
+}
+
+// breakJams looks for waits of this worker that cannot end, and fails them.
+func (w *worker) breakJams(ctx context.Context, published []record.HeldSlot) {
+	if len(published) == 0 {
+		w.observer = observer{}
+		return
+	}
+	workers, err := record.Workers(ctx, w.rdb)
+	if err != nil {
+		w.log.Debug("reading the registry of workers for nested waits failed", "error", err)
+		return
+	}
+	fleet := w.observer.look(workers, time.Now())
+	if !fleet.suspicious(w.self.ID) {
+		return
+	}
+	left, err := record.ChunksLeft(ctx, w.rdb, fleet.awaited())
+	if err != nil {
+		w.log.Debug("reading the jobs of nested waits failed", "error", err)
+		return
+	}
+	for _, j := range fleet.jams(w.self.ID, left) {
+		err := fmt.Errorf("%w: job %s of task %q waits on queue %q, where all %d slots (of %d workers) are held by calls that wait for nested jobs themselves; "+
+			"add slots, submit nested jobs to a queue of other workers (producer.Queue), or nest fewer levels",
+			nested.ErrNoSlot, j.wait.Job, j.wait.Task, j.wait.Queue, j.slots, j.workers)
+		if o := w.waits.fail(j.wait.Number, err); o != nil {
+			o.run.log.Warn("a call waits for a nested job that cannot get a slot; its wait fails",
+				"nested", j.wait.Job, "queue", j.wait.Queue, "slots", j.slots, "workers", j.workers)
+		}
+	}
+}
