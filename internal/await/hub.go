@@ -33,6 +33,7 @@ type Hub struct {
 	finished  sync.WaitGroup
 	wake      chan struct{}                 // there is something to read now
 	sweep     func(context.Context, []*Job) // removes the deliveries of jobs that were canceled
+	unserved  func(queue string) bool       // no worker serves the queue, as far as known
 
 	mu      sync.Mutex // guards all below
 	jobs    map[string]*Job
@@ -58,6 +59,7 @@ func Start(ctx context.Context, rdb redis.UniversalClient, pool string, log *slo
 		rdb: rdb, log: log, channel: record.ReplyChannel(pool),
 		callbacks: callbackQueue{log: log},
 		sweep:     func(context.Context, []*Job) {},
+		unserved:  func(string) bool { return false },
 		stop:      stop,
 		wake:      make(chan struct{}, 1),
 		jobs:      map[string]*Job{},
@@ -77,6 +79,13 @@ func Start(ctx context.Context, rdb redis.UniversalClient, pool string, log *slo
 // SetSweep has the hub call f with jobs that it ended before their time, so that
 // what waits for them to run can be removed. It must come before the first job.
 func (h *Hub) SetSweep(f func(context.Context, []*Job)) { h.sweep = f }
+
+// SetUnserved has the hub ask f whether a queue is known to have no worker. f must
+// not wait for Redis. SetUnserved must come before the first job.
+func (h *Hub) SetUnserved(f func(queue string) bool) { h.unserved = f }
+
+// Unserved reports whether no worker serves the queue, as far as known.
+func (h *Hub) Unserved(queue string) bool { return h.unserved(queue) }
 
 // Channel is the reply channel that jobs of this pool name.
 func (h *Hub) Channel() string { return h.channel }
@@ -122,6 +131,7 @@ func (h *Hub) Attach(ctx context.Context, id string, check func(record.Snapshot)
 		}
 	}
 	j := NewJob(id, snap.Task, snap.Queue, snap.Calls, snap.Chunks, snap.State != record.Open)
+	j.counts.Done, j.counts.Failed, j.counts.Running = snap.Done, snap.Failed, snap.Running // what was before does not count for its Rate
 	j.MarkSubmitted()
 	if j, err = h.Track(j); err != nil {
 		return nil, err
@@ -238,7 +248,7 @@ func (h *Hub) notice(payload string) {
 	if !ok {
 		return // another pool's job on a borrowed channel, or one that is settled
 	}
-	counts := Counts{State: n.State, Recorded: n.Recorded, Done: n.Done, Failed: n.Failed}
+	counts := Counts{State: n.State, Recorded: n.Recorded, Done: n.Done, Failed: n.Failed, Running: n.Running}
 	var outcome []byte
 	if n.What == record.NoticeOut {
 		outcome = n.Outcome
