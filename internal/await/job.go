@@ -29,7 +29,7 @@ type Job struct {
 	submitted bool       // the record exists, as far as we know: polling makes sense
 	heard     time.Time  // when something last came from Redis
 	counts    Counts
-	pace      pace
+	speed     speed
 	outcomes  map[int]wire.Outcome // by chunk; those of a stream until they are taken
 	arrival   []int                // chunks of outcomes, in the order in which they arrived here
 	awaited   map[int]struct{}     // only of a stream: chunks that were submitted and have not arrived
@@ -141,7 +141,7 @@ func (j *Job) Rate() float64 {
 	if j.settled {
 		now = j.heard // nothing changes it any more
 	}
-	return j.pace.rate(now, j.counts.Done)
+	return j.speed.rate(now, j.counts.Done)
 }
 
 // Outcomes returns the outcomes that have arrived, by chunk.
@@ -215,7 +215,7 @@ func (j *Job) MarkSubmitted() {
 	defer j.mu.Unlock()
 	j.submitted = true
 	j.heard = time.Now()
-	j.pace.note(j.heard, j.counts.Done)
+	j.speed.note(j.heard, j.counts.Done)
 }
 
 func (j *Job) wasSubmitted() bool {
@@ -239,7 +239,7 @@ func (j *Job) hear(counts Counts, chunk int, outcome []byte) (missing bool) {
 	}
 	j.heard = time.Now()
 	j.merge(counts)
-	j.pace.note(j.heard, j.counts.Done)
+	j.speed.note(j.heard, j.counts.Done)
 	if outcome != nil {
 		if err := j.keep(chunk, outcome); err != nil {
 			j.hub.LogCorrupt(j, err)

@@ -9,7 +9,7 @@ import (
 func TestRateFollowsTheRecentPast(t *testing.T) {
 	start := time.Now()
 	at := func(ms int) time.Time { return start.Add(time.Duration(ms) * time.Millisecond) }
-	var p pace
+	var p speed
 	check := func(what string, ms, done int, want float64) {
 		t.Helper()
 		if got := p.rate(at(ms), done); math.Abs(got-want) > 0.05*want {
@@ -38,7 +38,7 @@ func TestRateFollowsTheRecentPast(t *testing.T) {
 
 func TestRateOfCallsThatTakeLongerThanItLooksBack(t *testing.T) {
 	start := time.Now()
-	var p pace
+	var p speed
 	p.note(start, 0)
 	for i := 1; i <= 10; i++ { // four at once each minute
 		p.note(start.Add(time.Duration(i)*time.Minute), 4*i-3)
