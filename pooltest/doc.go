@@ -14,7 +14,7 @@
 //
 // [Start] takes options: [Workers] and [Concurrency] for a larger fleet, [Inline]
 // for calls that have run when their submission returns, [Redis] for a real
-// Redis, [Queues] for tests of named queues. [Open] is Start for an Example or
+// Redis, [Queues] for tests of named queues, [Init] for what calls share. [Open] is Start for an Example or
 // a program, which have no testing.TB.
 //
 // # What to expect of Inline

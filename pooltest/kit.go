@@ -104,7 +104,7 @@ func (k *Kit) start(ts []tasks.Runner) error {
 func (k *Kit) work(ts []tasks.Runner) {
 	cfg := worker.Config{
 		Redis: k.url, Concurrency: k.options.concurrency, Queues: map[string]int{k.queue: 1},
-		Grace: grace, Logger: k.options.logger,
+		Grace: grace, Logger: k.options.logger, Init: k.options.init,
 	}
 	for _, q := range k.options.queues {
 		cfg.Queues[q] = 1

@@ -1,6 +1,7 @@
 package pooltest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,6 +16,7 @@ type options struct {
 	inline      bool
 	redis       string
 	queues      []string
+	init        func(context.Context) (context.Context, error)
 	logger      *slog.Logger
 }
 
@@ -54,6 +56,13 @@ func Redis(url string) Option { return func(o *options) { o.redis = url } }
 // producer.Queue. All queues have the same weight.
 func Queues(names ...string) Option {
 	return func(o *options) { o.queues = append(o.queues, names...) }
+}
+
+// Init is what each worker runs before its first call, as worker.Config.Init:
+// values of the context that it returns reach every call. When it fails, Start
+// and Open do, with its error.
+func Init(f func(ctx context.Context) (context.Context, error)) Option {
+	return func(o *options) { o.init = f }
 }
 
 // Logger gets what pool and workers log. Defaults to the test's log, written

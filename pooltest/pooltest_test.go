@@ -229,6 +229,27 @@ func TestContradictionsAreErrors(t *testing.T) {
 	}
 }
 
+type greetingKey struct{}
+
+func TestInitReachesEveryCall(t *testing.T) {
+	greet := tasks.Define("greet", func(ctx context.Context, name string) (string, error) {
+		greeting, _ := ctx.Value(greetingKey{}).(string)
+		return greeting + ", " + name, nil
+	})
+	k := pooltest.Start(t, []tasks.Runner{greet}, pooltest.Workers(2), pooltest.Init(func(ctx context.Context) (context.Context, error) {
+		return context.WithValue(ctx, greetingKey{}, "hello"), nil
+	}))
+	got, err := producer.Map(t.Context(), k.Pool, greet, []string{"a", "b"}, producer.ChunkSize(1))
+	if err != nil || !slices.Equal(got, []string{"hello, a", "hello, b"}) {
+		t.Errorf("%q, %v", got, err)
+	}
+	broken := errors.New("no greeting")
+	if k, err := pooltest.Open([]tasks.Runner{greet}, pooltest.Init(func(context.Context) (context.Context, error) { return nil, broken })); !errors.Is(err, broken) {
+		t.Errorf("a failing Init: %v", err)
+		_ = k.Close()
+	}
+}
+
 func TestNoGoroutineIsLeft(t *testing.T) {
 	before := goleak.IgnoreCurrent()
 	stuck := tasks.Define("stuck", func(ctx context.Context, _ int) (int, error) {

@@ -8,7 +8,6 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -78,6 +77,7 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 	}
 	p.hub.SetSweep(p.withdraw)
 	p.hub.SetRevive(p.revive)
+	p.hub.SetUnserved(p.fleet.unserved)
 	outer := &Pool{p}
 	runtime.AddCleanup(outer, func(p *pool) { go p.dropped() }, p)
 	return outer, nil
@@ -206,6 +206,7 @@ func (p *pool) release() {
 	}
 	p.starter.stop()
 	p.hub.Stop(ErrClosed)
+	p.fleet.stop()
 	if p.ours {
 		_ = p.rdb.Close()
 	}
@@ -238,36 +239,4 @@ func (p *pool) settleSubmissions(ctx context.Context) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-}
-
-// fleet knows how many slots serve a queue. The answer is a second old at most.
-type fleet struct {
-	rdb redis.UniversalClient
-
-	mu      sync.Mutex // guards all below
-	workers []record.Worker
-	read    time.Time
-}
-
-const fleetMaxAge = time.Second
-
-// slots returns the number of calls that the live workers of the queue run at
-// the same time; 0 when none is known.
-func (f *fleet) slots(ctx context.Context, queue string) (int, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if time.Since(f.read) > fleetMaxAge {
-		ws, err := record.Workers(ctx, f.rdb)
-		if err != nil {
-			return 0, err
-		}
-		f.workers, f.read = ws, time.Now()
-	}
-	n := 0
-	for _, w := range f.workers {
-		if w.Serves(queue) {
-			n += w.Concurrency
-		}
-	}
-	return n, nil
 }

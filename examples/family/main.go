@@ -15,6 +15,8 @@ import (
 	"io"
 	"log"
 	"os"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/distpool/distpool/pooltest"
@@ -56,6 +58,19 @@ var (
 	})
 )
 
+// The initializer: pool = Pool(initializer=init_worker, initargs=(counter,)) puts
+// what all calls of a worker share into a global. Here it travels in the context.
+type counterKey struct{}
+
+func initWorker(ctx context.Context) (context.Context, error) {
+	return context.WithValue(ctx, counterKey{}, new(atomic.Int64)), nil
+}
+
+// Count adds to the counter that its worker's calls share.
+var Count = tasks.Define("family.count", func(ctx context.Context, n int64) (int64, error) {
+	return ctx.Value(counterKey{}).(*atomic.Int64).Add(n), nil
+})
+
 // sections are the programs, in the order in which they run.
 var sections = []struct {
 	name string
@@ -67,8 +82,10 @@ var sections = []struct {
 	{"error at get", errorAtGet},
 	{"error by callback", errorByCallback},
 	{"polling", polling},
-	// imap, imap_unordered with a progress display, and shared state through the
-	// initializer come here.
+	{"imap", imapLoop},
+	{"imap_unordered with progress", unorderedWithProgress},
+	{"map_async with progress", mapWithProgress},
+	{"initializer", sharedState},
 	{"apply_async with callbacks", callbacks}, // closes the pool: it must be the last
 }
 
@@ -79,7 +96,7 @@ func main() {
 }
 
 func run(ctx context.Context, out io.Writer) error {
-	kit, err := pooltest.Open([]tasks.Runner{Double, Power, Half, Slow})
+	kit, err := pooltest.Open([]tasks.Runner{Double, Power, Half, Slow, Count}, pooltest.Init(initWorker))
 	if err != nil {
 		return err
 	}
@@ -185,6 +202,58 @@ func polling(ctx context.Context, pool *producer.Pool, out io.Writer) error {
 		return err
 	}
 	fmt.Fprintln(out, "ready, successful:", ok)
+	return nil
+}
+
+// for result in pool.imap(task, range(5)):
+func imapLoop(ctx context.Context, pool *producer.Pool, out io.Writer) error {
+	for value, err := range producer.IMap(ctx, pool, Double, slices.Values([]int{0, 1, 2, 3, 4})) {
+		if err != nil {
+			return err
+		}
+		fmt.Fprintln(out, "got", value)
+	}
+	return nil
+}
+
+// for result in tqdm(pool.imap_unordered(task, items), total=len(items)):
+func unorderedWithProgress(ctx context.Context, pool *producer.Pool, out io.Writer) error {
+	items := []int{5, 1, 4, 2, 3, 0, 6, 7}
+	done, sum := 0, 0
+	for value, err := range producer.IMapUnordered(ctx, pool, Double, slices.Values(items)) {
+		if err != nil {
+			return err
+		}
+		done++
+		sum += value
+		fmt.Fprintf(out, "%d/%d\n", done, len(items))
+	}
+	fmt.Fprintln(out, "sum:", sum)
+	return nil
+}
+
+// result = pool.map_async(task, items); and a bar that moves while it runs, for
+// which Python's programs look at result._number_left.
+func mapWithProgress(ctx context.Context, pool *producer.Pool, out io.Writer) error {
+	result, err := producer.MapAsync(ctx, pool, Slow, []int{20, 20, 20, 20}, producer.ChunkSize(1))
+	if err != nil {
+		return err
+	}
+	var last results.Progress
+	for p := range result.Watch(ctx) {
+		last = p // a bar would show p.Done, p.Running, p.Rate and p.Left here
+	}
+	fmt.Fprintf(out, "%d/%d, %d failed\n", last.Done, last.Calls, last.Failed)
+	return nil
+}
+
+// counter.value += n, under a lock, in workers that the initializer gave it to
+func sharedState(ctx context.Context, pool *producer.Pool, out io.Writer) error {
+	values, err := producer.Map(ctx, pool, Count, []int64{1, 10, 100})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(out, "the last one to count saw", slices.Max(values))
 	return nil
 }
 

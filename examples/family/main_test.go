@@ -31,6 +31,26 @@ error callback: task "family.half", call 0: 3 is odd
 # polling
 not ready yet
 ready, successful: true
+# imap
+got 0
+got 2
+got 4
+got 6
+got 8
+# imap_unordered with progress
+1/8
+2/8
+3/8
+4/8
+5/8
+6/8
+7/8
+8/8
+sum: 56
+# map_async with progress
+4/4, 0 failed
+# initializer
+the last one to count saw 111
 # apply_async with callbacks
 sum of all: 90
 `

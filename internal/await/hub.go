@@ -34,6 +34,7 @@ type Hub struct {
 	wake      chan struct{}                 // there is something to read now
 	revive    func(context.Context, *Job)   // issues again what was lost of a job
 	sweep     func(context.Context, []*Job) // removes the deliveries of jobs that were canceled
+	unserved  func(queue string) bool       // no worker serves the queue, as far as known
 
 	mu      sync.Mutex // guards all below
 	jobs    map[string]*Job
@@ -60,6 +61,7 @@ func Start(ctx context.Context, rdb redis.UniversalClient, pool string, log *slo
 		callbacks: callbackQueue{log: log},
 		revive:    func(context.Context, *Job) {},
 		sweep:     func(context.Context, []*Job) {},
+		unserved:  func(string) bool { return false },
 		stop:      stop,
 		wake:      make(chan struct{}, 1),
 		jobs:      map[string]*Job{},
@@ -80,6 +82,13 @@ func Start(ctx context.Context, rdb redis.UniversalClient, pool string, log *slo
 // SetSweep has the hub call f with jobs that it ended before their time, so that
 // what waits for them to run can be removed. It must come before the first job.
 func (h *Hub) SetSweep(f func(context.Context, []*Job)) { h.sweep = f }
+
+// SetUnserved has the hub ask f whether a queue is known to have no worker. f must
+// not wait for Redis. SetUnserved must come before the first job.
+func (h *Hub) SetUnserved(f func(queue string) bool) { h.unserved = f }
+
+// Unserved reports whether no worker serves the queue, as far as known.
+func (h *Hub) Unserved(queue string) bool { return h.unserved(queue) }
 
 // Channel is the reply channel that jobs of this pool name.
 func (h *Hub) Channel() string { return h.channel }
@@ -125,6 +134,7 @@ func (h *Hub) Attach(ctx context.Context, id string, check func(record.Snapshot)
 		}
 	}
 	j := NewJob(id, snap.Task, snap.Queue, snap.Calls, snap.Chunks, snap.State != record.Open)
+	j.counts.Done, j.counts.Failed, j.counts.Running = snap.Done, snap.Failed, snap.Running // what was before does not count for its Rate
 	j.MarkSubmitted()
 	if j, err = h.Track(j); err != nil {
 		return nil, err
@@ -241,7 +251,7 @@ func (h *Hub) notice(payload string) {
 	if !ok {
 		return // another pool's job on a borrowed channel, or one that is settled
 	}
-	counts := Counts{State: n.State, Recorded: n.Recorded, Done: n.Done, Failed: n.Failed}
+	counts := Counts{State: n.State, Recorded: n.Recorded, Done: n.Done, Failed: n.Failed, Running: n.Running}
 	var outcome []byte
 	if n.What == record.NoticeOut {
 		outcome = n.Outcome

@@ -30,6 +30,7 @@ type Job struct {
 	heard     time.Time  // when something last came from Redis
 	moved     time.Time  // when it last told of progress, or its deliveries were looked for
 	counts    Counts
+	speed     speed
 	outcomes  map[int]wire.Outcome // by chunk; those of a stream until they are taken
 	arrival   []int                // chunks of outcomes, in the order in which they arrived here
 	awaited   map[int]struct{}     // only of a stream: chunks that were submitted and have not arrived
@@ -49,6 +50,7 @@ type Counts struct {
 	Recorded int // chunks with outcomes
 	Done     int // calls with outcomes
 	Failed   int // of these, failed
+	Running  int // chunks that workers hold
 }
 
 // NewJob makes a job that waits to be tracked by a Hub.
@@ -132,6 +134,17 @@ func (j *Job) Counts() Counts {
 	return j.counts
 }
 
+// Rate is how many calls a second ended over the recent past.
+func (j *Job) Rate() float64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	now := time.Now()
+	if j.settled {
+		now = j.heard // nothing changes it any more
+	}
+	return j.speed.rate(now, j.counts.Done)
+}
+
 // Outcomes returns the outcomes that have arrived, by chunk.
 func (j *Job) Outcomes() map[int]wire.Outcome {
 	j.mu.Lock()
@@ -204,6 +217,7 @@ func (j *Job) MarkSubmitted() {
 	j.submitted = true
 	j.heard = time.Now()
 	j.moved = j.heard
+	j.speed.note(j.heard, j.counts.Done)
 }
 
 func (j *Job) wasSubmitted() bool {
@@ -221,16 +235,17 @@ func (j *Job) MarkEmpty() {
 // is one. It returns whether outcomes that the record has are missing here.
 func (j *Job) hear(counts Counts, chunk int, outcome []byte) (missing bool) {
 	j.mu.Lock()
-	j.heard = time.Now()
 	if j.settled {
 		j.mu.Unlock()
 		return false
 	}
+	j.heard = time.Now()
 	before := j.counts
 	j.merge(counts)
 	if j.counts != before {
 		j.moved = j.heard
 	}
+	j.speed.note(j.heard, j.counts.Done)
 	if outcome != nil {
 		if err := j.keep(chunk, outcome); err != nil {
 			j.hub.LogCorrupt(j, err)
@@ -264,6 +279,9 @@ func (j *Job) merge(c Counts) {
 	}
 	if c.State != record.Open || k.State == record.Open {
 		k.State = c.State
+	}
+	if c.Recorded >= k.Recorded && c.Done >= k.Done {
+		k.Running = c.Running // it goes up and down: only the counts beside it tell its age
 	}
 	k.Calls, k.Chunks = max(k.Calls, c.Calls), max(k.Chunks, c.Chunks)
 	k.Recorded = max(k.Recorded, c.Recorded)
@@ -354,6 +372,7 @@ func (j *Job) fail(err error) {
 // it.
 func (j *Job) settle(err error) {
 	j.settled, j.err = true, err
+	j.counts.Running = 0
 	callbacks := j.callbacks
 	j.callbacks = nil
 	j.announce()

@@ -197,7 +197,7 @@ func (h *Hub) apply(j *Job, snap record.Snapshot, err error) bool {
 	}
 	counts := Counts{
 		State: snap.State, Calls: snap.Calls, Chunks: snap.Chunks,
-		Recorded: snap.Recorded, Done: snap.Done, Failed: snap.Failed,
+		Recorded: snap.Recorded, Done: snap.Done, Failed: snap.Failed, Running: snap.Running,
 	}
 	missing := j.hear(counts, 0, snap.Out)
 	if missing && snap.Inline {

@@ -6,14 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
-	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/distpool/distpool/internal/progress"
-	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/redisconn"
 	"github.com/distpool/distpool/producer"
 	"github.com/distpool/distpool/results"
@@ -91,6 +88,9 @@ func (s *session) abandon(ctx context.Context, m *results.MapResult[json.RawMess
 
 const cancelLimit = 5 * time.Second
 
+// patience is how long no worker may serve the queue before that is said.
+const patience = 2 * time.Second
+
 // wait waits, and shows on standard error what there is to know meanwhile.
 func (s *session) wait(ctx context.Context, m *results.MapResult[json.RawMessage], w waiting) {
 	say := func(text string) { fmt.Fprintln(s.app.Err, text) }
@@ -98,37 +98,17 @@ func (s *session) wait(ctx context.Context, m *results.MapResult[json.RawMessage
 	if calls := m.Progress().Calls; calls > 1 && progress.IsTerminal(s.app.Err) {
 		meter := progress.Bar(s.app.Err, w.label, calls)
 		defer meter.End()
-		say, show = meter.Say, func(p results.Progress) { meter.Set(p.Done, p.Failed) }
+		say, show = meter.Say, meter.Show
 	}
-	looking, stop := context.WithCancel(ctx)
-	var look sync.WaitGroup
-	look.Go(func() { s.lookForWorkers(looking, w.queue, say) })
+	served, said := time.Now(), false
 	for p := range m.Watch(ctx) {
 		show(p)
-	}
-	stop()
-	look.Wait()
-}
-
-// patience is how long a job may wait before the queue's workers are looked for,
-// each time anew.
-const patience = 2 * time.Second
-
-// lookForWorkers says so, once, when no worker serves the queue.
-func (s *session) lookForWorkers(ctx context.Context, queue string, say func(string)) {
-	tick := time.NewTicker(patience)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
+		if !p.NoWorker {
+			served = time.Now()
 		}
-		ws, err := record.Workers(ctx, s.rdb)
-		if err != nil || slices.ContainsFunc(ws, func(w record.Worker) bool { return w.Serves(queue) }) {
-			continue
+		if !said && time.Since(served) >= patience {
+			said = true
+			say(fmt.Sprintf("distpool: no worker serves queue %q; the job waits for one (an interrupt ends the waiting)", w.queue))
 		}
-		say(fmt.Sprintf("distpool: no worker serves queue %q; the job waits for one (an interrupt ends the waiting)", queue))
-		return
 	}
 }

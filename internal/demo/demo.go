@@ -210,7 +210,7 @@ func (d *demo) wordCount(ctx context.Context) error {
 		meter = progress.Bar(d.Err, "word_count", len(corpus.paths))
 	}
 	for p := range result.Watch(ctx) {
-		meter.Set(p.Done, p.Failed)
+		meter.Show(p)
 	}
 	meter.End()
 	values, err := result.Get(ctx)

@@ -35,6 +35,9 @@ func TestMain(m *testing.M) {
 	if spec := os.Getenv(envSubmitter); spec != "" {
 		os.Exit(submitterMain(spec))
 	}
+	if spec := os.Getenv(envAttacher); spec != "" {
+		os.Exit(attacherMain(spec))
+	}
 	// Cases wait most of the time, so more of them than there are processors can
 	// run at once.
 	flag.Parse()
@@ -55,6 +58,8 @@ type workerSpec struct {
 	Redis     string
 	Name      string
 	Queue     string
+	Also      string // a further queue, of the same weight
+	Strict    bool   // Queue goes before Also, always
 	Slots     int
 	Grace     time.Duration
 	MaxResult int
@@ -81,6 +86,12 @@ func (s workerSpec) run(ctx context.Context, log io.Writer) error {
 	cfg := worker.Config{
 		Redis: s.Redis, Name: s.Name, Queues: map[string]int{s.Queue: 1}, Concurrency: s.Slots,
 		Grace: s.Grace, MaxResult: s.MaxResult, MaxCalls: s.MaxCalls, Logger: slog.New(slog.NewTextHandler(log, nil)),
+	}
+	if s.Also != "" {
+		cfg.Queues[s.Also] = 1
+	}
+	if s.Strict {
+		cfg.StrictPriority, cfg.Queues[s.Queue] = true, 2
 	}
 	if s.Initial != "" {
 		cfg.Init = func(ctx context.Context) (context.Context, error) {

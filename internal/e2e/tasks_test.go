@@ -65,6 +65,20 @@ var (
 	})
 	// hold starts, says so, and goes on when the key :open exists.
 	hold = tasks.Define("hold", runHold)
+	// linger starts, says so, and notes the time at which its context ends.
+	linger = tasks.Define("linger", func(ctx context.Context, p probe) (int, error) {
+		c := client(p.URL)
+		if err := c.Incr(ctx, p.Key+":started").Err(); err != nil {
+			return 0, err
+		}
+		<-ctx.Done()
+		at := time.Now()
+		return 0, c.RPush(context.WithoutCancel(ctx), p.Key+":ended", at.UnixMicro()).Err()
+	})
+	// note writes down from which queue it came.
+	note = tasks.Define("note", func(ctx context.Context, p probe) (int, error) {
+		return 0, client(p.URL).RPush(ctx, p.Key, tasks.Info(ctx).Queue).Err()
+	})
 	// sleep takes the given number of milliseconds.
 	sleep = tasks.Define("sleep", func(ctx context.Context, ms int) (int, error) {
 		select {
@@ -114,7 +128,7 @@ var (
 	info = tasks.Define("info", func(ctx context.Context, _ int) (tasks.CallInfo, error) { return tasks.Info(ctx), nil })
 
 	allTasks = []tasks.Runner{
-		square, add, label, older, echoInt64, echoUint, echoSlice, echoBytes, size, count, slowCount, hold, sleep, act, crash, try, stubborn, initial, mix, produce, divide, whoami, info, nest,
+		square, add, label, older, echoInt64, echoUint, echoSlice, echoBytes, size, count, slowCount, hold, linger, note, sleep, act, crash, try, stubborn, initial, mix, produce, divide, whoami, info, nest,
 	}
 )
 

@@ -6,10 +6,14 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
+
+	"github.com/distpool/distpool/results"
 )
 
 // IsTerminal reports whether w is a terminal.
@@ -34,7 +38,7 @@ func Bar(out io.Writer, label string, calls int) *Meter {
 		progressbar.OptionSetWriter(out),
 		progressbar.OptionSetDescription(label),
 		progressbar.OptionShowCount(),
-		progressbar.OptionSetPredictTime(true),
+		progressbar.OptionSetPredictTime(false), // it knows less than the job does
 		progressbar.OptionFullWidth(),
 		progressbar.OptionClearOnFinish(),
 	)}
@@ -48,14 +52,13 @@ func Lines(out io.Writer, label string, calls int) *Meter {
 	return &Meter{out: out, label: label, calls: calls, next: (calls + lines - 1) / lines}
 }
 
-// Set shows that done calls are over, of which failed have failed.
-func (m *Meter) Set(done, failed int) {
+// Show shows how far the job is.
+func (m *Meter) Show(p results.Progress) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	done, failed := p.Done, p.Failed
 	if m.bar != nil {
-		if failed > 0 {
-			m.bar.Describe(fmt.Sprintf("%s (%d failed)", m.label, failed))
-		}
+		m.bar.Describe(m.label + details(p))
 		_ = m.bar.Set(done)
 		return
 	}
@@ -68,6 +71,30 @@ func (m *Meter) Set(done, failed int) {
 		suffix = fmt.Sprintf(", %d failed", failed)
 	}
 	fmt.Fprintf(m.out, "%s: %d of %d (%d%%)%s\n", m.label, done, m.calls, done*100/m.calls, suffix)
+}
+
+// details is what a bar says beside the calls that are over.
+func details(p results.Progress) string {
+	var parts []string
+	if p.Failed > 0 {
+		parts = append(parts, fmt.Sprintf("%d failed", p.Failed))
+	}
+	switch {
+	case p.NoWorker:
+		parts = append(parts, "no worker")
+	case p.Running > 0:
+		parts = append(parts, fmt.Sprintf("%d running", p.Running))
+	}
+	if p.Rate > 0 {
+		parts = append(parts, fmt.Sprintf("%.3g/s", p.Rate))
+	}
+	if p.Left > 0 {
+		parts = append(parts, p.Left.Round(time.Second).String()+" left")
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(parts, ", ") + ")"
 }
 
 // Say writes a line beside the progress.

@@ -15,6 +15,7 @@ type Notice struct {
 	Recorded int
 	Done     int
 	Failed   int
+	Running  int // chunks that workers hold
 	State    State
 	Outcome  []byte // What is NoticeOut: the framed outcomes
 }
@@ -31,11 +32,11 @@ const (
 func ParseNotice(payload string) (Notice, error) {
 	head, outcome, ok := strings.Cut(payload, "\n")
 	f := strings.Split(head, " ")
-	if !ok || len(f) != 7 {
+	if !ok || len(f) != 8 {
 		return Notice{}, fmt.Errorf("corrupt notice %.80q", payload)
 	}
-	n := Notice{ID: f[0], What: f[1], State: State(f[6]), Outcome: []byte(outcome)}
-	for i, dst := range []*int{&n.Chunk, &n.Recorded, &n.Done, &n.Failed} {
+	n := Notice{ID: f[0], What: f[1], State: State(f[7]), Outcome: []byte(outcome)}
+	for i, dst := range []*int{&n.Chunk, &n.Recorded, &n.Done, &n.Failed, &n.Running} {
 		v, err := strconv.Atoi(f[2+i])
 		if err != nil {
 			return Notice{}, fmt.Errorf("corrupt notice %.80q: %w", payload, err)

@@ -25,6 +25,7 @@ type Snapshot struct {
 	Recorded int // chunks with outcomes
 	Done     int // calls with outcomes
 	Failed   int // of these, failed
+	Running  int // chunks that workers hold, as far as known
 	Created  int64
 	Finished int64
 	Out      []byte // outcomes of an inline job's chunk
@@ -36,7 +37,7 @@ type Snapshot struct {
 
 var snapshotFields = []string{
 	"v", "task", "codec", "queue", "reply", "state", "reason", "inline", "calls", "chunks",
-	"recorded", "done", "failed", "created", "finished", "out", "sum", "cut", "start", "expires",
+	"recorded", "done", "failed", "created", "finished", "out", "sum", "cut", "start", "expires", "running", "run",
 }
 
 // QueueSnapshot adds the reading of a job to a pipeline; ParseSnapshot takes
@@ -81,6 +82,7 @@ func ParseSnapshot(id string, cmd *redis.SliceCmd) (Snapshot, error) {
 		}
 		*dst = n
 	}
+	s.Running = running(s, fields)
 	s.Created, _ = strconv.ParseInt(fields["created"], 10, 64)
 	s.Start, _ = strconv.ParseInt(fields["start"], 10, 64)
 	s.Expires, _ = strconv.ParseInt(fields["expires"], 10, 64)
@@ -89,6 +91,19 @@ func ParseSnapshot(id string, cmd *redis.SliceCmd) (Snapshot, error) {
 	}
 	s.Finished, _ = strconv.ParseInt(fields["finished"], 10, 64)
 	return s, nil
+}
+
+// running is how many chunks workers hold. It is for people only, so what does
+// not parse is none.
+func running(s Snapshot, fields map[string]string) int {
+	switch {
+	case s.State.Ended():
+		return 0
+	case s.Inline && fields["run"] != "":
+		return 1
+	}
+	n, _ := strconv.Atoi(fields["running"])
+	return max(0, n)
 }
 
 // Read reads one job.

@@ -49,6 +49,9 @@ end
 if j[7] then
   redis.call('HDEL', KEYS[1], 'expires') -- it has begun
 end
+if not owner or owner == '' then
+  hold(j[2], 1)
+end
 redis.call('HSET', rk, rf, worker, rf .. ':at', now_ms())
 if j[2] ~= '1' then
   local left = redis.call('PTTL', KEYS[1])

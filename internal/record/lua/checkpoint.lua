@@ -22,7 +22,7 @@ if ARGV[3] ~= '' then
   local moved = tonumber(ARGV[4]) - tonumber(r[2] or '0')
   if moved ~= 0 then
     local done = redis.call('HINCRBY', KEYS[1], 'done', moved)
-    notify(j[3], j[4], 'part', ARGV[1], j[5], done, j[6], j[1], '')
+    notify(j[3], j[4], 'part', ARGV[1], j[5], done, j[6], j[1], '', hold(j[2], 0))
   end
 end
 return j[1]

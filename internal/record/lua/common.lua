@@ -20,6 +20,16 @@ local function places(inline, chunk)
   return KEYS[2], chunk, KEYS[3], chunk, KEYS[5], chunk
 end
 
+-- Counts the chunks that workers hold: by more of them from now on. Returns how
+-- many that are. A job that is inline does not count: it has one chunk, and
+-- whether that has an owner is in the same hash.
+local function hold(inline, by)
+  if inline == '1' then
+    return 0
+  end
+  return redis.call('HINCRBY', KEYS[1], 'running', by)
+end
+
 -- Every key of the job lives for ms milliseconds from now.
 local function expire(ms)
   ms = tonumber(ms) or 3600000 -- a damaged record must end all the same
@@ -39,7 +49,7 @@ local notify
 -- Ends a live job before its time. shown is the state that is announced.
 local function abort(reason, shown)
   local j = redis.call('HMGET', KEYS[1], 'ttl', 'reply', 'id', 'recorded', 'done', 'failed')
-  redis.call('HDEL', KEYS[1], 'args', 'run', 'expires')
+  redis.call('HDEL', KEYS[1], 'args', 'run', 'running', 'expires')
   redis.call('HSET', KEYS[1], 'reason', reason)
   redis.call('DEL', KEYS[2], KEYS[5])
   finish('canceled', j[1])
@@ -58,11 +68,11 @@ local function time_left(expires)
 end
 
 -- Tells the producer. A notice is a hint: whoever misses it finds the same in
--- the record. Form: "<id> <what> <chunk> <recorded> <done> <failed> <state>\n"
--- and, for what = "out", the outcome.
-function notify(reply, id, what, chunk, recorded, done, failed, state, outcome)
+-- the record. Form: "<id> <what> <chunk> <recorded> <done> <failed> <running>
+-- <state>\n" and, for what = "out", the outcome. Without running it is 0.
+function notify(reply, id, what, chunk, recorded, done, failed, state, outcome, running)
   if reply and reply ~= '' then
     redis.call('PUBLISH', reply, id .. ' ' .. what .. ' ' .. chunk .. ' ' .. recorded .. ' '
-      .. done .. ' ' .. failed .. ' ' .. state .. '\n' .. outcome)
+      .. done .. ' ' .. failed .. ' ' .. (running or 0) .. ' ' .. state .. '\n' .. outcome)
   end
 end

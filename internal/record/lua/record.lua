@@ -20,8 +20,10 @@ if redis.call('HDEL', ak, af) == 0 then
 end
 redis.call('HSET', ok, of, ARGV[2])
 -- Calls that a checkpoint has counted are not counted again.
-local counted = tonumber(redis.call('HGET', rk, rf .. ':done') or '0')
+local r = redis.call('HMGET', rk, rf, rf .. ':done')
+local counted = tonumber(r[2] or '0')
 redis.call('HDEL', rk, rf, rf .. ':at', rf .. ':lost', rf .. ':part', rf .. ':done')
+local running = hold(j[2], r[1] and r[1] ~= '' and -1 or 0)
 local recorded = redis.call('HINCRBY', KEYS[1], 'recorded', 1)
 local done = redis.call('HINCRBY', KEYS[1], 'done', tonumber(ARGV[3]) - counted)
 local failed = tonumber(ARGV[4])
@@ -45,5 +47,5 @@ local what, outcome = 'out', ARGV[2]
 if #outcome > tonumber(ARGV[5]) then
   what, outcome = 'rec', ''
 end
-notify(j[5], j[6], what, chunk, recorded, done, failed, state, outcome)
+notify(j[5], j[6], what, chunk, recorded, done, failed, state, outcome, running)
 return 'ok'

@@ -10,6 +10,7 @@ local ak, af, _, _, rk, rf = places(inline, ARGV[1])
 if redis.call('HGET', rk, rf) ~= ARGV[2] then
   return 0
 end
+hold(inline, -1)
 if redis.call('HEXISTS', ak, af) == 0 then
   redis.call('HDEL', rk, rf)
   return 0
