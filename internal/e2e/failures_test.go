@@ -60,7 +60,9 @@ func TestAFailingCallOfAMapHarmsNoOther(t *testing.T) {
 			}
 			ok, err = m.Successful()
 			same(t, "Successful", ok, err, false)
-			if pr := m.Progress(); pr != (results.Progress{Calls: 7, Done: 7, Failed: 4, Ended: true}) {
+			pr := m.Progress()
+			pr.Rate = 0 // it is what it is
+			if pr != (results.Progress{Calls: 7, Done: 7, Failed: 4, Ended: true}) {
 				t.Errorf("chunks of %d: progress %+v", size, pr)
 			}
 		}
