@@ -2,7 +2,6 @@ package producer
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/distpool/distpool/results"
@@ -20,10 +19,8 @@ func Apply[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], arg A, o
 	}
 	if err := r.Wait(ctx); err != nil {
 		p.cancelAbandoned(ctx, r, opts)
-		if errors.Is(err, results.ErrNoSlot) {
-			var zero R
-			return zero, err
-		}
+		var zero R
+		return zero, err
 	}
 	return r.Get(ctx)
 }

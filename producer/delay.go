@@ -28,7 +28,7 @@ func (s *submission) startInTime(job *await.Job, chunks int) {
 	}
 	all := make([]wire.Delivery, chunks)
 	for i := range all {
-		all[i] = wire.Delivery{Job: job.ID, Chunk: i, Number: 1}
+		all[i] = wire.Delivery{Job: job.ID, Gen: job.Gen, Chunk: i, Number: 1}
 	}
 	s.pool.starter.add(job, s.options.queue, all, s.options.delay())
 }

@@ -39,6 +39,7 @@
 // so the nested job needs another one. When every slot that could run it is held
 // by a call that waits for a nested job itself, nobody ever would: the wait fails
 // with results.ErrNoSlot within about 10 seconds, and the worker logs a warning.
+// A jam of many calls is undone one by one, so the last of them waits for longer.
 // Slots that are just busy are waited for. The remedies are more slots, a [Queue]
 // of other workers for the nested jobs, or fewer levels.
 //

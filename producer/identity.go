@@ -2,6 +2,7 @@ package producer
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -72,7 +73,8 @@ func (s *submission) create(ctx context.Context, sum string) (created bool, err 
 		return false, err
 	}
 	j := s.record(id, len(batch), s.cut.done())
-	j.Sum, j.Cut = sum, s.cut.rule()
+	j.Sum, j.Cut, j.Gen = sum, s.cut.rule(), rand.Text()[:8]
+	ref := record.Ref{ID: id, Gen: j.Gen}
 	reply, err := s.pool.broker.Submit(ctx, record.Create(j, batch), queue, task, nil)
 	if err != nil {
 		return false, err
@@ -80,15 +82,15 @@ func (s *submission) create(ctx context.Context, sum string) (created bool, err 
 	if n, err := reply.Int(); err != nil || n == 0 {
 		return false, err
 	}
-	if err := s.pool.broker.EnqueueAt(ctx, queue, task, deliveries(id, batch), s.options.start); err != nil {
+	if err := s.pool.broker.EnqueueAt(ctx, queue, task, deliveries(ref, batch), s.options.start); err != nil {
 		return false, err
 	}
 	for sent := len(batch); !s.cut.done(); sent += len(batch) {
 		if batch, err = s.cut.next(sent); err != nil {
 			return false, err
 		}
-		op := record.Add(id, s.calls, sent+len(batch), s.cut.done(), batch)
-		if _, err := s.pool.broker.SubmitAt(ctx, op, queue, task, deliveries(id, batch), s.options.start); err != nil {
+		op := record.Add(ref, s.calls, sent+len(batch), s.cut.done(), batch)
+		if _, err := s.pool.broker.SubmitAt(ctx, op, queue, task, deliveries(ref, batch), s.options.start); err != nil {
 			return false, err
 		}
 	}
@@ -118,7 +120,7 @@ func (s *submission) join(ctx context.Context, sum string) error {
 	}
 	ds := make([]wire.Delivery, len(chunks))
 	for i, k := range chunks {
-		ds[i] = wire.Delivery{Job: snap.ID, Chunk: k, Number: 1}
+		ds[i] = wire.Delivery{Job: snap.ID, Gen: snap.Gen, Chunk: k, Number: 1}
 	}
 	var start time.Time
 	if snap.Start > 0 {
@@ -148,7 +150,7 @@ func (s *submission) addMissing(ctx context.Context, snap record.Snapshot) error
 		if sent <= snap.Chunks && !s.cut.done() {
 			continue // it has these
 		}
-		op := record.Add(snap.ID, s.calls, sent, s.cut.done(), batch)
+		op := record.Add(record.Ref{ID: snap.ID, Gen: snap.Gen}, s.calls, sent, s.cut.done(), batch)
 		reply, err := s.pool.broker.Submit(ctx, op, snap.Queue, snap.Task, nil)
 		if err != nil {
 			return err

@@ -2,7 +2,6 @@ package producer
 
 import (
 	"context"
-	"errors"
 
 	"github.com/distpool/distpool/results"
 	"github.com/distpool/distpool/tasks"
@@ -20,9 +19,7 @@ func Map[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], args []A, 
 	}
 	if err := m.Wait(ctx); err != nil {
 		p.cancelAbandoned(ctx, m, opts)
-		if errors.Is(err, results.ErrNoSlot) {
-			return nil, err
-		}
+		return nil, err
 	}
 	return m.Get(ctx)
 }

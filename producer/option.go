@@ -122,7 +122,8 @@ func ID(key string) Option {
 }
 
 // CallTimeout ends the context of each of the job's calls that runs longer than
-// d, instead of what the task says: see tasks.CallTimeout.
+// d, instead of what the task says: see tasks.CallTimeout. A call that ignores
+// its context and returns a value later has succeeded.
 func CallTimeout(d time.Duration) Option {
 	return func(o *options) error {
 		o.policy.CallTimeout = &d
@@ -192,7 +193,14 @@ func At(t time.Time) Option {
 	}
 }
 
+// farthest is how far ahead a start may be: longer ones overflow, here or in
+// Redis.
+const farthest = 100 * 365 * 24 * time.Hour
+
 func (o *options) startAt(option string, t time.Time, ahead bool) error {
+	if time.Until(t) > farthest {
+		return fmt.Errorf("producer.%s: %v is more than 100 years ahead; no job can wait for that", option, t)
+	}
 	if o.delayed != "" && o.delayed != option {
 		return errors.New("producer.Delay and producer.At exclude each other: use one of them")
 	}

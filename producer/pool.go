@@ -85,7 +85,7 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 
 // revive issues again what was lost of a job that makes no progress.
 func (p *pool) revive(ctx context.Context, j *await.Job) {
-	n, err := p.broker.Revive(ctx, j.ID, j.Queue, j.Task)
+	n, err := p.broker.Revive(ctx, record.Ref{ID: j.ID, Gen: j.Gen}, j.Queue, j.Task)
 	if err != nil {
 		p.cfg.Logger.Warn("looking for lost deliveries failed; will try again", "job", j.ID, "task", j.Task, "error", err)
 	}
@@ -122,7 +122,7 @@ func (p *pool) withdraw(ctx context.Context, jobs []*await.Job) {
 			if total++; total > maxWithdrawn {
 				return
 			}
-			byQueue[j.Queue] = append(byQueue[j.Queue], wire.Delivery{Job: j.ID, Chunk: k, Number: 1})
+			byQueue[j.Queue] = append(byQueue[j.Queue], wire.Delivery{Job: j.ID, Gen: j.Gen, Chunk: k, Number: 1})
 		}
 	}
 	for queue, ds := range byQueue {

@@ -125,7 +125,7 @@ func (s *stream) resize(ctx context.Context) error {
 	window := s.options.window
 	if size := s.options.chunkSize; size > 0 {
 		if window == 0 {
-			window = windowChunks * slots * size
+			window = chunksOf(windowChunks*slots, size)
 		}
 		s.cut.size = min(size, window)
 	} else {
@@ -137,7 +137,7 @@ func (s *stream) resize(ctx context.Context) error {
 		s.pace.adapt(most)
 		s.cut.size = min(s.pace.size, most)
 		if window == 0 {
-			window = windowChunks * slots * s.cut.size
+			window = chunksOf(windowChunks*slots, s.cut.size)
 		}
 	}
 	s.window.Store(int64(window))
@@ -146,6 +146,14 @@ func (s *stream) resize(ctx context.Context) error {
 	s.slack.Store(int64(max(1, min(window/16, window-s.cut.size+1))))
 	kick(s.room)
 	return err
+}
+
+// chunksOf is n chunks of size calls, without overflow.
+func chunksOf(n, size int) int {
+	if size > math.MaxInt/2/n {
+		return math.MaxInt / 2
+	}
+	return n * size
 }
 
 // submit sends chunks, as many as there are and as one round trip takes, and
@@ -239,7 +247,7 @@ func (s *stream) create(batch []record.Chunk, total int, _ bool, ds []wire.Deliv
 }
 
 func (s *stream) extend(batch []record.Chunk, total int, seal bool, ds []wire.Delivery) error {
-	op := record.Extend(s.job.ID, s.cut.at, total, seal, s.pool.cfg.JobTTL, batch)
+	op := record.Extend(record.Ref{ID: s.job.ID}, s.cut.at, total, seal, s.pool.cfg.JobTTL, batch)
 	return s.insist(func() error {
 		_, err := s.pool.broker.Submit(s.sendCtx, op, s.options.queue, s.task.Name(), ds)
 		return err

@@ -128,9 +128,9 @@ func (s *submission) sendBatch(ctx context.Context, batch []record.Chunk) error 
 		s.job = job
 		op = record.Create(s.record(id, total, sealed), batch)
 	} else {
-		op = record.Add(s.job.ID, s.calls, total, sealed, batch)
+		op = record.Add(record.Ref{ID: s.job.ID}, s.calls, total, sealed, batch)
 	}
-	if _, err := s.pool.broker.SubmitAt(ctx, op, s.options.queue, s.task.Name(), deliveries(s.job.ID, batch), s.options.start); err != nil {
+	if _, err := s.pool.broker.SubmitAt(ctx, op, s.options.queue, s.task.Name(), deliveries(record.Ref{ID: s.job.ID}, batch), s.options.start); err != nil {
 		return err
 	}
 	s.chunks = total
@@ -160,10 +160,10 @@ func (s *submission) within() time.Duration {
 }
 
 // deliveries are the first deliveries of the chunks.
-func deliveries(id string, chunks []record.Chunk) []wire.Delivery {
+func deliveries(job record.Ref, chunks []record.Chunk) []wire.Delivery {
 	ds := make([]wire.Delivery, len(chunks))
 	for i, c := range chunks {
-		ds[i] = wire.Delivery{Job: id, Chunk: c.Number, Number: 1}
+		ds[i] = wire.Delivery{Job: job.ID, Gen: job.Gen, Chunk: c.Number, Number: 1}
 	}
 	return ds
 }

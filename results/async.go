@@ -65,7 +65,8 @@ func (r *AsyncResult[T]) Successful() (bool, error) {
 // for each time it was registered. All callbacks of a pool run on one goroutine,
 // in the order in which results became ready, and those registered before the
 // result was ready run before Done closes: a callback must not wait for its own
-// handle, and a slow one delays the others. A panic in f is logged.
+// handle, nor for its pool (Join, Terminate: call them in a goroutine of their
+// own), and a slow one delays the others. A panic in f is logged.
 func (r *AsyncResult[T]) OnSuccess(f func(T)) {
 	r.job.OnSettle(func() {
 		if v, err := r.result(); err == nil {
@@ -96,7 +97,7 @@ func (r *AsyncResult[T]) result() (T, error) {
 func (r *AsyncResult[T]) compute() (T, error) {
 	var values [1]T
 	if err := r.job.Err(); err != nil {
-		return values[0], fmt.Errorf("%s: %w", r.describe(), err)
+		return values[0], r.about(err)
 	}
 	o, ok := r.job.Outcomes()[0]
 	if !ok || o.Calls != 1 || o.First != 0 {

@@ -97,7 +97,7 @@ type TaskError struct {
 	Message  string // the error's message, or the panic's value
 	Type     string // Go type of the error, or of the panic's value, such as "*fs.PathError"
 	Stack    string // the worker's stack; set for KindPanic and KindGoexit
-	Attempts int    // how often the call ran
+	Attempts int    // how often the call was tried; runs that ended with their worker count as one with what followed
 	Worker   string // ID of the worker that ran it last
 
 	codes []string

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/distpool/distpool/internal/await"
@@ -67,6 +68,14 @@ func (h *handle) stopped(ctx context.Context) error {
 		return fmt.Errorf("waiting for %s: %w", h.describe(), err)
 	}
 	return fmt.Errorf("waiting for %s: %w", h.describe(), ErrTimeout)
+}
+
+// about makes an error name the job, if it does not already.
+func (h *handle) about(err error) error {
+	if strings.HasPrefix(err.Error(), h.describe()) {
+		return err
+	}
+	return fmt.Errorf("%s: %w", h.describe(), err)
 }
 
 func (h *handle) describe() string {

@@ -94,7 +94,7 @@ func (m *MapResult[R]) result() ([]R, error) {
 
 func (m *MapResult[R]) compute() ([]R, error) {
 	if err := m.job.Err(); err != nil {
-		return nil, fmt.Errorf("%s: %w", m.describe(), err)
+		return nil, m.about(err)
 	}
 	outcomes := m.job.Outcomes()
 	calls := 0

@@ -116,7 +116,7 @@ func (m *MapResult[R]) arrivals(ctx context.Context, seen int) (news []wire.Outc
 // it should.
 func (m *MapResult[R]) whole(calls int) error {
 	if err := m.job.Err(); err != nil {
-		return fmt.Errorf("%s: %w", m.describe(), err)
+		return m.about(err)
 	}
 	if want := m.job.Counts().Calls; calls != want {
 		return fmt.Errorf("%s: %w: outcomes of %d calls, expected %d", m.describe(), ErrCorrupt, calls, want)

@@ -88,14 +88,18 @@ func (r *chunkRun) run(b record.Begun) error {
 		case abandoned:
 			r.stuck = true
 			if _, _, more := r.upcoming(); more {
-				return r.giveBack()
+				return r.giveBack(time.Time{})
 			}
 		case finished:
 		}
 		if len(r.again) == 0 {
 			return r.record(r.encode())
 		}
-		if r.wait > waitHere || r.stuck {
+		if r.stuck && r.wait <= waitHere+time.Second {
+			// This worker ends: its next owner waits it out.
+			return r.giveBack(time.Now().Add(r.wait))
+		}
+		if r.wait > waitHere {
 			return r.putBack(r.wait, time.Now().Add(r.wait))
 		}
 		if !r.pause(r.wait) {
@@ -186,7 +190,7 @@ func (r *chunkRun) pause(d time.Duration) bool {
 func (r *chunkRun) putBack(d time.Duration, due time.Time) error {
 	waiting := append(r.again, r.turn[r.at:]...)
 	ours, err := untilAnswered(r.worker, "release", func(ctx context.Context) (bool, error) {
-		return record.Release(ctx, r.worker.rdb, r.delivery.Job, r.delivery.Chunk, r.worker.self.ID, r.partial(due).Encode(), r.finished())
+		return record.Release(ctx, r.worker.rdb, refOf(r.delivery), r.delivery.Chunk, r.worker.self.ID, r.partial(due).Encode(), r.finished())
 	})
 	if err != nil {
 		return r.interrupted()
@@ -206,7 +210,7 @@ func (r *chunkRun) putBack(d time.Duration, due time.Time) error {
 func (r *chunkRun) record(values []byte) error {
 	frame := wire.Outcome{First: r.first, Calls: r.calls, Errors: r.errors, Values: values}.Encode()
 	answer, err := untilAnswered(r.worker, "record", func(ctx context.Context) (record.Result, error) {
-		return record.Record(ctx, r.worker.rdb, r.delivery.Job, r.delivery.Chunk, frame, r.calls, len(r.errors), noticeBytes)
+		return record.Record(ctx, r.worker.rdb, refOf(r.delivery), r.delivery.Chunk, frame, r.calls, len(r.errors), noticeBytes)
 	})
 	if err != nil {
 		return r.interrupted()
@@ -227,20 +231,21 @@ func (r *chunkRun) interrupted() error {
 	if cause := context.Cause(r.ctx); errors.Is(cause, errJobEnded) || errors.Is(cause, errNotOurs) {
 		return nil
 	}
-	return r.giveBack()
+	return r.giveBack(time.Time{})
 }
 
-// giveBack lets another worker go on with the chunk, at once.
-func (r *chunkRun) giveBack() error {
+// giveBack lets another worker go on with the chunk, at once. Calls that are to
+// run again are due at the given time; the zero time is now.
+func (r *chunkRun) giveBack(due time.Time) error {
 	ctx, cancel := context.WithTimeout(context.Background(), lastMoment/2)
 	defer cancel()
 	var partial []byte
 	if r.chunk != nil {
-		partial = r.partial(time.Time{}).Encode()
+		partial = r.partial(due).Encode()
 	}
 	again := r.delivery
 	again.Number++
-	_, err := record.Release(ctx, r.worker.rdb, r.delivery.Job, r.delivery.Chunk, r.worker.self.ID, partial, r.finished())
+	_, err := record.Release(ctx, r.worker.rdb, refOf(r.delivery), r.delivery.Chunk, r.worker.self.ID, partial, r.finished())
 	if err == nil {
 		err = r.worker.broker.Enqueue(ctx, r.queue, r.task, []wire.Delivery{again})
 	}

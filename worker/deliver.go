@@ -117,6 +117,9 @@ func (w *worker) deliver(ctx context.Context, t *asynq.Task) error {
 	return nil
 }
 
+// refOf is the job of a delivery.
+func refOf(d wire.Delivery) record.Ref { return record.Ref{ID: d.Job, Gen: d.Gen} }
+
 // enter begins the chunk. A chunk whose last attempt this is, after the deaths of
 // the workers before, gets the worker to itself: so it harms no other, and is not
 // harmed once more by the one that did it. The pass must be ended.
@@ -129,7 +132,7 @@ func (w *worker) enter(d wire.Delivery) (b record.Begun, p *pass, err error) {
 	}
 	// Not as its owner: what happens while we wait is not to be blamed on it.
 	_, err = untilAnswered(w, "release", func(ctx context.Context) (bool, error) {
-		return record.Release(ctx, w.rdb, d.Job, d.Chunk, w.self.ID, nil, 0)
+		return record.Release(ctx, w.rdb, refOf(d), d.Chunk, w.self.ID, nil, 0)
 	})
 	if err != nil {
 		return b, p, err
@@ -147,7 +150,7 @@ func (w *worker) begin(d wire.Delivery) (record.Begun, error) {
 	from := ""
 	for {
 		b, err := untilAnswered(w, "begin", func(ctx context.Context) (record.Begun, error) {
-			return record.Begin(ctx, w.rdb, d.Job, d.Chunk, w.self.ID, from, budget)
+			return record.Begin(ctx, w.rdb, refOf(d), d.Chunk, w.self.ID, from, budget)
 		})
 		if err != nil || b.Verdict != record.Busy || b.Owner == from {
 			return b, err
@@ -242,7 +245,7 @@ func (w *worker) knownElsewhere(task, queue string) (bool, error) {
 // enlist notes that the chunk runs here; false when it does already.
 func (w *worker) enlist(r *chunkRun) bool {
 	r.ctx, r.cancel = context.WithCancelCause(w.calls)
-	k := chunkKey{r.delivery.Job, r.delivery.Chunk}
+	k := chunkKey{refOf(r.delivery), r.delivery.Chunk}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if _, ok := w.running[k]; ok {
@@ -278,5 +281,5 @@ func (w *worker) discharge(r *chunkRun) {
 	r.cancel(nil)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	delete(w.running, chunkKey{r.delivery.Job, r.delivery.Chunk})
+	delete(w.running, chunkKey{refOf(r.delivery), r.delivery.Chunk})
 }

@@ -85,7 +85,7 @@ func (w *worker) listen(ctx context.Context) {
 			if !ok {
 				return
 			}
-			w.cancelJob(m.Payload)
+			w.cancelJob(record.ParseRef(m.Payload))
 		}
 	}
 }
@@ -94,7 +94,7 @@ func (w *worker) listen(ctx context.Context) {
 // announcements can get lost.
 func (w *worker) checkJobs(ctx context.Context) {
 	w.mu.Lock()
-	jobs := map[string]bool{}
+	jobs := map[record.Ref]bool{}
 	for k, r := range w.running {
 		if time.Since(r.started) > beatEvery {
 			jobs[k.job] = true
@@ -104,29 +104,29 @@ func (w *worker) checkJobs(ctx context.Context) {
 	if len(jobs) == 0 {
 		return
 	}
-	cmds := map[string]*redis.StringCmd{}
+	cmds := map[record.Ref]*redis.StringCmd{}
 	_, err := w.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
-		for id := range jobs {
-			cmds[id] = record.QueueState(ctx, p, id)
+		for job := range jobs {
+			cmds[job] = record.QueueState(ctx, p, job.ID)
 		}
 		return nil
 	})
 	if err != nil && !errors.Is(err, redis.Nil) {
 		return
 	}
-	for id, cmd := range cmds {
+	for job, cmd := range cmds {
 		if state, err := record.ParseState(cmd); err == nil && state.Ended() {
-			w.cancelJob(id)
+			w.cancelJob(job)
 		}
 	}
 }
 
 // cancelJob cancels the contexts of the job's running calls.
-func (w *worker) cancelJob(id string) {
+func (w *worker) cancelJob(job record.Ref) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for k, r := range w.running {
-		if k.job == id {
+		if k.job == job {
 			r.cancel(errJobEnded)
 		}
 	}

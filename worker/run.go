@@ -152,7 +152,7 @@ type worker struct {
 }
 
 type chunkKey struct {
-	job   string
+	job   record.Ref
 	chunk int
 }
 

@@ -82,7 +82,7 @@ func (s *supervisor) pass(ctx context.Context) error {
 	}
 	refs := make([]record.ChunkRef, len(outs))
 	for i, o := range outs {
-		refs[i] = record.ChunkRef{Job: o.delivery.Job, Chunk: o.delivery.Chunk}
+		refs[i] = record.ChunkRef{Job: refOf(o.delivery), Chunk: o.delivery.Chunk}
 	}
 	holdings, err := record.Holdings(ctx, s.w.rdb, refs)
 	if err != nil {
@@ -129,7 +129,7 @@ func (s *supervisor) takenDeliveries(ctx context.Context) ([]out, error) {
 			if !ok {
 				continue
 			}
-			if k := (chunkKey{d.Job, d.Chunk}); d.Number > newest[k].delivery.Number {
+			if k := (chunkKey{refOf(d), d.Chunk}); d.Number > newest[k].delivery.Number {
 				newest[k] = out{id, q, d}
 			}
 		}

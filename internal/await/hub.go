@@ -135,6 +135,7 @@ func (h *Hub) Attach(ctx context.Context, id string, check func(record.Snapshot)
 	}
 	j := NewJob(id, snap.Task, snap.Queue, snap.Calls, snap.Chunks, snap.State != record.Open)
 	j.counts.Done, j.counts.Failed, j.counts.Running = snap.Done, snap.Failed, snap.Running // what was before does not count for its Rate
+	j.Gen = snap.Gen
 	j.MarkSubmitted()
 	if j, err = h.Track(j); err != nil {
 		return nil, err
@@ -246,9 +247,9 @@ func (h *Hub) notice(payload string) {
 		return
 	}
 	h.mu.Lock()
-	j, ok := h.jobs[n.ID]
+	j, ok := h.jobs[n.Job.ID]
 	h.mu.Unlock()
-	if !ok {
+	if !ok || j.Gen != n.Job.Gen {
 		return // another pool's job on a borrowed channel, or one that is settled
 	}
 	counts := Counts{State: n.State, Recorded: n.Recorded, Done: n.Done, Failed: n.Failed, Running: n.Running}

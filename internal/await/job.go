@@ -15,6 +15,7 @@ import (
 // one Job. It is safe for concurrent use.
 type Job struct {
 	ID    string
+	Gen   string // see record.Ref; set before the job is tracked
 	Task  string
 	Queue string
 

@@ -76,7 +76,7 @@ func TestStreamIsTakenPieceByPiece(t *testing.T) {
 				t.Errorf("the job holds %d outcomes, %d arrivals, %d awaited, misses %v", len(j.outcomes), len(j.arrival), len(j.awaited), j.misses)
 			}
 			j.mu.Unlock()
-			if err := record.Extend("s", n, n, true, time.Hour, nil).Run(t.Context(), rdb).Err(); err != nil {
+			if err := record.Extend(record.Ref{ID: "s"}, n, n, true, time.Hour, nil).Run(t.Context(), rdb).Err(); err != nil {
 				t.Fatal(err)
 			}
 			hush(j)

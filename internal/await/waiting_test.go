@@ -67,7 +67,7 @@ func submitJob(t *testing.T, h *Hub, id, reply string, chunks int) *Job {
 func recordOut(t *testing.T, h *Hub, id string, chunk int, value string, inline int) {
 	t.Helper()
 	frame := wire.Outcome{First: chunk, Calls: 1, Values: []byte(value)}.Encode()
-	if r, err := record.Record(t.Context(), h.rdb, id, chunk, frame, 1, 0, inline); err != nil || r != record.OK {
+	if r, err := record.Record(t.Context(), h.rdb, record.Ref{ID: id}, chunk, frame, 1, 0, inline); err != nil || r != record.OK {
 		t.Fatal(r, err)
 	}
 }

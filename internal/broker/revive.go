@@ -23,7 +23,7 @@ const (
 // Revive issues chunks of the job again that nobody runs and of which asynq has
 // no delivery that would ever be run: it was deleted or archived by an operator,
 // or lost. It returns how many it issued.
-func (b *Broker) Revive(ctx context.Context, job, queue, task string) (int, error) {
+func (b *Broker) Revive(ctx context.Context, job record.Ref, queue, task string) (int, error) {
 	chunks, err := record.Unclaimed(ctx, b.rdb, job, reviveChunks)
 	if err != nil || len(chunks) == 0 {
 		return 0, err
@@ -33,7 +33,7 @@ func (b *Broker) Revive(ctx context.Context, job, queue, task string) (int, erro
 		for i, chunk := range chunks {
 			for n := range reviveNumbers {
 				// asynq v0.26, internal/base: TaskKey.
-				key := "asynq:{" + queue + "}:t:" + wire.Delivery{Job: job, Chunk: chunk, Number: n + 1}.TaskID()
+				key := "asynq:{" + queue + "}:t:" + wire.Delivery{Job: job.ID, Gen: job.Gen, Chunk: chunk, Number: n + 1}.TaskID()
 				states[i][n] = p.HGet(ctx, key, "state")
 			}
 		}
@@ -45,7 +45,7 @@ func (b *Broker) Revive(ctx context.Context, job, queue, task string) (int, erro
 	var again []wire.Delivery
 	for i, chunk := range chunks {
 		if n := nextNumber(states[i][:]); n > 0 {
-			again = append(again, wire.Delivery{Job: job, Chunk: chunk, Number: n})
+			again = append(again, wire.Delivery{Job: job.ID, Gen: job.Gen, Chunk: chunk, Number: n})
 		}
 	}
 	if len(again) == 0 {

@@ -69,7 +69,7 @@ func (p Policy) MaxAttempts() int {
 	if p.Retries == nil {
 		return 1
 	}
-	return 1 + *p.Retries
+	return max(*p.Retries, *p.Retries+1) // the largest int is for ever, and must not overflow
 }
 
 // Delay is the wait after the given number of failed attempts.

@@ -56,7 +56,7 @@ func TestExtendGivesAJobThatIsNotOverMoreTime(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
 		extend := func(seal bool) {
 			t.Helper()
-			if err := record.Extend("j", 6, 3, seal, 10*openTTL, nil).Run(t.Context(), rdb).Err(); err != nil {
+			if err := record.Extend(record.Ref{ID: "j"}, 6, 3, seal, 10*openTTL, nil).Run(t.Context(), rdb).Err(); err != nil {
 				t.Fatal(err)
 			}
 		}

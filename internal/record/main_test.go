@@ -57,14 +57,14 @@ func create(t *testing.T, rdb redis.UniversalClient, j record.Job, cs []record.C
 
 func add(t *testing.T, rdb redis.UniversalClient, calls, total int, seal bool, cs []record.Chunk, want record.State) {
 	t.Helper()
-	if s, err := record.Add("j", calls, total, seal, cs).Run(t.Context(), rdb).Text(); err != nil || s != string(want) {
+	if s, err := record.Add(record.Ref{ID: "j"}, calls, total, seal, cs).Run(t.Context(), rdb).Text(); err != nil || s != string(want) {
 		t.Fatalf("add answers %q, %v; want %q", s, err, want)
 	}
 }
 
 func begin(t *testing.T, rdb redis.UniversalClient, chunk int, worker, from string, want record.Verdict) record.Begun {
 	t.Helper()
-	b, err := record.Begin(t.Context(), rdb, "j", chunk, worker, from, 3)
+	b, err := record.Begin(t.Context(), rdb, record.Ref{ID: "j"}, chunk, worker, from, 3)
 	if err != nil || b.Verdict != want {
 		t.Fatalf("begin of chunk %d by %s answers %+v, %v; want %q", chunk, worker, b, err, want)
 	}
@@ -73,7 +73,7 @@ func begin(t *testing.T, rdb redis.UniversalClient, chunk int, worker, from stri
 
 func rec(t *testing.T, rdb redis.UniversalClient, chunk int, outcome string, failed int, want record.Result) {
 	t.Helper()
-	if r, err := record.Record(t.Context(), rdb, "j", chunk, []byte(outcome), 2, failed, 100); err != nil || r != want {
+	if r, err := record.Record(t.Context(), rdb, record.Ref{ID: "j"}, chunk, []byte(outcome), 2, failed, 100); err != nil || r != want {
 		t.Fatalf("record of chunk %d answers %q, %v; want %q", chunk, r, err, want)
 	}
 }

@@ -9,7 +9,7 @@ import (
 // Notice is what a transition tells the pool that made the job. It is a hint:
 // the record says the same to those who miss it.
 type Notice struct {
-	ID       string
+	Job      Ref
 	What     string // one of the Notice constants
 	Chunk    int    // the recorded chunk; -1 when What is NoticeEnd
 	Recorded int
@@ -35,7 +35,7 @@ func ParseNotice(payload string) (Notice, error) {
 	if !ok || len(f) != 8 {
 		return Notice{}, fmt.Errorf("corrupt notice %.80q", payload)
 	}
-	n := Notice{ID: f[0], What: f[1], State: State(f[7]), Outcome: []byte(outcome)}
+	n := Notice{Job: ParseRef(f[0]), What: f[1], State: State(f[7]), Outcome: []byte(outcome)}
 	for i, dst := range []*int{&n.Chunk, &n.Recorded, &n.Done, &n.Failed, &n.Running} {
 		v, err := strconv.Atoi(f[2+i])
 		if err != nil {

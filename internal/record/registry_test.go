@@ -18,13 +18,13 @@ func TestRecordingsAreAnnouncedWithSmallOutcomesInside(t *testing.T) {
 		create(t, rdb, job(4, 2, true), chunks(0, 2))
 		small, large := "line 1\nline 2 \x00\xff", strings.Repeat("x", 101)
 		rec(t, rdb, 1, small, 1, record.OK)
-		want := record.Notice{ID: "j", What: record.NoticeOut, Chunk: 1, Recorded: 1, Done: 2, Failed: 1, State: record.Sealed, Outcome: []byte(small)}
+		want := record.Notice{Job: record.Ref{ID: "j"}, What: record.NoticeOut, Chunk: 1, Recorded: 1, Done: 2, Failed: 1, State: record.Sealed, Outcome: []byte(small)}
 		if n := nextNotice(t, next); !reflect.DeepEqual(n, want) {
 			t.Errorf("the notice is %+v, want %+v", n, want)
 		}
 		rec(t, rdb, 1, small, 1, record.AlreadyRecorded) // announces nothing
 		rec(t, rdb, 0, large, 0, record.OK)
-		want = record.Notice{ID: "j", What: record.NoticeRec, Chunk: 0, Recorded: 2, Done: 4, Failed: 1, State: record.Done, Outcome: []byte{}}
+		want = record.Notice{Job: record.Ref{ID: "j"}, What: record.NoticeRec, Chunk: 0, Recorded: 2, Done: 4, Failed: 1, State: record.Done, Outcome: []byte{}}
 		if n := nextNotice(t, next); !reflect.DeepEqual(n, want) {
 			t.Errorf("the notice is %+v, want %+v", n, want)
 		}
@@ -48,7 +48,7 @@ func TestEndBeforeItsTimeIsAnnouncedToProducerAndWorkers(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				want := record.Notice{ID: "j", What: record.NoticeEnd, Chunk: -1, Recorded: 1, Done: 2, State: state, Outcome: []byte{}}
+				want := record.Notice{Job: record.Ref{ID: "j"}, What: record.NoticeEnd, Chunk: -1, Recorded: 1, Done: 2, State: state, Outcome: []byte{}}
 				if n := nextNotice(t, producer); !reflect.DeepEqual(n, want) {
 					t.Errorf("the producer hears %+v, want %+v", n, want)
 				}
@@ -87,7 +87,7 @@ func TestCorruptRecordIsToldApartFromAnUnreadableOne(t *testing.T) {
 			t.Errorf("a bad order list: %v, want a corrupt record", err)
 		}
 		rdb.HSet(t.Context(), record.Keys("j")[0], "calls", "x")
-		if _, err := record.Begin(t.Context(), rdb, "j", 0, "w", "", 3); !record.IsCorrupt(err) {
+		if _, err := record.Begin(t.Context(), rdb, record.Ref{ID: "j"}, 0, "w", "", 3); !record.IsCorrupt(err) {
 			t.Errorf("begin: %v, want a corrupt record", err)
 		}
 		rdb.Close()
@@ -201,7 +201,7 @@ func TestChunksLeftCountsChunksWithoutOutcomes(t *testing.T) {
 		if n := left(); n != 3 {
 			t.Errorf("%d chunks are left of a new job, want 3", n)
 		}
-		if _, err := record.Record(t.Context(), rdb, "j", 1, []byte("o"), 1, 0, 0); err != nil {
+		if _, err := record.Record(t.Context(), rdb, record.Ref{ID: "j"}, 1, []byte("o"), 1, 0, 0); err != nil {
 			t.Fatal(err)
 		}
 		if n := left(); n != 2 {

@@ -13,6 +13,7 @@ import (
 // Snapshot is what the job hash says at one moment.
 type Snapshot struct {
 	ID       string
+	Gen      string // see Ref
 	Task     string
 	Codec    string
 	Queue    string
@@ -36,7 +37,7 @@ type Snapshot struct {
 }
 
 var snapshotFields = []string{
-	"v", "task", "codec", "queue", "reply", "state", "reason", "inline", "calls", "chunks",
+	"v", "gen", "task", "codec", "queue", "reply", "state", "reason", "inline", "calls", "chunks",
 	"recorded", "done", "failed", "created", "finished", "out", "sum", "cut", "start", "expires", "running", "run",
 }
 
@@ -59,7 +60,7 @@ func ParseSnapshot(id string, cmd *redis.SliceCmd) (Snapshot, error) {
 		}
 	}
 	s := Snapshot{
-		ID: id, Task: fields["task"], Codec: fields["codec"], Queue: fields["queue"], Reply: fields["reply"],
+		ID: id, Gen: fields["gen"], Task: fields["task"], Codec: fields["codec"], Queue: fields["queue"], Reply: fields["reply"],
 		State: State(fields["state"]), Reason: fields["reason"], Inline: fields["inline"] == "1",
 		Sum: fields["sum"], Cut: fields["cut"],
 	}

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -42,9 +43,28 @@ const (
 // Ended reports whether nothing more will be recorded.
 func (s State) Ended() bool { return s != Open && s != Sealed }
 
+// Ref names a job. Gen tells jobs apart that had the same ID, one after the other:
+// it is set for IDs that the caller chose, and empty for those that were drawn.
+type Ref struct{ ID, Gen string }
+
+// String is how notices and announcements name the job. IDs have no colon.
+func (r Ref) String() string {
+	if r.Gen == "" {
+		return r.ID
+	}
+	return r.ID + ":" + r.Gen
+}
+
+// ParseRef undoes String.
+func ParseRef(s string) Ref {
+	id, gen, _ := strings.Cut(s, ":")
+	return Ref{id, gen}
+}
+
 // Job is what is known of a job when it is created.
 type Job struct {
 	ID        string
+	Gen       string // see Ref
 	Task      string
 	Codec     string
 	Queue     string
@@ -81,8 +101,11 @@ func Create(j Job, chunks []Chunk) Op {
 		state = Sealed
 	}
 	fields := []any{
-		"v", schemaVersion, "id", j.ID, "task", j.Task, "codec", j.Codec, "queue", j.Queue, "reply", j.Reply,
+		"v", schemaVersion, "id", Ref{j.ID, j.Gen}.String(), "task", j.Task, "codec", j.Codec, "queue", j.Queue, "reply", j.Reply,
 		"state", string(state), "calls", j.Calls, "chunks", j.Chunks, "ttl", j.ResultTTL.Milliseconds(),
+	}
+	if j.Gen != "" {
+		fields = append(fields, "gen", j.Gen)
 	}
 	if j.Policy != "" {
 		fields = append(fields, "policy", j.Policy)
@@ -111,19 +134,19 @@ func Create(j Job, chunks []Chunk) Op {
 // Add adds chunks to an open job, which then has the given totals, and seals it
 // if asked. The reply (Cmd.Text) is the State after this. Adding the same chunk
 // twice changes nothing.
-func Add(id string, calls, chunks int, seal bool, more []Chunk) Op {
-	return Extend(id, calls, chunks, seal, 0, more)
+func Add(job Ref, calls, chunks int, seal bool, more []Chunk) Op {
+	return Extend(job, calls, chunks, seal, 0, more)
 }
 
 // Extend is Add for a job that may stay open for longer than it was given to
 // live: from now on it lives for ttl, unless that is 0 or the job is over.
-func Extend(id string, calls, chunks int, seal bool, ttl time.Duration, more []Chunk) Op {
-	args := make([]any, 0, 4+2*len(more))
-	args = append(args, calls, chunks, flag(seal), ttl.Milliseconds())
+func Extend(job Ref, calls, chunks int, seal bool, ttl time.Duration, more []Chunk) Op {
+	args := make([]any, 0, 5+2*len(more))
+	args = append(args, calls, chunks, flag(seal), ttl.Milliseconds(), job.Gen)
 	for _, c := range more {
 		args = append(args, c.Number, c.Args)
 	}
-	return Op{addScript, Keys(id), args}
+	return Op{addScript, Keys(job.ID), args}
 }
 
 // maxConsumed is how many chunks one run of the consume script is given: Lua
@@ -183,14 +206,14 @@ type Begun struct {
 
 // Begin asks whether worker may run the chunk, and makes it the owner if so.
 // from names an owner known to be dead, from whom the chunk may be taken.
-func Begin(ctx context.Context, c redis.Scripter, id string, chunk int, worker, from string, budget int) (Begun, error) {
-	reply, err := Op{beginScript, Keys(id), []any{chunk, worker, from, budget}}.Run(ctx, c).Slice()
+func Begin(ctx context.Context, c redis.Scripter, job Ref, chunk int, worker, from string, budget int) (Begun, error) {
+	reply, err := Op{beginScript, Keys(job.ID), []any{chunk, worker, from, budget, job.Gen}}.Run(ctx, c).Slice()
 	if err != nil {
 		return Begun{}, err
 	}
 	b, err := parseBegun(reply)
 	if err != nil {
-		return Begun{}, fmt.Errorf("%w: job %s, chunk %d: %w", errCorrupt, id, chunk, err)
+		return Begun{}, fmt.Errorf("%w: job %s, chunk %d: %w", errCorrupt, job.ID, chunk, err)
 	}
 	return b, nil
 }
@@ -245,23 +268,23 @@ const (
 
 // Record stores the framed outcomes of a chunk, of which failed calls failed.
 // Outcomes of up to inline bytes travel inside the notice.
-func Record(ctx context.Context, c redis.Scripter, id string, chunk int, outcome []byte, calls, failed, inline int) (Result, error) {
-	s, err := Op{recordScript, Keys(id), []any{chunk, outcome, calls, failed, inline}}.Run(ctx, c).Text()
+func Record(ctx context.Context, c redis.Scripter, job Ref, chunk int, outcome []byte, calls, failed, inline int) (Result, error) {
+	s, err := Op{recordScript, Keys(job.ID), []any{chunk, outcome, calls, failed, inline, job.Gen}}.Run(ctx, c).Text()
 	return Result(s), err
 }
 
 // Release gives the chunk back on purpose, with the partial outcomes (may be
 // nil) of done calls. It reports whether the chunk was worker's.
-func Release(ctx context.Context, c redis.Scripter, id string, chunk int, worker string, partial []byte, done int) (bool, error) {
-	n, err := Op{releaseScript, Keys(id), []any{chunk, worker, partial, done}}.Run(ctx, c).Int()
+func Release(ctx context.Context, c redis.Scripter, job Ref, chunk int, worker string, partial []byte, done int) (bool, error) {
+	n, err := Op{releaseScript, Keys(job.ID), []any{chunk, worker, partial, done, job.Gen}}.Run(ctx, c).Int()
 	return n == 1, err
 }
 
 // Checkpoint saves what a running chunk has so far (partial may be nil), of which
 // done calls are finished. It returns the job's state, or LostOwnership when the
 // chunk is not worker's any more.
-func Checkpoint(ctx context.Context, c redis.Scripter, id string, chunk int, worker string, partial []byte, done int) (State, error) {
-	s, err := Op{checkpointScript, Keys(id), []any{chunk, worker, partial, done}}.Run(ctx, c).Text()
+func Checkpoint(ctx context.Context, c redis.Scripter, job Ref, chunk int, worker string, partial []byte, done int) (State, error) {
+	s, err := Op{checkpointScript, Keys(job.ID), []any{chunk, worker, partial, done, job.Gen}}.Run(ctx, c).Text()
 	return State(s), err
 }
 

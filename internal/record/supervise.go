@@ -39,7 +39,7 @@ func Resign(ctx context.Context, c redis.Cmdable, worker string) error {
 
 // ChunkRef names a chunk.
 type ChunkRef struct {
-	Job   string
+	Job   Ref
 	Chunk int
 }
 
@@ -60,9 +60,9 @@ func Holdings(ctx context.Context, c redis.Cmdable, refs []ChunkRef) ([]Holding,
 	cmds := make([]reads, len(refs))
 	_, err := c.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for i, ref := range refs {
-			k, chunk := Keys(ref.Job), strconv.Itoa(ref.Chunk)
+			k, chunk := Keys(ref.Job.ID), strconv.Itoa(ref.Chunk)
 			cmds[i] = reads{
-				job:   p.HMGet(ctx, k[0], "state", "inline", "run", "out", "task"),
+				job:   p.HMGet(ctx, k[0], "state", "inline", "run", "out", "task", "gen"),
 				args:  p.HExists(ctx, k[1], chunk),
 				owner: p.HGet(ctx, k[4], chunk),
 			}
@@ -79,7 +79,7 @@ func Holdings(ctx context.Context, c redis.Cmdable, refs []ChunkRef) ([]Holding,
 			return nil, err
 		}
 		text := func(i int) string { s, _ := fields[i].(string); return s }
-		alive := text(0) != "" && !State(text(0)).Ended()
+		alive := text(0) != "" && !State(text(0)).Ended() && text(5) == refs[i].Job.Gen
 		h := Holding{Task: text(4), Open: alive && r.args.Val(), Owner: r.owner.Val()}
 		if text(1) == "1" {
 			h.Open, h.Owner = alive && fields[3] == nil, text(2)

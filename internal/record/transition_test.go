@@ -86,7 +86,7 @@ func TestSealWithEverythingRecordedFinishesTheJob(t *testing.T) {
 			t.Errorf("the recording is announced as %+v", n)
 		}
 		add(t, rdb, 2, 1, true, nil, record.Done)
-		want := record.Notice{ID: "j", What: record.NoticeEnd, Chunk: -1, Recorded: 1, Done: 2, Failed: 1, State: record.Done, Outcome: []byte{}}
+		want := record.Notice{Job: record.Ref{ID: "j"}, What: record.NoticeEnd, Chunk: -1, Recorded: 1, Done: 2, Failed: 1, State: record.Done, Outcome: []byte{}}
 		if n := nextNotice(t, next); !reflect.DeepEqual(n, want) {
 			t.Errorf("the end is announced as %+v, want %+v", n, want)
 		}
@@ -147,7 +147,7 @@ func TestReleaseDoesNotChargeTheBudget(t *testing.T) {
 			onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
 				release := func(worker string, partial []byte, want bool) {
 					t.Helper()
-					if ok, err := record.Release(t.Context(), rdb, "j", 0, worker, partial, 1); err != nil || ok != want {
+					if ok, err := record.Release(t.Context(), rdb, record.Ref{ID: "j"}, 0, worker, partial, 1); err != nil || ok != want {
 						t.Fatalf("release by %s answers %t, %v; want %t", worker, ok, err, want)
 					}
 				}
@@ -260,7 +260,7 @@ func TestEveryKeyHasATimeToLiveAtEveryStage(t *testing.T) {
 		stage(openTTL, "", ":args")
 		begin(t, rdb, 0, "w1", "", record.Run)
 		stage(openTTL, "", ":args", ":run")
-		if _, err := record.Release(t.Context(), rdb, "j", 0, "w1", []byte("p"), 1); err != nil {
+		if _, err := record.Release(t.Context(), rdb, record.Ref{ID: "j"}, 0, "w1", []byte("p"), 1); err != nil {
 			t.Fatal(err)
 		}
 		stage(openTTL, "", ":args", ":run")

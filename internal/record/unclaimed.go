@@ -10,13 +10,13 @@ import (
 
 // Unclaimed draws up to n chunks of the job, at random, that have no outcomes
 // and that no worker holds. It returns none when the job is over.
-func Unclaimed(ctx context.Context, c redis.Cmdable, id string, n int) ([]int, error) {
-	k := Keys(id)
+func Unclaimed(ctx context.Context, c redis.Cmdable, job Ref, n int) ([]int, error) {
+	k := Keys(job.ID)
 	inline, err := c.HGet(ctx, k[0], "inline").Result()
 	if err != nil && !errors.Is(err, redis.Nil) {
 		return nil, err
 	}
-	refs := []ChunkRef{{Job: id, Chunk: 0}}
+	refs := []ChunkRef{{Job: job, Chunk: 0}}
 	if inline != "1" {
 		fields, err := c.HRandField(ctx, k[1], n).Result()
 		if err != nil {
@@ -28,7 +28,7 @@ func Unclaimed(ctx context.Context, c redis.Cmdable, id string, n int) ([]int, e
 			if err != nil {
 				continue // not a chunk: whoever reads it will say so
 			}
-			refs = append(refs, ChunkRef{Job: id, Chunk: chunk})
+			refs = append(refs, ChunkRef{Job: job, Chunk: chunk})
 		}
 	}
 	if len(refs) == 0 {

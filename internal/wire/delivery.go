@@ -14,13 +14,18 @@ type Delivery struct {
 	Job    string `json:"job"`
 	Chunk  int    `json:"chunk"`
 	Number int    `json:"delivery"`
+	Gen    string `json:"gen,omitempty"` // tells jobs apart that had the same ID; see record.Ref
 }
 
 // TaskID is the asynq task ID of the delivery. It is derived, not drawn, so
 // that an enqueue that is sent twice conflicts with itself instead of making a
 // second delivery.
 func (d Delivery) TaskID() string {
-	return d.Job + ":" + strconv.Itoa(d.Chunk) + ":" + strconv.Itoa(d.Number)
+	id := d.Job + ":" + strconv.Itoa(d.Chunk) + ":" + strconv.Itoa(d.Number)
+	if d.Gen != "" {
+		id += ":" + d.Gen
+	}
+	return id
 }
 
 // Encode returns the payload.
@@ -32,6 +37,10 @@ func (d Delivery) Encode() []byte {
 	b = strconv.AppendInt(b, int64(d.Chunk), 10)
 	b = append(b, `,"delivery":`...)
 	b = strconv.AppendInt(b, int64(d.Number), 10)
+	if d.Gen != "" {
+		b = append(b, `,"gen":`...)
+		b = strconv.AppendQuote(b, d.Gen)
+	}
 	return append(b, '}')
 }
 
@@ -51,7 +60,11 @@ func ParseDelivery(payload []byte) (Delivery, error) {
 // delivery.
 func ParseTaskID(id string) (d Delivery, ok bool) {
 	job, rest, ok := strings.Cut(id, ":")
-	chunk, number, ok2 := strings.Cut(rest, ":")
+	chunk, rest, ok2 := strings.Cut(rest, ":")
+	number, gen, hasGen := strings.Cut(rest, ":")
+	if hasGen && (gen == "" || strings.Contains(gen, ":")) {
+		return Delivery{}, false
+	}
 	if !ok || !ok2 || job == "" {
 		return Delivery{}, false
 	}
@@ -62,6 +75,6 @@ func ParseTaskID(id string) (d Delivery, ok bool) {
 	if d.Number, err = strconv.Atoi(number); err != nil || d.Number < 1 {
 		return Delivery{}, false
 	}
-	d.Job = job
+	d.Job, d.Gen = job, gen
 	return d, true
 }

@@ -102,7 +102,7 @@ func corruptHeaders(good string) []string {
 }
 
 func TestDeliverySurvivesPayloadAndTaskID(t *testing.T) {
-	for _, d := range []Delivery{{"J", 0, 1}, {"ABCDEFGHIJKLMNOPQRSTUVWXYZ", 49, 3}, {"a-b.c", 1 << 30, 1 << 30}} {
+	for _, d := range []Delivery{{"J", 0, 1, ""}, {"ABCDEFGHIJKLMNOPQRSTUVWXYZ", 49, 3, ""}, {"a-b.c", 1 << 30, 1 << 30, "G7"}} {
 		if got, err := ParseDelivery(d.Encode()); err != nil || got != d {
 			t.Errorf("payload of %+v came back as %+v, %v", d, got, err)
 		}
@@ -114,7 +114,7 @@ func TestDeliverySurvivesPayloadAndTaskID(t *testing.T) {
 
 func TestTaskIDsTellDeliveriesApart(t *testing.T) {
 	seen := map[string]Delivery{}
-	for _, d := range []Delivery{{"a", 1, 1}, {"a", 1, 2}, {"a", 2, 1}, {"a", 11, 1}, {"a", 1, 11}, {"b", 1, 1}} {
+	for _, d := range []Delivery{{"a", 1, 1, ""}, {"a", 1, 2, ""}, {"a", 2, 1, ""}, {"a", 11, 1, ""}, {"a", 1, 11, ""}, {"b", 1, 1, ""}, {"a", 1, 1, "x"}, {"a", 1, 1, "y"}} {
 		if other, ok := seen[d.TaskID()]; ok {
 			t.Errorf("%+v and %+v share the ID %s", d, other, d.TaskID())
 		}
@@ -135,7 +135,7 @@ func TestForeignPayloadsAreNoDeliveries(t *testing.T) {
 }
 
 func TestForeignTaskIDsAreNoDeliveries(t *testing.T) {
-	for _, id := range []string{"", "j", "j:1", ":1:1", "j::1", "j:1:", "j:x:1", "j:-1:1", "j:0:0", "j:0:-1", "j:0:1:1",
+	for _, id := range []string{"", "j", "j:1", ":1:1", "j::1", "j:1:", "j:x:1", "j:-1:1", "j:0:0", "j:0:-1", "j:0:1:1:1", "j:0:1:",
 		"b9c0a5b3-5a3f-4c55-8a83-7d0f3a8f7d7e"} {
 		if d, ok := ParseTaskID(id); ok {
 			t.Errorf("%q is taken for %+v", id, d)
@@ -192,7 +192,7 @@ func FuzzParseOutcome(f *testing.F) {
 }
 
 func FuzzParseDelivery(f *testing.F) {
-	f.Add(Delivery{"J", 3, 1}.Encode())
+	f.Add(Delivery{"J", 3, 1, "G"}.Encode())
 	f.Add([]byte(`{"JOB":"x","chunk":1,"delivery":2,"more":null}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		d, err := ParseDelivery(b)

@@ -2,13 +2,13 @@
 --
 -- ARGV: 1 calls of the job after this, 2 chunks of the job after this, 3 "1" to
 -- seal the job (no more chunks will come), 4 how long the job lives from now on
--- if it is not over (ms; "0" leaves that as it is), then pairs of chunk number
--- and framed arguments.
+-- if it is not over (ms; "0" leaves that as it is), 5 the job's generation, then
+-- pairs of chunk number and framed arguments.
 -- Reply: the job's state after this, or "gone".
 
-local j = redis.call('HMGET', KEYS[1], 'state', 'chunks', 'recorded', 'ttl', 'reply', 'id', 'done', 'failed')
+local j = redis.call('HMGET', KEYS[1], 'state', 'chunks', 'recorded', 'ttl', 'reply', 'id', 'done', 'failed', 'gen')
 local state = j[1]
-if not state then
+if not state or another(j[9], ARGV[5]) then
   return 'gone'
 end
 if state ~= 'open' then
@@ -18,7 +18,7 @@ if state ~= 'open' then
   return state
 end
 local known = tonumber(j[2])
-for i = 5, #ARGV, 2 do
+for i = 6, #ARGV, 2 do
   if tonumber(ARGV[i]) >= known then
     redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1])
   end

@@ -2,7 +2,8 @@
 --
 -- ARGV: 1 chunk, 2 worker, 3 the owner from whom it may be taken over ("" for
 -- nobody: the caller has found out that this one is dead), 4 how many owners a
--- chunk may lose before it is given up.
+-- chunk may lose before it is given up, 5 the
+-- job's generation.
 -- Reply, an array:
 --   "gone"               no such job: it expired, was forgotten, or was lost
 --   "ended" state        the job is done or canceled
@@ -14,8 +15,8 @@
 --   "run" n args codec calls partial task policy   run it; n is 1 the first time
 
 local chunk, worker, from, budget = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-local j = redis.call('HMGET', KEYS[1], 'state', 'inline', 'codec', 'calls', 'task', 'policy', 'expires')
-if not j[1] then
+local j = redis.call('HMGET', KEYS[1], 'state', 'inline', 'codec', 'calls', 'task', 'policy', 'expires', 'gen')
+if not j[1] or another(j[8], ARGV[5]) then
   return {'gone'}
 end
 if j[1] == 'done' or j[1] == 'canceled' then

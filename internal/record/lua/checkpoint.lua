@@ -1,12 +1,12 @@
 -- checkpoint: worker saves what a running chunk has so far.
 --
 -- ARGV: 1 chunk, 2 worker, 3 partial outcomes ("" to save none), 4 how many calls
--- they finish.
+-- they finish, 5 the job's generation.
 -- Reply: the job's state; "gone"; or "lost" when the chunk is not worker's (any
 -- more), and then nothing was changed.
 
-local j = redis.call('HMGET', KEYS[1], 'state', 'inline', 'reply', 'id', 'recorded', 'failed')
-if not j[1] then
+local j = redis.call('HMGET', KEYS[1], 'state', 'inline', 'reply', 'id', 'recorded', 'failed', 'gen')
+if not j[1] or another(j[7], ARGV[5]) then
   return 'gone'
 end
 if j[1] == 'done' or j[1] == 'canceled' then

@@ -12,6 +12,13 @@ local function now_ms()
   return string.format('%d%03d', t[1], math.floor(tonumber(t[2]) / 1000))
 end
 
+-- Whether the job is not the one that the caller means. An ID that the caller
+-- chose can be used again once its job is forgotten, and what was still under way
+-- of that one must not touch the new one. Other jobs have no generation.
+local function another(gen, meant)
+  return (gen or '') ~= meant
+end
+
 -- Where chunk's arguments, outcomes and run state live.
 local function places(inline, chunk)
   if inline == '1' then

@@ -1,14 +1,14 @@
 -- record: the outcomes of a chunk. The first recording wins.
 --
 -- ARGV: 1 chunk, 2 framed outcomes, 3 calls in it, 4 failed calls in it, 5
--- largest outcome (bytes) that travels inside the notice.
+-- largest outcome (bytes) that travels inside the notice, 6 the job's generation.
 -- Reply: "ok"; or, with nothing changed: "recorded" (it has an outcome already),
 -- "canceled", "gone".
 
 local chunk = ARGV[1]
-local j = redis.call('HMGET', KEYS[1], 'state', 'inline', 'chunks', 'ttl', 'reply', 'id')
+local j = redis.call('HMGET', KEYS[1], 'state', 'inline', 'chunks', 'ttl', 'reply', 'id', 'gen')
 local state = j[1]
-if not state then
+if not state or another(j[7], ARGV[6]) then
   return 'gone'
 end
 if state == 'canceled' then

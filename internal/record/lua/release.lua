@@ -2,10 +2,14 @@
 -- next owner need not wait for its death and the chunk's budget is not charged.
 --
 -- ARGV: 1 chunk, 2 worker, 3 partial outcomes to keep ("" for none), 4 how many
--- calls they finish.
+-- calls they finish, 5 the job's generation.
 -- Reply: 1 released; 0 the chunk is not worker's (any more).
 
-local inline = redis.call('HGET', KEYS[1], 'inline')
+local j = redis.call('HMGET', KEYS[1], 'inline', 'gen')
+local inline = j[1]
+if another(j[2], ARGV[5]) then
+  return 0
+end
 local ak, af, _, _, rk, rf = places(inline, ARGV[1])
 if redis.call('HGET', rk, rf) ~= ARGV[2] then
   return 0
