@@ -254,8 +254,9 @@ func TestASubmissionThatDiedHalfWayIsCompleted(t *testing.T) {
 		keys := record.Keys(id)
 		e.rdb.HSet(ctx(t), keys[0], "state", "open", "chunks", 2)
 		e.rdb.HDel(ctx(t), keys[1], "2", "3", "4")
+		gen := record.ParseRef(e.rdb.HGet(ctx(t), keys[0], "id").Val()).Gen
 		for k := 1; k < 5; k++ {
-			if err := e.inspector().DeleteTask(e.queue, (wire.Delivery{Job: id, Chunk: k, Number: 1}).TaskID()); err != nil {
+			if err := e.inspector().DeleteTask(e.queue, (wire.Delivery{Job: id, Gen: gen, Chunk: k, Number: 1}).TaskID()); err != nil {
 				t.Fatal(err)
 			}
 		}
