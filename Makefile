@@ -21,7 +21,7 @@ export DISTPOOL_REDIS_SERVER
 
 .PHONY: help
 help: ## List the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo 'Variables: PKGS=./results/... and TESTFLAGS="-run Map -count=20" for test,'
 	@echo 'REDIS_URL for demo, DISTPOOL_REDIS_SERVER for the tests'"'"' redis-server.'
@@ -37,6 +37,10 @@ demo: ## Show the pool at work: no Redis needed, ends by itself
 .PHONY: test
 test: redis-server ## Run all tests, with the race detector and real Redis servers
 	@./scripts/test.sh $(TESTFLAGS) $(PKGS)
+
+.PHONY: test-topologies
+test-topologies: redis-server ## Run the behavioural suite on a Cluster and with Sentinel, and the long tests of faults
+	@DISTPOOL_E2E_REDIS=cluster,sentinel DISTPOOL_E2E_LONG=1 ./scripts/test.sh $(TESTFLAGS) ./internal/e2e
 
 .PHONY: redis-server
 redis-server: ## Find a redis-server for the tests, or install one (root, apt-get)

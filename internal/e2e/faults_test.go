@@ -88,6 +88,7 @@ func (l *load) finish(t *testing.T) {
 
 // onItsOwn is a case with a redis-server that it may break, and two workers.
 func onItsOwn(t *testing.T, f func(t *testing.T, e *env, s *redistest.Server), opts ...redistest.Option) {
+	usual(t)
 	t.Parallel()
 	s := redistest.Start(t, opts...)
 	e := newEnv(t, s.URL(), true)

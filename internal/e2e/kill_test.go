@@ -18,6 +18,7 @@ const recovery = 20 * time.Second
 func dies(s *workerSpec) { s.Dies = true }
 
 func TestTheCallOfAKilledWorkerIsRunByAnother(t *testing.T) {
+	usual(t)
 	t.Parallel()
 	e := newEnv(t, redistest.Start(t).URL(), true)
 	first := e.worker(t, 1, dies)
@@ -43,6 +44,7 @@ func TestTheCallOfAKilledWorkerIsRunByAnother(t *testing.T) {
 }
 
 func TestACallThatKillsEveryWorkerIsGivenUp(t *testing.T) {
+	usual(t)
 	t.Parallel()
 	e := newEnv(t, redistest.Start(t).URL(), true)
 	p := e.pool(t)
