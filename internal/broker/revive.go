@@ -32,9 +32,7 @@ func (b *Broker) Revive(ctx context.Context, job record.Ref, queue, task string)
 	_, err = b.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for i, chunk := range chunks {
 			for n := range reviveNumbers {
-				// asynq v0.26, internal/base: TaskKey.
-				key := "asynq:{" + queue + "}:t:" + wire.Delivery{Job: job.ID, Gen: job.Gen, Chunk: chunk, Number: n + 1}.TaskID()
-				states[i][n] = p.HGet(ctx, key, "state")
+				states[i][n] = state(ctx, p, queue, wire.Delivery{Job: job.ID, Gen: job.Gen, Chunk: chunk, Number: n + 1})
 			}
 		}
 		return nil
@@ -52,6 +50,36 @@ func (b *Broker) Revive(ctx context.Context, job record.Ref, queue, task string)
 		return 0, nil
 	}
 	return len(again), b.Enqueue(ctx, queue, task, again)
+}
+
+// Reissue issues the chunk of a delivery that is lost again, unless a later delivery
+// of it is on its way. It returns the number of the delivery that it issued, 0 for
+// none.
+func (b *Broker) Reissue(ctx context.Context, queue, task string, lost wire.Delivery) (int, error) {
+	var states [reviveNumbers]*redis.StringCmd
+	_, err := b.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		d := lost
+		for n := range states {
+			d.Number = lost.Number + 1 + n
+			states[n] = state(ctx, p, queue, d)
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return 0, err
+	}
+	n := nextNumber(states[:])
+	if n == 0 {
+		return 0, nil
+	}
+	lost.Number += n
+	return lost.Number, b.Enqueue(ctx, queue, task, []wire.Delivery{lost})
+}
+
+// state asks asynq's record of the delivery for its state (asynq v0.26,
+// internal/base: TaskKey).
+func state(ctx context.Context, p redis.Pipeliner, queue string, d wire.Delivery) *redis.StringCmd {
+	return p.HGet(ctx, "asynq:{"+queue+"}:t:"+d.TaskID(), "state")
 }
 
 // nextNumber is the number of the delivery to issue, 0 when one is on its way.

@@ -43,7 +43,7 @@ func each(t *testing.T, f func(t *testing.T, e *env)) {
 		t.Run(topology, func(t *testing.T) {
 			t.Parallel()
 			if topology == mini {
-				f(t, newEnv(t, "redis://"+miniredis.RunT(t).Addr(), false))
+				f(t, newEnv(t, redisURLOfMini(t), false))
 				return
 			}
 			f(t, newEnv(t, shared.start(t, topology), true))
@@ -74,7 +74,7 @@ func eachAlone(t *testing.T, f func(t *testing.T, e *env)) {
 			t.Parallel()
 			switch topology {
 			case mini:
-				f(t, newEnv(t, "redis://"+miniredis.RunT(t).Addr(), false))
+				f(t, newEnv(t, redisURLOfMini(t), false))
 			case single:
 				f(t, newEnv(t, redistest.Start(t).URL(), true))
 			case cluster:
@@ -85,6 +85,8 @@ func eachAlone(t *testing.T, f func(t *testing.T, e *env)) {
 		})
 	}
 }
+
+func redisURLOfMini(t *testing.T) string { return "redis://" + miniredis.RunT(t).Addr() }
 
 func newEnv(t *testing.T, url string, processes bool) *env {
 	e := &env{url: url, queue: fmt.Sprintf("e2e-%d", queues.Add(1)), rdb: client(url), real: processes, log: &logBuffer{}}
