@@ -48,6 +48,16 @@ func usual(t *testing.T) {
 	}
 }
 
+// envLong turns on the tests that take a minute or more.
+const envLong = "DISTPOOL_E2E_LONG"
+
+func long(t testing.TB) {
+	t.Helper()
+	if os.Getenv(envLong) != "1" {
+		t.Skipf("it takes a minute or more; set %s=1 to run it (make test-topologies does)", envLong)
+	}
+}
+
 // shared are the Redises that cases share, each case with a queue of its own.
 var shared sharedServers
 
