@@ -23,6 +23,9 @@ const (
 	// issueAgain is how long a delivery that was issued again may take to be begun
 	// before it is looked for.
 	issueAgain = 30 * time.Second
+	// askEvery is how long a live worker may hold a chunk before it is asked whether
+	// it runs it, and how often it is.
+	askEvery = 30 * time.Second
 )
 
 // supervisor issues chunks again whose delivery is lost: its worker died, it was
@@ -36,11 +39,12 @@ type supervisor struct {
 	w       *worker
 	unbegun map[string]time.Time // asynq task ID -> since when it is out without an owner
 	issued  map[string]time.Time // asynq task ID -> when its chunk was issued again
+	held    map[string]time.Time // asynq task ID -> since when a live worker holds its chunk, or was asked
 	archive map[string]*archive  // queue -> what is known of its archived deliveries
 }
 
 func newSupervisor(w *worker) *supervisor {
-	return &supervisor{w: w, unbegun: map[string]time.Time{}, issued: map[string]time.Time{}, archive: map[string]*archive{}}
+	return &supervisor{w: w, unbegun: map[string]time.Time{}, issued: map[string]time.Time{}, held: map[string]time.Time{}, archive: map[string]*archive{}}
 }
 
 // run supervises until ctx ends.
@@ -103,9 +107,13 @@ func (s *supervisor) pass(ctx context.Context) error {
 	for _, w := range workers {
 		alive[w.ID] = true
 	}
+	questions := map[string][]record.ChunkRef{}
 	for i, o := range outs {
 		if o.archived && !holdings[i].Open {
 			s.archive[o.queue].settle(o.id)
+		}
+		if owner := holdings[i].Owner; holdings[i].Open && alive[owner] && s.isToBeAsked(o.id) {
+			questions[owner] = append(questions[owner], refs[i])
 		}
 		if s.orphaned(o, holdings[i], alive) {
 			if err := s.reissue(ctx, o, holdings[i]); err != nil {
@@ -113,7 +121,23 @@ func (s *supervisor) pass(ctx context.Context) error {
 			}
 		}
 	}
+	for owner, refs := range questions {
+		if err := record.Ask(ctx, s.w.rdb, owner, refs); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// isToBeAsked reports whether it is time to ask the worker that holds the chunk of
+// the delivery, and notes that it is.
+func (s *supervisor) isToBeAsked(id string) bool {
+	since, ok := s.held[id]
+	if ok && time.Since(since) < askEvery {
+		return false
+	}
+	s.held[id] = time.Now()
+	return ok
 }
 
 // outside lists the deliveries that are in no queue: of each chunk the newest,
@@ -168,7 +192,7 @@ func (s *supervisor) forget(outs []out) {
 	for _, o := range outs {
 		still[o.id] = true
 	}
-	for _, m := range []map[string]time.Time{s.unbegun, s.issued} {
+	for _, m := range []map[string]time.Time{s.unbegun, s.issued, s.held} {
 		for id := range m {
 			if !still[id] {
 				delete(m, id)

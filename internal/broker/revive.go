@@ -22,9 +22,11 @@ const (
 
 // Revive issues chunks of the job again that nobody runs and of which asynq has
 // no delivery that would ever be run: it was deleted or archived by an operator,
-// or lost. It returns how many it issued.
+// or lost. It returns how many it issued. Workers that are alive and hold chunks of
+// the job are asked whether they run them; what they do not is released, and issued
+// again the next time.
 func (b *Broker) Revive(ctx context.Context, job record.Ref, queue, task string) (int, error) {
-	chunks, err := record.Unclaimed(ctx, b.rdb, job, reviveChunks)
+	chunks, err := b.unclaimed(ctx, job)
 	if err != nil || len(chunks) == 0 {
 		return 0, err
 	}
@@ -50,6 +52,40 @@ func (b *Broker) Revive(ctx context.Context, job record.Ref, queue, task string)
 		return 0, nil
 	}
 	return len(again), b.Enqueue(ctx, queue, task, again)
+}
+
+// unclaimed draws chunks of the job without outcomes that no live worker holds, and
+// asks those that hold others.
+func (b *Broker) unclaimed(ctx context.Context, job record.Ref) ([]int, error) {
+	waiting, err := record.Waiting(ctx, b.rdb, job, reviveChunks)
+	if err != nil {
+		return nil, err
+	}
+	var chunks []int
+	held := map[string][]record.ChunkRef{}
+	for chunk, owner := range waiting {
+		if owner == "" {
+			chunks = append(chunks, chunk)
+		} else {
+			held[owner] = append(held[owner], record.ChunkRef{Job: job, Chunk: chunk})
+		}
+	}
+	for owner, refs := range held {
+		alive, err := record.Alive(ctx, b.rdb, owner)
+		if err != nil {
+			return nil, err
+		}
+		if alive {
+			if err := record.Ask(ctx, b.rdb, owner, refs); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		for _, ref := range refs {
+			chunks = append(chunks, ref.Chunk)
+		}
+	}
+	return chunks, nil
 }
 
 // Reissue issues the chunk of a delivery that is lost again, unless a later delivery

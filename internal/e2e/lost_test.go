@@ -113,6 +113,55 @@ func TestADeletedDeliveryThatNobodyWaitsForIsIssuedAgainWhenSomebodyAttaches(t *
 	})
 }
 
+// A Redis that lost its last writes: outcomes are gone, deliveries are not there any
+// more, and the record says that a live worker has the chunks, as it was before.
+func TestAChunkWhoseRecordingWasLostIsRunAgain(t *testing.T) {
+	each(t, func(t *testing.T, e *env) {
+		if !e.real {
+			t.Skip("miniredis has no DUMP of a hash")
+		}
+		e.worker(t, 2)
+		before, gate := e.pool(t), e.probe()
+		m, err := producer.MapAsync(ctx(t), before, hold, []probe{gate, gate}, producer.ChunkSize(1))
+		must(t, err)
+		single, err := producer.ApplyAsync(ctx(t), before, hold, gate)
+		must(t, err)
+		e.awaitStarted(t, gate, 2)
+		dumps := map[string]string{}
+		for _, id := range []string{m.ID(), single.ID()} {
+			for _, key := range e.jobKeys(t, id) {
+				dumps[key] = e.rdb.Dump(ctx(t), key).Val()
+			}
+		}
+		e.open(t, gate)
+		_, err = m.Get(ctx(t))
+		must(t, err)
+		_, err = single.Get(ctx(t))
+		must(t, err)
+		eventually(t, "no delivery is left", func() bool { return e.queueInfo(t).Size == 0 })
+		before.Release()
+		for _, id := range []string{m.ID(), single.ID()} {
+			must(t, e.rdb.Del(ctx(t), e.jobKeys(t, id)...).Err())
+		}
+		for key, dump := range dumps {
+			must(t, e.rdb.RestoreReplace(ctx(t), key, time.Hour, dump).Err())
+		}
+		p := e.pool(t)
+		began := time.Now()
+		m, err = producer.AttachMap(ctx(t), p, hold, m.ID())
+		must(t, err)
+		single, err = producer.Attach(ctx(t), p, hold, single.ID())
+		must(t, err)
+		_, err = m.Get(ctx(t))
+		must(t, err)
+		_, err = single.Get(ctx(t))
+		must(t, err)
+		if took := time.Since(began); took > foundWithin {
+			t.Errorf("the chunks were found after %v, want %v at the most", took, foundWithin)
+		}
+	})
+}
+
 func TestThePoolsLogSaysThatNoWorkerServesTheQueue(t *testing.T) {
 	usual(t)
 	t.Parallel()
