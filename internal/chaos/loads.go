@@ -29,6 +29,7 @@ var loads = map[string]func(l *load, ctx context.Context, rng *rand.Rand){
 	"chosen":  (*load).chosen,
 	"attach":  (*load).attach,
 	"imap":    (*load).imap,
+	"watched": (*load).watched,
 }
 
 // Loads lists the kinds of load.
@@ -105,6 +106,32 @@ func (l *load) retry(_ context.Context, rng *rand.Rand) {
 	wait := time.Duration(20+rng.IntN(400)) * time.Millisecond
 	h, name := l.submit(plan, "", "", l.send(plan, producer.Retry(plan.Retries, tasks.Every(wait)), producer.ChunkSize(1+rng.IntN(5))))
 	l.await(h, name, false)
+}
+
+// watched is a map of which some calls wait seconds for their next attempts, while
+// the outcomes of the others are looked at.
+func (l *load) watched(_ context.Context, rng *rand.Rand) {
+	plan := history.Plan{Verb: "map", Calls: 2 + rng.IntN(12), Mix: history.Flaky, Retries: history.FlakyAttempts}
+	h, name := l.submit(plan, "", "", l.send(plan, producer.Retry(plan.Retries, tasks.Every(4*time.Second)), producer.ChunkSize(1)))
+	if h == nil {
+		return
+	}
+	l.room <- struct{}{}
+	l.waiting.Go(func() {
+		defer func() { <-l.room }()
+		for call, o := range h.(many).AsCompleted(l.until) {
+			out := history.Outcome{Value: o.Value.N, Run: o.Value.Run}
+			if o.Err != nil {
+				var te *results.TaskError
+				if !errors.As(o.Err, &te) {
+					break // the job has no more outcomes: Get says why
+				}
+				out = failedOutcome(te)
+			}
+			l.h.Write(history.Event{What: history.Saw, Handle: name, Call: call, Outs: []history.Outcome{out}})
+		}
+		l.await(h, name, false)
+	})
 }
 
 // cancel cancels a map that would take seconds.

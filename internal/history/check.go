@@ -145,6 +145,7 @@ type (
 		accepted  int64 // 0: never, so far as is known
 		asked     bool  // somebody asked to cancel it
 		answers   []answer
+		saws      []Event // outcomes that were seen before the end
 		unended   string
 		unendedAt int64
 	}
@@ -213,6 +214,9 @@ func (c *checker) index(e Event) {
 			j := c.job(c.handles[e.Handle])
 			j.answers = append(j.answers, answer{at: e.At, who: e.Handle, outs: e.Outs, err: e.Err})
 		}
+	case Saw:
+		j := c.job(c.handles[e.Handle])
+		j.saws = append(j.saws, e)
 	case GaveUp:
 		c.violate(RuleEnds, c.handles[e.Handle], e.At, "handle %s has no answer at the end of the drain", e.Handle)
 	case CancelAsked:

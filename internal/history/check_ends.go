@@ -14,6 +14,9 @@ func (c *checker) answers() {
 				continue // only runs or a request to cancel are known of it
 			}
 		}
+		for _, e := range j.saws {
+			c.see(j.sub, j.id, e.Call, e.Outs[0], e.At, e.Handle)
+		}
 		var first *answer
 		for i := range j.answers {
 			a := &j.answers[i]
@@ -108,7 +111,7 @@ func (c *checker) refusals(events []Event) {
 		case Submit:
 			began[k] = e.At
 		case Refused:
-			if !c.broken("", e.Process, began[k], e.At) {
+			if !c.broken(e.Process, began[k], e.At) {
 				c.violate(RuleRefused, e.Sub, e.At, "it was refused, but nothing was broken: %s", e.Text)
 			}
 		default:
@@ -116,12 +119,11 @@ func (c *checker) refusals(events []Event) {
 	}
 }
 
-// broken reports whether something was broken for one of the two processes, or
-// for Redis and so everybody, between the two times or a grace before them.
-func (c *checker) broken(a, b string, from, to int64) bool {
+// broken reports whether something was broken for the process, or for Redis and so
+// everybody, between the two times or a grace before them.
+func (c *checker) broken(process string, from, to int64) bool {
 	return slices.ContainsFunc(c.report.Faults, func(f Fault) bool {
-		hit := f.Target == "" || f.Target == a || f.Target == b
-		return hit && f.Start <= to && f.End+int64(c.rules.Grace) >= from
+		return f.Silent && (f.Target == "" || f.Target == process) && f.Start <= to && f.End+int64(c.rules.Grace) >= from
 	})
 }
 
@@ -176,7 +178,7 @@ func (c *checker) streamed(st *stream, e Event) {
 		switch {
 		case e.Err == "" && len(st.seen) != plan.Calls:
 			c.violate(RuleWhole, e.Sub, e.At, "it ended after %d of %d calls without an error", len(st.seen), plan.Calls)
-		case e.Err != "" && e.Err != ErrClosed && !c.broken("", e.Process, st.began, e.At):
+		case e.Err != "" && e.Err != ErrClosed && !c.broken(e.Process, st.began, e.At):
 			c.violate(RuleTyped, e.Sub, e.At, "it failed with %s although nothing was broken: %s", e.Err, e.Text)
 		}
 	default:

@@ -52,8 +52,7 @@ func (c *checker) tooLate(e Event, seen int64) bool {
 		return false
 	}
 	return !slices.ContainsFunc(c.report.Faults, func(f Fault) bool {
-		hit := f.Target == "" || f.Target == e.Process
-		return hit && f.End >= seen && f.Start <= e.At && e.At <= f.End+int64(c.rules.Grace)
+		return f.Silent && (f.Target == "" || f.Target == e.Process) && f.End >= seen && f.Start <= e.At && e.At <= f.End+int64(c.rules.Grace)
 	})
 }
 

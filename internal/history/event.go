@@ -17,6 +17,8 @@ const (
 	Attached What = "attached"
 	// Got: Get of Handle returned Outs, or Err for the whole of the job.
 	Got What = "got"
+	// Saw: AsCompleted of Handle yielded Outs[0] for call Call, while the job ran.
+	Saw What = "saw"
 	// GaveUp: Get of Handle did not return by the end of the drain.
 	GaveUp What = "gaveup"
 	// CancelAsked: somebody is about to cancel Job.
@@ -103,7 +105,7 @@ type Fault struct {
 	End     int64    `json:"end"`
 	Jobs    []string `json:"jobs,omitempty"`    // of the deliveries that it hit
 	Lossy   bool     `json:"lossy,omitempty"`   // Redis may have lost writes that it had acknowledged
-	Silent  bool     `json:"silent,omitempty"`  // Target may have looked dead, or was
+	Silent  bool     `json:"silent,omitempty"`  // Target, or everybody, was cut off, slowed down or ended by it
 	Skipped bool     `json:"skipped,omitempty"` // there was nothing to break
 	Failed  string   `json:"failed,omitempty"`  // why it could not be injected, or undone
 }
