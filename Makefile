@@ -48,6 +48,10 @@ TOPOLOGY ?= alone
 chaos: redis-server ## Break everything at random under load, and check that nothing is lost
 	@$(GO) run ./internal/chaos/run -seed $(SEED) -duration $(DURATION) -workers $(WORKERS) -topology $(TOPOLOGY) $(CHAOSFLAGS)
 
+.PHONY: mutations
+mutations: redis-server ## Plant bugs in distpool, and see that chaos finds each
+	DISTPOOL_MUTATIONS=1 $(GO) test -count=1 -run PlantedBugs ./internal/chaos
+
 .PHONY: redis-server
 redis-server: ## Find a redis-server for the tests, or install one (root, apt-get)
 	@./scripts/redis-server.sh

@@ -31,7 +31,7 @@ type Config struct {
 	// of less than 2 minutes, else to 5 s.
 	Gap time.Duration
 	// Faults are the kinds of faults to inject, in this order if Ordered is set.
-	// Defaults to all that the topology has.
+	// Defaults to all that the topology has, but for freeze-worker.
 	Faults  []string
 	Ordered bool
 	// Load are the kinds of load: see Loads. Defaults to all.
@@ -74,7 +74,7 @@ func (c Config) withDefaults() Config {
 		c.Out = io.Discard
 	}
 	if len(c.Faults) == 0 {
-		c.Faults = kindsFor(c.Topology)
+		c.Faults = usualKinds(c.Topology)
 	}
 	if len(c.Load) == 0 {
 		c.Load = Loads()

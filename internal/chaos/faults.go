@@ -22,6 +22,7 @@ var injectors = map[string]injector{
 	"kill-worker":   killWorker,
 	"term-worker":   termWorker,
 	"stop-worker":   stopWorker,
+	"freeze-worker": freezeWorker,
 	"kill-producer": killProducer,
 
 	"kill-redis":   killRedis,
@@ -50,6 +51,12 @@ func kindsFor(topology string) []string {
 		kinds = slices.DeleteFunc(kinds, func(k string) bool { return k == "failover" })
 	}
 	return kinds
+}
+
+// usualKinds lists those that are injected unless others are asked for.
+func usualKinds(topology string) []string {
+	// Its length is for runs that are aimed; stop-worker is the usual form.
+	return slices.DeleteFunc(kindsFor(topology), func(k string) bool { return k == "freeze-worker" })
 }
 
 // inject carries one fault out and writes it down.
@@ -124,13 +131,23 @@ func termWorker(_ context.Context, d *driver, a aim, f *history.Fault) error {
 }
 
 func stopWorker(ctx context.Context, d *driver, a aim, f *history.Fault) error {
+	return d.freeze(ctx, a, f, a.between(time.Second, 12*time.Second))
+}
+
+// freezeWorker is so long that its calls are run by others, and got, before it
+// goes on.
+func freezeWorker(ctx context.Context, d *driver, a aim, f *history.Fault) error {
+	return d.freeze(ctx, a, f, a.between(15*time.Second, 20*time.Second))
+}
+
+func (d *driver) freeze(ctx context.Context, a aim, f *history.Fault, t time.Duration) error {
 	p := d.pickWorker(a)
 	p.busy.Lock()
 	defer p.busy.Unlock()
 	f.Target, f.Silent = p.current(), true
 	begin(f)
 	p.signal(syscall.SIGSTOP, false)
-	hold(ctx, a.between(time.Second, 16*time.Second))
+	hold(ctx, t)
 	p.signal(syscall.SIGCONT, false)
 	return nil
 }
