@@ -82,7 +82,7 @@ func TestChaosFindsPlantedBugsAndNothingElse(t *testing.T) {
 	if _, err := redistest.Find(); err != nil {
 		t.Fatal(err)
 	}
-	real := build(t, "real", nil)
+	unchanged := build(t, "unchanged", nil)
 	for _, m := range mutants {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
@@ -94,7 +94,7 @@ func TestChaosFindsPlantedBugsAndNothingElse(t *testing.T) {
 		})
 		t.Run(m.name+", not", func(t *testing.T) {
 			t.Parallel()
-			if code, out := chaos(t, real, m.run); code != 0 {
+			if code, out := chaos(t, unchanged, m.run); code != 0 {
 				t.Errorf("status %d with the real distpool, which printed:\n%s", code, out)
 			}
 		})
