@@ -23,6 +23,7 @@ help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo 'Variables: PKGS=./results/... and TESTFLAGS="-run Map -count=20" for test,'
+	@echo 'SEED=7 DURATION=10m WORKERS=4 TOPOLOGY=sentinel (or cluster) for chaos,'
 	@echo 'REDIS_URL for demo, DISTPOOL_REDIS_SERVER for the tests'"'"' redis-server.'
 
 .PHONY: build
@@ -36,6 +37,19 @@ demo: ## Show the pool at work: no Redis needed, ends by itself
 .PHONY: test
 test: redis-server ## Run all tests, with the race detector and real Redis servers
 	@./scripts/test.sh $(TESTFLAGS) $(PKGS)
+
+SEED     ?= 1
+DURATION ?= 30s
+WORKERS  ?= 4
+TOPOLOGY ?= alone
+
+.PHONY: chaos
+chaos: redis-server ## Break everything at random under load, and check that nothing is lost
+	@$(GO) run ./internal/chaos/run -seed $(SEED) -duration $(DURATION) -workers $(WORKERS) -topology $(TOPOLOGY) $(CHAOSFLAGS)
+
+.PHONY: mutations
+mutations: redis-server ## Plant bugs in distpool, and see that chaos finds each
+	DISTPOOL_MUTATIONS=1 $(GO) test -count=1 -run PlantedBugs ./internal/chaos
 
 .PHONY: redis-server
 redis-server: ## Find a redis-server for the tests, or install one (root, apt-get)
