@@ -48,6 +48,7 @@ type pool struct {
 	fleet   fleet
 	absence absence
 	starter starter
+	listing *listing
 	inline  *inline.Hook // package pooltest's; nil in any other pool
 
 	mu         sync.Mutex // guards closed against submissions that are on their way
@@ -68,7 +69,7 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening a pool: %w", err)
 	}
-	p := &pool{cfg: cfg, rdb: rdb, ours: ours, broker: broker.New(rdb), fleet: fleet{rdb: rdb}, inline: inline.From(ctx)}
+	p := &pool{cfg: cfg, rdb: rdb, ours: ours, broker: broker.New(rdb), fleet: fleet{rdb: rdb}, listing: newListing(rdb), inline: inline.From(ctx)}
 	p.starter.broker = p.broker
 	if err := record.Load(ctx, rdb); err != nil {
 		return nil, p.abandon(fmt.Errorf("opening a pool: loading scripts: %w", err))
@@ -207,6 +208,7 @@ func (p *pool) release() {
 		return
 	}
 	p.starter.stop()
+	p.listing.stop()
 	p.hub.Stop(ErrClosed)
 	p.fleet.stop()
 	if p.ours {

@@ -63,6 +63,7 @@ func (w *worker) keepBeating(ctx context.Context) {
 		}
 		if healthy {
 			published = held
+			w.report(ctx)
 			w.checkJobs(ctx)
 			w.answer(ctx)
 			w.breakJams(ctx, held)
