@@ -93,6 +93,9 @@ func (c *checker) endings() {
 		if slices.ContainsFunc(j.answers, func(a answer) bool { return a.err == ErrCanceled }) {
 			c.report.Canceled++
 		}
+		if j.orphaned != 0 && !c.mayBeOrphaned(j) {
+			c.violate(RuleEnds, j.id, j.orphaned, "it was accepted as %s and did not end by itself, although its deliveries were not deleted or its submitter lived", j.sub)
+		}
 		switch {
 		case j.unended != "":
 			c.violate(RuleEnds, j.id, j.unendedAt, "it was accepted as %s and is not over: %s", j.sub, j.unended)
@@ -100,6 +103,17 @@ func (c *checker) endings() {
 			c.violate(RuleEnds, j.id, j.accepted, "it was accepted as %s, and what became of it is not known", j.sub)
 		}
 	}
+}
+
+// mayBeOrphaned reports whether nobody looked after the job: an operator deleted
+// deliveries of it, and its submitter was killed.
+func (c *checker) mayBeOrphaned(j *job) bool {
+	deleted, killed := false, false
+	for _, f := range c.report.Faults {
+		deleted = deleted || f.Kind == "delete" && slices.Contains(f.Jobs, j.id)
+		killed = killed || f.Kind == "kill-producer" && f.Target == j.by
+	}
+	return deleted && killed
 }
 
 // refusals checks that submissions are refused only while something is broken.
