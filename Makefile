@@ -39,6 +39,10 @@ demo: ## Show the pool at work: no Redis needed, ends by itself
 test: redis-server ## Run all tests, with the race detector and real Redis servers
 	@./scripts/test.sh $(TESTFLAGS) $(PKGS)
 
+.PHONY: redis-server
+redis-server: ## Find a redis-server for the tests, or install one (root, apt-get)
+	@./scripts/redis-server.sh
+
 SEED     ?= 1
 DURATION ?= 30s
 WORKERS  ?= 4
@@ -51,10 +55,6 @@ chaos: redis-server ## Break everything at random under load, and check that not
 .PHONY: mutations
 mutations: redis-server ## Plant bugs in distpool, and see that chaos finds each
 	DISTPOOL_MUTATIONS=1 $(GO) test -count=1 -run PlantedBugs ./internal/chaos
-
-.PHONY: redis-server
-redis-server: ## Find a redis-server for the tests, or install one (root, apt-get)
-	@./scripts/redis-server.sh
 
 .PHONY: lint
 lint: format-check vet staticcheck revive ## Check format, and run vet and the linters
