@@ -6,7 +6,6 @@
 GO        ?= go
 PKGS      ?= ./...
 TESTFLAGS ?=
-BENCHFLAGS ?= -benchtime 2000x -count 3
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # 1.17.1 needs a module that the public proxy does not serve.
@@ -81,8 +80,8 @@ revive:
 	$(GO) run $(REVIVE) -config revive.toml -formatter friendly -set_exit_status $(PKGS)
 
 .PHONY: bench
-bench: redis-server ## Measure against hand-written asynq, side by side on one Redis
-	DISTPOOL_REQUIRE_REDIS=1 $(GO) test -run '^$$' -bench . $(BENCHFLAGS) ./bench
+bench: ## Build bin/bench, which measures distpool and its peers
+	$(GOBUILD) -o bin/bench ./bench
 
 .PHONY: examples
 examples: ## Vet, build and run every program under examples/
