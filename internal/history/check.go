@@ -101,6 +101,7 @@ type Report struct {
 	Excused     int // answers that differ where Redis may have lost what the first of them saw
 	Canceled    int // jobs
 	Lost        int // calls that failed with worker_lost
+	Orphans     int // jobs that needed somebody to wait for them: see RuleEnds
 	Expired     int // jobs whose record was lost
 	Rerun       int // runs beyond the first of the same call and attempt
 	Redelivered int // chunks that were taken over from a worker that was dead, or looked so

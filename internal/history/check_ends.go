@@ -93,6 +93,9 @@ func (c *checker) endings() {
 		if slices.ContainsFunc(j.answers, func(a answer) bool { return a.err == ErrCanceled }) {
 			c.report.Canceled++
 		}
+		if j.orphaned != 0 {
+			c.report.Orphans++
+		}
 		if j.orphaned != 0 && !c.mayBeOrphaned(j) {
 			c.violate(RuleEnds, j.id, j.orphaned, "it was accepted as %s and did not end by itself, although its deliveries were not deleted or its submitter lived", j.sub)
 		}
