@@ -40,8 +40,9 @@ type Rule string
 // The rules.
 const (
 	// RuleEnds: every accepted job is over at the end of the drain, and every handle
-	// has its answer. A job whose deliveries an operator has deleted, and whose
-	// submitter was killed, may need somebody who waits for it.
+	// has its answer. A job whose deliveries are lost and for which nobody waits may need
+	// somebody who does: if an operator has deleted them and its submitter was killed,
+	// or if Redis may have lost them, and its submitter had its answer or was killed.
 	RuleEnds Rule = "ends"
 	// RuleWhole: an answer has one outcome for each call; a stream yields each call
 	// once, an ordered one in order, and ends without an error only after the last.

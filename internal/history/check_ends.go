@@ -108,15 +108,17 @@ func (c *checker) endings() {
 	}
 }
 
-// mayBeOrphaned reports whether nobody looked after the job: an operator deleted
-// deliveries of it, and its submitter was killed.
+// mayBeOrphaned reports whether nobody looked after the job: its submitter was
+// killed, after an operator deleted deliveries of it; or Redis may have lost its
+// deliveries, and its submitter was killed or had its answer before that.
 func (c *checker) mayBeOrphaned(j *job) bool {
 	deleted, killed := false, false
 	for _, f := range c.report.Faults {
 		deleted = deleted || f.Kind == "delete" && slices.Contains(f.Jobs, j.id)
 		killed = killed || f.Kind == "kill-producer" && f.Target == j.by
 	}
-	return deleted && killed
+	answered := slices.ContainsFunc(j.answers, func(a answer) bool { return !a.audit })
+	return killed && deleted || (killed || answered) && c.mayHaveLost(j.accepted, j.orphaned)
 }
 
 // refusals checks that submissions are refused only while something is broken.

@@ -106,6 +106,9 @@ func TestEachRuleFindsItsViolation(t *testing.T) {
 		{"a job that nobody looked after, and that ends when somebody does", orphaned("p0.1", "delete").audited(value(0, "r0"), value(1, "r1")), ""},
 		{"such a job whose submitter lived", orphaned("p1.1", "delete").audited(value(0, "r0"), value(1, "r1")), RuleEnds},
 		{"such a job whose deliveries were only archived", orphaned("p0.1", "archive").audited(value(0, "r0"), value(1, "r1")), RuleEnds},
+		{"a job whose deliveries a failover lost after it was got", right().got("h", value(0, "r0"), value(1, "r1")).fault(lossy).
+			add("driver", Event{What: Orphaned, Job: "j"}).audited(value(0, "r0"), value(1, "r1")), ""},
+		{"such a job that nobody has got", right().fault(lossy).add("driver", Event{What: Orphaned, Job: "j"}).audited(value(0, "r0"), value(1, "r1")), RuleEnds},
 		{"such a job that does not end", orphaned("p0.1", "delete").add("driver", Event{What: Unended, Job: "j", Text: "sealed"}), RuleEnds},
 
 		{"an outcome too few", right().got("h", value(0, "r0")), RuleWhole},
