@@ -1,8 +1,10 @@
 package inspect
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -164,6 +166,8 @@ func (in *Inspector) Jobs(ctx context.Context, q Query) (Page, error) {
 	if err := l.read(ctx); err != nil {
 		return Page{}, fmt.Errorf("listing jobs: %w", err)
 	}
+	// Jobs of one flush are listed by their kind first.
+	slices.SortStableFunc(page.Jobs, func(a, b Job) int { return cmp.Compare(b.Created, a.Created) })
 	return page, nil
 }
 

@@ -275,7 +275,7 @@ func Record(ctx context.Context, c redis.Scripter, job Ref, chunk int, outcome [
 // SlowCall is the slowest call of a chunk.
 type SlowCall struct {
 	Call   int           // index in the job
-	Took   time.Duration // 0: nobody measured
+	Took   time.Duration // under 1 ms: not worth remembering
 	Worker string
 }
 
@@ -283,7 +283,7 @@ type SlowCall struct {
 // the slowest ones of all, one of a chunk at the most.
 func RecordTimed(ctx context.Context, c redis.Scripter, job Ref, chunk int, outcome []byte, calls, failed, inline int, slow SlowCall) (Result, error) {
 	ms := ""
-	if slow.Took > 0 {
+	if slow.Took >= time.Millisecond {
 		ms = strconv.FormatInt(slow.Took.Milliseconds(), 10)
 	}
 	s, err := Op{recordScript, Keys(job.ID), []any{chunk, outcome, calls, failed, inline, job.Gen, ms, strconv.Itoa(slow.Call) + " " + slow.Worker}}.Run(ctx, c).Text()
