@@ -46,6 +46,7 @@ type pool struct {
 	hub     *await.Hub
 	broker  *broker.Broker
 	fleet   fleet
+	absence absence
 	starter starter
 	listing *listing
 	inline  *inline.Hook // package pooltest's; nil in any other pool
@@ -86,6 +87,7 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 
 // revive issues again what was lost of a job that makes no progress.
 func (p *pool) revive(ctx context.Context, j *await.Job) {
+	p.absence.look(ctx, p, j)
 	n, err := p.broker.Revive(ctx, record.Ref{ID: j.ID, Gen: j.Gen}, j.Queue, j.Task)
 	if err != nil {
 		p.cfg.Logger.Warn("looking for lost deliveries failed; will try again", "job", j.ID, "task", j.Task, "error", err)

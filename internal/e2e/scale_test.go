@@ -22,6 +22,7 @@ import (
 // cases may come in between.
 
 func TestTwoHundredGoroutinesShareAPool(t *testing.T) {
+	usual(t)
 	const goroutines, maps, calls = 200, 3, 40
 	e := newEnv(t, redistest.Start(t).URL(), true)
 	e.worker(t, 4)
@@ -61,6 +62,7 @@ func TestTwoHundredGoroutinesShareAPool(t *testing.T) {
 }
 
 func TestTenThousandJobsLeaveNothing(t *testing.T) {
+	usual(t)
 	const jobs, at = 10_000, 32
 	e := newEnv(t, redistest.Start(t).URL(), true)
 	e.worker(t, 4)

@@ -124,7 +124,8 @@ end
 -- <state>\n" and, for what = "out", the outcome. Without running it is 0.
 function notify(reply, id, what, chunk, recorded, done, failed, state, outcome, running)
   if reply and reply ~= '' then
-    redis.call('PUBLISH', reply, id .. ' ' .. what .. ' ' .. chunk .. ' ' .. recorded .. ' '
+    -- A user of Redis who may not publish still gets the outcomes: by polling.
+    redis.pcall('PUBLISH', reply, id .. ' ' .. what .. ' ' .. chunk .. ' ' .. recorded .. ' '
       .. done .. ' ' .. failed .. ' ' .. (running or 0) .. ' ' .. state .. '\n' .. outcome)
   end
 end
