@@ -1,4 +1,4 @@
-package cli
+package cli_test
 
 import (
 	"bytes"
@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
+
+	"github.com/distpool/distpool/internal/cli"
 )
 
 // lockedBuffer is a buffer that is read while it is written.
@@ -45,7 +47,7 @@ func TestMonitorServesUntilItIsToldToEnd(t *testing.T) {
 	out, errs := &lockedBuffer{}, &lockedBuffer{}
 	code := make(chan int, 1)
 	go func() {
-		code <- Run(ctx, []string{"monitor", "--redis", "redis://" + miniredis.RunT(t).Addr(), "--addr", "127.0.0.1:0", "--token-file", file}, Streams{In: strings.NewReader(""), Out: out, Err: errs})
+		code <- cli.Run(ctx, []string{"monitor", "--redis", "redis://" + miniredis.RunT(t).Addr(), "--addr", "127.0.0.1:0", "--token-file", file}, cli.Streams{In: strings.NewReader(""), Out: out, Err: errs})
 	}()
 	var url string
 	for deadline := time.Now().Add(time.Minute); url == ""; time.Sleep(10 * time.Millisecond) {
@@ -96,7 +98,7 @@ func TestMonitorServesUntilItIsToldToEnd(t *testing.T) {
 	stop()
 	select {
 	case got := <-code:
-		if got != ExitOK {
+		if got != cli.ExitOK {
 			t.Errorf("it ends with %d: %s", got, errs)
 		}
 	case <-time.After(time.Minute):
@@ -122,18 +124,18 @@ func TestMonitorThatWouldNotBeSafeDoesNotStart(t *testing.T) {
 		{[]string{"--token", "x", "--token-file", empty}, "both given"},
 	} {
 		var out, errs bytes.Buffer
-		code := Run(t.Context(), append([]string{"monitor", "--redis", addr}, tt.args...), Streams{In: strings.NewReader(""), Out: &out, Err: &errs})
-		if code != ExitUsage || !strings.Contains(errs.String(), tt.want) {
+		code := cli.Run(t.Context(), append([]string{"monitor", "--redis", addr}, tt.args...), cli.Streams{In: strings.NewReader(""), Out: &out, Err: &errs})
+		if code != cli.ExitUsage || !strings.Contains(errs.String(), tt.want) {
 			t.Errorf("%q ends with %d: %s", tt.args, code, errs.String())
 		}
 	}
 }
 
 func TestMonitorTakesItsTokenFromTheEnvironment(t *testing.T) {
-	t.Setenv(envMonitorToken, "short")
+	t.Setenv("DISTPOOL_MONITOR_TOKEN", "short")
 	var out, errs bytes.Buffer
-	code := Run(t.Context(), []string{"monitor", "--redis", "redis://" + miniredis.RunT(t).Addr()}, Streams{In: strings.NewReader(""), Out: &out, Err: &errs})
-	if code != ExitUsage || !strings.Contains(errs.String(), "the token has 5 characters") {
+	code := cli.Run(t.Context(), []string{"monitor", "--redis", "redis://" + miniredis.RunT(t).Addr()}, cli.Streams{In: strings.NewReader(""), Out: &out, Err: &errs})
+	if code != cli.ExitUsage || !strings.Contains(errs.String(), "the token has 5 characters") {
 		t.Errorf("it ends with %d: %s", code, errs.String())
 	}
 }
