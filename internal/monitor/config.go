@@ -58,19 +58,19 @@ func (c Config) withDefaults() Config {
 
 // Check says what is wrong with the configuration.
 func (c Config) Check() error {
-	c = c.withDefaults()
-	host, port, err := net.SplitHostPort(c.Addr)
+	addr := c.withDefaults().Addr
+	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
-		return fmt.Errorf("the address %q is not host:port (%w); use one such as %s", c.Addr, err, DefaultAddr)
+		return fmt.Errorf("the address %q is not host:port (%w); use one such as %s", addr, err, DefaultAddr)
 	}
 	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
-		return fmt.Errorf("the port of the address %q is not a number from 0 to 65535", c.Addr)
+		return fmt.Errorf("the port of the address %q is not a number from 0 to 65535", addr)
 	}
 	if c.Token != "" && len(c.Token) < minToken {
 		return fmt.Errorf("the token has %d characters; use %d or more, such as the output of: openssl rand -hex 16", len(c.Token), minToken)
 	}
 	if c.Token == "" && !isLoopback(host) {
-		return fmt.Errorf("the address %q can be reached from other machines, and there is no token: anybody could see the arguments of all jobs; set a token of %d or more characters, or listen on %s", c.Addr, minToken, DefaultAddr)
+		return fmt.Errorf("the address %q can be reached from other machines, and there is no token: anybody could see the arguments of all jobs; set a token of %d or more characters, or listen on %s", addr, minToken, DefaultAddr)
 	}
 	for _, h := range c.Hosts {
 		if h == "" || strings.ContainsAny(h, " /:") {

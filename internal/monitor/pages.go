@@ -47,7 +47,7 @@ func loadPages() (*pages, error) {
 			return nil, err
 		}
 		p.assets[e.Name()] = data
-		sum.Write(data)
+		_, _ = sum.Write(data)
 	}
 	p.stamp = hex.EncodeToString(sum.Sum(nil))[:12]
 	for _, name := range pageNames {
