@@ -213,7 +213,7 @@ func (r *chunkRun) putBack(d time.Duration, due time.Time) error {
 func (r *chunkRun) record(values []byte) error {
 	frame := wire.Outcome{First: r.first, Calls: r.calls, Errors: r.errors, Values: values}.Encode()
 	answer, err := untilAnswered(r.worker, "record", func(ctx context.Context) (record.Result, error) {
-		return record.RecordTimed(ctx, r.worker.rdb, refOf(r.delivery), r.delivery.Chunk, frame, r.calls, len(r.errors), noticeBytes, r.slowest)
+		return record.Recording{Outcome: frame, Calls: r.calls, Failed: len(r.errors), Inline: noticeBytes, Slow: r.slowest}.Run(ctx, r.worker.rdb, refOf(r.delivery), r.delivery.Chunk)
 	})
 	if err != nil {
 		return r.interrupted()

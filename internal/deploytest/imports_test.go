@@ -28,6 +28,7 @@ func TestTestDependenciesStayOutOfThePrograms(t *testing.T) {
 		"github.com/distpool/distpool/internal/redistest\n",
 		"github.com/stretchr/testify/",
 		"go.uber.org/goleak\n",
+		"github.com/chromedp/",
 		"testing\n",
 	} {
 		for line := range strings.Lines(list) {
@@ -51,6 +52,9 @@ func TestTheEmbeddedRedisStaysOutOfThePackages(t *testing.T) {
 		t.Fatalf("go list does not see the packages; it printed:\n%s", out)
 	}
 	for line := range strings.Lines(string(out)) {
+		if strings.HasPrefix(line, "github.com/hibiken/asynqmon") || strings.HasPrefix(line, "github.com/distpool/distpool/internal/monitor") {
+			t.Errorf("%s is for the monitor, but a package that users import needs it", strings.TrimSpace(line))
+		}
 		if strings.HasPrefix(line, "github.com/alicebob/miniredis/") || strings.HasPrefix(line, "github.com/distpool/distpool/pooltest") {
 			t.Errorf("%s is for tests, but a package that users import needs it", strings.TrimSpace(line))
 		}

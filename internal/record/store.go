@@ -269,24 +269,31 @@ const (
 // Record stores the framed outcomes of a chunk, of which failed calls failed.
 // Outcomes of up to inline bytes travel inside the notice.
 func Record(ctx context.Context, c redis.Scripter, job Ref, chunk int, outcome []byte, calls, failed, inline int) (Result, error) {
-	return RecordTimed(ctx, c, job, chunk, outcome, calls, failed, inline, SlowCall{})
+	return Recording{Outcome: outcome, Calls: calls, Failed: failed, Inline: inline}.Run(ctx, c, job, chunk)
 }
 
 // SlowCall is the slowest call of a chunk.
 type SlowCall struct {
 	Call   int           // index in the job
-	Took   time.Duration // 0: nobody measured
+	Took   time.Duration // under 1 ms: not worth remembering
 	Worker string
 }
 
-// RecordTimed is Record with the slowest of the chunk's calls. The job remembers
-// the slowest ones of all, one of a chunk at the most.
-func RecordTimed(ctx context.Context, c redis.Scripter, job Ref, chunk int, outcome []byte, calls, failed, inline int, slow SlowCall) (Result, error) {
-	ms := ""
-	if slow.Took > 0 {
+// Recording is what Record stores of a chunk, with its slowest call. The job
+// remembers the slowest ones of all, one of a chunk at the most.
+type Recording struct {
+	Outcome               []byte
+	Calls, Failed, Inline int // as in Record
+	Slow                  SlowCall
+}
+
+// Run is Record.
+func (r Recording) Run(ctx context.Context, c redis.Scripter, job Ref, chunk int) (Result, error) {
+	ms, slow := "", r.Slow
+	if slow.Took >= time.Millisecond {
 		ms = strconv.FormatInt(slow.Took.Milliseconds(), 10)
 	}
-	s, err := Op{recordScript, Keys(job.ID), []any{chunk, outcome, calls, failed, inline, job.Gen, ms, strconv.Itoa(slow.Call) + " " + slow.Worker}}.Run(ctx, c).Text()
+	s, err := Op{recordScript, Keys(job.ID), []any{chunk, r.Outcome, r.Calls, r.Failed, r.Inline, job.Gen, ms, strconv.Itoa(slow.Call) + " " + slow.Worker}}.Run(ctx, c).Text()
 	return Result(s), err
 }
 
