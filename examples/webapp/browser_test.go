@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/device"
 
@@ -142,15 +143,23 @@ func TestInABrowser(t *testing.T) {
 		t.Errorf("the failed file says %q, and the name with markup is shown as %q", failed, marked)
 	}
 	shoot(t, one, "done")
+	do(t, one, emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}}))
+	shoot(t, one, "dark")
 
 	// Cancel, in one browser; the other one hears of it.
 	do(t, one, chromedp.Navigate(url), chromedp.Click("#sample", chromedp.ByQuery), chromedp.WaitVisible("#cancel", chromedp.ByQuery), chromedp.Location(&job))
 	do(t, two, chromedp.Navigate(job), chromedp.WaitVisible("#cancel", chromedp.ByQuery))
 	reports(t, one, 1)
+	reports(t, two, 3)
 	shoot(t, one, "running")
 	do(t, one, chromedp.Click("#cancel button", chromedp.ByQuery))
 	inState(t, one, "canceled")
 	inState(t, two, "canceled")
 	do(t, two, chromedp.WaitNotVisible("#cancel", chromedp.ByQuery))
+	var kept int
+	do(t, one, chromedp.Evaluate(`document.querySelectorAll("tr.done").length`, &kept))
+	if kept < 3 {
+		t.Errorf("the page of the canceled job shows %d reports, of 3 or more that there were", kept)
+	}
 	shoot(t, one, "canceled")
 }

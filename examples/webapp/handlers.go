@@ -8,6 +8,7 @@ import (
 	"html/template"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/distpool/distpool/examples/webapp/inspect"
@@ -148,12 +149,36 @@ func (s *server) render(w http.ResponseWriter, code int, name string, data any) 
 // functions are what templates can call.
 var functions = template.FuncMap{
 	"bytes": func(n int) string {
-		if n < 1<<20 {
+		switch {
+		case n < 1<<10:
+			return fmt.Sprintf("%d bytes", n)
+		case n < 1<<20:
 			return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
 		}
 		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
 	},
 	"percent": func(share float64) string { return fmt.Sprintf("%.0f%%", 100*share) },
-	"about":   func(d time.Duration) string { return d.Round(time.Second).String() },
+	"about":   about,
+	"count":   count,
+	"round":   func(x float64) int { return int(x + 0.5) },
 	"time":    func(t time.Time) string { return t.Format("2006-01-02 15:04 MST") },
+}
+
+// about is a duration for people, such as 2h or 4m10s.
+func about(d time.Duration) string {
+	text := d.Round(time.Second).String()
+	if short, ok := strings.CutSuffix(text, "m0s"); ok {
+		text = short + "m"
+	}
+	if short, ok := strings.CutSuffix(text, "h0m"); ok {
+		text = short + "h"
+	}
+	return text
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }

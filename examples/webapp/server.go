@@ -152,7 +152,7 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	case errors.Is(err, errNoJob):
 		s.message(w, http.StatusNotFound, "There is no such job.")
 	case errors.Is(err, errExpired):
-		s.message(w, http.StatusGone, fmt.Sprintf("The results of this job are not kept any longer: that is %v after its end.", s.jobs.keep))
+		s.message(w, http.StatusGone, "The results of this job are not kept any longer. They were kept for "+about(s.jobs.keep)+" after its end.")
 	case r.Context().Err() != nil: // nobody reads the answer
 	default:
 		s.log.Error("answering a request", "method", r.Method, "path", r.URL.Path, "error", err)

@@ -90,13 +90,13 @@ func TestAJobOutlivesItsWebProcess(t *testing.T) {
 	if html := after.rows[len(names)-1]; !strings.Contains(html, "<strong>Failed:</strong> neither a text") {
 		t.Errorf("the row of the file that fails is %q", html)
 	}
-	if _, page := get(t, url+path); !strings.Contains(page, "1 of 12 files failed.") || strings.Contains(page, "no report yet") {
+	if _, page := get(t, url+path); !strings.Contains(page, "1 of 12 files failed.") || strings.Contains(page, ">no report<") {
 		t.Errorf("the page afterwards is:\n%s", page)
 	}
 	web.stop()
 }
 
-func TestACanceledJobStaysCanceled(t *testing.T) {
+func TestACanceledJobKeepsWhatWasDone(t *testing.T) {
 	server := redistest.Start(t)
 	web := startProcess(t, server.URL(), "-web-only", "-addr", "127.0.0.1:0")
 	startProcess(t, server.URL(), "-worker-only")
@@ -121,6 +121,9 @@ func TestACanceledJobStaysCanceled(t *testing.T) {
 	if !strings.Contains(page, "Canceled.") || strings.Contains(page, `action="`+path) {
 		t.Errorf("the page of the canceled job is:\n%s", page)
 	}
+	if n := strings.Count(page, "to read it"); n < len(s.rows) {
+		t.Errorf("the page shows %d reports; %d files were done when the job was canceled", n, len(s.rows))
+	}
 }
 
 func TestPagesAreHonest(t *testing.T) {
@@ -130,11 +133,11 @@ func TestPagesAreHonest(t *testing.T) {
 	_, path, _ := upload(t, url, "", "a.txt", []byte("A short text."))
 
 	follow(t, url+path, func(s seen) bool { return s.status.State == unserved })
-	if _, page := get(t, url+path); !strings.Contains(page, "No worker is running") || !strings.Contains(page, "no report yet") {
+	if _, page := get(t, url+path); !strings.Contains(page, "No worker is running") || !strings.Contains(page, ">no report<") {
 		t.Errorf("without workers the page is:\n%s", page)
 	}
 	startProcess(t, server.URL(), "-worker-only")
-	if s := follow(t, url+path, never); s.status.State != done || !strings.Contains(s.rows[0], "3 words in 1 sentences") {
+	if s := follow(t, url+path, never); s.status.State != done || !strings.Contains(s.rows[0], "3 words in 1 sentence;") {
 		t.Errorf("with a worker the stream ends with %+v, %v", s.status, s.rows)
 	}
 	until(t, "the results expire", func() bool {

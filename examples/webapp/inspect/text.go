@@ -48,7 +48,7 @@ func readText(ctx context.Context, text string) (*Text, error) {
 			syllables += countSyllables(w)
 		}
 		n := float64(len(words))
-		t.Grade = 0.39*n/float64(len(sentences)) + 11.8*float64(syllables)/n - 15.59
+		t.Grade = max(0, 0.39*n/float64(len(sentences))+11.8*float64(syllables)/n-15.59)
 	}
 	var err error
 	t.Alike, t.Likeness, err = mostAlike(ctx, sentences)
