@@ -66,6 +66,7 @@ func startProcess(t *testing.T, redisURL string, args ...string) *process {
 	}()
 	t.Cleanup(func() {
 		p.alive.Close()
+		_ = p.cmd.Process.Signal(syscall.SIGCONT) // where a test failed before it did
 		select {
 		case <-p.ended:
 		case <-time.After(patience):
@@ -121,12 +122,21 @@ func (p *process) kill() {
 	<-p.ended
 }
 
+// pause keeps the process as it is, and resume lets it go on.
+func (p *process) pause()  { p.signal(syscall.SIGSTOP) }
+func (p *process) resume() { p.signal(syscall.SIGCONT) }
+
+func (p *process) signal(sig syscall.Signal) {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(sig); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
 // stop is what a service manager does. The process must end well.
 func (p *process) stop() {
 	p.t.Helper()
-	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		p.t.Fatal(err)
-	}
+	p.signal(syscall.SIGTERM)
 	select {
 	case <-p.ended:
 	case <-time.After(patience):

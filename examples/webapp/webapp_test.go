@@ -11,15 +11,21 @@ import (
 	"github.com/distpool/distpool/internal/redistest"
 )
 
-// work is an archive with some seconds of work in it, and what fails.
+// work is an archive of little texts and, at its end, two with more work in them,
+// so that there is something left when a test interrupts; and of what fails.
 func work(t *testing.T, texts int) (data []byte, names []string) {
 	t.Helper()
 	var pairs []string
 	for _, f := range sampleFiles() {
-		if texts > 0 && strings.HasPrefix(f.Name, "texts/") {
-			pairs = append(pairs, f.Name, string(f.Data[:len(f.Data)/2])) // a quarter of the work
-			texts--
+		if texts == 0 || !strings.HasPrefix(f.Name, "texts/") {
+			continue
 		}
+		part := 5
+		if texts <= 2 {
+			part = 2
+		}
+		pairs = append(pairs, f.Name, string(f.Data[:len(f.Data)/part]))
+		texts--
 	}
 	pairs = append(pairs, "<script>alert(1)</script>.txt", "Harmless. As it should be.", "broken.bin", "\xff\xfe\x00\x01")
 	for i := 0; i < len(pairs); i += 2 {
@@ -32,7 +38,7 @@ func TestAJobOutlivesItsWebProcess(t *testing.T) {
 	server := redistest.Start(t)
 	addr := freeAddress(t)
 	web := startProcess(t, server.URL(), "-web-only", "-addr", addr)
-	startProcess(t, server.URL(), "-worker-only")
+	worker := startProcess(t, server.URL(), "-worker-only")
 	url, _ := web.serves(1)
 	data, names := work(t, 10)
 	code, path, page := upload(t, url, "the form", "work.zip", data)
@@ -57,6 +63,7 @@ func TestAJobOutlivesItsWebProcess(t *testing.T) {
 		})
 	}
 	<-enough
+	worker.pause() // or the job might end first
 	<-enough
 	web.kill()
 	both.Wait()
@@ -72,6 +79,7 @@ func TestAJobOutlivesItsWebProcess(t *testing.T) {
 	if code, again, page := upload(t, url, "the form", "work.zip", data); code != http.StatusSeeOther || again != path {
 		t.Errorf("the same form with the same files leads to %d, %s instead of %s: %s", code, again, path, page)
 	}
+	worker.resume()
 	after := follow(t, url+path, never)
 	if !after.ended || after.status.State != done || after.status.Done != len(names) {
 		t.Fatalf("the stream of the new process ended with %+v", after.status)
@@ -101,7 +109,7 @@ func TestACanceledJobKeepsWhatWasDone(t *testing.T) {
 	web := startProcess(t, server.URL(), "-web-only", "-addr", "127.0.0.1:0")
 	startProcess(t, server.URL(), "-worker-only")
 	url, _ := web.serves(1)
-	data, names := work(t, 20)
+	data, names := work(t, 10)
 	_, path, _ := upload(t, url, "", "work.zip", data)
 	canceled := ""
 	s := follow(t, url+path, func(s seen) bool {

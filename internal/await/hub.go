@@ -145,6 +145,9 @@ func (h *Hub) Attach(ctx context.Context, id string, check func(record.Snapshot)
 	if j, err = h.Track(j); err != nil {
 		return nil, err
 	}
+	if snap.State == record.Canceled {
+		h.apply(j, snap, nil) // it is over, and nothing of it is to be read
+	}
 	h.mu.Lock()
 	h.markDirty(j)
 	h.mu.Unlock()
