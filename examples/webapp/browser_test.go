@@ -15,9 +15,15 @@ import (
 	"github.com/distpool/distpool/internal/redistest"
 )
 
+// window is the page that a browser shows.
+type window struct {
+	t   *testing.T
+	tab context.Context
+}
+
 // browser starts a headless Chromium with a profile of its own, as another person
 // would have, which ends with t.
-func browser(t *testing.T) context.Context {
+func browser(t *testing.T) window {
 	t.Helper()
 	program, err := exec.LookPath("chromium")
 	if err != nil {
@@ -39,42 +45,42 @@ func browser(t *testing.T) context.Context {
 		t.Fatalf("starting chromium: %v", err)
 	}
 	t.Cleanup(func() { _ = chromedp.Cancel(tab) }) // waits until it has let go of its profile
-	return tab
+	return window{t, tab}
 }
 
-func do(t *testing.T, tab context.Context, actions ...chromedp.Action) {
-	t.Helper()
-	if err := chromedp.Run(tab, actions...); err != nil {
-		t.Fatal(err)
+func (w window) do(actions ...chromedp.Action) {
+	w.t.Helper()
+	if err := chromedp.Run(w.tab, actions...); err != nil {
+		w.t.Fatal(err)
 	}
 }
 
 // reports waits until the page has so many of them.
-func reports(t *testing.T, tab context.Context, n int) {
-	t.Helper()
-	until(t, "reports on the page", func() bool {
+func (w window) reports(n int) {
+	w.t.Helper()
+	until(w.t, "reports on the page", func() bool {
 		var found int
-		do(t, tab, chromedp.Evaluate(`document.querySelectorAll("tr.done").length`, &found))
+		w.do(chromedp.Evaluate(`document.querySelectorAll("tr.done").length`, &found))
 		return found >= n
 	})
 }
 
-func inState(t *testing.T, tab context.Context, want string) {
-	t.Helper()
-	do(t, tab, chromedp.WaitVisible(`#job[data-state="`+want+`"]`, chromedp.ByQuery))
+func (w window) inState(want string) {
+	w.t.Helper()
+	w.do(chromedp.WaitVisible(`#job[data-state="`+want+`"]`, chromedp.ByQuery))
 }
 
 // shoot keeps a picture of the page where DISTPOOL_SCREENSHOTS names a folder.
-func shoot(t *testing.T, tab context.Context, name string) {
-	t.Helper()
+func (w window) shoot(name string) {
+	w.t.Helper()
 	dir := os.Getenv("DISTPOOL_SCREENSHOTS")
 	if dir == "" {
 		return
 	}
 	var png []byte
-	do(t, tab, chromedp.FullScreenshot(&png, 100))
+	w.do(chromedp.FullScreenshot(&png, 100))
 	if err := os.WriteFile(filepath.Join(dir, name+".png"), png, 0o600); err != nil {
-		t.Fatal(err)
+		w.t.Fatal(err)
 	}
 }
 
@@ -93,43 +99,43 @@ func TestInABrowser(t *testing.T) {
 
 	// Upload, and progress without loading the page again.
 	var job string
-	do(t, one, chromedp.Navigate(url), chromedp.SetUploadFiles("#files", []string{archive}, chromedp.ByQuery))
-	shoot(t, one, "home")
-	do(t, one, chromedp.Submit("#files", chromedp.ByQuery), chromedp.WaitVisible("#job", chromedp.ByQuery), chromedp.Location(&job),
+	one.do(chromedp.Navigate(url), chromedp.SetUploadFiles("#files", []string{archive}, chromedp.ByQuery))
+	one.shoot("home")
+	one.do(chromedp.Submit("#files", chromedp.ByQuery), chromedp.WaitVisible("#job", chromedp.ByQuery), chromedp.Location(&job),
 		chromedp.Evaluate(`window.sameDocument = true`, nil))
-	reports(t, one, 2)
+	one.reports(2)
 	workers.pause() // or the job might end before it is interrupted
 
 	// Another browser, on a phone, by the link.
-	do(t, two, chromedp.Emulate(device.IPhone13), chromedp.Navigate(job))
-	reports(t, two, 2)
+	two.do(chromedp.Emulate(device.IPhone13), chromedp.Navigate(job))
+	two.reports(2)
 	var wide bool
-	do(t, two, chromedp.Evaluate(`document.documentElement.scrollWidth > window.innerWidth`, &wide))
+	two.do(chromedp.Evaluate(`document.documentElement.scrollWidth > window.innerWidth`, &wide))
 	if wide {
 		t.Error("the page is wider than a phone")
 	}
-	shoot(t, two, "phone")
+	two.shoot("phone")
 
 	// The process ends in the middle; both pages say so, and go on with the next one.
 	web.kill()
-	for _, page := range []context.Context{one, two} {
-		do(t, page, chromedp.WaitVisible("#connection", chromedp.ByQuery))
+	for _, page := range []window{one, two} {
+		page.do(chromedp.WaitVisible("#connection", chromedp.ByQuery))
 	}
-	shoot(t, one, "lost")
+	one.shoot("lost")
 	web = startProcess(t, server.URL(), "-web-only", "-addr", addr)
 	web.serves(1)
-	for _, page := range []context.Context{one, two} {
-		do(t, page, chromedp.WaitNotVisible("#connection", chromedp.ByQuery))
+	for _, page := range []window{one, two} {
+		page.do(chromedp.WaitNotVisible("#connection", chromedp.ByQuery))
 	}
 	workers.resume()
-	for _, page := range []context.Context{one, two} {
-		reports(t, page, len(names)-1)
-		inState(t, page, "done")
-		do(t, page, chromedp.WaitNotVisible("#cancel", chromedp.ByQuery))
+	for _, page := range []window{one, two} {
+		page.reports(len(names) - 1)
+		page.inState("done")
+		page.do(chromedp.WaitNotVisible("#cancel", chromedp.ByQuery))
 	}
 	var same bool
 	var failed, marked string
-	do(t, one, chromedp.Evaluate(`window.sameDocument === true`, &same), chromedp.Text("tr.failed td:last-child", &failed, chromedp.ByQuery),
+	one.do(chromedp.Evaluate(`window.sameDocument === true`, &same), chromedp.Text("tr.failed td:last-child", &failed, chromedp.ByQuery),
 		chromedp.Text("#file-14 th", &marked, chromedp.ByQuery))
 	if !same {
 		t.Error("the page was loaded again on the way")
@@ -137,24 +143,24 @@ func TestInABrowser(t *testing.T) {
 	if !strings.HasPrefix(failed, "Failed: neither a text") || marked != "<script>alert(1)</script>.txt" {
 		t.Errorf("the failed file says %q, and the name with markup is shown as %q", failed, marked)
 	}
-	shoot(t, one, "done")
-	do(t, one, emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}}))
-	shoot(t, one, "dark")
+	one.shoot("done")
+	one.do(emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}}))
+	one.shoot("dark")
 
 	// Cancel, in one browser; the other one hears of it.
-	do(t, one, chromedp.Navigate(url), chromedp.Click("#sample", chromedp.ByQuery), chromedp.WaitVisible("#cancel", chromedp.ByQuery), chromedp.Location(&job))
-	do(t, two, chromedp.Navigate(job), chromedp.WaitVisible("#cancel", chromedp.ByQuery))
-	reports(t, one, 1)
-	reports(t, two, 3)
-	shoot(t, one, "running")
-	do(t, one, chromedp.Click("#cancel button", chromedp.ByQuery))
-	inState(t, one, "canceled")
-	inState(t, two, "canceled")
-	do(t, two, chromedp.WaitNotVisible("#cancel", chromedp.ByQuery))
+	one.do(chromedp.Navigate(url), chromedp.Click("#sample", chromedp.ByQuery), chromedp.WaitVisible("#cancel", chromedp.ByQuery), chromedp.Location(&job))
+	two.do(chromedp.Navigate(job), chromedp.WaitVisible("#cancel", chromedp.ByQuery))
+	one.reports(1)
+	two.reports(3)
+	one.shoot("running")
+	one.do(chromedp.Click("#cancel button", chromedp.ByQuery))
+	one.inState("canceled")
+	two.inState("canceled")
+	two.do(chromedp.WaitNotVisible("#cancel", chromedp.ByQuery))
 	var kept int
-	do(t, one, chromedp.Evaluate(`document.querySelectorAll("tr.done").length`, &kept))
+	one.do(chromedp.Evaluate(`document.querySelectorAll("tr.done").length`, &kept))
 	if kept < 3 {
 		t.Errorf("the page of the canceled job shows %d reports, of 3 or more that there were", kept)
 	}
-	shoot(t, one, "canceled")
+	one.shoot("canceled")
 }
