@@ -22,7 +22,9 @@ func Attach[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], id stri
 	return results.NewAsyncResult(p.hub, job, t.DecodeValues), nil
 }
 
-// AttachMap is Attach for a job of any number of calls.
+// AttachMap is Attach for a job of any number of calls. All and AsCompleted of the
+// handle on a canceled job yield what was recorded before it was canceled, and then
+// results.ErrCanceled.
 func AttachMap[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], id string) (*results.MapResult[R], error) {
 	job, err := p.attach(ctx, t, id, false)
 	if err != nil {

@@ -137,8 +137,16 @@ func (h *Hub) Attach(ctx context.Context, id string, check func(record.Snapshot)
 	j.counts.Done, j.counts.Failed, j.counts.Running = snap.Done, snap.Failed, snap.Running // what was before does not count for its Rate
 	j.Gen = snap.Gen
 	j.MarkSubmitted()
+	if snap.State == record.Canceled && snap.Recorded > 0 && !snap.Inline {
+		if err := h.readLeftover(ctx, j); err != nil {
+			return nil, err
+		}
+	}
 	if j, err = h.Track(j); err != nil {
 		return nil, err
+	}
+	if snap.State == record.Canceled {
+		h.apply(j, snap, nil) // it is over, and nothing of it is to be read
 	}
 	h.mu.Lock()
 	h.markDirty(j)
