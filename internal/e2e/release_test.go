@@ -66,7 +66,7 @@ func TestADroppedPoolLeavesNothingBehind(t *testing.T) {
 		gate := e.probe()
 		// In a function of its own, so that no variable of this one keeps the pool.
 		r := func() *results.AsyncResult[string] {
-			p, err := producer.Open(ctx(t), producer.Config{Redis: e.url, Queue: e.queue})
+			p, err := producer.Open(ctx(t), producer.Config{Keyring: suiteKeyring, Redis: e.url, Queue: e.queue})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -98,7 +98,7 @@ func TestADroppedPoolLeavesNoGoroutines(t *testing.T) {
 	e := newEnv(t, redistest.Start(t).URL(), false)
 	open := func() {
 		for range 20 {
-			if _, err := producer.Open(ctx(t), producer.Config{Redis: e.url}); err != nil {
+			if _, err := producer.Open(ctx(t), producer.Config{Keyring: suiteKeyring, Redis: e.url}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -117,7 +117,7 @@ func TestADroppedPoolLeavesNoGoroutines(t *testing.T) {
 
 func TestTerminateWithTenThousandQueuedCalls(t *testing.T) {
 	e := newEnv(t, redistest.Start(t).URL(), false)
-	p, err := producer.Open(ctx(t), producer.Config{Redis: e.url, Queue: e.queue})
+	p, err := producer.Open(ctx(t), producer.Config{Keyring: suiteKeyring, Redis: e.url, Queue: e.queue})
 	if err != nil {
 		t.Fatal(err)
 	}

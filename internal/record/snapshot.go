@@ -18,7 +18,7 @@ type Snapshot struct {
 	Codec    string
 	Queue    string
 	Reply    string
-	State    State // Gone: no such job, and every other field is zero; Unstarted stands for Canceled for that reason
+	State    State // Gone: no such job, and every other field is zero; Unstarted and Untrusted stand for Canceled for that reason
 	Reason   string
 	Inline   bool
 	Calls    int
@@ -89,6 +89,8 @@ func ParseSnapshot(id string, cmd *redis.SliceCmd) (Snapshot, error) {
 	s.Expires, _ = strconv.ParseInt(fields["expires"], 10, 64)
 	if s.State == Canceled && s.Reason == string(Unstarted) {
 		s.State = Unstarted
+	} else if s.State == Canceled && strings.HasPrefix(s.Reason, refusal) {
+		s.State, s.Reason = Untrusted, s.Reason[len(refusal):]
 	}
 	s.Finished, _ = strconv.ParseInt(fields["finished"], 10, 64)
 	return s, nil

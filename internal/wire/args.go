@@ -53,6 +53,9 @@ const maxHeader = 64
 
 // header reads the first line of a frame: count decimal numbers.
 func header(b []byte, count int) (nums [3]int, rest []byte, err error) {
+	if IsSigned(b) {
+		_, b, _ = cutSignature(b)
+	}
 	head := b
 	if len(head) > maxHeader {
 		head = head[:maxHeader]
