@@ -126,7 +126,11 @@ func ParseKeyring(text string) (Keyring, error) {
 			if err != nil {
 				return Keyring{}, fmt.Errorf("the secret of key %q is not base64 (head -c 32 /dev/urandom | base64 makes one)", id)
 			}
-			keys = append(keys, Key{id, raw})
+			k := Key{id, raw}
+			if err := k.check(); err != nil { // here: an empty one alone would pass for no keyring
+				return Keyring{}, err
+			}
+			keys = append(keys, k)
 		}
 	}
 	if len(keys) == 0 {

@@ -36,6 +36,10 @@ type Snapshot struct {
 	Cut      string // see Job
 }
 
+// maxCount bounds every count: what is larger is damaged or hostile, and nothing
+// that is made of two of them overflows. Lua counts exactly up to here.
+const maxCount = 1 << 53
+
 var snapshotFields = []string{
 	"v", "gen", "task", "codec", "queue", "reply", "state", "reason", "inline", "calls", "chunks",
 	"recorded", "done", "failed", "created", "finished", "out", "sum", "cut", "start", "expires", "running", "run",
@@ -78,8 +82,8 @@ func ParseSnapshot(id string, cmd *redis.SliceCmd) (Snapshot, error) {
 		"calls": &s.Calls, "chunks": &s.Chunks, "recorded": &s.Recorded, "done": &s.Done, "failed": &s.Failed,
 	} {
 		n, err := strconv.Atoi(fields[name])
-		if err != nil || n < 0 {
-			return s, fmt.Errorf("%w: job %s: field %s is %q, not a count", errCorrupt, id, name, fields[name])
+		if err != nil || n < 0 || n > maxCount {
+			return s, fmt.Errorf("%w: job %s: field %s is %.40q, not a count", errCorrupt, id, name, fields[name])
 		}
 		*dst = n
 	}
@@ -106,7 +110,7 @@ func running(s Snapshot, fields map[string]string) int {
 		return 1
 	}
 	n, _ := strconv.Atoi(fields["running"])
-	return max(0, n)
+	return min(max(0, n), maxCount)
 }
 
 // Read reads one job.

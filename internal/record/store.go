@@ -251,8 +251,8 @@ func parseBegun(reply []any) (Begun, error) {
 		b.Delivery, b.Args, b.Codec, b.Partial = count(1), []byte(text(2)), text(3), []byte(text(5))
 		b.Task, b.Policy = text(6), text(7)
 		n, err := strconv.Atoi(text(4))
-		if err != nil {
-			return Begun{}, fmt.Errorf("field calls is %q, not a number", text(4))
+		if err != nil || n < 0 || n > maxCount {
+			return Begun{}, fmt.Errorf("field calls is %.40q, not a count", text(4))
 		}
 		b.Calls = n
 	default:
