@@ -153,12 +153,12 @@ func (s *sealer) seal(data, place []byte) []byte {
 }
 
 func (s *sealer) open(data, place []byte) ([]byte, error) {
-	head, sealed, ok := bytes.Cut(data[:min(len(data), len(sealedMark)+maxKeyID+1)], []byte{'\n'})
+	head, _, ok := bytes.Cut(data[:min(len(data), len(sealedMark)+maxKeyID+1)], []byte{'\n'})
 	id, marked := bytes.CutPrefix(head, []byte(sealedMark))
 	if !ok || !marked {
 		return nil, fmt.Errorf("%w: it is not encrypted", ErrTampered)
 	}
-	sealed = data[len(head)+1:]
+	sealed := data[len(head)+1:]
 	key, ok := s.keys[string(id)]
 	if !ok {
 		return nil, fmt.Errorf("encrypted with key %q: %w, which has %s", id, ErrUnknownKey, s.names())
@@ -187,6 +187,6 @@ func (s *sealer) fingerprint(data []byte, like string) (string, error) {
 		return "", fmt.Errorf("fingerprint with key %q: %w, which has %s", id, ErrUnknownKey, s.names())
 	}
 	h := hmac.New(sha256.New, key.fingerprint)
-	h.Write(data)
+	_, _ = h.Write(data)
 	return id + ":" + hex.EncodeToString(h.Sum(nil)), nil
 }

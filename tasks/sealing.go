@@ -13,7 +13,9 @@ import "github.com/distpool/distpool/internal/call"
 // readable.
 type SealingCodec interface {
 	Codec
+	// Seal encrypts data for a place. The result belongs to the caller.
 	Seal(data, place []byte) ([]byte, error)
+	// Open undoes Seal. It must not keep data.
 	Open(data, place []byte) ([]byte, error)
 	// Fingerprint is a digest of data that tells nothing to who has no key. The same
 	// data gives the same one under the same key: that of the fingerprint like, or

@@ -91,9 +91,9 @@ func code(key []byte, sig wire.Signature, p Place, t Terms, data ...[]byte) (sum
 	for _, d := range data {
 		b = binary.BigEndian.AppendUint64(b, uint64(len(d)))
 	}
-	h.Write(b)
+	_, _ = h.Write(b) // a hash takes everything
 	for _, d := range data {
-		h.Write(d)
+		_, _ = h.Write(d)
 	}
 	h.Sum(sum[:0])
 	return sum
@@ -148,10 +148,10 @@ func (s *Signer) CheckFrame(p Place, t Terms, frame []byte, now time.Time) error
 	if err := s.check(p, t, sig, inner); err != nil {
 		return err
 	}
-	switch at := now.UnixMilli(); {
-	case sig.Expires > 0 && at > sig.Expires+Leeway.Milliseconds():
+	switch atMs := now.UnixMilli(); {
+	case sig.Expires > 0 && atMs > sig.Expires+Leeway.Milliseconds():
 		return &Error{p.What, secure.Expired, sig.Key, fmt.Sprintf("the %s were signed for use until %s, and are a copy or very late; see Config.JobTTL", p.What, stamp(sig.Expires))}
-	case sig.NotBefore > 0 && at < sig.NotBefore-Leeway.Milliseconds():
+	case sig.NotBefore > 0 && atMs < sig.NotBefore-Leeway.Milliseconds():
 		return &Error{p.What, secure.Early, sig.Key, fmt.Sprintf("the %s were signed for use from %s on", p.What, stamp(sig.NotBefore))}
 	case t.Total > 0 && sig.Total >= 0 && sig.Total != t.Total:
 		return &Error{p.What, secure.Mismatch, sig.Key, fmt.Sprintf("the record says that the job has %d calls, but it was signed with %d", t.Total, sig.Total)}
