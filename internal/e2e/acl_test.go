@@ -44,7 +44,7 @@ func TestTheRulesOfTheSecurityPageAreEnoughAndNoneIsIdle(t *testing.T) {
 	if _, ok := errors.AsType[*results.MapError](err); !ok {
 		t.Errorf("failing calls: %v", err)
 	}
-	for v, err := range producer.IMap(ctx(t), p, divide, slices.Values([]float64{0, 1})) {
+	for v, err := range producer.IMap(ctx(t), p, divide, slices.Values([]float64{0, 1, 2, 3, 4, 5}), producer.ChunkSize(1), producer.Window(2)) {
 		if _, failed := errors.AsType[*results.TaskError](err); err != nil && !failed {
 			t.Errorf("a stream with a failing call: %v, %v", v, err)
 		}

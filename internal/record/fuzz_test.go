@@ -89,7 +89,7 @@ func FuzzParseWorker(f *testing.F) {
 		for _, h := range w.Held {
 			waits += len(h.Waits)
 		}
-		if w.ID != id || w.Concurrency < 1 || w.Concurrency > maxConcurrency || len(w.Held) > w.Concurrency || waits > maxWaits {
+		if w.ID != id || w.Concurrency < 0 || w.Concurrency > maxConcurrency || len(w.Held) > w.Concurrency || waits > maxWaits {
 			t.Fatalf("accepted as %+v", w)
 		}
 	})

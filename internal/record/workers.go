@@ -99,7 +99,7 @@ const (
 // parseWorker reads the entry under the ID. ok is false for one that cannot be a
 // worker's.
 func parseWorker(id, entry string) (w Worker, ok bool) {
-	if json.Unmarshal([]byte(entry), &w) != nil || w.ID != id || w.Concurrency < 1 || w.Concurrency > maxConcurrency {
+	if json.Unmarshal([]byte(entry), &w) != nil || w.ID != id || w.Concurrency < 0 || w.Concurrency > maxConcurrency {
 		return Worker{}, false
 	}
 	waits := 0
