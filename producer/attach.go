@@ -2,6 +2,7 @@ package producer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/distpool/distpool/internal/await"
@@ -38,7 +39,10 @@ func (p *Pool) attach(ctx context.Context, t erasedTask, id string, single bool)
 		return nil, err
 	}
 	defer p.submitting.Done()
-	return p.hub.Attach(ctx, id, func(s record.Snapshot) error {
+	check := func(s record.Snapshot) error {
+		if _, err := p.trust(ctx, s); err != nil {
+			return err
+		}
 		switch {
 		case s.Task != t.Name():
 			return fmt.Errorf("job %s: %w: it is of task %q, not %q", id, results.ErrTaskMismatch, s.Task, t.Name())
@@ -48,5 +52,11 @@ func (p *Pool) attach(ctx context.Context, t erasedTask, id string, single bool)
 			return fmt.Errorf("job %s: %w: it has %d calls, not one: use AttachMap", id, results.ErrTaskMismatch, s.Calls)
 		}
 		return nil
-	})
+	}
+	for {
+		job, err := p.hub.AttachOpening(ctx, id, check, p.opener(t, id, ""))
+		if !errors.Is(err, errVanished) || ctx.Err() != nil {
+			return job, err
+		}
+	}
 }

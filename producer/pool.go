@@ -15,6 +15,7 @@ import (
 	"github.com/distpool/distpool/internal/broker"
 	"github.com/distpool/distpool/internal/inline"
 	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/signing"
 	"github.com/distpool/distpool/internal/wire"
 	"github.com/distpool/distpool/results"
 )
@@ -48,6 +49,7 @@ type pool struct {
 	fleet   fleet
 	absence absence
 	starter starter
+	signer  *signing.Signer // nil: signing is off
 	listing *listing
 	inline  *inline.Hook // package pooltest's; nil in any other pool
 
@@ -69,7 +71,7 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening a pool: %w", err)
 	}
-	p := &pool{cfg: cfg, rdb: rdb, ours: ours, broker: broker.New(rdb), fleet: fleet{rdb: rdb}, listing: newListing(rdb), inline: inline.From(ctx)}
+	p := &pool{cfg: cfg, rdb: rdb, ours: ours, broker: broker.New(rdb), fleet: fleet{rdb: rdb}, signer: signing.New(cfg.Keyring), listing: newListing(rdb), inline: inline.From(ctx)}
 	p.starter.broker = p.broker
 	if err := record.Load(ctx, rdb); err != nil {
 		return nil, p.abandon(fmt.Errorf("opening a pool: loading scripts: %w", err))

@@ -89,8 +89,9 @@ type submission struct {
 	calls   int
 	cut     cutter
 
-	job    *await.Job
-	chunks int // sent so far
+	job      *await.Job
+	chunks   int    // sent so far
+	digested string // of a job whose ID the caller chose: the digest of what is submitted
 }
 
 func (s *submission) send(ctx context.Context) (*await.Job, error) {
@@ -121,13 +122,20 @@ func (s *submission) sendBatch(ctx context.Context, batch []record.Chunk) error 
 	var op record.Op
 	if s.job == nil {
 		id := rand.Text()
-		job, err := s.pool.hub.Track(await.NewJob(id, s.task.Name(), s.options.queue, s.calls, total, sealed))
+		j := s.record(id, total, sealed)
+		if err := s.pool.protectNew(s.task, &j, s.calls, batch); err != nil {
+			return err
+		}
+		job, err := s.pool.hub.Track(s.pool.opens(s.task, await.NewJob(id, s.task.Name(), s.options.queue, s.calls, total, sealed)))
 		if err != nil {
 			return err
 		}
 		s.job = job
-		op = record.Create(s.record(id, total, sealed), batch)
+		op = record.Create(j, batch)
 	} else {
+		if err := s.protectMore(batch); err != nil {
+			return err
+		}
 		op = record.Add(record.Ref{ID: s.job.ID}, s.calls, total, sealed, batch)
 	}
 	if _, err := s.pool.broker.SubmitAt(ctx, op, s.options.queue, s.task.Name(), deliveries(record.Ref{ID: s.job.ID}, batch), s.options.start); err != nil {

@@ -262,7 +262,7 @@ func (r *chunkRun) checkpoint() {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(r.ctx, 5*time.Second)
 	defer cancel()
-	state, err := record.Checkpoint(ctx, r.worker.rdb, refOf(r.delivery), r.delivery.Chunk, r.worker.self.ID, r.partial(time.Time{}).Encode(), r.finished())
+	state, err := record.Checkpoint(ctx, r.worker.rdb, refOf(r.delivery), r.delivery.Chunk, r.worker.self.ID, r.partialFrame(time.Time{}), r.finished())
 	r.saved = time.Now()
 	r.saveEvery = max(checkpointEvery, 20*r.saved.Sub(began))
 	switch {

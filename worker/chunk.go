@@ -35,6 +35,7 @@ type chunkRun struct {
 	number       int // delivery number, by the record's count
 	policy       call.Policy
 	chunk        call.Chunk
+	sealer       call.Sealer // nil: the task's codec does not encrypt, or its arguments did not open
 
 	// How far it is. Calls run in this order: turn from at on, then next and up.
 	turn   []wire.Pending   // calls that failed in an earlier round
@@ -55,6 +56,9 @@ type chunkRun struct {
 
 // run runs the calls and records their outcomes.
 func (r *chunkRun) run(b record.Begun) error {
+	if err := r.trust(b); err != nil {
+		return r.refuse(err)
+	}
 	first, n, data, err := wire.ParseArgs(b.Args)
 	if err != nil {
 		return r.worker.condemn(r.log, r.delivery.Job, err)
@@ -128,6 +132,9 @@ func (r *chunkRun) decode(b record.Begun, data []byte) (wire.Kind, error) {
 		return wire.KindBadArgument, err
 	}
 	r.policy = policy.Over(t.Policy())
+	if data, err = r.unseal(t, data); err != nil {
+		return wire.KindBadArgument, err
+	}
 	r.chunk, err = t.Decode(data, r.calls)
 	return wire.KindBadArgument, err
 }
@@ -141,6 +148,9 @@ func (r *chunkRun) resume(frame []byte) (due time.Time, err error) {
 	p, err := wire.ParsePartial(frame)
 	if err == nil && (p.Calls != r.calls || p.First != r.first) {
 		err = fmt.Errorf("partial outcomes of calls %d and %d more, for a chunk of %d from %d", p.First, p.Calls-1, r.calls, r.first)
+	}
+	if err == nil {
+		p, err = r.unsealPartial(p)
 	}
 	if err != nil {
 		return time.Time{}, err
@@ -193,7 +203,7 @@ func (r *chunkRun) pause(d time.Duration) bool {
 func (r *chunkRun) putBack(d time.Duration, due time.Time) error {
 	waiting := append(r.again, r.turn[r.at:]...)
 	ours, err := untilAnswered(r.worker, "release", func(ctx context.Context) (bool, error) {
-		return record.Release(ctx, r.worker.rdb, refOf(r.delivery), r.delivery.Chunk, r.worker.self.ID, r.partial(due).Encode(), r.finished())
+		return record.Release(ctx, r.worker.rdb, refOf(r.delivery), r.delivery.Chunk, r.worker.self.ID, r.partialFrame(due), r.finished())
 	})
 	if err != nil {
 		return r.interrupted()
@@ -204,14 +214,14 @@ func (r *chunkRun) putBack(d time.Duration, due time.Time) error {
 	r.worker.callBack(r.queue, r.delivery, d)
 	msg := fmt.Sprintf("%d of %d calls run again in %v", len(waiting), r.calls, d.Round(time.Millisecond))
 	if r.why.Message != "" {
-		msg += fmt.Sprintf("; call %d, attempt %d: %s", r.first+r.why.Call, r.why.Attempts, truncate(r.why.Message, 1000))
+		msg += fmt.Sprintf("; call %d, attempt %d: %s", r.first+r.why.Call, r.why.Attempts, r.shown(r.why.Message))
 	}
 	return later{msg, d}
 }
 
 // record records the outcomes, and ends the delivery accordingly.
 func (r *chunkRun) record(values []byte) error {
-	frame := wire.Outcome{First: r.first, Calls: r.calls, Errors: r.errors, Values: values}.Encode()
+	frame := r.outcomeFrame(values)
 	answer, err := untilAnswered(r.worker, "record", func(ctx context.Context) (record.Result, error) {
 		return record.Recording{Outcome: frame, Calls: r.calls, Failed: len(r.errors), Inline: noticeBytes, Slow: r.slowest}.Run(ctx, r.worker.rdb, refOf(r.delivery), r.delivery.Chunk)
 	})
@@ -226,7 +236,7 @@ func (r *chunkRun) record(values []byte) error {
 		return nil
 	}
 	first := r.errors[0]
-	return failed{fmt.Sprintf("%d of %d calls failed; call %d: %s", len(r.errors), r.calls, r.first+first.Call, truncate(first.Message, 1000))}
+	return failed{fmt.Sprintf("%d of %d calls failed; call %d: %s", len(r.errors), r.calls, r.first+first.Call, r.shown(first.Message))}
 }
 
 // interrupted ends a delivery whose calls did not all run.
@@ -244,7 +254,7 @@ func (r *chunkRun) giveBack(due time.Time) error {
 	defer cancel()
 	var partial []byte
 	if r.chunk != nil {
-		partial = r.partial(due).Encode()
+		partial = r.partialFrame(due)
 	}
 	again := r.delivery
 	again.Number++

@@ -20,6 +20,7 @@ import (
 	"github.com/distpool/distpool/internal/broker"
 	"github.com/distpool/distpool/internal/call"
 	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/signing"
 	"github.com/distpool/distpool/internal/version"
 	"github.com/distpool/distpool/tasks"
 )
@@ -59,6 +60,9 @@ func Run(ctx context.Context, cfg Config, ts ...tasks.Runner) error {
 		defer func() { _ = rdb.Close() }()
 	}
 	w := newWorker(cfg, rdb, known)
+	if err := w.checkKeys(); err != nil {
+		return err
+	}
 	if err := w.init(ctx); err != nil {
 		return err
 	}
@@ -115,8 +119,10 @@ type worker struct {
 	rdb   redis.UniversalClient
 	log   *slog.Logger
 	tasks map[string]call.Task
-	self  record.Worker
-	bell  *doorbell
+	// signer is nil while signing is off.
+	signer *signing.Signer
+	self   record.Worker
+	bell   *doorbell
 	// inspector brings deliveries back that wait for a retry.
 	inspector *asynq.Inspector
 	// broker issues chunks again: given back by a draining worker, or lost by a
@@ -174,7 +180,7 @@ func newWorker(cfg Config, rdb redis.UniversalClient, known map[string]call.Task
 		name = host
 	}
 	w := &worker{
-		cfg: cfg, rdb: rdb, tasks: known, broker: broker.New(rdb),
+		cfg: cfg, rdb: rdb, tasks: known, broker: broker.New(rdb), signer: signing.New(cfg.Keyring),
 		slots:    make(chan struct{}, cfg.Concurrency),
 		running:  map[chunkKey]*chunkRun{},
 		recycled: make(chan error, 1), inspector: asynq.NewInspectorFromRedisClient(rdb),

@@ -117,6 +117,12 @@ func (h *Hub) Track(j *Job) (*Job, error) {
 // Attach waits for a job that exists already, whoever made it, if check finds
 // nothing wrong with it. It returns ErrUnknownJob when it does not exist.
 func (h *Hub) Attach(ctx context.Context, id string, check func(record.Snapshot) error) (*Job, error) {
+	return h.AttachOpening(ctx, id, check, nil)
+}
+
+// AttachOpening is Attach with the job's Open, made for its generation; nil for
+// none.
+func (h *Hub) AttachOpening(ctx context.Context, id string, check func(record.Snapshot) error, opener func(gen string) func(int, []byte) ([]byte, error)) (*Job, error) {
 	snap, err := record.Read(ctx, h.rdb, id)
 	if err != nil {
 		return nil, err
@@ -136,6 +142,9 @@ func (h *Hub) Attach(ctx context.Context, id string, check func(record.Snapshot)
 	j := NewJob(id, snap.Task, snap.Queue, snap.Calls, snap.Chunks, snap.State != record.Open)
 	j.counts.Done, j.counts.Failed, j.counts.Running = snap.Done, snap.Failed, snap.Running // what was before does not count for its Rate
 	j.Gen = snap.Gen
+	if opener != nil {
+		j.Open = opener(snap.Gen)
+	}
 	j.MarkSubmitted()
 	if snap.State == record.Canceled && snap.Recorded > 0 && !snap.Inline {
 		if err := h.readLeftover(ctx, j); err != nil {
@@ -259,6 +268,10 @@ func (h *Hub) notice(payload string) {
 	h.mu.Unlock()
 	if !ok || j.Gen != n.Job.Gen {
 		return // another pool's job on a borrowed channel, or one that is settled
+	}
+	if n.State == record.Untrusted || n.What == record.NoticeOut && j.Open != nil && !h.openNotice(j, &n) {
+		h.reread(j) // it says why
+		return
 	}
 	counts := Counts{State: n.State, Recorded: n.Recorded, Done: n.Done, Failed: n.Failed, Running: n.Running}
 	var outcome []byte

@@ -19,6 +19,11 @@ type Job struct {
 	Task  string
 	Queue string
 
+	// Open, if set, is given what was recorded of a chunk, and returns what the
+	// worker made of it: it checks signatures and decrypts. Its error settles the
+	// job. Set before the job is tracked.
+	Open func(chunk int, frame []byte) ([]byte, error)
+
 	hub    *Hub
 	cursor int // entries of the record's order list that need not be read again; the hub's reader owns it
 

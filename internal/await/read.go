@@ -195,6 +195,14 @@ func (h *Hub) apply(j *Job, snap record.Snapshot, err error) bool {
 		j.fail(fmt.Errorf("job %s of task %q: %w: it was forgotten, outlived its time to live, or Redis lost it", j.ID, j.Task, ErrExpired))
 		return false
 	}
+	if snap.State == record.Untrusted {
+		j.fail(fmt.Errorf("job %s of task %q: %w by a worker: %s", j.ID, j.Task, ErrUntrusted, snap.Reason))
+		return false
+	}
+	if snap.Out, err = j.open(0, snap.Out); err != nil {
+		h.refuse(j, 0, err)
+		return false
+	}
 	counts := Counts{
 		State: snap.State, Calls: snap.Calls, Chunks: snap.Chunks,
 		Recorded: snap.Recorded, Done: snap.Done, Failed: snap.Failed, Running: snap.Running,
@@ -277,6 +285,10 @@ func (h *Hub) readOutcomes(ctx context.Context, refs []chunkRef) error {
 			}
 			if err != nil {
 				return err
+			}
+			if frame, err = ref.job.open(ref.chunk, frame); err != nil {
+				h.refuse(ref.job, ref.chunk, err)
+				continue
 			}
 			ref.job.hear(ref.job.Counts(), ref.chunk, frame)
 		}

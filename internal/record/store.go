@@ -38,6 +38,7 @@ const (
 	Gone      State = "gone"
 	Forgotten State = "forgotten"
 	Unstarted State = "unstarted"
+	Untrusted State = "untrusted" // canceled because a worker refused its signature
 )
 
 // Ended reports whether nothing more will be recorded.
@@ -82,6 +83,8 @@ type Job struct {
 	// Of a job whose ID the caller chose; empty otherwise.
 	Sum string // digest of what was submitted, to tell the same job from another one
 	Cut string // how it is cut into chunks, for whoever completes it
+
+	Sig string // signature of all this; empty while signing is off
 }
 
 // Inline reports whether the job keeps its only chunk in the job hash.
@@ -121,6 +124,9 @@ func Create(j Job, chunks []Chunk) Op {
 	}
 	if j.Sum != "" {
 		fields = append(fields, "sum", j.Sum, "cut", j.Cut)
+	}
+	if j.Sig != "" {
+		fields = append(fields, "sig", j.Sig)
 	}
 	args := make([]any, 0, 2+len(fields)+2*len(chunks))
 	args = append(args, j.OpenTTL.Milliseconds(), len(fields)/2)
@@ -245,8 +251,8 @@ func parseBegun(reply []any) (Begun, error) {
 		b.Delivery, b.Args, b.Codec, b.Partial = count(1), []byte(text(2)), text(3), []byte(text(5))
 		b.Task, b.Policy = text(6), text(7)
 		n, err := strconv.Atoi(text(4))
-		if err != nil {
-			return Begun{}, fmt.Errorf("field calls is %q, not a number", text(4))
+		if err != nil || n < 0 || n > maxCount {
+			return Begun{}, fmt.Errorf("field calls is %.40q, not a count", text(4))
 		}
 		b.Calls = n
 	default:

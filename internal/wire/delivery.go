@@ -50,8 +50,8 @@ func ParseDelivery(payload []byte) (Delivery, error) {
 	if err := json.Unmarshal(payload, &d); err != nil {
 		return Delivery{}, fmt.Errorf("not a distpool delivery: %w", err)
 	}
-	if d.Job == "" || d.Chunk < 0 || d.Number < 1 {
-		return Delivery{}, fmt.Errorf("not a distpool delivery: job %q, chunk %d, delivery %d", d.Job, d.Chunk, d.Number)
+	if !d.plausible() {
+		return Delivery{}, fmt.Errorf("not a distpool delivery: job %.120q, chunk %d, delivery %d", d.Job, d.Chunk, d.Number)
 	}
 	return d, nil
 }
@@ -76,5 +76,30 @@ func ParseTaskID(id string) (d Delivery, ok bool) {
 		return Delivery{}, false
 	}
 	d.Job, d.Gen = job, gen
-	return d, true
+	return d, d.plausible()
+}
+
+// maxNumber bounds the numbers of chunks and deliveries, so that the next one is a
+// number, too.
+const maxNumber = 1 << 40
+
+// plausible reports whether such a delivery can have been sent: its job's ID
+// becomes part of keys, and must not lead to others.
+func (d Delivery) plausible() bool {
+	return d.Job != "" && isWord(d.Job) && isWord(d.Gen) && d.Chunk >= 0 && d.Chunk <= maxNumber && d.Number >= 1 && d.Number <= maxNumber
+}
+
+// isWord reports whether s has only what IDs are made of; see names.CheckID.
+func isWord(s string) bool {
+	if len(s) > 100 {
+		return false
+	}
+	for _, r := range []byte(s) {
+		switch {
+		case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9', r == '.', r == '_', r == '-':
+		default:
+			return false
+		}
+	}
+	return true
 }
