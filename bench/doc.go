@@ -22,6 +22,10 @@
 //	W10       N values of -size bytes there and back, beside plain SET and GET
 //	W11       how many of the workers one call wakes, N times
 //
+// -impl names what is measured: distpool or one of its peers. The asynq-* ones are
+// asynq by hand, as a good engineer would do it, each better than the one before;
+// python-pool and python-threadpool are Python's multiprocessing.
+//
 // W4, W9 and W7 without a worker start one of their own when they need it. All
 // else needs workers of the same -impl on the same Redis. Compare numbers of one
 // run only, since machines and their load differ.
