@@ -3,6 +3,7 @@
 //
 //	REDIS_ADDR=127.0.0.1:6379 bench worker -conc 10          # until SIGTERM
 //	REDIS_ADDR=127.0.0.1:6379 bench run W1 -n 20000 -conc 10 -g 64
+//	bench compare                                            # all of it, see `make bench-compare`
 //
 // A run prints one JSON line for its measurement. Its workloads:
 //
