@@ -65,6 +65,12 @@ func (a asynqSystem) work(ctx context.Context, s settings) error {
 		handler = replier{rdb}.handle
 	}
 	servers := min(a.servers, s.conc)
+	var started []*asynq.Server
+	defer func() {
+		for _, srv := range started {
+			srv.Shutdown()
+		}
+	}()
 	for i := range servers {
 		srv := asynq.NewServerFromRedisClient(rdb, asynq.Config{
 			Concurrency:       (i+1)*s.conc/servers - i*s.conc/servers,
@@ -75,7 +81,7 @@ func (a asynqSystem) work(ctx context.Context, s settings) error {
 		if err := srv.Start(asynq.HandlerFunc(handler)); err != nil {
 			return fmt.Errorf("starting an asynq server: %w", err)
 		}
-		defer srv.Shutdown()
+		started = append(started, srv)
 	}
 	<-ctx.Done()
 	return nil

@@ -121,11 +121,7 @@ func newCapturer(rdb redis.UniversalClient) *capturer { return &capturer{rdb} }
 
 type captureKey struct{}
 
-type captured struct {
-	cmds []redis.Cmder
-	keys [][]string
-	args [][]any
-}
+type captured struct{ cmds []redis.Cmder }
 
 // EvalSha is the call of a script, sent or noted.
 func (c *capturer) EvalSha(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd {

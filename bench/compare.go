@@ -142,12 +142,18 @@ func (c *comparison) withFleet(ctx context.Context, impl string, rows []row) (er
 		return err
 	}
 	if !isPython(impl) {
+		var started []*workerProcess
+		defer func() {
+			for _, w := range started {
+				err = errors.Join(err, w.stop())
+			}
+		}()
 		for range f.workers {
 			w, err := startWorker(ctx, s)
 			if err != nil {
 				return err
 			}
-			defer func() { err = errors.Join(err, w.stop()) }()
+			started = append(started, w)
 		}
 		if err := allRun(ctx, s, f.workers); err != nil {
 			return err

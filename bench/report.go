@@ -62,7 +62,7 @@ while nothing happens. Python's pools run on this machine alone, without Redis.
 
 func (c *comparison) tableLine(b *bytes.Buffer, r row, m metric) {
 	var cells []string
-	best, any := 0.0, false
+	best, measured := 0.0, false
 	for _, impl := range everybody {
 		x, ok := c.median(r, impl, m.key)
 		if !ok {
@@ -73,9 +73,9 @@ func (c *comparison) tableLine(b *bytes.Buffer, r row, m metric) {
 		if strings.HasPrefix(impl, "asynq") && (best == 0 || (x < best) == m.lower) {
 			best = x
 		}
-		any = true
+		measured = true
 	}
-	if !any {
+	if !measured {
 		return // not measured this time
 	}
 	fmt.Fprintf(b, "| %s | %s | %s |", r.name, m.label, strings.Join(cells, " | "))
