@@ -194,8 +194,12 @@ func untilAnswered[T any](w *worker, what string, f func(context.Context) (T, er
 	return v, err
 }
 
-// passing are the beginnings of Redis's error replies that go away by themselves.
-var passing = []string{"OOM", "LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS", "BUSY", "MISCONF", "UNBLOCKED", "ERR max number of clients"}
+// passing are the beginnings of Redis's error replies that go away by themselves,
+// or when somebody corrects a setting: of Redis, not of the job.
+var passing = []string{
+	"OOM", "LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "MOVED", "ASK", "TRYAGAIN", "NOREPLICAS", "BUSY", "MISCONF", "UNBLOCKED",
+	"NOAUTH", "WRONGPASS", "NOPERM", "ERR max number of clients",
+}
 
 // isFinal reports whether the same request would fail again: the record is
 // corrupt, or not for this version.
@@ -208,7 +212,9 @@ func isFinal(err error) bool {
 		return false
 	}
 	for _, p := range passing {
-		if strings.HasPrefix(reply.Error(), p) {
+		// Redis 6.2 tells of an error within a script as "ERR Error running script ...
+		// -OOM ...".
+		if text := reply.Error(); strings.HasPrefix(text, p) || strings.Contains(text, " -"+p+" ") {
 			return false
 		}
 	}
