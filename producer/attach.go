@@ -3,9 +3,11 @@ package producer
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/distpool/distpool/internal/await"
 	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/observe"
 	"github.com/distpool/distpool/results"
 	"github.com/distpool/distpool/tasks"
 )
@@ -36,7 +38,11 @@ func (p *Pool) attach(ctx context.Context, t erasedTask, id string, single bool)
 		return nil, err
 	}
 	defer p.submitting.Done()
-	return p.hub.Attach(ctx, id, func(s record.Snapshot) error {
+	origin := await.Origin{Verb: observe.Attach}
+	if p.watcher.on {
+		origin.Since = time.Now()
+	}
+	return p.hub.Attach(ctx, id, origin, func(s record.Snapshot) error {
 		switch {
 		case s.Task != t.Name():
 			return fmt.Errorf("job %s: %w: it is of task %q, not %q", id, results.ErrTaskMismatch, s.Task, t.Name())

@@ -35,6 +35,7 @@ type Hub struct {
 	revive    func(context.Context, *Job)   // issues again what was lost of a job
 	sweep     func(context.Context, []*Job) // removes the deliveries of jobs that were canceled
 	unserved  func(queue string) bool       // no worker serves the queue, as far as known
+	observe   func(*Job)                    // told of each job that is settled, before anybody else; may be nil
 
 	mu      sync.Mutex // guards all below
 	jobs    map[string]*Job
@@ -87,6 +88,10 @@ func (h *Hub) SetSweep(f func(context.Context, []*Job)) { h.sweep = f }
 // not wait for Redis. SetUnserved must come before the first job.
 func (h *Hub) SetUnserved(f func(queue string) bool) { h.unserved = f }
 
+// SetObserve has the hub tell f of each job that is settled, before anybody else
+// can know. It must come before the first job.
+func (h *Hub) SetObserve(f func(*Job)) { h.observe = f }
+
 // Unserved reports whether no worker serves the queue, as far as known.
 func (h *Hub) Unserved(queue string) bool { return h.unserved(queue) }
 
@@ -116,7 +121,7 @@ func (h *Hub) Track(j *Job) (*Job, error) {
 
 // Attach waits for a job that exists already, whoever made it, if check finds
 // nothing wrong with it. It returns ErrUnknownJob when it does not exist.
-func (h *Hub) Attach(ctx context.Context, id string, check func(record.Snapshot) error) (*Job, error) {
+func (h *Hub) Attach(ctx context.Context, id string, origin Origin, check func(record.Snapshot) error) (*Job, error) {
 	snap, err := record.Read(ctx, h.rdb, id)
 	if err != nil {
 		return nil, err
@@ -135,7 +140,7 @@ func (h *Hub) Attach(ctx context.Context, id string, check func(record.Snapshot)
 	}
 	j := NewJob(id, snap.Task, snap.Queue, snap.Calls, snap.Chunks, snap.State != record.Open)
 	j.counts.Done, j.counts.Failed, j.counts.Running = snap.Done, snap.Failed, snap.Running // what was before does not count for its Rate
-	j.Gen = snap.Gen
+	j.Gen, j.Origin = snap.Gen, origin
 	j.MarkSubmitted()
 	if j, err = h.Track(j); err != nil {
 		return nil, err
@@ -167,6 +172,13 @@ func (h *Hub) Outstanding() []*Job {
 		js = append(js, j)
 	}
 	return js
+}
+
+// Waiting is the number of jobs that are not settled.
+func (h *Hub) Waiting() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.jobs)
 }
 
 // Refuse makes every later Track fail with ErrClosed.
@@ -219,6 +231,9 @@ func (h *Hub) Stop(err error) {
 
 // settled is told by a job, once, that it is settled.
 func (h *Hub) settled(j *Job, callbacks []func()) {
+	if h.observe != nil {
+		h.observe(j)
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.jobs, j.ID)
@@ -231,7 +246,7 @@ func (h *Hub) settled(j *Job, callbacks []func()) {
 	if len(callbacks) == 0 {
 		close(j.done)
 	} else {
-		h.callbacks.push(append(callbacks, func() { close(j.done) })...)
+		h.callbacks.push(j.ID, append(callbacks, func() { close(j.done) })...)
 	}
 	if len(h.jobs) == 0 && h.drained != nil {
 		close(h.drained)

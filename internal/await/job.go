@@ -8,6 +8,7 @@ import (
 
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/wire"
+	"github.com/distpool/distpool/observe"
 )
 
 // Job is one job as the process that waits for it sees it: what has arrived of
@@ -18,6 +19,7 @@ type Job struct {
 	Gen   string // see record.Ref; set before the job is tracked
 	Task  string
 	Queue string
+	Origin
 
 	hub    *Hub
 	cursor int // entries of the record's order list that need not be read again; the hub's reader owns it
@@ -41,6 +43,13 @@ type Job struct {
 	err       error         // settled without all outcomes, for this reason
 	callbacks []func()      // run when settled
 	changed   chan struct{} // closed at the next change; nil while nobody listens
+}
+
+// Origin is where a job comes from, as far as observers want to know. It is set
+// before the job is tracked.
+type Origin struct {
+	Verb  observe.Verb
+	Since time.Time // the submission's begin; zero without observers
 }
 
 // Counts is how far a job is.
@@ -195,7 +204,7 @@ func (j *Job) OnSettle(f func()) {
 		return
 	}
 	j.mu.Unlock()
-	j.hub.callbacks.push(f)
+	j.hub.callbacks.push(j.ID, f)
 }
 
 // Grow tells a job that is still being submitted its new totals.
@@ -221,7 +230,8 @@ func (j *Job) MarkSubmitted() {
 	j.speed.note(j.heard, j.counts.Done)
 }
 
-func (j *Job) wasSubmitted() bool {
+// WasSubmitted reports whether MarkSubmitted was called.
+func (j *Job) WasSubmitted() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.submitted

@@ -70,6 +70,7 @@ type Job struct {
 	Queue     string
 	Reply     string        // channel for notices
 	Policy    string        // what the job says about retries and limits (call.Policy); may be empty
+	Headers   string        // what the submission's observers want the workers' to know (JSON); may be empty
 	Calls     int           // known so far
 	Chunks    int           // known so far
 	Sealed    bool          // no more will come
@@ -109,6 +110,9 @@ func Create(j Job, chunks []Chunk) Op {
 	}
 	if j.Policy != "" {
 		fields = append(fields, "policy", j.Policy)
+	}
+	if j.Headers != "" {
+		fields = append(fields, "headers", j.Headers)
 	}
 	if j.Inline() {
 		fields = append(fields, "inline", 1)
@@ -202,6 +206,7 @@ type Begun struct {
 	Calls    int    // Run, Lost: calls of the job, as far as known
 	Partial  []byte // Run, Lost: what an earlier owner saved (wire.Partial)
 	Policy   string // Run, Lost: what the job says about retries and limits (call.Policy)
+	Headers  string // Run, Lost: see Job
 }
 
 // Begin asks whether worker may run the chunk, and makes it the owner if so.
@@ -243,7 +248,7 @@ func parseBegun(reply []any) (Begun, error) {
 		b.Owner = text(1)
 	case Run, Lost:
 		b.Delivery, b.Args, b.Codec, b.Partial = count(1), []byte(text(2)), text(3), []byte(text(5))
-		b.Task, b.Policy = text(6), text(7)
+		b.Task, b.Policy, b.Headers = text(6), text(7), text(8)
 		n, err := strconv.Atoi(text(4))
 		if err != nil {
 			return Begun{}, fmt.Errorf("field calls is %q, not a number", text(4))
