@@ -2,7 +2,6 @@ package metrics
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -130,22 +129,24 @@ func (q *Queues) ask() ([]prometheus.Metric, error) {
 	if err != nil {
 		return nil, err
 	}
+	existing, err := q.inspector.Queues()
+	if err != nil {
+		return nil, err
+	}
 	names := q.only
 	if len(names) == 0 {
-		if names, err = q.inspector.Queues(); err != nil {
-			return nil, err
-		}
+		names = existing
 	}
 	var ms []prometheus.Metric
 	for _, name := range names {
 		tell := func(d *prometheus.Desc, v float64, labels ...string) {
 			ms = append(ms, prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, append([]string{name}, labels...)...))
 		}
-		info, err := q.inspector.GetQueueInfo(name)
-		if errors.Is(err, asynq.ErrQueueNotFound) {
-			info = &asynq.QueueInfo{} // nothing was ever submitted to it
-		} else if err != nil {
-			return nil, err
+		info := &asynq.QueueInfo{} // for when nothing was ever submitted to it
+		if slices.Contains(existing, name) {
+			if info, err = q.inspector.GetQueueInfo(name); err != nil {
+				return nil, err
+			}
 		}
 		for _, n := range []struct {
 			state string

@@ -25,7 +25,7 @@ func (h hook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		began := time.Now()
 		err := next(ctx, cmd)
-		h.tell(observe.RoundTrip{Commands: 1, Took: time.Since(began), Waits: waits(cmd), Err: trouble(err)})
+		h.tell(observe.RoundTrip{Commands: 1, Took: time.Since(began), Waits: waits(cmd), Err: trouble(cmd, err)})
 		return err
 	}
 }
@@ -34,12 +34,11 @@ func (h hook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessP
 	return func(ctx context.Context, cmds []redis.Cmder) error {
 		began := time.Now()
 		err := next(ctx, cmds)
-		r := observe.RoundTrip{Commands: len(cmds), Took: time.Since(began), Err: trouble(err)}
-		for _, cmd := range cmds {
-			if r.Err != nil {
+		r := observe.RoundTrip{Commands: len(cmds), Took: time.Since(began)}
+		for _, cmd := range cmds { // err is the first of theirs, wanted or not
+			if r.Err = trouble(cmd, cmd.Err()); r.Err != nil {
 				break
 			}
-			r.Err = trouble(cmd.Err())
 		}
 		h.tell(r)
 		return err
@@ -55,9 +54,14 @@ func waits(cmd redis.Cmder) bool {
 	return false
 }
 
-// trouble is err unless it is an answer like others. A context that ended is the
-// caller's wish; that a BLPOP is canceled at shutdown is no trouble of Redis.
-func trouble(err error) error {
+// trouble is cmd's err unless it is an answer like others. A context that ended is
+// the caller's wish. With each new connection go-redis sends CLIENT commands that
+// an older Redis does not know, and does without them.
+func trouble(cmd redis.Cmder, err error) error {
+	var reply redis.Error
+	if cmd.Name() == "client" && errors.As(err, &reply) {
+		return nil
+	}
 	if err == nil || errors.Is(err, redis.Nil) || errors.Is(err, context.Canceled) || errors.Is(err, redis.ErrNoScript) || strings.HasPrefix(err.Error(), "NOSCRIPT") {
 		return nil
 	}
