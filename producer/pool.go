@@ -47,7 +47,9 @@ type pool struct {
 	hub     *await.Hub
 	broker  *broker.Broker
 	fleet   fleet
+	absence absence
 	starter starter
+	listing *listing
 	inline  *inline.Hook // package pooltest's; nil in any other pool
 	watcher watcher
 
@@ -76,7 +78,7 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 	if ours && observer != nil {
 		rdb.AddHook(observers.Hook(observer.RoundTrip))
 	}
-	p := &pool{cfg: cfg, rdb: rdb, ours: ours, broker: broker.New(rdb), fleet: fleet{rdb: rdb}, inline: inline.From(ctx)}
+	p := &pool{cfg: cfg, rdb: rdb, ours: ours, broker: broker.New(rdb), fleet: fleet{rdb: rdb}, listing: newListing(rdb), inline: inline.From(ctx)}
 	p.starter.broker = p.broker
 	if err := record.Load(ctx, rdb); err != nil {
 		return nil, p.abandon(fmt.Errorf("opening a pool: loading scripts: %w", err))
@@ -95,6 +97,7 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 
 // revive issues again what was lost of a job that makes no progress.
 func (p *pool) revive(ctx context.Context, j *await.Job) {
+	p.absence.look(ctx, p, j)
 	n, err := p.broker.Revive(ctx, record.Ref{ID: j.ID, Gen: j.Gen}, j.Queue, j.Task)
 	if err != nil {
 		p.cfg.Logger.Warn("looking for lost deliveries failed; will try again", "job", j.ID, "task", j.Task, "error", err)
@@ -215,6 +218,7 @@ func (p *pool) release() {
 		return
 	}
 	p.starter.stop()
+	p.listing.stop()
 	p.hub.Stop(ErrClosed)
 	p.watcher.stop()
 	p.fleet.stop()

@@ -50,6 +50,9 @@ type chunkRun struct {
 	saved     time.Time     // when the last checkpoint was
 	saveEvery time.Duration // how far apart they are
 	stuck     bool          // a call was abandoned: its goroutine keeps the slot
+
+	mark    time.Time       // when the last call ended, or the round began
+	slowest record.SlowCall // of those that this worker ran
 }
 
 // run runs the calls and records their outcomes.
@@ -214,7 +217,7 @@ func (r *chunkRun) putBack(d time.Duration, due time.Time) error {
 func (r *chunkRun) record(values []byte) error {
 	frame := wire.Outcome{First: r.first, Calls: r.calls, Errors: r.errors, Values: values}.Encode()
 	answer, err := untilAnswered(r.worker, r.delivery, "record", func(ctx context.Context) (record.Result, error) {
-		return record.Record(ctx, r.worker.rdb, refOf(r.delivery), r.delivery.Chunk, frame, r.calls, len(r.errors), noticeBytes)
+		return record.RecordTimed(ctx, r.worker.rdb, refOf(r.delivery), r.delivery.Chunk, frame, r.calls, len(r.errors), noticeBytes, r.slowest)
 	})
 	if err != nil {
 		return r.interrupted()

@@ -274,7 +274,24 @@ const (
 // Record stores the framed outcomes of a chunk, of which failed calls failed.
 // Outcomes of up to inline bytes travel inside the notice.
 func Record(ctx context.Context, c redis.Scripter, job Ref, chunk int, outcome []byte, calls, failed, inline int) (Result, error) {
-	s, err := Op{recordScript, Keys(job.ID), []any{chunk, outcome, calls, failed, inline, job.Gen}}.Run(ctx, c).Text()
+	return RecordTimed(ctx, c, job, chunk, outcome, calls, failed, inline, SlowCall{})
+}
+
+// SlowCall is the slowest call of a chunk.
+type SlowCall struct {
+	Call   int           // index in the job
+	Took   time.Duration // 0: nobody measured
+	Worker string
+}
+
+// RecordTimed is Record with the slowest of the chunk's calls. The job remembers
+// the slowest ones of all, one of a chunk at the most.
+func RecordTimed(ctx context.Context, c redis.Scripter, job Ref, chunk int, outcome []byte, calls, failed, inline int, slow SlowCall) (Result, error) {
+	ms := ""
+	if slow.Took > 0 {
+		ms = strconv.FormatInt(slow.Took.Milliseconds(), 10)
+	}
+	s, err := Op{recordScript, Keys(job.ID), []any{chunk, outcome, calls, failed, inline, job.Gen, ms, strconv.Itoa(slow.Call) + " " + slow.Worker}}.Run(ctx, c).Text()
 	return Result(s), err
 }
 
