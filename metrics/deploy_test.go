@@ -15,6 +15,35 @@ import (
 // expression is a PromQL expression of a dashboard or a rule.
 type expression struct{ where, expr string }
 
+// What is looked at of the two files.
+type (
+	grafana struct {
+		Templating templating
+		Panels     []panel
+	}
+	templating struct{ List []variable }
+	variable   struct{ Name, Query string }
+	panel      struct {
+		ID      int
+		Title   string
+		Type    string
+		GridPos place
+		Targets []target
+	}
+	place  struct{ X, Y, W, H int }
+	target struct{ Expr string }
+
+	ruleFile struct{ Groups []group }
+	group    struct{ Rules []rule }
+	rule     struct {
+		Alert, Expr string
+		Labels      severity
+		Annotations annotations
+	}
+	severity    struct{ Severity string }
+	annotations struct{ Summary, Description string }
+)
+
 // dashboard reads the expressions of the Grafana dashboard.
 func dashboard(t *testing.T) (es []expression) {
 	t.Helper()
@@ -22,18 +51,7 @@ func dashboard(t *testing.T) (es []expression) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var d struct {
-		Templating struct {
-			List []struct{ Name, Query string }
-		}
-		Panels []struct {
-			ID      int
-			Title   string
-			Type    string
-			GridPos struct{ X, Y, W, H int }
-			Targets []struct{ Expr string }
-		}
-	}
+	var d grafana
 	if err := json.Unmarshal(data, &d); err != nil {
 		t.Fatal(err)
 	}
@@ -66,15 +84,7 @@ func alerts(t *testing.T) (es []expression) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var f struct {
-		Groups []struct {
-			Rules []struct {
-				Alert, Expr string
-				Labels      struct{ Severity string }
-				Annotations struct{ Summary, Description string }
-			}
-		}
-	}
+	var f ruleFile
 	if err := yaml.Unmarshal(data, &f); err != nil {
 		t.Fatal(err)
 	}

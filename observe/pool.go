@@ -7,9 +7,10 @@ import (
 
 // Pool is told what a producer.Pool does.
 type Pool interface {
-	// OpenPool says that a pool was opened, and ClosePool that it has released what
-	// it held. Both get the same value, which is comparable.
+	// OpenPool says that a pool was opened. The value is comparable, and ClosePool
+	// gets the same one.
 	OpenPool(PoolState)
+	// ClosePool says that the pool has released what it held.
 	ClosePool(PoolState)
 
 	// BeginSubmit begins a submission. What the context that it returns carries

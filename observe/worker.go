@@ -7,9 +7,10 @@ import (
 
 // Worker is told what a worker does.
 type Worker interface {
-	// StartWorker says that a worker is about to take deliveries, and StopWorker
-	// that it has drained. Both get the same value, which is comparable.
+	// StartWorker says that a worker is about to take deliveries. The value is
+	// comparable, and StopWorker gets the same one.
 	StartWorker(WorkerState)
+	// StopWorker says that the worker has drained.
 	StopWorker(WorkerState)
 
 	// Deliver says what came of a delivery. It comes before BeginChunk.

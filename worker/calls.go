@@ -124,7 +124,7 @@ func (r *chunkRun) one(d *round, i, attempts int) bool {
 		r.fail(wire.CallError{Call: i, Kind: wire.KindBadArgument, Message: err.Error()})
 		return true
 	}
-	slot := &callSlot{run: r, call: r.first + i}
+	slot := &callSlot{run: r, call: int32(r.first + i)}
 	defer slot.end()
 	ctx := nested.With(tasks.WithInfo(r.ctx, r.info(i, attempts)), slot)
 	if r.worker.watcher != nil {

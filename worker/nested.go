@@ -25,10 +25,10 @@ const publishAfter = 500 * time.Millisecond
 // callSlot is the slot as one call sees it: it implements nested.Slot.
 type callSlot struct {
 	run  *chunkRun
-	call int // index in the job
+	call int32 // index in the job. One of these is made for each call: 32 bytes, not more
 
 	mu    sync.Mutex // guards all below, and serializes what is done with the pass
-	waits int
+	waits int32
 	over  bool
 }
 
@@ -59,7 +59,7 @@ func (s *callSlot) Enter(j nested.Job) (jam <-chan error, leave func()) {
 		s.run.pass.giveUp()
 	}
 	all := &s.run.worker.waits
-	w := all.begin(s.run, s.call, j)
+	w := all.begin(s.run, int(s.call), j)
 	return w.jam, func() {
 		all.end(w)
 		s.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"testing"
+	"time"
 
 	"github.com/distpool/distpool/internal/call"
 	"github.com/distpool/distpool/internal/wire"
@@ -33,7 +34,7 @@ func BenchmarkCallsOfAChunk(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				r := &chunkRun{worker: w, log: w.log, delivery: wire.Delivery{Job: "J", Number: 1}, task: "nothing", calls: calls, total: calls, chunk: chunk, saveEvery: 1 << 62}
+				r := &chunkRun{worker: w, log: w.log, delivery: wire.Delivery{Job: "J", Number: 1}, task: "nothing", calls: calls, total: calls, chunk: chunk, saved: time.Now(), saveEvery: time.Hour}
 				r.ctx, r.cancel = context.WithCancelCause(w.calls)
 				r.pass = heldPass(&w.alone)
 				w.alone.Lock()

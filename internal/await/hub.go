@@ -88,10 +88,6 @@ func (h *Hub) SetSweep(f func(context.Context, []*Job)) { h.sweep = f }
 // not wait for Redis. SetUnserved must come before the first job.
 func (h *Hub) SetUnserved(f func(queue string) bool) { h.unserved = f }
 
-// SetObserve has the hub tell f of each job that is settled, before anybody else
-// can know. It must come before the first job.
-func (h *Hub) SetObserve(f func(*Job)) { h.observe = f }
-
 // Unserved reports whether no worker serves the queue, as far as known.
 func (h *Hub) Unserved(queue string) bool { return h.unserved(queue) }
 
@@ -172,13 +168,6 @@ func (h *Hub) Outstanding() []*Job {
 		js = append(js, j)
 	}
 	return js
-}
-
-// Waiting is the number of jobs that are not settled.
-func (h *Hub) Waiting() int {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return len(h.jobs)
 }
 
 // Refuse makes every later Track fail with ErrClosed.

@@ -8,7 +8,6 @@ import (
 
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/wire"
-	"github.com/distpool/distpool/observe"
 )
 
 // Job is one job as the process that waits for it sees it: what has arrived of
@@ -43,13 +42,6 @@ type Job struct {
 	err       error         // settled without all outcomes, for this reason
 	callbacks []func()      // run when settled
 	changed   chan struct{} // closed at the next change; nil while nobody listens
-}
-
-// Origin is where a job comes from, as far as observers want to know. It is set
-// before the job is tracked.
-type Origin struct {
-	Verb  observe.Verb
-	Since time.Time // the submission's begin; zero without observers
 }
 
 // Counts is how far a job is.
