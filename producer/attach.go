@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/distpool/distpool/internal/await"
 	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/observe"
 	"github.com/distpool/distpool/results"
 	"github.com/distpool/distpool/tasks"
 )
@@ -39,6 +41,10 @@ func (p *Pool) attach(ctx context.Context, t erasedTask, id string, single bool)
 		return nil, err
 	}
 	defer p.submitting.Done()
+	origin := await.Origin{Verb: observe.Attach}
+	if p.watcher.on {
+		origin.Since = time.Now()
+	}
 	check := func(s record.Snapshot) error {
 		if _, err := p.trust(ctx, s); err != nil {
 			return err
@@ -54,7 +60,7 @@ func (p *Pool) attach(ctx context.Context, t erasedTask, id string, single bool)
 		return nil
 	}
 	for {
-		job, err := p.hub.AttachOpening(ctx, id, check, p.opener(t, id, ""))
+		job, err := p.hub.AttachOpening(ctx, id, origin, check, p.opener(t, id, ""))
 		if !errors.Is(err, errVanished) || ctx.Err() != nil {
 			return job, err
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/distpool/distpool/internal/names"
 	"github.com/distpool/distpool/internal/redisconn"
+	"github.com/distpool/distpool/observe"
 	"github.com/distpool/distpool/secure"
 )
 
@@ -67,8 +68,13 @@ type Config struct {
 	OnRefused func(secure.Refusal)
 
 	// Logger gets what no caller can be told: warnings about Redis, panics in
-	// callbacks. Defaults to slog.Default().
+	// callbacks; and at level Debug each submission and how its job ended.
+	// docs/observability.md lists the attributes. Defaults to slog.Default().
 	Logger *slog.Logger
+
+	// Observers are told what the pool does: see packages metrics and traces.
+	// Defaults to none, which costs nothing.
+	Observers []observe.Pool
 }
 
 func (c Config) withDefaults() Config {

@@ -99,7 +99,7 @@ func (s *stream) collect() (changed <-chan struct{}, over bool, err error) {
 	s.mu.Unlock()
 	kick(s.arrived)
 	if err := s.resize(s.sendCtx); err != nil && s.sendCtx.Err() == nil {
-		s.pool.cfg.Logger.Warn("counting the slots of workers failed, the last count is used", "error", err)
+		s.pool.cfg.Logger.Warn("counting the slots of workers failed, the last count is used", "job", s.id, "task", s.task.Name(), "error", err)
 	}
 	if over {
 		return changed, over, nil
@@ -214,8 +214,9 @@ func (s *stream) transmit(batch []record.Chunk, seal bool) error {
 			return err
 		}
 		defer s.pool.submitting.Done()
-		job, err := s.pool.hub.Track(s.pool.opens(s.task, await.NewStream(s.id, s.task.Name(), s.options.queue)))
-		if err != nil {
+		job := s.pool.opens(s.task, await.NewStream(s.id, s.task.Name(), s.options.queue))
+		job.Origin = s.options.origin
+		if _, err := s.pool.hub.Track(job); err != nil {
 			return err
 		}
 		s.job = job
@@ -253,7 +254,8 @@ func (s *stream) record(chunks int) record.Job {
 	return record.Job{
 		Policy: s.options.policy.Over(s.task.Policy()).Encode(),
 		ID:     s.job.ID, Task: s.task.Name(), Codec: s.task.Codec().Name(), Queue: s.options.queue,
-		Reply: s.pool.hub.Channel(), Calls: s.cut.at, Chunks: chunks,
+		Headers: s.options.headers,
+		Reply:   s.pool.hub.Channel(), Calls: s.cut.at, Chunks: chunks,
 		OpenTTL: s.pool.cfg.JobTTL, ResultTTL: s.options.ttl,
 	}
 }

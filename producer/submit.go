@@ -37,11 +37,16 @@ type encoder func(lo, hi int) ([]byte, error)
 
 // submit puts a job of n calls into Redis, in as few round trips as its size
 // allows, and returns it, tracked.
-func (p *Pool) submit(ctx context.Context, t erasedTask, o options, n int, encode encoder) (*await.Job, error) {
+func (p *Pool) submit(ctx context.Context, t erasedTask, o options, n int, encode encoder) (job *await.Job, err error) {
 	if err := p.enter(); err != nil {
 		return nil, err
 	}
 	defer p.submitting.Done()
+	if p.watcher.on {
+		var end func(*await.Job, error)
+		ctx, end = p.watcher.begin(ctx, t, &o)
+		defer func() { end(job, err) }()
+	}
 	if err := p.inline.Submitting(ctx); err != nil {
 		return nil, fmt.Errorf("submitting %q: %w", t.Name(), err)
 	}
@@ -61,7 +66,7 @@ func (p *Pool) submit(ctx context.Context, t erasedTask, o options, n int, encod
 	if o.id != "" {
 		send = s.sendOnce
 	}
-	job, err := send(ctx)
+	job, err = send(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("submitting %q: %w", t.Name(), err)
 	}
@@ -126,8 +131,9 @@ func (s *submission) sendBatch(ctx context.Context, batch []record.Chunk) error 
 		if err := s.pool.protectNew(s.task, &j, s.calls, batch); err != nil {
 			return err
 		}
-		job, err := s.pool.hub.Track(s.pool.opens(s.task, await.NewJob(id, s.task.Name(), s.options.queue, s.calls, total, sealed)))
-		if err != nil {
+		job := s.pool.opens(s.task, await.NewJob(id, s.task.Name(), s.options.queue, s.calls, total, sealed))
+		job.Origin = s.options.origin
+		if _, err := s.pool.hub.Track(job); err != nil { // nobody else has an ID that was just drawn
 			return err
 		}
 		s.job = job
@@ -157,6 +163,7 @@ func (s *submission) record(id string, chunks int, sealed bool) record.Job {
 	return record.Job{
 		ID: id, Task: s.task.Name(), Codec: s.task.Codec().Name(), Queue: s.options.queue,
 		Reply: s.pool.hub.Channel(), Policy: s.options.policy.Over(s.task.Policy()).Encode(), Calls: s.calls, Chunks: chunks, Sealed: sealed,
+		Headers: s.options.headers,
 		OpenTTL: s.pool.cfg.JobTTL + s.options.delay(), ResultTTL: s.options.ttl,
 		Start: s.options.start, Within: s.within(),
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/distpool/distpool/internal/nested"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/wire"
+	"github.com/distpool/distpool/observe"
 	"github.com/distpool/distpool/tasks"
 )
 
@@ -39,6 +40,7 @@ type round struct {
 	stuck   chan int      // this call passed its HardTimeout
 	current int           // the call that runs
 	tries   int           // how often it ran before
+	watched watchedCall   // what observers know of it
 	claim   *atomic.Bool  // set by whoever ends the current call: its return, or its HardTimeout; nil without one
 }
 
@@ -58,6 +60,7 @@ func (r *chunkRun) runCalls() end {
 		case <-d.died:
 		case i := <-d.stuck:
 			r.chunk.Abandon(i)
+			r.endCall(d, observe.CallTimeout, fmt.Errorf("it still ran after its HardTimeout of %v", *r.policy.HardTimeout))
 			r.advance()
 			r.failOrRetry(wire.CallError{
 				Call: i, Kind: wire.KindTimeout, Attempts: d.tries + 1,
@@ -81,6 +84,7 @@ func (r *chunkRun) work(d *round) {
 		if !d.claimed() {
 			return // abandoned before it panicked
 		}
+		r.endPanicked(d, p)
 		r.advance()
 		r.clock(d.current)
 		r.panicked(d.current, d.tries+1, p)
@@ -120,9 +124,12 @@ func (r *chunkRun) one(d *round, i, attempts int) bool {
 		r.fail(wire.CallError{Call: i, Kind: wire.KindBadArgument, Message: err.Error()})
 		return true
 	}
-	slot := &callSlot{run: r}
+	slot := &callSlot{run: r, call: int32(r.first + i)}
 	defer slot.end()
 	ctx := nested.With(tasks.WithInfo(r.ctx, r.info(i, attempts)), slot)
+	if r.worker.watcher != nil {
+		ctx = r.beginCall(ctx, d, i, attempts)
+	}
 	if t := r.policy.CallTimeout; t != nil {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, *t, errCallTimeout)
@@ -143,6 +150,7 @@ func (r *chunkRun) one(d *round, i, attempts int) bool {
 		return false // too late: nobody waits for this goroutine
 	}
 	if err != nil && r.ctx.Err() != nil {
+		r.endCall(d, observe.CallInterrupted, err)
 		d.over <- interrupted // most likely for that reason; it is not the call's failure
 		return false
 	}
@@ -150,6 +158,7 @@ func (r *chunkRun) one(d *round, i, attempts int) bool {
 	r.clock(i)
 	r.worker.countCall()
 	if err == nil {
+		r.endCall(d, observe.CallOK, nil)
 		return true
 	}
 	e := wire.CallError{
@@ -159,6 +168,9 @@ func (r *chunkRun) one(d *round, i, attempts int) bool {
 	if errors.Is(context.Cause(ctx), errCallTimeout) {
 		e.Kind = wire.KindTimeout
 		e.Message = fmt.Sprintf("timed out after its CallTimeout of %v: %s", *r.policy.CallTimeout, e.Message)
+		r.endCall(d, observe.CallTimeout, err)
+	} else {
+		r.endCall(d, observe.CallFailed, err)
 	}
 	r.failOrRetry(e, err)
 	return true

@@ -11,6 +11,7 @@ import (
 	"github.com/distpool/distpool/internal/call"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/wire"
+	"github.com/distpool/distpool/observe"
 )
 
 // waitHere is the longest wait for a retry, or for the rest of one, that is
@@ -28,7 +29,8 @@ type chunkRun struct {
 	started  time.Time
 	ctx      context.Context // of its calls
 	cancel   context.CancelCauseFunc
-	pass     *pass // set once it has begun
+	pass     *pass             // set once it has begun
+	fate     observe.ChunkFate // how its run ended; empty: its record could not be read
 
 	first, calls int // the chunk's place in the job
 	total        int // calls of the job
@@ -202,15 +204,17 @@ func (r *chunkRun) pause(d time.Duration) bool {
 // attempt. The delivery waits in asynq's retry set, where operators see it.
 func (r *chunkRun) putBack(d time.Duration, due time.Time) error {
 	waiting := append(r.again, r.turn[r.at:]...)
-	ours, err := untilAnswered(r.worker, "release", func(ctx context.Context) (bool, error) {
+	ours, err := untilAnswered(r.worker, r.delivery, "release", func(ctx context.Context) (bool, error) {
 		return record.Release(ctx, r.worker.rdb, refOf(r.delivery), r.delivery.Chunk, r.worker.self.ID, r.partialFrame(due), r.finished())
 	})
 	if err != nil {
 		return r.interrupted()
 	}
 	if !ours {
+		r.fate = observe.ChunkTaken
 		return nil // its job is over, or another worker took it
 	}
+	r.fate = observe.ChunkPutBack
 	r.worker.callBack(r.queue, r.delivery, d)
 	msg := fmt.Sprintf("%d of %d calls run again in %v", len(waiting), r.calls, d.Round(time.Millisecond))
 	if r.why.Message != "" {
@@ -222,16 +226,18 @@ func (r *chunkRun) putBack(d time.Duration, due time.Time) error {
 // record records the outcomes, and ends the delivery accordingly.
 func (r *chunkRun) record(values []byte) error {
 	frame := r.outcomeFrame(values)
-	answer, err := untilAnswered(r.worker, "record", func(ctx context.Context) (record.Result, error) {
+	answer, err := untilAnswered(r.worker, r.delivery, "record", func(ctx context.Context) (record.Result, error) {
 		return record.Recording{Outcome: frame, Calls: r.calls, Failed: len(r.errors), Inline: noticeBytes, Slow: r.slowest}.Run(ctx, r.worker.rdb, refOf(r.delivery), r.delivery.Chunk)
 	})
 	if err != nil {
 		return r.interrupted()
 	}
 	if answer != record.OK {
+		r.fate = observe.ChunkUnwanted
 		r.log.Debug("the outcomes were not wanted", "answer", answer)
 		return nil
 	}
+	r.fate = observe.ChunkRecorded
 	if len(r.errors) == 0 {
 		return nil
 	}
@@ -241,7 +247,12 @@ func (r *chunkRun) record(values []byte) error {
 
 // interrupted ends a delivery whose calls did not all run.
 func (r *chunkRun) interrupted() error {
-	if cause := context.Cause(r.ctx); errors.Is(cause, errJobEnded) || errors.Is(cause, errNotOurs) {
+	switch cause := context.Cause(r.ctx); {
+	case errors.Is(cause, errJobEnded):
+		r.fate = observe.ChunkCanceled
+		return nil
+	case errors.Is(cause, errNotOurs):
+		r.fate = observe.ChunkTaken
 		return nil
 	}
 	return r.giveBack(time.Time{})
@@ -250,6 +261,7 @@ func (r *chunkRun) interrupted() error {
 // giveBack lets another worker go on with the chunk, at once. Calls that are to
 // run again are due at the given time; the zero time is now.
 func (r *chunkRun) giveBack(due time.Time) error {
+	r.fate = observe.ChunkGivenBack
 	ctx, cancel := context.WithTimeout(context.Background(), lastMoment/2)
 	defer cancel()
 	var partial []byte

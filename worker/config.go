@@ -11,6 +11,7 @@ import (
 
 	"github.com/distpool/distpool/internal/names"
 	"github.com/distpool/distpool/internal/redisconn"
+	"github.com/distpool/distpool/observe"
 	"github.com/distpool/distpool/secure"
 )
 
@@ -88,8 +89,15 @@ type Config struct {
 	// Defaults to the host's name.
 	Name string
 
-	// Logger gets warnings and errors. Defaults to slog.Default().
+	// Logger gets what the worker has to say: its start and end (Info), trouble
+	// (Warn, Error), and each delivery, chunk and call (Debug). Calls have it as
+	// tasks.Logger. docs/observability.md lists the attributes. Defaults to
+	// slog.Default().
 	Logger *slog.Logger
+
+	// Observers are told what the worker does: see packages metrics and traces.
+	// Defaults to none, which costs nothing.
+	Observers []observe.Worker
 }
 
 func (c Config) withDefaults() Config {

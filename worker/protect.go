@@ -52,7 +52,7 @@ func (r *chunkRun) refuse(why error) error {
 	if w.cfg.OnRefused != nil {
 		w.cfg.OnRefused(refusal)
 	}
-	_, err := untilAnswered(w, "refuse", func(ctx context.Context) (record.State, error) {
+	_, err := untilAnswered(w, r.delivery, "refuse", func(ctx context.Context) (record.State, error) {
 		return record.Refuse(ctx, w.rdb, r.delivery.Job, why.Error())
 	})
 	if err != nil {

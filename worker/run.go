@@ -19,9 +19,11 @@ import (
 
 	"github.com/distpool/distpool/internal/broker"
 	"github.com/distpool/distpool/internal/call"
+	"github.com/distpool/distpool/internal/observers"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/signing"
 	"github.com/distpool/distpool/internal/version"
+	"github.com/distpool/distpool/observe"
 	"github.com/distpool/distpool/tasks"
 )
 
@@ -52,17 +54,25 @@ func Run(ctx context.Context, cfg Config, ts ...tasks.Runner) error {
 		return err
 	}
 	known := index(ts)
+	watcher, err := observers.Workers(cfg.Observers)
+	if err != nil {
+		return fmt.Errorf("worker.Config: %w", err)
+	}
 	rdb, ours, err := cfg.connect(ctx)
 	if err != nil {
 		return fmt.Errorf("starting a worker: %w", err)
 	}
 	if ours {
 		defer func() { _ = rdb.Close() }()
+		if watcher != nil {
+			rdb.AddHook(observers.Hook(watcher.RoundTrip))
+		}
 	}
 	w := newWorker(cfg, rdb, known)
 	if err := w.checkKeys(); err != nil {
 		return err
 	}
+	w.watchBy(watcher)
 	if err := w.init(ctx); err != nil {
 		return err
 	}
@@ -87,7 +97,7 @@ func (w *worker) init(ctx context.Context) error {
 	if w.cfg.Init == nil {
 		return nil
 	}
-	with, err := w.cfg.Init(ctx)
+	with, err := w.cfg.Init(tasks.WithLogger(ctx, w.log))
 	if err == nil && with == nil {
 		err = errors.New("it returned a nil context; return the one that it was given, or one made from it")
 	}
@@ -147,6 +157,9 @@ type worker struct {
 	// reading by the others; see pass.
 	alone sync.RWMutex
 
+	watcher observe.Worker // nil: nobody wants to know
+	debug   bool           // the log wants to know
+
 	waits    waits    // of calls, for nested jobs
 	observer observer // of the waits of all workers; the heartbeat's goroutine has it
 
@@ -192,7 +205,7 @@ func newWorker(cfg Config, rdb redis.UniversalClient, known map[string]call.Task
 	}
 	w.log = cfg.Logger.With("worker", w.self.ID)
 	w.bell = newDoorbell(rdb, w.self.ID, slices.Collect(maps.Keys(cfg.Queues)))
-	w.calls, w.abort = context.WithCancelCause(context.Background())
+	w.calls, w.abort = context.WithCancelCause(tasks.WithLogger(context.Background(), w.log))
 	return w
 }
 
@@ -223,17 +236,26 @@ func (w *worker) run(ctx context.Context) error {
 		others.Wait()
 		w.depart(supervisor)
 	}()
+	if w.watcher != nil {
+		state := &workerState{w}
+		w.watcher.StartWorker(state)
+		defer w.watcher.StopWorker(state)
+	}
 	if err := srv.Start(asynq.HandlerFunc(w.deliver)); err != nil {
 		return fmt.Errorf("starting a worker: %w", err)
 	}
+	w.log.Info("the worker serves", "queues", w.cfg.Queues, "slots", w.cfg.Concurrency, "tasks", w.self.Tasks)
 	var why error
 	select {
 	case <-ctx.Done():
+		w.log.Info("the worker drains", "reason", context.Cause(ctx), "grace", w.cfg.Grace)
 	case why = <-w.recycled:
+		w.log.Info("the worker drains by itself", "reason", why, "grace", w.cfg.Grace)
 	}
 	if err := w.drain(srv); err != nil && why == nil {
 		return err
 	}
+	w.log.Info("the worker has drained", "calls", w.ran.Load())
 	return why
 }
 

@@ -151,7 +151,7 @@ func (h *Hub) readJobs(ctx context.Context, dirty map[*Job]bool) error {
 		// Asked before the read: a record that is created right after it is not gone.
 		existed := make([]bool, len(batch))
 		for i, j := range batch {
-			existed[i] = j.wasSubmitted()
+			existed[i] = j.WasSubmitted()
 		}
 		_, _ = h.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 			for i, j := range batch {

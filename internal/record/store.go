@@ -71,6 +71,7 @@ type Job struct {
 	Queue     string
 	Reply     string        // channel for notices
 	Policy    string        // what the job says about retries and limits (call.Policy); may be empty
+	Headers   string        // what the submission's observers want the workers' to know (JSON); may be empty
 	Calls     int           // known so far
 	Chunks    int           // known so far
 	Sealed    bool          // no more will come
@@ -112,6 +113,9 @@ func Create(j Job, chunks []Chunk) Op {
 	}
 	if j.Policy != "" {
 		fields = append(fields, "policy", j.Policy)
+	}
+	if j.Headers != "" {
+		fields = append(fields, "headers", j.Headers)
 	}
 	if j.Inline() {
 		fields = append(fields, "inline", 1)
@@ -208,6 +212,7 @@ type Begun struct {
 	Calls    int    // Run, Lost: calls of the job, as far as known
 	Partial  []byte // Run, Lost: what an earlier owner saved (wire.Partial)
 	Policy   string // Run, Lost: what the job says about retries and limits (call.Policy)
+	Headers  string // Run, Lost: see Job
 }
 
 // Begin asks whether worker may run the chunk, and makes it the owner if so.
@@ -249,7 +254,7 @@ func parseBegun(reply []any) (Begun, error) {
 		b.Owner = text(1)
 	case Run, Lost:
 		b.Delivery, b.Args, b.Codec, b.Partial = count(1), []byte(text(2)), text(3), []byte(text(5))
-		b.Task, b.Policy = text(6), text(7)
+		b.Task, b.Policy, b.Headers = text(6), text(7), text(8)
 		n, err := strconv.Atoi(text(4))
 		if err != nil || n < 0 || n > maxCount {
 			return Begun{}, fmt.Errorf("field calls is %.40q, not a count", text(4))

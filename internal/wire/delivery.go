@@ -15,6 +15,7 @@ type Delivery struct {
 	Chunk  int    `json:"chunk"`
 	Number int    `json:"delivery"`
 	Gen    string `json:"gen,omitempty"` // tells jobs apart that had the same ID; see record.Ref
+	At     int64  `json:"at,omitempty"`  // since when it may be taken (Unix time, ms), by the clock of who enqueued it; no part of its ID
 }
 
 // TaskID is the asynq task ID of the delivery. It is derived, not drawn, so
@@ -30,7 +31,7 @@ func (d Delivery) TaskID() string {
 
 // Encode returns the payload.
 func (d Delivery) Encode() []byte {
-	b := make([]byte, 0, len(d.Job)+48)
+	b := make([]byte, 0, len(d.Job)+72)
 	b = append(b, `{"job":`...)
 	b = strconv.AppendQuote(b, d.Job) // IDs are ASCII without quotes, so Go's quoting is JSON's
 	b = append(b, `,"chunk":`...)
@@ -40,6 +41,10 @@ func (d Delivery) Encode() []byte {
 	if d.Gen != "" {
 		b = append(b, `,"gen":`...)
 		b = strconv.AppendQuote(b, d.Gen)
+	}
+	if d.At != 0 {
+		b = append(b, `,"at":`...)
+		b = strconv.AppendInt(b, d.At, 10)
 	}
 	return append(b, '}')
 }
