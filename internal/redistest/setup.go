@@ -81,8 +81,7 @@ func (s *Setup) startFailover(dir string, opts []Option) error {
 	if err != nil {
 		return err
 	}
-	watch := []Option{func(o *options) { o.sentinel = true }, Config(
-		fmt.Sprintf("sentinel monitor %s 127.0.0.1 %d 1", masterName, master.port),
+	watch := []Option{watching(masterName, master.Addr()), Config(
 		fmt.Sprintf("sentinel down-after-milliseconds %s 1000", masterName),
 		// How long a new master may be waited for, and how soon after one failover
 		// the next one may come.
@@ -179,18 +178,4 @@ func StartSentinel(t testing.TB, master *Server, name string, opts ...Option) *S
 		lines = append(lines, fmt.Sprintf("sentinel auth-pass %s %s", name, strconv.Quote(master.opts.password)))
 	}
 	return Start(t, append([]Option{watching(name, master.Addr()), Config(lines...)}, opts...)...)
-}
-
-// StartSentinelProcess is StartSentinel for programs; see StartProcess. The master
-// is at addr, a host:port, which need not be its own: a proxy's will do.
-func StartSentinelProcess(dir, name, addr string, opts ...Option) (*Server, error) {
-	return StartProcess(dir, append([]Option{watching(name, addr)}, opts...)...)
-}
-
-// watching makes the server a Sentinel.
-func watching(name, addr string) Option {
-	return func(o *options) {
-		o.sentinel = true
-		o.config = append(o.config, fmt.Sprintf("sentinel monitor %s %s 1", name, strings.Replace(addr, ":", " ", 1)))
-	}
 }
