@@ -60,7 +60,7 @@ func (p *Pool) attach(ctx context.Context, t erasedTask, id string, single bool)
 		return nil
 	}
 	for {
-		job, err := p.hub.AttachOpening(ctx, id, origin, check, p.opener(t, id, ""))
+		job, err := p.hub.Attach(ctx, id, origin, check, p.opener(t, id, ""))
 		if !errors.Is(err, errVanished) || ctx.Err() != nil {
 			return job, err
 		}

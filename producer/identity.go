@@ -50,7 +50,7 @@ func (s *submission) sendOnce(ctx context.Context) (*await.Job, error) {
 		}
 		// The record may name another pool's reply channel, and may be over: waiting
 		// for it is what attaching does.
-		job, err := s.pool.hub.AttachOpening(ctx, s.options.id, s.options.origin, func(snap record.Snapshot) error {
+		job, err := s.pool.hub.Attach(ctx, s.options.id, s.options.origin, func(snap record.Snapshot) error {
 			if _, err := s.pool.trust(ctx, snap); err != nil {
 				return err
 			}

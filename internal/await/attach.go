@@ -9,14 +9,9 @@ import (
 )
 
 // Attach waits for a job that exists already, whoever made it, if check finds
-// nothing wrong with it. It returns ErrUnknownJob when it does not exist.
-func (h *Hub) Attach(ctx context.Context, id string, origin Origin, check func(record.Snapshot) error) (*Job, error) {
-	return h.AttachOpening(ctx, id, origin, check, nil)
-}
-
-// AttachOpening is Attach with the job's Open, made for its generation; nil for
-// none.
-func (h *Hub) AttachOpening(ctx context.Context, id string, origin Origin, check func(record.Snapshot) error, opener func(gen string) func(int, []byte) ([]byte, error)) (*Job, error) {
+// nothing wrong with it. It returns ErrUnknownJob when it does not exist. opener
+// makes the job's Open for its generation; nil for none.
+func (h *Hub) Attach(ctx context.Context, id string, origin Origin, check func(record.Snapshot) error, opener func(gen string) func(int, []byte) ([]byte, error)) (*Job, error) {
 	snap, err := record.Read(ctx, h.rdb, id)
 	if err != nil {
 		return nil, err
