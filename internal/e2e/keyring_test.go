@@ -21,3 +21,12 @@ var suiteKeyring = func() secure.Keyring {
 	}
 	return ring
 }()
+
+// keysOf is the keyring as a worker process gets it.
+func keysOf(ring secure.Keyring) string {
+	text := ""
+	for _, k := range ring.Keys() {
+		text += k.Line() + " "
+	}
+	return text
+}
