@@ -251,7 +251,7 @@ func (r *chunkRun) checkpoint() {
 	r.saveEvery = max(checkpointEvery, 20*r.saved.Sub(began))
 	switch {
 	case err != nil:
-		r.log.Debug("a checkpoint failed", "error", err)
+		r.logger().Debug("a checkpoint failed", "error", err)
 	case state == record.LostOwnership:
 		r.cancel(errNotOurs)
 	case state.Ended():

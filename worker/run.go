@@ -19,6 +19,7 @@ import (
 
 	"github.com/distpool/distpool/internal/broker"
 	"github.com/distpool/distpool/internal/call"
+	"github.com/distpool/distpool/internal/combine"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/tasks"
 )
@@ -116,6 +117,10 @@ type worker struct {
 	tasks map[string]call.Task
 	self  record.Worker
 	bell  *doorbell
+	// shared combines the requests of the slots into fewer round trips.
+	shared *combine.Client
+	// finisher ends chunks in the background; nil where that cannot be done.
+	finisher *finisher
 	// inspector brings deliveries back that wait for a retry.
 	inspector *asynq.Inspector
 	// broker issues chunks again: given back by a draining worker, or lost by a
@@ -182,6 +187,12 @@ func newWorker(cfg Config, rdb redis.UniversalClient, known map[string]call.Task
 	}
 	w.log = cfg.Logger.With("worker", w.self.ID)
 	w.bell = newDoorbell(rdb, w.self.ID, slices.Collect(maps.Keys(cfg.Queues)))
+	w.shared = w.bell.Client
+	if record.OneServer(rdb) {
+		w.finisher = newFinisher(w)
+		w.bell.finisher = w.finisher
+		w.bell.fetcher = newFetcher(rdb, w.self.ID, cfg, func() int { return cap(w.slots) - len(w.slots) })
+	}
 	w.calls, w.abort = context.WithCancelCause(context.Background())
 	return w
 }
@@ -251,6 +262,9 @@ func (w *worker) drain(srv *asynq.Server) error {
 	grace := time.AfterFunc(w.cfg.Grace, func() { w.abort(errDraining) })
 	defer grace.Stop()
 	srv.Shutdown()
+	if w.finisher != nil {
+		w.finisher.wait(w.calls)
+	}
 	w.abort(errDraining)
 	w.mu.Lock()
 	left := slices.Collect(maps.Keys(w.running))
