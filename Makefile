@@ -6,7 +6,6 @@
 GO        ?= go
 PKGS      ?= ./...
 TESTFLAGS ?=
-BENCHFLAGS ?= -benchtime 2000x -count 3
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # 1.17.1 needs a module that the public proxy does not serve.
@@ -24,6 +23,7 @@ help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo 'Variables: PKGS=./results/... and TESTFLAGS="-run Map -count=20" for test,'
+	@echo 'SEED=7 DURATION=10m WORKERS=4 TOPOLOGY=sentinel (or cluster) for chaos,'
 	@echo 'REDIS_URL for demo, DISTPOOL_REDIS_SERVER for the tests'"'"' redis-server.'
 
 .PHONY: build
@@ -37,6 +37,19 @@ demo: ## Show the pool at work: no Redis needed, ends by itself
 .PHONY: test
 test: redis-server ## Run all tests, with the race detector and real Redis servers
 	@./scripts/test.sh $(TESTFLAGS) $(PKGS)
+
+SEED     ?= 1
+DURATION ?= 30s
+WORKERS  ?= 4
+TOPOLOGY ?= alone
+
+.PHONY: chaos
+chaos: redis-server ## Break everything at random under load, and check that nothing is lost
+	@$(GO) run ./internal/chaos/run -seed $(SEED) -duration $(DURATION) -workers $(WORKERS) -topology $(TOPOLOGY) $(CHAOSFLAGS)
+
+.PHONY: mutations
+mutations: redis-server ## Plant bugs in distpool, and see that chaos finds each
+	DISTPOOL_MUTATIONS=1 $(GO) test -count=1 -run PlantedBugs ./internal/chaos
 
 .PHONY: redis-server
 redis-server: ## Find a redis-server for the tests, or install one (root, apt-get)
@@ -67,8 +80,8 @@ revive:
 	$(GO) run $(REVIVE) -config revive.toml -formatter friendly -set_exit_status $(PKGS)
 
 .PHONY: bench
-bench: redis-server ## Measure against hand-written asynq, side by side on one Redis
-	DISTPOOL_REQUIRE_REDIS=1 $(GO) test -run '^$$' -bench . $(BENCHFLAGS) ./bench
+bench: ## Build bin/bench, which measures distpool and its peers
+	$(GOBUILD) -o bin/bench ./bench
 
 .PHONY: examples
 examples: ## Vet, build and run every program under examples/

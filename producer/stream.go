@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"math"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -94,7 +95,7 @@ func (p *Pool) openStream(ctx context.Context, t erasedTask, opts []Option) (*st
 		pool: p, id: rand.Text(), task: t, options: o, log: fmt.Sprintf("stream of task %q", t.Name()),
 		wake: make(chan struct{}, 1), room: make(chan struct{}, 1), arrived: make(chan struct{}, 1),
 		stop: make(chan struct{}), enough: make(chan struct{}), inputRead: make(chan struct{}), sent: make(chan struct{}),
-		limit: math.MaxInt, pace: pace{size: 1, noted: time.Now()},
+		limit: math.MaxInt, pace: pace{size: 1, slots: runtime.NumCPU(), noted: time.Now()},
 		cut: cutter{task: t.Name(), exact: o.chunkSize > 0, maxArgument: p.cfg.MaxArgument},
 	}
 	if ctx.Err() != nil {

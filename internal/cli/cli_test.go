@@ -163,7 +163,7 @@ func TestNoRedisIsExitCode3(t *testing.T) {
 
 func TestTimeoutLeavesTheJobForGet(t *testing.T) {
 	addr := miniredis.RunT(t).Addr()
-	got := program(bounded(t), addr, "", "map", "square", "2", "3", "--timeout", "100ms")
+	got := program(bounded(t), addr, "", "map", "square", "2", "3", "--timeout", "3s") // the submission must fit into it, also on a loaded machine
 	if got.code != cli.ExitNoResult || got.out != "" {
 		t.Fatalf("got %+v", got)
 	}

@@ -22,6 +22,9 @@ func TestTestDependenciesStayOutOfThePrograms(t *testing.T) {
 	for _, only := range []string{
 		"github.com/distpool/distpool/pooltest\n",
 		"github.com/compose-spec/",
+		"github.com/Shopify/toxiproxy/",
+		"github.com/distpool/distpool/internal/chaos\n",
+		"github.com/distpool/distpool/internal/history\n",
 		"github.com/distpool/distpool/internal/redistest\n",
 		"github.com/stretchr/testify/",
 		"go.uber.org/goleak\n",

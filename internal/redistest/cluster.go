@@ -76,10 +76,23 @@ func waitForCluster(t testing.TB, client redis.UniversalClient, masters int) {
 // master's password is known to it.
 func StartSentinel(t testing.TB, master *Server, name string, opts ...Option) *Server {
 	t.Helper()
-	lines := []string{fmt.Sprintf("sentinel monitor %s 127.0.0.1 %d 1", name, master.port)}
+	var lines []string
 	if master.opts.password != "" {
 		lines = append(lines, fmt.Sprintf("sentinel auth-pass %s %s", name, strconv.Quote(master.opts.password)))
 	}
-	sentinel := func(o *options) { o.sentinel = true }
-	return Start(t, append([]Option{sentinel, Config(lines...)}, opts...)...)
+	return Start(t, append([]Option{watching(name, master.Addr()), Config(lines...)}, opts...)...)
+}
+
+// StartSentinelProcess is StartSentinel for programs; see StartProcess. The master
+// is at addr, a host:port, which need not be its own: a proxy's will do.
+func StartSentinelProcess(dir, name, addr string, opts ...Option) (*Server, error) {
+	return StartProcess(dir, append([]Option{watching(name, addr)}, opts...)...)
+}
+
+// watching makes the server a Sentinel.
+func watching(name, addr string) Option {
+	return func(o *options) {
+		o.sentinel = true
+		o.config = append(o.config, fmt.Sprintf("sentinel monitor %s %s 1", name, strings.Replace(addr, ":", " ", 1)))
+	}
 }

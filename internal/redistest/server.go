@@ -59,7 +59,7 @@ type Server struct {
 	opts    options
 	port    int
 
-	mu   sync.Mutex // guards run
+	mu   sync.Mutex // guards run and opts.config
 	run  *process   // the latest process
 	logs tail       // has its own lock
 }
@@ -115,6 +115,14 @@ func (s *Server) URL() string {
 // CAFile is the PEM file with the certificate of the authority that a server
 // started with TLS has its certificate from.
 func (s *Server) CAFile() string { return filepath.Join(s.dir, caFile) }
+
+// Configure adds lines to the server's redis.conf, as Config does, from its next
+// start on.
+func (s *Server) Configure(lines ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.opts.config = append(s.opts.config, lines...)
+}
 
 // Dir is the server's data folder.
 func (s *Server) Dir() string { return s.dir }
@@ -245,6 +253,8 @@ func (s *Server) config() string {
 	if s.opts.password != "" {
 		lines = append(lines, "requirepass "+strconv.Quote(s.opts.password))
 	}
+	s.mu.Lock() // against Configure
+	defer s.mu.Unlock()
 	return strings.Join(append(lines, s.opts.config...), "\n") + "\n"
 }
 

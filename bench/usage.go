@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// ownCPU is the processor time that this process has used.
+func ownCPU() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0 // it fails only for a wrong argument
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// processCPU is the processor time that another process has used. It needs
+// Linux's /proc.
+func processCPU(pid int) (time.Duration, error) {
+	// The first field is the time on a processor in nanoseconds. It is finer than
+	// the ticks of 10 ms in /proc/PID/stat, but of one thread.
+	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	if err != nil {
+		return 0, fmt.Errorf("reading the processor time of process %d: %w", pid, err)
+	}
+	var sum int64
+	for _, t := range threads {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/schedstat", pid, t.Name()))
+		if err != nil {
+			continue // the thread has ended
+		}
+		first, _, _ := strings.Cut(string(b), " ")
+		ns, err := strconv.ParseInt(first, 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("reading the processor time of process %d: %w", pid, err)
+		}
+		sum += ns
+	}
+	return time.Duration(sum), nil
+}
+
+// redisUsage is what Redis says that it has used.
+type redisUsage struct {
+	at       time.Time
+	commands int64         // with those that scripts make, and the INFO itself
+	cpu      time.Duration // of all its threads
+	memory   int64         // bytes, without the buffers of its clients
+	version  string
+}
+
+// usageOf asks Redis what it has used.
+func usageOf(ctx context.Context, rdb *redis.Client) (redisUsage, error) {
+	text, err := rdb.Info(ctx, "everything").Result()
+	if err != nil {
+		return redisUsage{}, fmt.Errorf("asking Redis for its INFO: %w", err)
+	}
+	fields := map[string]string{}
+	for l := range strings.Lines(text) {
+		if name, value, ok := strings.Cut(strings.TrimSpace(l), ":"); ok {
+			fields[name] = value
+		}
+	}
+	number := func(name string) float64 {
+		x, perr := strconv.ParseFloat(fields[name], 64)
+		if perr != nil && err == nil {
+			err = fmt.Errorf("reading Redis's INFO: field %s is %q, not a number", name, fields[name])
+		}
+		return x
+	}
+	u := redisUsage{
+		at:       time.Now(),
+		commands: int64(number("total_commands_processed")),
+		cpu:      time.Duration((number("used_cpu_user") + number("used_cpu_sys")) * 1e9),
+		memory:   int64(number("used_memory") - number("mem_clients_normal") - number("mem_clients_slaves")),
+		version:  fields["redis_version"],
+	}
+	return u, err
+}
+
+func dial(s settings) *redis.Client {
+	return redis.NewClient(&redis.Options{Addr: s.addr, ClientName: "bench-observer"})
+}

@@ -1,0 +1,9 @@
+// Package chaos hurts a whole distpool on purpose: real Redis servers, worker
+// processes and producer processes behind a proxy, under a mixed load. A schedule
+// that follows from a seed alone says what is broken when. In the end everything
+// that was accepted must be over, and package history checks what all processes
+// have written about it.
+//
+// [Run] is the driver. The workers and producers are the same program, started
+// again with a [Spec] in their environment: see [Child].
+package chaos

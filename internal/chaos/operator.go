@@ -1,0 +1,139 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/distpool/distpool/internal/history"
+	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/wire"
+)
+
+// The faults that an operator with asynq's tools makes.
+
+func deleteDeliveries(ctx context.Context, d *driver, a aim, f *history.Fault) error {
+	return d.operate(ctx, a, f, (*asynq.Inspector).DeleteTask)
+}
+
+func archiveDeliveries(ctx context.Context, d *driver, a aim, f *history.Fault) error {
+	return d.operate(ctx, a, f, (*asynq.Inspector).ArchiveTask)
+}
+
+const (
+	// backlogWait is how long the operator waits for something to lay hands on.
+	backlogWait = 4 * time.Second
+	// atMost is how many deliveries an operator touches.
+	atMost = 20
+)
+
+// operate does something to deliveries that no worker has taken yet.
+func (d *driver) operate(ctx context.Context, a aim, f *history.Fault, do func(*asynq.Inspector, string, string) error) error {
+	d.redis.Lock()
+	defer d.redis.Unlock()
+	inspector := asynq.NewInspectorFromRedisClient(d.rdb)
+	begin(f)
+	for end := time.Now().Add(backlogWait); time.Now().Before(end); hold(ctx, 5*time.Millisecond) {
+		var waiting []string
+		for _, list := range []func(string, ...asynq.ListOption) ([]*asynq.TaskInfo, error){
+			inspector.ListPendingTasks, inspector.ListRetryTasks, inspector.ListScheduledTasks,
+		} {
+			ts, err := list(queue, asynq.PageSize(200))
+			if err != nil {
+				break // the queue does not exist yet, or a process of Redis is away
+			}
+			for _, t := range ts {
+				waiting = append(waiting, t.ID)
+			}
+		}
+		a.rng.Shuffle(len(waiting), func(i, j int) { waiting[i], waiting[j] = waiting[j], waiting[i] })
+		for _, id := range waiting[:min(len(waiting), atMost)] {
+			if delivery, ok := wire.ParseTaskID(id); ok && do(inspector, queue, id) == nil && !slices.Contains(f.Jobs, delivery.Job) {
+				f.Jobs = append(f.Jobs, delivery.Job)
+			}
+		}
+		if len(f.Jobs) > 0 {
+			return nil
+		}
+	}
+	f.Skipped = true
+	return nil
+}
+
+// duplicateDeliveries issues chunks of running jobs again that have been issued,
+// run, or recorded.
+func duplicateDeliveries(ctx context.Context, d *driver, _ aim, f *history.Fault) error {
+	d.redis.Lock()
+	defer d.redis.Unlock()
+	begin(f)
+	for end := time.Now().Add(backlogWait); time.Now().Before(end); hold(ctx, 5*time.Millisecond) {
+		jobs := d.accepted.all()
+		for _, e := range jobs[max(0, len(jobs)-60):] {
+			n, err := d.duplicate(ctx, e.Job)
+			if err != nil {
+				return fmt.Errorf("issuing chunks of %s again: %w", e.Job, err)
+			}
+			if n > 0 {
+				f.Jobs = append(f.Jobs, e.Job)
+			}
+		}
+		if len(f.Jobs) > 0 {
+			return nil
+		}
+	}
+	f.Skipped = true
+	return nil
+}
+
+// duplicateNumber is above the numbers of all deliveries that distpool issues.
+const duplicateNumber = 1000
+
+// duplicate issues the job's chunks again, and returns how many; 0 if it is over.
+func (d *driver) duplicate(ctx context.Context, id string) (int, error) {
+	s, err := record.ParseSnapshot(id, record.QueueSnapshot(ctx, d.rdb, id))
+	if err != nil || s.State.Ended() || s.Inline || s.Recorded == 0 {
+		return 0, err
+	}
+	recorded, err := d.rdb.HKeys(ctx, record.Keys(id)[2]).Result()
+	if err != nil {
+		return 0, err
+	}
+	var again []wire.Delivery
+	for _, k := range recorded {
+		chunk, err := strconv.Atoi(k)
+		if err != nil {
+			return 0, err
+		}
+		d.duplicates++
+		again = append(again, wire.Delivery{Job: id, Gen: s.Gen, Chunk: chunk, Number: duplicateNumber + d.duplicates})
+		if len(again) == atMost {
+			break
+		}
+	}
+	return len(again), d.broker.Enqueue(ctx, s.Queue, s.Task, again)
+}
+
+// failover makes the Sentinel promote the replica.
+func failover(ctx context.Context, d *driver, a aim, f *history.Fault) error {
+	_, release := d.onRedis(a, f)
+	defer release()
+	s := redis.NewSentinelClient(&redis.Options{Addr: d.topology.sentinel.Addr(), DisableIdentity: true})
+	defer s.Close()
+	before, err := s.GetMasterAddrByName(ctx, masterName).Result()
+	if err != nil {
+		return err
+	}
+	if err := s.Failover(ctx, masterName).Err(); err != nil {
+		f.Skipped = true // one is under way, or there is no good replica: an earlier fault has seen to it
+		return nil
+	}
+	return until(ctx, 30*time.Second, "another master is known", func() bool {
+		now, err := s.GetMasterAddrByName(ctx, masterName).Result()
+		return err == nil && !slices.Equal(now, before)
+	})
+}
