@@ -20,7 +20,7 @@ export DISTPOOL_REDIS_SERVER
 
 .PHONY: help
 help: ## List the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo 'Variables: PKGS=./results/... and TESTFLAGS="-run Map -count=20" for test,'
 	@echo 'SEED=7 DURATION=10m WORKERS=4 TOPOLOGY=sentinel (or cluster) for chaos,'
@@ -50,6 +50,9 @@ chaos: redis-server ## Break everything at random under load, and check that not
 .PHONY: mutations
 mutations: redis-server ## Plant bugs in distpool, and see that chaos finds each
 	DISTPOOL_MUTATIONS=1 $(GO) test -count=1 -run PlantedBugs ./internal/chaos
+.PHONY: test-topologies
+test-topologies: redis-server ## Run the behavioural suite on a Cluster and with Sentinel, and the long tests of faults
+	@DISTPOOL_E2E_REDIS=cluster,sentinel DISTPOOL_E2E_LONG=1 ./scripts/test.sh $(TESTFLAGS) ./internal/e2e
 
 .PHONY: redis-server
 redis-server: ## Find a redis-server for the tests, or install one (root, apt-get)

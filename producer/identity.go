@@ -82,6 +82,7 @@ func (s *submission) create(ctx context.Context, sum string) (created bool, err 
 	if n, err := reply.Int(); err != nil || n == 0 {
 		return false, err
 	}
+	s.pool.listing.note(id, task, queue, j.Inline())
 	if err := s.pool.broker.EnqueueAt(ctx, queue, task, deliveries(ref, batch), s.options.start); err != nil {
 		return false, err
 	}

@@ -46,7 +46,9 @@ type pool struct {
 	hub     *await.Hub
 	broker  *broker.Broker
 	fleet   fleet
+	absence absence
 	starter starter
+	listing *listing
 	inline  *inline.Hook // package pooltest's; nil in any other pool
 
 	mu         sync.Mutex // guards closed against submissions that are on their way
@@ -67,7 +69,7 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening a pool: %w", err)
 	}
-	p := &pool{cfg: cfg, rdb: rdb, ours: ours, broker: broker.New(rdb), fleet: fleet{rdb: rdb}, inline: inline.From(ctx)}
+	p := &pool{cfg: cfg, rdb: rdb, ours: ours, broker: broker.New(rdb), fleet: fleet{rdb: rdb}, listing: newListing(rdb), inline: inline.From(ctx)}
 	p.starter.broker = p.broker
 	if err := record.Load(ctx, rdb); err != nil {
 		return nil, p.abandon(fmt.Errorf("opening a pool: loading scripts: %w", err))
@@ -85,6 +87,7 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 
 // revive issues again what was lost of a job that makes no progress.
 func (p *pool) revive(ctx context.Context, j *await.Job) {
+	p.absence.look(ctx, p, j)
 	n, err := p.broker.Revive(ctx, record.Ref{ID: j.ID, Gen: j.Gen}, j.Queue, j.Task)
 	if err != nil {
 		p.cfg.Logger.Warn("looking for lost deliveries failed; will try again", "job", j.ID, "task", j.Task, "error", err)
@@ -205,6 +208,7 @@ func (p *pool) release() {
 		return
 	}
 	p.starter.stop()
+	p.listing.stop()
 	p.hub.Stop(ErrClosed)
 	p.fleet.stop()
 	if p.ours {

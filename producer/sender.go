@@ -243,6 +243,9 @@ func (s *stream) create(batch []record.Chunk, total int, _ bool, ds []wire.Deliv
 		OpenTTL: s.pool.cfg.JobTTL, ResultTTL: s.options.ttl,
 	}, batch)
 	_, err := s.pool.broker.Submit(s.sendCtx, op, s.options.queue, s.task.Name(), ds)
+	if err == nil {
+		s.pool.listing.note(s.job.ID, s.task.Name(), s.options.queue, false)
+	}
 	return err
 }
 

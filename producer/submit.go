@@ -133,6 +133,9 @@ func (s *submission) sendBatch(ctx context.Context, batch []record.Chunk) error 
 	if _, err := s.pool.broker.SubmitAt(ctx, op, s.options.queue, s.task.Name(), deliveries(record.Ref{ID: s.job.ID}, batch), s.options.start); err != nil {
 		return err
 	}
+	if s.chunks == 0 {
+		s.pool.listing.note(s.job.ID, s.task.Name(), s.options.queue, sealed && total == 1)
+	}
 	s.chunks = total
 	s.job.MarkSubmitted()
 	if s.calls == 0 {

@@ -72,6 +72,7 @@ func (r *chunkRun) runCalls() end {
 // work runs calls until none is left, or one ends the goroutine.
 func (r *chunkRun) work(d *round) {
 	returned := false
+	r.mark = time.Now()
 	defer func() {
 		if returned {
 			return
@@ -81,6 +82,7 @@ func (r *chunkRun) work(d *round) {
 			return // abandoned before it panicked
 		}
 		r.advance()
+		r.clock(d.current)
 		r.panicked(d.current, d.tries+1, p)
 		close(d.died)
 	}()
@@ -98,6 +100,7 @@ func (r *chunkRun) work(d *round) {
 		}
 		if r.number >= budget || time.Since(r.saved) > r.saveEvery {
 			r.checkpoint()
+			r.mark = time.Now()
 		}
 		if !r.one(d, i, attempts) {
 			returned = true
@@ -144,6 +147,7 @@ func (r *chunkRun) one(d *round, i, attempts int) bool {
 		return false
 	}
 	r.advance()
+	r.clock(i)
 	r.worker.countCall()
 	if err == nil {
 		return true
@@ -158,6 +162,18 @@ func (r *chunkRun) one(d *round, i, attempts int) bool {
 	}
 	r.failOrRetry(e, err)
 	return true
+}
+
+// clock notes how long a call took: the time since the one before it ended, which
+// costs one look at the clock for each call.
+func (r *chunkRun) clock(i int) {
+	now := time.Now()
+	took := now.Sub(r.mark)
+	r.mark = now
+	r.worker.busyTime.Add(int64(took))
+	if took > r.slowest.Took && r.total > 1 {
+		r.slowest = record.SlowCall{Call: r.first + i, Took: took, Worker: r.worker.self.ID}
+	}
 }
 
 // typeName is the type of the error that the task made, without our marks on it.

@@ -49,6 +49,9 @@ type chunkRun struct {
 	saveEvery time.Duration // how far apart they are
 	stuck     bool          // a call was abandoned: its goroutine keeps the slot
 	handedOn  bool          // the finisher has it
+
+	mark    time.Time       // when the last call ended, or the round began
+	slowest record.SlowCall // of those that this worker ran
 }
 
 func (r *chunkRun) logger() *slog.Logger {
@@ -218,7 +221,7 @@ func (r *chunkRun) record(values []byte) error {
 		return nil
 	}
 	answer, err := untilAnswered(r.worker, "record", func(ctx context.Context) (record.Result, error) {
-		return record.Record(ctx, r.worker.shared, refOf(r.delivery), r.delivery.Chunk, frame, r.calls, len(r.errors), noticeBytes)
+		return record.RecordTimed(ctx, r.worker.shared, refOf(r.delivery), r.delivery.Chunk, frame, r.calls, len(r.errors), noticeBytes, r.slowest)
 	})
 	if err != nil {
 		return r.interrupted()

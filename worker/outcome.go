@@ -20,6 +20,7 @@ const (
 
 // fail notes that a call failed for good.
 func (r *chunkRun) fail(e wire.CallError) {
+	r.worker.failures.Add(1)
 	e.Worker = r.worker.self.ID
 	e.Message = truncate(e.Message, maxMessage)
 	e.Stack = truncate(e.Stack, maxStack)

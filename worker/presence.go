@@ -9,6 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/wire"
 )
 
 // A worker counts as dead when it was not heard for lifetime. Several beats may
@@ -62,7 +63,9 @@ func (w *worker) keepBeating(ctx context.Context) {
 		}
 		if healthy {
 			published = held
+			w.report(ctx)
 			w.checkJobs(ctx)
+			w.answer(ctx)
 			w.breakJams(ctx, held)
 		}
 	}
@@ -117,6 +120,27 @@ func (w *worker) checkJobs(ctx context.Context) {
 	for job, cmd := range cmds {
 		if state, err := record.ParseState(cmd); err == nil && state.Ended() {
 			w.cancelJob(job)
+		}
+	}
+}
+
+// answer releases chunks that the record says this worker holds, and that it does
+// not run: somebody asked for them.
+func (w *worker) answer(ctx context.Context) {
+	asked, err := record.Asked(ctx, w.rdb, w.self.ID)
+	if err != nil {
+		w.log.Debug("reading what this worker was asked failed", "error", err)
+	}
+	for _, ref := range asked {
+		// In the place of a run, so that none begins meanwhile.
+		r := &chunkRun{delivery: wire.Delivery{Job: ref.Job.ID, Gen: ref.Job.Gen, Chunk: ref.Chunk}, started: time.Now()}
+		if !w.enlist(r) {
+			continue // it runs
+		}
+		released, err := record.Release(ctx, w.rdb, ref.Job, ref.Chunk, w.self.ID, nil, 0)
+		w.discharge(r)
+		if err == nil && released {
+			w.log.Warn("a chunk that this worker does not run was still recorded as its own; it is released", "job", ref.Job.ID, "chunk", ref.Chunk)
 		}
 	}
 }

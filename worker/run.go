@@ -21,6 +21,7 @@ import (
 	"github.com/distpool/distpool/internal/call"
 	"github.com/distpool/distpool/internal/combine"
 	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/version"
 	"github.com/distpool/distpool/tasks"
 )
 
@@ -150,6 +151,9 @@ type worker struct {
 
 	draining atomic.Bool  // running chunks end after their current call
 	ran      atomic.Int64 // calls
+	failures atomic.Int64 // of these
+	busyTime atomic.Int64 // ns that calls took, added up
+	pulse    pulse        // the heartbeat's goroutine has it
 	recycled chan error   // holds the reason for which the worker ends by itself
 
 	mu      sync.Mutex // guards running
@@ -182,7 +186,7 @@ func newWorker(cfg Config, rdb redis.UniversalClient, known map[string]call.Task
 		self: record.Worker{
 			ID: fmt.Sprintf("%s:%d:%s", name, os.Getpid(), strings.ToLower(rand.Text()[:8])), Host: host, PID: os.Getpid(),
 			Concurrency: cfg.Concurrency, Queues: cfg.Queues,
-			Tasks: slices.Sorted(maps.Keys(known)), Started: time.Now().UTC().Truncate(time.Second),
+			Tasks: slices.Sorted(maps.Keys(known)), Started: time.Now().UTC().Truncate(time.Second), Version: version.Of(),
 		},
 	}
 	w.log = cfg.Logger.With("worker", w.self.ID)

@@ -14,17 +14,24 @@ const (
 	// superviseEvery is how often the leader looks for deliveries whose worker is
 	// gone. A worker's death is known after lifetime, so its chunks are issued
 	// again within the sum of both.
-	superviseEvery = 3 * time.Second
+	superviseEvery = 2 * time.Second
 	// term is how long a leader that died keeps others from taking its place.
 	term = 2*superviseEvery + time.Second
 	// unbegunFor is how long a delivery may be out of its queue without anybody
 	// having begun its chunk. A worker begins at once, so this one died in between.
 	unbegunFor = 10 * time.Second
+	// issueAgain is how long a delivery that was issued again may take to be begun
+	// before it is looked for.
+	issueAgain = 30 * time.Second
+	// askEvery is how long a live worker may hold a chunk before it is asked whether
+	// it runs it, and how often it is.
+	askEvery = 30 * time.Second
 )
 
-// supervisor issues chunks again whose worker died. asynq does so too, but only
-// after the lease of the delivery has run out and a pass that comes once a
-// minute: one to two minutes later.
+// supervisor issues chunks again whose delivery is lost: its worker died, it was
+// taken and never begun, or it lies in asynq's archive. asynq does something about
+// the first only, after the lease of the delivery has run out and a pass that comes
+// once a minute: one to two minutes later.
 //
 // Every worker has one, and one of them leads. A delivery that is issued without
 // need does no harm: the record refuses it.
@@ -32,10 +39,12 @@ type supervisor struct {
 	w       *worker
 	unbegun map[string]time.Time // asynq task ID -> since when it is out without an owner
 	issued  map[string]time.Time // asynq task ID -> when its chunk was issued again
+	held    map[string]time.Time // asynq task ID -> since when a live worker holds its chunk, or was asked
+	archive map[string]*archive  // queue -> what is known of its archived deliveries
 }
 
 func newSupervisor(w *worker) *supervisor {
-	return &supervisor{w: w, unbegun: map[string]time.Time{}, issued: map[string]time.Time{}}
+	return &supervisor{w: w, unbegun: map[string]time.Time{}, issued: map[string]time.Time{}, held: map[string]time.Time{}, archive: map[string]*archive{}}
 }
 
 // run supervises until ctx ends.
@@ -64,15 +73,17 @@ func (s *supervisor) resign(ctx context.Context) {
 	}
 }
 
-// out is a delivery that a worker has taken from its queue.
+// out is a delivery that is in no queue any more: a worker has taken it, or it is
+// archived.
 type out struct {
 	id, queue string
 	delivery  wire.Delivery
+	archived  bool
 }
 
-// pass looks once at everything that workers have taken.
+// pass looks once at everything that is out.
 func (s *supervisor) pass(ctx context.Context) error {
-	outs, err := s.takenDeliveries(ctx)
+	outs, err := s.outside(ctx)
 	if err != nil {
 		return err
 	}
@@ -96,19 +107,42 @@ func (s *supervisor) pass(ctx context.Context) error {
 	for _, w := range workers {
 		alive[w.ID] = true
 	}
+	questions := map[string][]record.ChunkRef{}
 	for i, o := range outs {
+		if o.archived && !holdings[i].Open {
+			s.archive[o.queue].settle(o.id)
+		}
+		if owner := holdings[i].Owner; holdings[i].Open && alive[owner] && s.isToBeAsked(o.id) {
+			questions[owner] = append(questions[owner], refs[i])
+		}
 		if s.orphaned(o, holdings[i], alive) {
 			if err := s.reissue(ctx, o, holdings[i]); err != nil {
 				return err
 			}
 		}
 	}
+	for owner, refs := range questions {
+		if err := record.Ask(ctx, s.w.rdb, owner, refs); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
-// takenDeliveries lists asynq's active tasks, as far as they are deliveries: of
-// each chunk the newest, since the older ones have been dealt with.
-func (s *supervisor) takenDeliveries(ctx context.Context) ([]out, error) {
+// isToBeAsked reports whether it is time to ask the worker that holds the chunk of
+// the delivery, and notes that it is.
+func (s *supervisor) isToBeAsked(id string) bool {
+	since, ok := s.held[id]
+	if ok && time.Since(since) < askEvery {
+		return false
+	}
+	s.held[id] = time.Now()
+	return ok
+}
+
+// outside lists the deliveries that are in no queue: of each chunk the newest,
+// since the older ones have been dealt with.
+func (s *supervisor) outside(ctx context.Context) ([]out, error) {
 	queues, err := s.w.rdb.SMembers(ctx, "asynq:queues").Result()
 	if err != nil {
 		return nil, err
@@ -119,19 +153,34 @@ func (s *supervisor) takenDeliveries(ctx context.Context) ([]out, error) {
 		}
 	}
 	newest := map[chunkKey]out{}
-	for _, q := range queues {
-		ids, err := s.w.rdb.LRange(ctx, "asynq:{"+q+"}:active", 0, -1).Result()
-		if err != nil {
-			return nil, err
-		}
+	add := func(queue string, ids []string, archived bool) {
 		for _, id := range ids {
 			d, ok := wire.ParseTaskID(id)
 			if !ok {
 				continue
 			}
 			if k := (chunkKey{refOf(d), d.Chunk}); d.Number > newest[k].delivery.Number {
-				newest[k] = out{id, q, d}
+				newest[k] = out{id, queue, d, archived}
 			}
+		}
+	}
+	for _, q := range queues {
+		ids, err := s.w.rdb.LRange(ctx, "asynq:{"+q+"}:active", 0, -1).Result()
+		if err != nil {
+			return nil, err
+		}
+		add(q, ids, false)
+		if s.archive[q] == nil {
+			s.archive[q] = newArchive(q)
+		}
+		if ids, err = s.archive[q].look(ctx, s.w.rdb); err != nil {
+			return nil, err
+		}
+		add(q, ids, true)
+	}
+	for q := range s.archive {
+		if !slices.Contains(queues, q) {
+			delete(s.archive, q)
 		}
 	}
 	return slices.Collect(maps.Values(newest)), nil
@@ -143,7 +192,7 @@ func (s *supervisor) forget(outs []out) {
 	for _, o := range outs {
 		still[o.id] = true
 	}
-	for _, m := range []map[string]time.Time{s.unbegun, s.issued} {
+	for _, m := range []map[string]time.Time{s.unbegun, s.issued, s.held} {
 		for id := range m {
 			if !still[id] {
 				delete(m, id)
@@ -154,12 +203,18 @@ func (s *supervisor) forget(outs []out) {
 
 // orphaned reports whether nobody works on the delivery's chunk any more.
 func (s *supervisor) orphaned(o out, h record.Holding, alive map[string]bool) bool {
-	if !h.Open || !s.issued[o.id].IsZero() {
+	if !h.Open {
+		return false
+	}
+	if at, ok := s.issued[o.id]; ok && time.Since(at) < issueAgain {
 		return false
 	}
 	if h.Owner != "" {
 		delete(s.unbegun, o.id)
 		return !alive[h.Owner]
+	}
+	if o.archived {
+		return true
 	}
 	since, ok := s.unbegun[o.id]
 	if !ok {
@@ -169,15 +224,25 @@ func (s *supervisor) orphaned(o out, h record.Holding, alive map[string]bool) bo
 	return time.Since(since) > unbegunFor
 }
 
-// reissue sends the chunk to its queue again. The number of the delivery follows
-// from the one that was lost, so that two leaders send the same one.
+// reissue sends the chunk to its queue again, unless it has been and is on its way.
+// The number of the delivery follows from the one that was lost, so that two leaders
+// send the same one.
 func (s *supervisor) reissue(ctx context.Context, o out, h record.Holding) error {
-	next := o.delivery
-	next.Number++
-	if err := s.w.broker.Enqueue(ctx, o.queue, h.Task, []wire.Delivery{next}); err != nil {
+	sent, err := s.w.broker.Reissue(ctx, o.queue, h.Task, o.delivery)
+	if err != nil {
 		return err
 	}
 	s.issued[o.id] = time.Now()
-	s.w.log.Warn("a chunk is issued again: its worker died", "job", next.Job, "chunk", next.Chunk, "task", h.Task, "dead", h.Owner, "delivery", next.Number)
+	if sent == 0 {
+		return nil
+	}
+	why := "its worker died"
+	switch {
+	case o.archived:
+		why = "its delivery is in asynq's archive"
+	case h.Owner == "":
+		why = "its delivery was taken and never begun"
+	}
+	s.w.log.Warn("a chunk is issued again: "+why, "job", o.delivery.Job, "chunk", o.delivery.Chunk, "task", h.Task, "dead", h.Owner, "delivery", sent)
 	return nil
 }

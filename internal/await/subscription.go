@@ -23,6 +23,8 @@ type subscription struct {
 	hub     *Hub
 	pubsub  *redis.PubSub
 	healthy atomic.Bool
+	// refused says that Redis answers, and does not let us subscribe. run has it.
+	refused bool
 }
 
 func newSubscription(rdb redis.UniversalClient, hub *Hub) *subscription {
@@ -68,6 +70,10 @@ func (s *subscription) run(ctx context.Context) {
 		default:
 			s.healthy.Store(false)
 			asked = false
+			if reply, ok := errors.AsType[redis.Error](err); ok && !s.refused {
+				s.refused = true
+				s.hub.log.Warn("Redis refuses the subscription to notices; polling for outcomes instead", "error", reply)
+			}
 			if !pause(ctx, retry.NextBackOff()) {
 				return
 			}
@@ -83,11 +89,13 @@ func (s *subscription) take(msg any) {
 		s.hub.notice(m.Payload)
 	case *redis.Subscription:
 		if m.Kind == "subscribe" {
+			s.refused = false
 			s.healthy.Store(true)
 			s.hub.resync()
 		}
 	case *redis.Pong:
-		s.healthy.Store(true)
+		// From a connection that is not subscribed it proves nothing.
+		s.healthy.Store(!s.refused)
 	}
 }
 

@@ -22,9 +22,11 @@ const (
 
 // Revive issues chunks of the job again that nobody runs and of which asynq has
 // no delivery that would ever be run: it was deleted or archived by an operator,
-// or lost. It returns how many it issued.
+// or lost. It returns how many it issued. Workers that are alive and hold chunks of
+// the job are asked whether they run them; what they do not is released, and issued
+// again the next time.
 func (b *Broker) Revive(ctx context.Context, job record.Ref, queue, task string) (int, error) {
-	chunks, err := record.Unclaimed(ctx, b.rdb, job, reviveChunks)
+	chunks, err := b.unclaimed(ctx, job)
 	if err != nil || len(chunks) == 0 {
 		return 0, err
 	}
@@ -32,9 +34,7 @@ func (b *Broker) Revive(ctx context.Context, job record.Ref, queue, task string)
 	_, err = b.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for i, chunk := range chunks {
 			for n := range reviveNumbers {
-				// asynq v0.26, internal/base: TaskKey.
-				key := "asynq:{" + queue + "}:t:" + wire.Delivery{Job: job.ID, Gen: job.Gen, Chunk: chunk, Number: n + 1}.TaskID()
-				states[i][n] = p.HGet(ctx, key, "state")
+				states[i][n] = state(ctx, p, queue, wire.Delivery{Job: job.ID, Gen: job.Gen, Chunk: chunk, Number: n + 1})
 			}
 		}
 		return nil
@@ -52,6 +52,70 @@ func (b *Broker) Revive(ctx context.Context, job record.Ref, queue, task string)
 		return 0, nil
 	}
 	return len(again), b.Enqueue(ctx, queue, task, again)
+}
+
+// unclaimed draws chunks of the job without outcomes that no live worker holds, and
+// asks those that hold others.
+func (b *Broker) unclaimed(ctx context.Context, job record.Ref) ([]int, error) {
+	waiting, err := record.Waiting(ctx, b.rdb, job, reviveChunks)
+	if err != nil {
+		return nil, err
+	}
+	var chunks []int
+	held := map[string][]record.ChunkRef{}
+	for chunk, owner := range waiting {
+		if owner == "" {
+			chunks = append(chunks, chunk)
+		} else {
+			held[owner] = append(held[owner], record.ChunkRef{Job: job, Chunk: chunk})
+		}
+	}
+	for owner, refs := range held {
+		alive, err := record.Alive(ctx, b.rdb, owner)
+		if err != nil {
+			return nil, err
+		}
+		if alive {
+			if err := record.Ask(ctx, b.rdb, owner, refs); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		for _, ref := range refs {
+			chunks = append(chunks, ref.Chunk)
+		}
+	}
+	return chunks, nil
+}
+
+// Reissue issues the chunk of a delivery that is lost again, unless a later delivery
+// of it is on its way. It returns the number of the delivery that it issued, 0 for
+// none.
+func (b *Broker) Reissue(ctx context.Context, queue, task string, lost wire.Delivery) (int, error) {
+	var states [reviveNumbers]*redis.StringCmd
+	_, err := b.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		d := lost
+		for n := range states {
+			d.Number = lost.Number + 1 + n
+			states[n] = state(ctx, p, queue, d)
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return 0, err
+	}
+	n := nextNumber(states[:])
+	if n == 0 {
+		return 0, nil
+	}
+	lost.Number += n
+	return lost.Number, b.Enqueue(ctx, queue, task, []wire.Delivery{lost})
+}
+
+// state asks asynq's record of the delivery for its state (asynq v0.26,
+// internal/base: TaskKey).
+func state(ctx context.Context, p redis.Pipeliner, queue string, d wire.Delivery) *redis.StringCmd {
+	return p.HGet(ctx, "asynq:{"+queue+"}:t:"+d.TaskID(), "state")
 }
 
 // nextNumber is the number of the delivery to issue, 0 when one is on its way.

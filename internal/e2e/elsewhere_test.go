@@ -106,54 +106,54 @@ func attach(ctx context.Context, a attachment) ([]string, error) {
 }
 
 func TestAnotherProcessAttachesToAJobInAnyState(t *testing.T) {
-	t.Parallel()
-	e := newEnv(t, shared.start(t).URL(), true)
-	e.worker(t, 2)
-	p := e.pool(t)
-	const handles = 3
-	start := func(opts ...producer.Option) (*results.MapResult[string], probe) {
-		t.Helper()
-		gate := e.probe()
-		m, err := producer.MapAsync(ctx(t), p, hold, slices.Repeat([]probe{gate}, 4), append(opts, producer.ChunkSize(1))...)
-		if err != nil {
+	eachReal(t, func(t *testing.T, e *env) {
+		e.worker(t, 2)
+		p := e.pool(t)
+		const handles = 3
+		start := func(opts ...producer.Option) (*results.MapResult[string], probe) {
+			t.Helper()
+			gate := e.probe()
+			m, err := producer.MapAsync(ctx(t), p, hold, slices.Repeat([]probe{gate}, 4), append(opts, producer.ChunkSize(1))...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return m, gate
+		}
+		says := func(what, id string, gate probe, want string) {
+			t.Helper()
+			said, err := attach(ctx(t), attachment{Queue: e.queue, ID: id, Probe: gate, Handles: handles})
+			if want := slices.Repeat([]string{want}, handles); err != nil || !slices.Equal(said, want) {
+				t.Errorf("handles on %s say %q, %v; want %q", what, said, err, want)
+			}
+		}
+
+		m, gate := start()
+		said := make(chan bool)
+		go func() {
+			says("a running job", m.ID(), gate, "4 values")
+			close(said)
+		}()
+		eventually(t, "they are attached to a job that runs", func() bool {
+			n, _ := e.rdb.Get(ctx(t), gate.Key+":attached").Int()
+			return n == handles && e.rdb.LLen(ctx(t), gate.Key+":started").Val() == 2
+		})
+		e.open(t, gate)
+		receive(t, "the attached process", said)
+		says("a finished job", m.ID(), gate, "4 values")
+
+		m, gate = start()
+		if err := m.Cancel(ctx(t)); err != nil {
 			t.Fatal(err)
 		}
-		return m, gate
-	}
-	says := func(what, id string, gate probe, want string) {
-		t.Helper()
-		said, err := attach(ctx(t), attachment{Queue: e.queue, ID: id, Probe: gate, Handles: handles})
-		if want := slices.Repeat([]string{want}, handles); err != nil || !slices.Equal(said, want) {
-			t.Errorf("handles on %s say %q, %v; want %q", what, said, err, want)
+		says("a canceled job", m.ID(), gate, "canceled")
+
+		m, gate = start(producer.ResultTTL(100 * time.Millisecond))
+		e.open(t, gate)
+		if _, err := m.Get(ctx(t)); err != nil {
+			t.Fatal(err)
 		}
-	}
-
-	m, gate := start()
-	said := make(chan bool)
-	go func() {
-		says("a running job", m.ID(), gate, "4 values")
-		close(said)
-	}()
-	eventually(t, "they are attached to a job that runs", func() bool {
-		n, _ := e.rdb.Get(ctx(t), gate.Key+":attached").Int()
-		return n == handles && e.rdb.LLen(ctx(t), gate.Key+":started").Val() == 2
+		eventually(t, "its time to live has passed", func() bool { return len(e.jobKeys(t, m.ID())) == 0 })
+		says("a job whose time to live has passed", m.ID(), gate, "unknown")
+		says("a job that never was", "NEVERWAS", gate, "unknown")
 	})
-	e.open(t, gate)
-	receive(t, "the attached process", said)
-	says("a finished job", m.ID(), gate, "4 values")
-
-	m, gate = start()
-	if err := m.Cancel(ctx(t)); err != nil {
-		t.Fatal(err)
-	}
-	says("a canceled job", m.ID(), gate, "canceled")
-
-	m, gate = start(producer.ResultTTL(100 * time.Millisecond))
-	e.open(t, gate)
-	if _, err := m.Get(ctx(t)); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "its time to live has passed", func() bool { return len(e.jobKeys(t, m.ID())) == 0 })
-	says("a job whose time to live has passed", m.ID(), gate, "unknown")
-	says("a job that never was", "NEVERWAS", gate, "unknown")
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -28,39 +29,64 @@ type env struct {
 	url   string
 	queue string
 	rdb   redis.UniversalClient
-	real  bool // a redis-server with worker processes; else miniredis with workers in this process
+	real  bool // redis-servers with worker processes; else miniredis with workers in this process
 	log   *logBuffer
 }
 
 var queues atomic.Int64
 
-// each runs the case on miniredis and on the redis-server that cases share.
+// each runs the case on every topology of the run, on a Redis that cases share.
 func each(t *testing.T, f func(t *testing.T, e *env)) {
 	t.Helper()
 	t.Parallel()
-	t.Run("mini", func(t *testing.T) {
-		t.Parallel()
-		f(t, newEnv(t, "redis://"+miniredis.RunT(t).Addr(), false))
-	})
-	t.Run("real", func(t *testing.T) {
-		t.Parallel()
-		f(t, newEnv(t, shared.start(t).URL(), true))
-	})
+	for _, topology := range topologies(t) {
+		t.Run(topology, func(t *testing.T) {
+			t.Parallel()
+			if topology == mini {
+				f(t, newEnv(t, redisURLOfMini(t), false))
+				return
+			}
+			f(t, newEnv(t, shared.start(t, topology), true))
+		})
+	}
 }
 
-// eachAlone is each with a redis-server of the case's own.
+// eachReal is each without miniredis.
+func eachReal(t *testing.T, f func(t *testing.T, e *env)) {
+	t.Helper()
+	t.Parallel()
+	for _, topology := range topologies(t) {
+		if topology != mini {
+			t.Run(topology, func(t *testing.T) {
+				t.Parallel()
+				f(t, newEnv(t, shared.start(t, topology), true))
+			})
+		}
+	}
+}
+
+// eachAlone is each with a Redis of the case's own.
 func eachAlone(t *testing.T, f func(t *testing.T, e *env)) {
 	t.Helper()
 	t.Parallel()
-	t.Run("mini", func(t *testing.T) {
-		t.Parallel()
-		f(t, newEnv(t, "redis://"+miniredis.RunT(t).Addr(), false))
-	})
-	t.Run("real", func(t *testing.T) {
-		t.Parallel()
-		f(t, newEnv(t, redistest.Start(t).URL(), true))
-	})
+	for _, topology := range topologies(t) {
+		t.Run(topology, func(t *testing.T) {
+			t.Parallel()
+			switch topology {
+			case mini:
+				f(t, newEnv(t, redisURLOfMini(t), false))
+			case single:
+				f(t, newEnv(t, redistest.Start(t).URL(), true))
+			case cluster:
+				f(t, newEnv(t, redistest.StartClusterSetup(t, 3, 0).URL(), true))
+			case sentinel:
+				f(t, newEnv(t, redistest.StartFailover(t).URL(), true))
+			}
+		})
+	}
 }
+
+func redisURLOfMini(t *testing.T) string { return "redis://" + miniredis.RunT(t).Addr() }
 
 func newEnv(t *testing.T, url string, processes bool) *env {
 	e := &env{url: url, queue: fmt.Sprintf("e2e-%d", queues.Add(1)), rdb: client(url), real: processes, log: &logBuffer{}}
@@ -145,14 +171,30 @@ func (e *env) jobKeys(t *testing.T, id string) []string {
 func (e *env) keys(t *testing.T, pattern string) []string {
 	t.Helper()
 	var keys []string
-	scan := e.rdb.Scan(ctx(t), 0, pattern, 1000).Iterator()
-	for scan.Next(ctx(t)) {
-		keys = append(keys, scan.Val())
-	}
-	if err := scan.Err(); err != nil {
+	var mu sync.Mutex // guards keys
+	err := e.eachServer(t, func(ctx context.Context, c *redis.Client) error {
+		scan := c.Scan(ctx, 0, pattern, 1000).Iterator()
+		for scan.Next(ctx) {
+			mu.Lock()
+			keys = append(keys, scan.Val())
+			mu.Unlock()
+		}
+		return scan.Err()
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
 	return keys
+}
+
+// eachServer calls f with every server that takes writes: one, or a Cluster's
+// masters, at the same time.
+func (e *env) eachServer(t *testing.T, f func(context.Context, *redis.Client) error) error {
+	t.Helper()
+	if c, ok := e.rdb.(*redis.ClusterClient); ok {
+		return c.ForEachMaster(ctx(t), f)
+	}
+	return f(ctx(t), e.rdb.(*redis.Client))
 }
 
 // ctx is a context for one request or wait of a test.

@@ -315,6 +315,7 @@ func TestACanceledJobKeepsItsID(t *testing.T) {
 }
 
 func TestIDsThatCannotBeAreRefused(t *testing.T) {
+	usual(t)
 	e := newEnv(t, "redis://"+miniredis.RunT(t).Addr(), false)
 	p := e.pool(t)
 	for _, id := range []string{"", "a:b", "{a}", "a b", "é", string(make([]byte, 101))} {

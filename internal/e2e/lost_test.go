@@ -1,43 +1,186 @@
 package e2e_test
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
-	"github.com/hibiken/asynq"
-
+	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/producer"
+	"github.com/distpool/distpool/results"
 )
+
+// foundWithin is how long a lost delivery may take to be found.
+const foundWithin = 30 * time.Second
 
 func TestDeliveriesThatAnOperatorDeletedOrArchivedAreIssuedAgain(t *testing.T) {
 	each(t, func(t *testing.T, e *env) {
 		p := e.pool(t)
 		m, err := producer.MapAsync(ctx(t), p, square, []int{1, 2, 3}, producer.ChunkSize(1))
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		single, err := producer.ApplyAsync(ctx(t), p, square, 4)
-		if err != nil {
-			t.Fatal(err)
-		}
-		inspector := asynq.NewInspectorFromRedisClient(e.rdb)
-		for _, err := range []error{
-			inspector.DeleteTask(e.queue, m.ID()+":0:1"),
-			inspector.ArchiveTask(e.queue, m.ID()+":1:1"),
-			inspector.ArchiveTask(e.queue, single.ID()+":0:1"),
-		} {
-			if err != nil {
-				t.Fatal(err)
-			}
-		}
+		must(t, err)
+		must(t, e.inspector().DeleteTask(e.queue, m.ID()+":0:1"))
+		must(t, e.inspector().ArchiveTask(e.queue, m.ID()+":1:1"))
+		must(t, e.inspector().ArchiveTask(e.queue, single.ID()+":0:1"))
 		lost := time.Now()
 		e.worker(t, 2)
 		vs, err := m.Get(ctx(t))
 		same(t, "the squares", vs, err, []int{1, 4, 9})
 		v, err := single.Get(ctx(t))
 		same(t, "the square", v, err, 16)
-		if took := time.Since(lost); took > 30*time.Second {
-			t.Errorf("the lost deliveries were found after %v, want 30s at the most", took)
+		if took := time.Since(lost); took > foundWithin {
+			t.Errorf("the lost deliveries were found after %v, want %v at the most", took, foundWithin)
 		}
 	})
+}
+
+// abandoned submits a map and a call, and lets go of them.
+func (e *env) abandoned(t *testing.T) (m, single string) {
+	t.Helper()
+	p := e.pool(t)
+	mr, err := producer.MapAsync(ctx(t), p, square, []int{1, 2, 3}, producer.ChunkSize(1))
+	must(t, err)
+	sr, err := producer.ApplyAsync(ctx(t), p, square, 4)
+	must(t, err)
+	p.Release()
+	return mr.ID(), sr.ID()
+}
+
+// areDone checks that the record says so in time, without anybody waiting for it.
+func (e *env) areDone(t *testing.T, within time.Duration, ids ...string) {
+	t.Helper()
+	began := time.Now()
+	for _, id := range ids {
+		eventually(t, "job "+id+" is done", func() bool {
+			return e.rdb.HGet(ctx(t), record.Keys(id)[0], "state").Val() == string(record.Done)
+		})
+	}
+	if took := time.Since(began); took > within {
+		t.Errorf("it took %v, want %v at the most", took, within)
+	}
+}
+
+func TestArchivedDeliveriesOfJobsThatNobodyWaitsForAreIssuedAgain(t *testing.T) {
+	each(t, func(t *testing.T, e *env) {
+		m, single := e.abandoned(t)
+		damaged, _ := e.abandoned(t)
+		for _, id := range []string{m + ":0:1", m + ":2:1", single + ":0:1", damaged + ":1:1"} {
+			must(t, e.inspector().ArchiveTask(e.queue, id))
+		}
+		// A record that cannot be read must not keep others from being looked after.
+		must(t, wrongType(0).do(ctx(t), e, damaged))
+		e.worker(t, 2)
+		e.areDone(t, foundWithin, m, single)
+	})
+}
+
+func TestDeliveriesThatWereTakenAndHaveNoLeaseAreIssuedAgain(t *testing.T) {
+	each(t, func(t *testing.T, e *env) {
+		m, single := e.abandoned(t)
+		// What asynq never recovers: it looks for leases that are over, and these have
+		// none.
+		for _, id := range []string{m + ":1:1", single + ":0:1"} {
+			must(t, e.rdb.LRem(ctx(t), "asynq:{"+e.queue+"}:pending", 1, id).Err())
+			must(t, e.rdb.LPush(ctx(t), "asynq:{"+e.queue+"}:active", id).Err())
+			must(t, e.rdb.HSet(ctx(t), "asynq:{"+e.queue+"}:t:"+id, "state", "active").Err())
+		}
+		e.worker(t, 2)
+		e.areDone(t, foundWithin, m, single)
+	})
+}
+
+func TestADeletedDeliveryThatNobodyWaitsForIsIssuedAgainWhenSomebodyAttaches(t *testing.T) {
+	each(t, func(t *testing.T, e *env) {
+		m, single := e.abandoned(t)
+		must(t, e.inspector().DeleteTask(e.queue, m+":1:1"))
+		must(t, e.inspector().DeleteTask(e.queue, single+":0:1"))
+		e.worker(t, 2)
+		p := e.pool(t)
+		began := time.Now()
+		mr, err := producer.AttachMap(ctx(t), p, square, m)
+		must(t, err)
+		sr, err := producer.Attach(ctx(t), p, square, single)
+		must(t, err)
+		vs, err := mr.Get(ctx(t))
+		same(t, "the squares", vs, err, []int{1, 4, 9})
+		v, err := sr.Get(ctx(t))
+		same(t, "the square", v, err, 16)
+		if took := time.Since(began); took > foundWithin {
+			t.Errorf("the lost deliveries were found after %v, want %v at the most", took, foundWithin)
+		}
+	})
+}
+
+// A Redis that lost its last writes: outcomes are gone, deliveries are not there any
+// more, and the record says that a live worker has the chunks, as it was before.
+func TestAChunkWhoseRecordingWasLostIsRunAgain(t *testing.T) {
+	each(t, func(t *testing.T, e *env) {
+		if !e.real {
+			t.Skip("miniredis has no DUMP of a hash")
+		}
+		e.worker(t, 2)
+		before, gate := e.pool(t), e.probe()
+		m, err := producer.MapAsync(ctx(t), before, hold, []probe{gate, gate}, producer.ChunkSize(1))
+		must(t, err)
+		single, err := producer.ApplyAsync(ctx(t), before, hold, gate)
+		must(t, err)
+		e.awaitStarted(t, gate, 2)
+		dumps := map[string]string{}
+		for _, id := range []string{m.ID(), single.ID()} {
+			for _, key := range e.jobKeys(t, id) {
+				dumps[key] = e.rdb.Dump(ctx(t), key).Val()
+			}
+		}
+		e.open(t, gate)
+		_, err = m.Get(ctx(t))
+		must(t, err)
+		_, err = single.Get(ctx(t))
+		must(t, err)
+		eventually(t, "no delivery is left", func() bool { return e.queueInfo(t).Size == 0 })
+		before.Release()
+		for _, id := range []string{m.ID(), single.ID()} {
+			must(t, e.rdb.Del(ctx(t), e.jobKeys(t, id)...).Err())
+		}
+		for key, dump := range dumps {
+			must(t, e.rdb.RestoreReplace(ctx(t), key, time.Hour, dump).Err())
+		}
+		p := e.pool(t)
+		began := time.Now()
+		m, err = producer.AttachMap(ctx(t), p, hold, m.ID())
+		must(t, err)
+		single, err = producer.Attach(ctx(t), p, hold, single.ID())
+		must(t, err)
+		_, err = m.Get(ctx(t))
+		must(t, err)
+		_, err = single.Get(ctx(t))
+		must(t, err)
+		if took := time.Since(began); took > foundWithin {
+			t.Errorf("the chunks were found after %v, want %v at the most", took, foundWithin)
+		}
+	})
+}
+
+func TestThePoolsLogSaysThatNoWorkerServesTheQueue(t *testing.T) {
+	usual(t)
+	t.Parallel()
+	e := newEnv(t, redisURLOfMini(t), false)
+	p := e.pool(t)
+	var rs []*results.AsyncResult[int]
+	for n := range 3 {
+		r, err := producer.ApplyAsync(ctx(t), p, square, n)
+		must(t, err)
+		rs = append(rs, r)
+	}
+	line := fmt.Sprintf("no worker serves the queue; its jobs wait for one\" queue=%s ", e.queue)
+	eventually(t, "the log says so", func() bool { return strings.Contains(e.log.String(), line) })
+	e.worker(t, 1)
+	for _, r := range rs {
+		_, err := r.Get(ctx(t))
+		must(t, err)
+	}
+	if n := strings.Count(e.log.String(), line); n != 1 {
+		t.Errorf("the log says it %d times, want once", n)
+	}
 }

@@ -1,7 +1,7 @@
 // Package e2e_test holds the behavioural suite: what a producer, Redis and
-// workers promise together. Each case runs twice: on miniredis with workers in
-// this process, and on a real redis-server with worker processes, for which the
-// test binary starts itself again.
+// workers promise together. Each case runs on several topologies (see envRedis): on
+// miniredis with workers in this process, and on real redis-servers with worker
+// processes, for which the test binary starts itself again.
 package e2e_test
 
 import (
@@ -16,12 +16,10 @@ import (
 	"os/signal"
 	"runtime"
 	"strconv"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/distpool/distpool/internal/redistest"
 	"github.com/distpool/distpool/worker"
 )
 
@@ -128,50 +126,4 @@ func workerMain(encoded string) int {
 		return 1
 	}
 	return 0
-}
-
-// shared is the redis-server that cases share, each with a queue of its own.
-var shared sharedServer
-
-type sharedServer struct {
-	mu     sync.Mutex // guards all below
-	server *redistest.Server
-	dir    string
-}
-
-func (s *sharedServer) start(t testing.TB) *redistest.Server {
-	t.Helper()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.server != nil {
-		return s.server
-	}
-	if _, err := redistest.Find(); err != nil {
-		redistest.Start(t) // skips or fails, as the environment wants it
-	}
-	dir, err := os.MkdirTemp("", "distpool-e2e-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.dir = dir
-	if s.server, err = redistest.StartProcess(dir); err != nil {
-		t.Fatal(err)
-	}
-	return s.server
-}
-
-func (s *sharedServer) stop() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.dir == "" {
-		return nil
-	}
-	var err error
-	if s.server != nil {
-		err = s.server.Kill()
-	}
-	if rerr := os.RemoveAll(s.dir); err == nil {
-		err = rerr
-	}
-	return err
 }

@@ -75,6 +75,7 @@ func TestLostScriptsAreLoadedAgain(t *testing.T) {
 }
 
 func TestARedisThatCannotBeUsedIsAClearErrorInBoundedTime(t *testing.T) {
+	usual(t)
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

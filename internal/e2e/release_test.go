@@ -6,8 +6,11 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/distpool/distpool/internal/redistest"
 	"github.com/distpool/distpool/producer"
@@ -51,13 +54,18 @@ func TestReleaseLeavesTheJobsAlone(t *testing.T) {
 }
 
 // subscribers counts the pools that listen.
-func subscribers(t *testing.T, e *env) int {
+func subscribers(t *testing.T, e *env) int64 {
 	t.Helper()
-	names, err := e.rdb.PubSubChannels(ctx(t), "distpool:reply:*").Result()
+	var n atomic.Int64 // a subscription is with one server of a Cluster
+	err := e.eachServer(t, func(ctx context.Context, c *redis.Client) error {
+		names, err := c.PubSubChannels(ctx, "distpool:reply:*").Result()
+		n.Add(int64(len(names)))
+		return err
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return len(names)
+	return n.Load()
 }
 
 func TestADroppedPoolLeavesNothingBehind(t *testing.T) {
@@ -95,6 +103,7 @@ func TestADroppedPoolLeavesNothingBehind(t *testing.T) {
 }
 
 func TestADroppedPoolLeavesNoGoroutines(t *testing.T) {
+	usual(t)
 	e := newEnv(t, redistest.Start(t).URL(), false)
 	open := func() {
 		for range 20 {
@@ -116,6 +125,7 @@ func TestADroppedPoolLeavesNoGoroutines(t *testing.T) {
 }
 
 func TestTerminateWithTenThousandQueuedCalls(t *testing.T) {
+	usual(t)
 	e := newEnv(t, redistest.Start(t).URL(), false)
 	p, err := producer.Open(ctx(t), producer.Config{Redis: e.url, Queue: e.queue})
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/redistest"
 	"github.com/distpool/distpool/producer"
 	"github.com/distpool/distpool/results"
@@ -21,6 +22,7 @@ import (
 // cases may come in between.
 
 func TestTwoHundredGoroutinesShareAPool(t *testing.T) {
+	usual(t)
 	const goroutines, maps, calls = 200, 3, 40
 	e := newEnv(t, redistest.Start(t).URL(), true)
 	e.worker(t, 4)
@@ -60,6 +62,7 @@ func TestTwoHundredGoroutinesShareAPool(t *testing.T) {
 }
 
 func TestTenThousandJobsLeaveNothing(t *testing.T) {
+	usual(t)
 	const jobs, at = 10_000, 32
 	e := newEnv(t, redistest.Start(t).URL(), true)
 	e.worker(t, 4)
@@ -93,7 +96,7 @@ func TestTenThousandJobsLeaveNothing(t *testing.T) {
 	}
 	// asynq's and the workers' keys come and go with what the workers do.
 	presence := func(k string) bool {
-		return strings.HasPrefix(k, "distpool:{workers}") || strings.HasPrefix(k, "asynq:workers") || strings.HasPrefix(k, "asynq:servers")
+		return strings.HasPrefix(k, "distpool:{workers}") || record.IsListKey(k) || strings.HasPrefix(k, "asynq:workers") || strings.HasPrefix(k, "asynq:servers")
 	}
 	size := func() int64 {
 		here := slices.DeleteFunc(e.keys(t, "*"), func(k string) bool { return !presence(k) })

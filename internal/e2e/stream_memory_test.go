@@ -20,6 +20,7 @@ import (
 // It has the process for itself: neither goroutines nor memory of other cases
 // may come in between.
 func TestAnInfiniteStreamRunsInConstantMemory(t *testing.T) {
+	usual(t)
 	const (
 		n         = 1_000_000
 		heapLimit = 64 << 20

@@ -90,6 +90,8 @@ var (
 	})
 	// act does what its argument says.
 	act = tasks.Define("act", runAct)
+	// step counts its runs, takes a while, and squares.
+	step = tasks.Define("step", runStep)
 	// crash ends the worker's process when n is negative.
 	crash = tasks.Define("crash", func(_ context.Context, n int) (int, error) {
 		if n < 0 {
@@ -128,7 +130,7 @@ var (
 	info = tasks.Define("info", func(ctx context.Context, _ int) (tasks.CallInfo, error) { return tasks.Info(ctx), nil })
 
 	allTasks = []tasks.Runner{
-		square, add, label, older, echoInt64, echoUint, echoSlice, echoBytes, size, count, slowCount, hold, linger, note, sleep, act, crash, try, stubborn, initial, mix, produce, divide, whoami, info, nest,
+		square, add, label, older, echoInt64, echoUint, echoSlice, echoBytes, size, count, slowCount, hold, linger, note, sleep, act, step, crash, try, stubborn, initial, mix, produce, divide, whoami, info, nest,
 	}
 )
 
@@ -137,6 +139,27 @@ func init() { tasks.RegisterError("e2e.out-of-stock", errStock) }
 type initKey struct{}
 
 type mixed struct{ Count, Hold probe }
+
+// stepArg is what step is told.
+type stepArg struct {
+	probe
+	N, MS int
+}
+
+// ran is the key that counts the runs of step on this argument.
+func (a stepArg) ran() string { return fmt.Sprintf("%s:ran:%d", a.Key, a.N) }
+
+func runStep(ctx context.Context, a stepArg) (int, error) {
+	if err := client(a.URL).Incr(ctx, a.ran()).Err(); err != nil {
+		return 0, err
+	}
+	select {
+	case <-time.After(time.Duration(a.MS) * time.Millisecond):
+		return a.N * a.N, nil
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+}
 
 // attempt is what try is told.
 type attempt struct {

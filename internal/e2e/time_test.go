@@ -201,6 +201,7 @@ func TestCanceledJobsLeaveNoDeliveries(t *testing.T) {
 }
 
 func TestOptionsThatMakeNoSenseAreRefused(t *testing.T) {
+	usual(t)
 	e := newEnv(t, "redis://"+miniredis.RunT(t).Addr(), false)
 	p := e.pool(t)
 	soon := time.Now().Add(time.Hour)

@@ -47,6 +47,7 @@ func TestGetTimeoutReturnsInTimeAndALaterGetTheValue(t *testing.T) {
 
 // Not parallel, and on a server of its own: it measures.
 func TestAnIdlePoolAnswersInMillisecondsAndAnIdleWorkerIsQuiet(t *testing.T) {
+	usual(t)
 	e := newEnv(t, redistest.Start(t).URL(), true)
 	w := e.worker(t, 2)
 	p := e.pool(t)

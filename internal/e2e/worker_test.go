@@ -38,6 +38,7 @@ type testWorker struct {
 	name  string // the first part of its ID
 	term  func() // SIGTERM, or the end of its context
 	kill  func() // SIGKILL; for processes only
+	pid   int    // of a process
 	ended <-chan struct{}
 	err   error // how it ended; read it after ended
 }
@@ -123,7 +124,7 @@ func (e *env) process(t *testing.T, spec workerSpec) *testWorker {
 	}
 	ended := make(chan struct{})
 	w := &testWorker{
-		name: spec.Name, ended: ended,
+		name: spec.Name, ended: ended, pid: cmd.Process.Pid,
 		term: func() { _ = cmd.Process.Signal(syscall.SIGTERM) },
 		kill: func() { _ = cmd.Process.Kill() },
 	}

@@ -175,12 +175,13 @@ func GiveBack(ctx context.Context, c redis.Scripter, worker string, d Fetched) e
 // statsTTL is how long asynq keeps its counters of a day.
 const statsTTL = 90 * 24 * time.Hour
 
-// Finish is Record, of a chunk without failures, and the end of its delivery.
-func Finish(job Ref, chunk int, outcome []byte, calls, inline int, queue, taskID string) Op {
+// Finish is RecordTimed, of a chunk without failures, and the end of its delivery.
+func Finish(job Ref, chunk int, outcome []byte, calls, inline int, slow SlowCall, queue, taskID string) Op {
+	ms, who := slow.args()
 	now := time.Now()
 	keys := make([]string, 0, 10)
 	keys = append(keys, Keys(job.ID)...)
 	keys = append(keys, asynqKey(queue, "active"), asynqKey(queue, "lease"), asynqKey(queue, "t:")+taskID,
 		asynqKey(queue, "processed:")+now.UTC().Format("2006-01-02"), asynqKey(queue, "processed"))
-	return Op{finishScript, keys, []any{chunk, outcome, calls, 0, inline, job.Gen, taskID, now.Add(statsTTL).Unix()}}
+	return Op{finishScript, keys, []any{chunk, outcome, calls, 0, inline, job.Gen, ms, who, taskID, now.Add(statsTTL).Unix()}}
 }

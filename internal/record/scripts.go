@@ -49,6 +49,8 @@ var (
 	beatLua string
 	//go:embed lua/ring.lua
 	ringLua string
+	//go:embed lua/list.lua
+	listLua string
 
 	createScript     = redis.NewScript(commonLua + createLua)
 	addScript        = redis.NewScript(commonLua + addLua)
@@ -66,6 +68,7 @@ var (
 	forgetScript     = redis.NewScript(commonLua + forgetLua)
 	beatScript       = redis.NewScript(beatLua)
 	ringScript       = redis.NewScript(ringLua)
+	listScript       = redis.NewScript(listLua)
 )
 
 // Op is one transition, ready to run: alone, or as part of a pipeline.

@@ -53,12 +53,21 @@ func ParseSnapshot(id string, cmd *redis.SliceCmd) (Snapshot, error) {
 	if err != nil {
 		return Snapshot{}, wrongType(err)
 	}
+	return parseSnapshot(id, fieldsOf(snapshotFields, reply))
+}
+
+// fieldsOf is the reply to HMGET by name. Fields that are not there are left out.
+func fieldsOf(names []string, reply []any) map[string]string {
 	fields := make(map[string]string, len(reply))
 	for i, v := range reply {
 		if s, ok := v.(string); ok {
-			fields[snapshotFields[i]] = s
+			fields[names[i]] = s
 		}
 	}
+	return fields
+}
+
+func parseSnapshot(id string, fields map[string]string) (Snapshot, error) {
 	s := Snapshot{
 		ID: id, Gen: fields["gen"], Task: fields["task"], Codec: fields["codec"], Queue: fields["queue"], Reply: fields["reply"],
 		State: State(fields["state"]), Reason: fields["reason"], Inline: fields["inline"] == "1",

@@ -269,7 +269,29 @@ const (
 // Record stores the framed outcomes of a chunk, of which failed calls failed.
 // Outcomes of up to inline bytes travel inside the notice.
 func Record(ctx context.Context, c redis.Scripter, job Ref, chunk int, outcome []byte, calls, failed, inline int) (Result, error) {
-	s, err := Op{recordScript, Keys(job.ID), []any{chunk, outcome, calls, failed, inline, job.Gen}}.Run(ctx, c).Text()
+	return RecordTimed(ctx, c, job, chunk, outcome, calls, failed, inline, SlowCall{})
+}
+
+// SlowCall is the slowest call of a chunk.
+type SlowCall struct {
+	Call   int           // index in the job
+	Took   time.Duration // 0: nobody measured
+	Worker string
+}
+
+// args is how the scripts take it.
+func (s SlowCall) args() (ms, who string) {
+	if s.Took > 0 {
+		ms = strconv.FormatInt(s.Took.Milliseconds(), 10)
+	}
+	return ms, strconv.Itoa(s.Call) + " " + s.Worker
+}
+
+// RecordTimed is Record with the slowest of the chunk's calls. The job remembers
+// the slowest ones of all, one of a chunk at the most.
+func RecordTimed(ctx context.Context, c redis.Scripter, job Ref, chunk int, outcome []byte, calls, failed, inline int, slow SlowCall) (Result, error) {
+	ms, who := slow.args()
+	s, err := Op{recordScript, Keys(job.ID), []any{chunk, outcome, calls, failed, inline, job.Gen, ms, who}}.Run(ctx, c).Text()
 	return Result(s), err
 }
 

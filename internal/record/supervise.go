@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -50,7 +51,9 @@ type Holding struct {
 	Owner string // the worker that runs it; "" for none
 }
 
-// Holdings reads how the record sees chunks, in one round trip.
+// Holdings reads how the record sees chunks, in one round trip. A chunk whose record
+// is damaged is not Open: that is for whoever runs or waits for it to say, and must
+// not keep others from being looked at.
 func Holdings(ctx context.Context, c redis.Cmdable, refs []ChunkRef) ([]Holding, error) {
 	type reads struct {
 		job   *redis.SliceCmd
@@ -69,15 +72,25 @@ func Holdings(ctx context.Context, c redis.Cmdable, refs []ChunkRef) ([]Holding,
 		}
 		return nil
 	})
-	if err != nil && !errors.Is(err, redis.Nil) {
+	if err != nil && !errors.Is(err, redis.Nil) && !isWrongType(err) {
 		return nil, err
 	}
 	hs := make([]Holding, len(refs))
 	for i, r := range cmds {
-		fields, err := r.job.Result()
-		if err != nil {
-			return nil, err
+		damaged := false
+		for _, err := range []error{r.job.Err(), r.args.Err(), r.owner.Err()} {
+			switch {
+			case err == nil || errors.Is(err, redis.Nil):
+			case isWrongType(err):
+				damaged = true
+			default: // Exec told of the first error only
+				return nil, err
+			}
 		}
+		if damaged {
+			continue
+		}
+		fields := r.job.Val()
 		text := func(i int) string { s, _ := fields[i].(string); return s }
 		alive := text(0) != "" && !State(text(0)).Ended() && text(5) == refs[i].Job.Gen
 		h := Holding{Task: text(4), Open: alive && r.args.Val(), Owner: r.owner.Val()}
@@ -88,6 +101,8 @@ func Holdings(ctx context.Context, c redis.Cmdable, refs []ChunkRef) ([]Holding,
 	}
 	return hs, nil
 }
+
+func isWrongType(err error) bool { return strings.HasPrefix(err.Error(), "WRONGTYPE") }
 
 // ChunksLeft counts for each job the chunks without outcomes. A job that is over
 // or that Redis does not have counts 0.

@@ -301,7 +301,7 @@ func TestJobOfASingleChunkIsOneKey(t *testing.T) {
 			t.Errorf("the job reads %+v, want it inline with its outcome", s)
 		}
 		fields := rdb.HGetAll(t.Context(), "distpool:{j}").Val()
-		for _, gone := range []string{"args", "run", "run:at", "run:lost", "run:part"} {
+		for _, gone := range []string{"args", "run", "run:lost", "run:part"} {
 			if v, ok := fields[gone]; ok {
 				t.Errorf("field %s is still there: %q", gone, v)
 			}
@@ -323,8 +323,8 @@ func TestLastRecordingFinishesTheJob(t *testing.T) {
 		if s.State != record.Done || s.Recorded != 3 || s.Done != 6 || s.Failed != 1 || s.Finished < s.Created {
 			t.Errorf("the job reads %+v, want it done", s)
 		}
-		if got := keys(t, rdb, resultTTL); !maps.Equal(got, map[string]bool{"": true, ":out": true, ":order": true}) {
-			t.Errorf("the keys are %v", got)
+		if got := keys(t, rdb, resultTTL); !maps.Equal(got, map[string]bool{"": true, ":out": true, ":order": true, ":run": true}) {
+			t.Errorf("the keys are %v, want the run hash to keep the arguments of the failed call", got)
 		}
 		order, err := record.ParseOrder(record.QueueOrder(t.Context(), rdb, "j", 0))
 		if err != nil || !slices.Equal(order, []int{2, 0, 1}) {

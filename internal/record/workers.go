@@ -19,7 +19,8 @@ type Worker struct {
 	Queues      map[string]int `json:"queues"`      // name -> weight
 	Tasks       []string       `json:"tasks"`       // names, sorted
 	Started     time.Time      `json:"started"`
-	Held        []HeldSlot     `json:"held,omitempty"` // slots whose calls wait for nested jobs, for a while now
+	Version     string         `json:"version,omitempty"` // of distpool, as far as the program knows
+	Held        []HeldSlot     `json:"held,omitempty"`    // slots whose calls wait for nested jobs, for a while now
 }
 
 // HeldSlot is a slot whose call waits for jobs that it has submitted.
@@ -73,7 +74,7 @@ func Beat(ctx context.Context, c redis.Cmdable, w Worker, ttl time.Duration, ful
 func Depart(ctx context.Context, c redis.Cmdable, worker string) error {
 	_, err := c.Pipelined(ctx, func(p redis.Pipeliner) error {
 		p.ZRem(ctx, workersIndex, worker)
-		p.Del(ctx, workerPrefix+worker)
+		p.Del(ctx, workerPrefix+worker, statsPrefix+worker)
 		return nil
 	})
 	return err

@@ -5,10 +5,17 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
+
+// clusterReload is how old a Cluster client's map of the slots may become. go-redis
+// reads it anew when a server answers MOVED; one that is dead answers nothing, and
+// by go-redis's own interval, a minute, the client would ask it for that long
+// although its replica has taken over. It costs one CLUSTER SLOTS each time.
+const clusterReload = 2 * time.Second
 
 const (
 	// EnvURL is the environment variable that names the Redis when no URL is
@@ -138,7 +145,8 @@ func parse(raw string) (*Target, error) {
 //     itself): they are a feature of Redis Cloud, cost a CLIENT
 //     MAINT_NOTIFICATIONS that other servers refuse, and log the refusal;
 //   - our own dialer: that of go-redis ignores the context during a TLS
-//     handshake.
+//     handshake;
+//   - in a Cluster, clusterReload.
 
 func (t *Target) parseSingle(a *address, p params) error {
 	o, err := redis.ParseURL(a.url(""))
@@ -180,6 +188,7 @@ func (t *Target) parseCluster(a *address, p params) error {
 	o.DisableIdentity = true
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	o.Dialer = newDialer(o.DialTimeout, o.TLSConfig)
+	o.ClusterStateReloadInterval = clusterReload
 	t.cluster, t.network, t.addrs, t.dial = o, "tcp", o.Addrs, o.Dialer
 	return nil
 }

@@ -39,6 +39,7 @@ if owner and owner ~= '' then
   end
   if owner ~= worker then
     lost = lost + 1
+    redis.call('HINCRBY', KEYS[1], 'deaths', 1)
     if lost < budget then
       redis.call('HSET', rk, rf .. ':lost', lost)
     else

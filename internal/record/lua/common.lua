@@ -51,6 +51,48 @@ local function finish(state, ttl)
   expire(ttl)
 end
 
+-- What is kept of the arguments of failed calls, per job (bytes).
+local most_kept = 67108864
+
+-- A chunk with failed calls keeps its arguments, for people who look and for those
+-- who want the calls to run again: in the field <chunk>:failed, which is empty
+-- when there was no room for them.
+local function keep(rk, rf, args)
+  if redis.call('HINCRBY', KEYS[1], 'kept', #args) > most_kept then
+    redis.call('HINCRBY', KEYS[1], 'kept', -#args)
+    args = ''
+  end
+  redis.call('HSET', rk, rf .. ':failed', args)
+  local left = redis.call('PTTL', KEYS[1])
+  if left > 0 and rk ~= KEYS[1] then
+    redis.call('PEXPIRE', rk, left)
+  end
+end
+
+-- Notes the slowest calls of the job, one for each chunk: "<ms> <call> <worker>"
+-- each, in lines, slowest first. Most chunks are not among them, which the last
+-- line tells.
+local function note_slow(was, ms, who)
+  local lines, most = {}, 10
+  ms = tonumber(ms)
+  for line in string.gmatch(was or '', '[^\n]+') do
+    lines[#lines + 1] = line
+  end
+  if #lines >= most and ms <= tonumber(string.match(lines[#lines], '^%d+') or '0') then
+    return
+  end
+  local at = #lines + 1
+  for i = 1, #lines do
+    if ms > tonumber(string.match(lines[i], '^%d+') or '0') then
+      at = i
+      break
+    end
+  end
+  table.insert(lines, at, ms .. ' ' .. who)
+  lines[most + 1] = nil
+  redis.call('HSET', KEYS[1], 'slow', table.concat(lines, '\n'))
+end
+
 local notify
 
 -- Ends a live job before its time. shown is the state that is announced.
@@ -58,7 +100,10 @@ local function abort(reason, shown)
   local j = redis.call('HMGET', KEYS[1], 'ttl', 'reply', 'id', 'recorded', 'done', 'failed')
   redis.call('HDEL', KEYS[1], 'args', 'run', 'running', 'expires')
   redis.call('HSET', KEYS[1], 'reason', reason)
-  redis.call('DEL', KEYS[2], KEYS[5])
+  redis.call('DEL', KEYS[2])
+  if j[6] == '0' then
+    redis.call('DEL', KEYS[5])
+  end
   finish('canceled', j[1])
   notify(j[2], j[3], 'end', '-1', j[4], j[5], j[6], shown, '')
 end
@@ -79,7 +124,8 @@ end
 -- <state>\n" and, for what = "out", the outcome. Without running it is 0.
 function notify(reply, id, what, chunk, recorded, done, failed, state, outcome, running)
   if reply and reply ~= '' then
-    redis.call('PUBLISH', reply, id .. ' ' .. what .. ' ' .. chunk .. ' ' .. recorded .. ' '
+    -- A user of Redis who may not publish still gets the outcomes: by polling.
+    redis.pcall('PUBLISH', reply, id .. ' ' .. what .. ' ' .. chunk .. ' ' .. recorded .. ' '
       .. done .. ' ' .. failed .. ' ' .. (running or 0) .. ' ' .. state .. '\n' .. outcome)
   end
 end

@@ -8,7 +8,14 @@
 -- list is as short as what was recorded and not consumed, so LREM is cheap.
 
 local removed = redis.call('HDEL', KEYS[3], unpack(ARGV))
+local failed = redis.call('HGET', KEYS[1], 'failed')
 for i = 1, #ARGV do
+  if failed and failed ~= '0' then
+    local kept = redis.call('HSTRLEN', KEYS[5], ARGV[i] .. ':failed')
+    if redis.call('HDEL', KEYS[5], ARGV[i] .. ':failed') == 1 then
+      redis.call('HINCRBY', KEYS[1], 'kept', -kept)
+    end
+  end
   redis.call('LREM', KEYS[4], 1, ARGV[i])
 end
 return removed

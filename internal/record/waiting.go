@@ -8,9 +8,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Unclaimed draws up to n chunks of the job, at random, that have no outcomes
-// and that no worker holds. It returns none when the job is over.
-func Unclaimed(ctx context.Context, c redis.Cmdable, job Ref, n int) ([]int, error) {
+// Waiting draws up to n chunks of the job, at random, that have no outcomes, each
+// with the worker that holds it, "" for none. It returns none when the job is over.
+func Waiting(ctx context.Context, c redis.Cmdable, job Ref, n int) (map[int]string, error) {
 	k := Keys(job.ID)
 	inline, err := c.HGet(ctx, k[0], "inline").Result()
 	if err != nil && !errors.Is(err, redis.Nil) {
@@ -38,10 +38,10 @@ func Unclaimed(ctx context.Context, c redis.Cmdable, job Ref, n int) ([]int, err
 	if err != nil {
 		return nil, err
 	}
-	var chunks []int
+	chunks := map[int]string{}
 	for i, h := range holdings {
-		if h.Open && h.Owner == "" {
-			chunks = append(chunks, refs[i].Chunk)
+		if h.Open {
+			chunks[refs[i].Chunk] = h.Owner
 		}
 	}
 	return chunks, nil

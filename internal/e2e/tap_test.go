@@ -1,0 +1,106 @@
+package e2e_test
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// tap is a way to Redis that watches for one script. It stops a connection right
+// before the request reaches Redis, or right after Redis has answered it and before
+// the client knows: the moments in which a process must be able to die.
+type tap struct {
+	url   string
+	hit   chan struct{} // closed when the script went by; its connection stands still from then on
+	once  sync.Once
+	sha   []byte
+	after bool
+}
+
+// sha1Of is what the script of the record is called by.
+func sha1Of(t *testing.T, name string) string {
+	t.Helper()
+	var source []byte
+	for _, file := range []string{"common", name} {
+		b, err := os.ReadFile(filepath.Join("..", "record", "lua", file+".lua"))
+		must(t, err)
+		source = append(source, b...)
+	}
+	return redis.NewScript(string(source)).Hash()
+}
+
+// newTap makes a tap for the script in front of the server on addr.
+func newTap(t *testing.T, addr, script string, after bool) *tap {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	tp := &tap{url: "redis://" + l.Addr().String(), hit: make(chan struct{}), sha: []byte(sha1Of(t, script)), after: after}
+	end := make(chan struct{})
+	t.Cleanup(func() {
+		close(end)
+		l.Close()
+	})
+	go func() {
+		for {
+			down, err := l.Accept()
+			if err != nil {
+				return
+			}
+			up, err := net.Dial("tcp", addr)
+			if err != nil {
+				down.Close()
+				continue
+			}
+			go tp.serve(down, up, end)
+		}
+	}()
+	return tp
+}
+
+func (tp *tap) serve(down, up net.Conn, end <-chan struct{}) {
+	defer down.Close()
+	defer up.Close()
+	var seen atomic.Bool
+	over := make(chan struct{}, 2)
+	go func() {
+		_, _ = io.Copy(up, tapReader{down, func(b []byte) bool {
+			if !bytes.Contains(b, tp.sha) {
+				return true
+			}
+			seen.Store(true)
+			return tp.after
+		}, tp, end})
+		over <- struct{}{}
+	}()
+	go func() {
+		_, _ = io.Copy(down, tapReader{up, func([]byte) bool { return !seen.Load() }, tp, end})
+		over <- struct{}{}
+	}()
+	<-over
+}
+
+// tapReader passes on what pass lets through; it stands still, until end, before
+// what it does not.
+type tapReader struct {
+	net.Conn
+	pass func([]byte) bool
+	tap  *tap
+	end  <-chan struct{}
+}
+
+func (r tapReader) Read(b []byte) (int, error) {
+	n, err := r.Conn.Read(b)
+	if n > 0 && !r.pass(b[:n]) {
+		r.tap.once.Do(func() { close(r.tap.hit) })
+		<-r.end
+		return 0, io.EOF
+	}
+	return n, err
+}

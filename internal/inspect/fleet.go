@@ -1,0 +1,123 @@
+package inspect
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/hibiken/asynq"
+
+	"github.com/distpool/distpool/internal/names"
+	"github.com/distpool/distpool/internal/record"
+)
+
+// WorkerLifetime is how long a worker counts as alive after its last heartbeat.
+// It is the worker's, who renews it every 1.5 s.
+const WorkerLifetime = 5 * time.Second
+
+// Workers lists the live workers, by their IDs, in two round trips.
+func (in *Inspector) Workers(ctx context.Context) ([]record.LiveWorker, error) {
+	ws, err := record.LiveWorkers(ctx, in.rdb, WorkerLifetime)
+	if err != nil {
+		return nil, fmt.Errorf("reading the registry of workers: %w", err)
+	}
+	slices.SortFunc(ws, func(a, b record.LiveWorker) int { return cmp.Compare(a.ID, b.ID) })
+	return ws, nil
+}
+
+// Queue is a queue as asynq sees it.
+type Queue struct {
+	Name      string
+	Paused    bool
+	Pending   int           // deliveries that wait
+	Active    int           // that workers have taken
+	Scheduled int           // for later
+	Retry     int           // waiting for another attempt, or for a worker
+	Archived  int           // with failed calls; for operators to look at
+	Processed int           // today, UTC
+	Failed    int           // of these
+	Latency   time.Duration // how long the oldest delivery that waits has waited
+	Workers   int           // live workers that serve it
+	Slots     int           // of these
+}
+
+// Queues lists the queues that asynq or a worker knows, by name.
+func (in *Inspector) Queues(ctx context.Context) ([]Queue, error) {
+	workers, err := in.Workers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	found, err := in.asynq.Queues()
+	if err != nil {
+		return nil, fmt.Errorf("listing the queues: %w", err)
+	}
+	byName := map[string]*Queue{}
+	for _, name := range found {
+		byName[name] = &Queue{Name: name}
+	}
+	for _, w := range workers {
+		for name := range w.Queues {
+			if byName[name] == nil {
+				byName[name] = &Queue{Name: name}
+			}
+			byName[name].Workers++
+			byName[name].Slots += w.Concurrency
+		}
+	}
+	queues := make([]Queue, 0, len(byName))
+	for name, q := range byName {
+		if ctx.Err() != nil { // asynq's inspector takes no context
+			return nil, context.Cause(ctx)
+		}
+		info, err := in.asynq.GetQueueInfo(name)
+		switch {
+		case errors.Is(err, asynq.ErrQueueNotFound):
+			// A worker serves it, and nothing was ever sent to it.
+		case err != nil:
+			return nil, fmt.Errorf("reading queue %q: %w", name, err)
+		default:
+			q.Paused, q.Pending, q.Active, q.Scheduled = info.Paused, info.Pending, info.Active, info.Scheduled
+			q.Retry, q.Archived, q.Processed, q.Failed = info.Retry, info.Archived, info.Processed, info.Failed
+			q.Latency = info.Latency
+		}
+		queues = append(queues, *q)
+	}
+	slices.SortFunc(queues, func(a, b Queue) int { return cmp.Compare(a.Name, b.Name) })
+	return queues, nil
+}
+
+// Pause stops deliveries from being taken from the queue; what runs goes on.
+// Pausing twice is fine.
+func (in *Inspector) Pause(queue string) error {
+	return in.setPaused(queue, true)
+}
+
+// Resume undoes Pause.
+func (in *Inspector) Resume(queue string) error {
+	return in.setPaused(queue, false)
+}
+
+func (in *Inspector) setPaused(queue string, paused bool) error {
+	if err := names.CheckQueue(queue); err != nil {
+		return err
+	}
+	info, err := in.asynq.GetQueueInfo(queue)
+	if err != nil {
+		return fmt.Errorf("queue %q: %w", queue, err)
+	}
+	if info.Paused == paused {
+		return nil
+	}
+	if paused {
+		err = in.asynq.PauseQueue(queue)
+	} else {
+		err = in.asynq.UnpauseQueue(queue)
+	}
+	if err != nil {
+		return fmt.Errorf("queue %q: %w", queue, err)
+	}
+	return nil
+}

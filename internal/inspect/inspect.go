@@ -1,0 +1,82 @@
+// Package inspect reads what people want to know of a distpool: the recent jobs
+// (jobs.go), one job with its chunks and its failed calls (job.go, cells.go,
+// failed.go), the workers and the queues (fleet.go), and what a delivery is about
+// (preview.go). The monitor and the command line are built on it.
+//
+// It works on a single Redis, on Sentinel and on a Cluster. What it reads is
+// bounded, however large jobs are, so that looking does not harm the work: each
+// function says by what.
+package inspect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/distpool/distpool/internal/names"
+	"github.com/distpool/distpool/internal/record"
+)
+
+// ErrNoJob says that Redis does not have the job: it was never there, has
+// expired, or was forgotten.
+var ErrNoJob = errors.New("no such job; it was never here, has expired, or was forgotten")
+
+// Inspector reads a distpool. It is safe for concurrent use.
+type Inspector struct {
+	rdb   redis.UniversalClient
+	asynq *asynq.Inspector
+
+	mu      sync.Mutex // guards all below
+	skew    time.Duration
+	checked time.Time // when skew was measured
+}
+
+// New makes an Inspector on a client that stays the caller's.
+func New(rdb redis.UniversalClient) *Inspector {
+	return &Inspector{rdb: rdb, asynq: asynq.NewInspectorFromRedisClient(rdb)}
+}
+
+// skewFor is how long a measured difference of clocks is used.
+const skewFor = time.Minute
+
+// Now is the time by the clock of Redis, which all times in records are by. It
+// asks once a minute.
+func (in *Inspector) Now(ctx context.Context) (time.Time, error) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if time.Since(in.checked) > skewFor {
+		began := time.Now()
+		t, err := in.rdb.Time(ctx).Result()
+		if err != nil {
+			return time.Time{}, fmt.Errorf("asking Redis for the time: %w", err)
+		}
+		in.checked = time.Now()
+		in.skew = t.Sub(began.Add(in.checked.Sub(began) / 2))
+	}
+	return time.Now().Add(in.skew), nil
+}
+
+// CancelReason is what canceled jobs say when a person canceled them.
+const CancelReason = "canceled by an operator"
+
+// Cancel ends a live job. It returns the state after that: Canceled, or Done when
+// it came too late. Canceling twice is fine. ErrNoJob says that there is no such
+// job.
+func (in *Inspector) Cancel(ctx context.Context, id string) (record.State, error) {
+	if err := names.CheckID(id); err != nil {
+		return "", fmt.Errorf("%w (%w)", ErrNoJob, err)
+	}
+	state, err := record.Cancel(ctx, in.rdb, id, CancelReason)
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("canceling job %s: %w", id, err)
+	case state == record.Gone:
+		return state, fmt.Errorf("canceling job %s: %w", id, ErrNoJob)
+	}
+	return state, nil
+}

@@ -1,0 +1,174 @@
+package inspect
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/wire"
+)
+
+// Preview is what can be shown of encoded data.
+type Preview struct {
+	Text string // "" when there is nothing to show
+	Cut  bool   // Text is the beginning only
+	Note string // why there is no text, or what it is; "" when it is plain JSON
+}
+
+// DefaultPreview is how many characters are shown unless more are asked for.
+const DefaultPreview = 400
+
+// Cut shortens a text to n characters, and says whether it did.
+func Cut(s string, n int) (string, bool) {
+	if len(s) <= n { // it has no more characters than bytes
+		return s, false
+	}
+	count := 0
+	for i := range s {
+		if count == n {
+			return s[:i], true
+		}
+		count++
+	}
+	return s, false
+}
+
+// jsonCodec is the name of the codec whose bytes people can read.
+const jsonCodec = "json"
+
+// previewCalls shows the elements of an encoded array, by their indexes, which
+// ascend. data is nil when there is none.
+func previewCalls(codec string, data []byte, indexes []int, n int) []Preview {
+	if n <= 0 {
+		n = DefaultPreview
+	}
+	ps := make([]Preview, len(indexes))
+	note := ""
+	switch {
+	case data == nil:
+		note = "the arguments were not kept"
+	case codec != jsonCodec:
+		note = fmt.Sprintf("encoded with codec %q, %d bytes for the chunk", codec, len(data))
+	}
+	if note != "" {
+		for i := range ps {
+			ps[i].Note = note
+		}
+		return ps
+	}
+	at := 0
+	err := elements(data, func(i int, element []byte) bool {
+		for at < len(indexes) && indexes[at] == i {
+			ps[at] = previewBytes(element, n)
+			at++
+		}
+		return at < len(indexes)
+	})
+	for ; at < len(ps); at++ {
+		ps[at].Note = "the arguments cannot be read"
+		if err != nil {
+			ps[at].Note += ": " + err.Error()
+		}
+	}
+	return ps
+}
+
+// previewBytes shows bytes that should be text.
+func previewBytes(b []byte, n int) Preview {
+	cut := false
+	if most := n * utf8.UTFMax; len(b) > most {
+		b, cut = b[:most], true
+	}
+	text, more := Cut(strings.ToValidUTF8(string(b), "\uFFFD"), n)
+	return Preview{Text: text, Cut: cut || more}
+}
+
+// elements calls f with each element of a JSON array, until it returns false.
+func elements(data []byte, f func(i int, element []byte) bool) error {
+	dec := json.NewDecoder(bytes.NewReader(data))
+	if t, err := dec.Token(); err != nil || t != json.Delim('[') {
+		return errors.New("not an array")
+	}
+	for i := 0; dec.More(); i++ {
+		var element json.RawMessage
+		if err := dec.Decode(&element); err != nil {
+			return err
+		}
+		if !f(i, element) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// maxDeliveryArgs is how large the arguments of a chunk may be to be looked into
+// for a preview of its delivery.
+const maxDeliveryArgs = 1 << 20
+
+// Delivery describes what an asynq task is about, given its payload: the chunk,
+// and a preview of its arguments of n characters at the most. ok is false when
+// it is not a delivery. It reads the chunk's arguments if they are a MiB or less.
+func (in *Inspector) Delivery(ctx context.Context, payload []byte, n int) (d wire.Delivery, p Preview, ok bool) {
+	d, err := wire.ParseDelivery(payload)
+	if err != nil {
+		return d, p, false
+	}
+	fields, err := in.rdb.HMGet(ctx, record.Keys(d.Job)[0], "state", "inline", "codec", "gen").Result()
+	text := func(i int) string { s, _ := fields[i].(string); return s }
+	switch {
+	case err != nil:
+		return d, Preview{Note: "the job's record cannot be read: " + err.Error()}, true
+	case text(0) == "" || text(3) != d.Gen:
+		return d, Preview{Note: "the job is gone"}, true
+	}
+	s := record.Snapshot{ID: d.Job, Inline: text(1) == "1"}
+	frame, note := in.argsOf(ctx, s, d.Chunk)
+	if note != "" {
+		return d, Preview{Note: note}, true
+	}
+	_, calls, data, err := wire.ParseArgs(frame)
+	if err != nil {
+		return d, Preview{Note: err.Error()}, true
+	}
+	if codec := text(2); codec != jsonCodec {
+		return d, Preview{Note: fmt.Sprintf("%d calls, encoded with codec %q, %d bytes", calls, codec, len(data))}, true
+	}
+	if n <= 0 {
+		n = DefaultPreview
+	}
+	return d, previewBytes(data, n), true
+}
+
+// argsOf reads the framed arguments of a chunk, or those that were kept since
+// calls of it failed; note says why there are none.
+func (in *Inspector) argsOf(ctx context.Context, s record.Snapshot, chunk int) (frame []byte, note string) {
+	for _, place := range []func(record.Snapshot, int) (string, string){record.ArgsField, record.FailedField} {
+		key, field := place(s, chunk)
+		size, err := in.rdb.HStrLen(ctx, key, field).Result()
+		if err != nil {
+			return nil, "the arguments cannot be read: " + err.Error()
+		}
+		if size == 0 {
+			continue
+		}
+		if size > maxDeliveryArgs {
+			return nil, fmt.Sprintf("%d bytes of arguments, too many to be shown", size)
+		}
+		b, err := in.rdb.HGet(ctx, key, field).Bytes()
+		if errors.Is(err, redis.Nil) {
+			continue
+		}
+		if err != nil {
+			return nil, "the arguments cannot be read: " + err.Error()
+		}
+		return b, ""
+	}
+	return nil, "the chunk has its outcomes; its arguments are gone"
+}

@@ -1,0 +1,51 @@
+package producer
+
+import (
+	"bytes"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/distpool/distpool/internal/await"
+	"github.com/distpool/distpool/internal/record"
+)
+
+func TestTheLogSaysOnceThatNoWorkerServesAQueue(t *testing.T) {
+	rdb := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
+	t.Cleanup(func() { rdb.Close() })
+	var log bytes.Buffer
+	p := &pool{cfg: Config{Logger: slog.New(slog.NewTextHandler(&log, nil))}, fleet: fleet{rdb: rdb}}
+	look := func(queue string) {
+		p.fleet.known.Store(nil) // as when a second has passed
+		p.absence.look(t.Context(), p, &await.Job{ID: "j", Queue: queue, Task: "square"})
+	}
+	says := func(when string, first, second int) {
+		t.Helper()
+		for queue, n := range map[string]int{"first": first, "second": second} {
+			if got := strings.Count(log.String(), "queue="+queue+" job=j task=square"); got != n {
+				t.Errorf("%s: the log names queue %s %d times, want %d:\n%s", when, queue, got, n, &log)
+			}
+		}
+	}
+	look("first")
+	look("first")
+	look("second")
+	says("without workers", 1, 1)
+	w := record.Worker{ID: "w", Queues: map[string]int{"first": 1}}
+	if _, err := record.Beat(t.Context(), rdb, w, time.Minute, true); err != nil {
+		t.Fatal(err)
+	}
+	look("first")
+	look("second")
+	says("with a worker on the first", 1, 1)
+	if err := record.Depart(t.Context(), rdb, w.ID); err != nil {
+		t.Fatal(err)
+	}
+	look("first")
+	look("first")
+	says("when it has left", 2, 1)
+}

@@ -1,0 +1,112 @@
+package worker
+
+import (
+	"context"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/distpool/distpool/internal/record"
+)
+
+const (
+	// rateOver is about how long the published rate looks back.
+	rateOver = 10 * time.Second
+	// historyLen is how many steps of history are published: ten minutes.
+	historyLen = 40
+)
+
+// pulse makes the numbers that a worker publishes with its heartbeat, out of
+// counters that only grow. A worker that does nothing publishes nothing.
+type pulse struct {
+	now       func() time.Time // nil: time.Now
+	samples   []sample         // of the last rateOver
+	history   []int64
+	step      time.Time // when the current step of the history began
+	atStep    int64     // calls by then
+	published *record.Stats
+	at        time.Time // when published was sent
+}
+
+type sample struct {
+	at    time.Time
+	calls int64
+}
+
+// republish is how long published numbers may stay as they are: Redis forgets
+// them after ten minutes.
+const republish = 5 * time.Minute
+
+// next returns what to publish, and false when that has been published already.
+func (p *pulse) next(busy int, calls, failed, tookMS int64) (record.Stats, bool) {
+	now := time.Now()
+	if p.now != nil {
+		now = p.now()
+	}
+	p.samples = append(p.samples, sample{now, calls})
+	for len(p.samples) > 2 && now.Sub(p.samples[1].at) >= rateOver {
+		p.samples = p.samples[1:]
+	}
+	s := record.Stats{Busy: busy, Calls: calls, Failed: failed, Took: tookMS}
+	if first := p.samples[0]; now.After(first.at) {
+		s.Rate = math.Round(10*float64(calls-first.calls)/now.Sub(first.at).Seconds()) / 10
+	}
+	p.keepHistory(now, calls)
+	s.History = slices.Clone(p.history)
+	if !slices.ContainsFunc(s.History, func(n int64) bool { return n != 0 }) {
+		s.History = nil // so that an idle worker's numbers do not change
+	} else {
+		s.Until = p.step.Unix()
+	}
+	if was := p.published; was != nil && now.Sub(p.at) < republish && was.Busy == s.Busy && was.Calls == s.Calls &&
+		was.Failed == s.Failed && was.Rate == s.Rate && slices.Equal(was.History, s.History) {
+		return s, false
+	}
+	return s, true
+}
+
+// sent notes that s was published.
+func (p *pulse) sent(s record.Stats) {
+	p.published, p.at = &s, time.Now()
+	if p.now != nil {
+		p.at = p.now()
+	}
+}
+
+// keepHistory closes the steps that have passed. The steps of all workers begin
+// at the same times, so that they can be added up.
+func (p *pulse) keepHistory(now time.Time, calls int64) {
+	if p.step.IsZero() {
+		p.step, p.atStep = now.Truncate(record.HistoryStep), calls
+		return
+	}
+	for first := true; now.Sub(p.step) >= record.HistoryStep; first = false {
+		n := int64(0)
+		if first { // after a pause, all of it counts for the first step
+			n, p.atStep = calls-p.atStep, calls
+		}
+		p.step = p.step.Add(record.HistoryStep)
+		p.history = append(p.history, n)
+		if over := len(p.history) - historyLen; over > 0 {
+			p.history = p.history[over:]
+		}
+		if now.Sub(p.step) > historyLen*record.HistoryStep {
+			p.step, p.history = now.Truncate(record.HistoryStep), nil // the machine slept
+		}
+	}
+}
+
+// report publishes how this worker is doing, if that has changed. Nothing depends
+// on it: what fails is tried again with the next heartbeat.
+func (w *worker) report(ctx context.Context) {
+	took := time.Duration(w.busyTime.Load()).Milliseconds()
+	s, changed := w.pulse.next(len(w.slots), w.ran.Load(), w.failures.Load(), took)
+	if !changed {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, lifetime)
+	defer cancel()
+	if record.Report(ctx, w.rdb, w.self.ID, s) == nil {
+		w.pulse.sent(s)
+	}
+}
