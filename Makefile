@@ -6,6 +6,10 @@
 GO        ?= go
 PKGS      ?= ./...
 TESTFLAGS ?=
+N         ?= 20000
+ROUNDS    ?= 3
+ONLY      ?=
+FOR       ?= 10s
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # 1.17.1 needs a module that the public proxy does not serve.
@@ -23,6 +27,7 @@ help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo 'Variables: PKGS=./results/... and TESTFLAGS="-run Map -count=20" for test,'
+	@echo 'N=2000 ROUNDS=1 FOR=3s ONLY=W3 to shorten bench-compare,'
 	@echo 'SEED=7 DURATION=10m WORKERS=4 TOPOLOGY=sentinel (or cluster) for chaos,'
 	@echo 'REDIS_URL for demo, DISTPOOL_REDIS_SERVER for the tests'"'"' redis-server.'
 
@@ -85,6 +90,18 @@ revive:
 .PHONY: bench
 bench: ## Build bin/bench, which measures distpool and its peers
 	$(GOBUILD) -o bin/bench ./bench
+
+.PHONY: bench-compare
+bench-compare: bench redis-server ## Measure all, side by side, and write docs/benchmarks.md
+	bin/bench compare -n $(N) -rounds $(ROUNDS) -for $(FOR) -only '$(ONLY)' -out docs/benchmarks.md
+
+# The workloads that take long by themselves (many workers, idle ones) are left to
+# bench-compare.
+BRIEFLY := ^(W1:|W2|W3: a call when all is idle |W4|W5|W6: stream|W8|W10).*(distpool|asynq-tuned|python-pool)$$
+
+.PHONY: bench-check
+bench-check: bench redis-server ## Run the workloads briefly, and check all values
+	@bin/bench compare -n 200 -rounds 1 -for 1s -only '$(BRIEFLY)' >/dev/null
 
 .PHONY: examples
 examples: ## Vet, build and run every program under examples/

@@ -3,6 +3,7 @@
 //
 //	REDIS_ADDR=127.0.0.1:6379 bench worker -conc 10          # until SIGTERM
 //	REDIS_ADDR=127.0.0.1:6379 bench run W1 -n 20000 -conc 10 -g 64
+//	bench compare                                            # all of it, see `make bench-compare`
 //
 // A run prints one JSON line for its measurement. Its workloads:
 //
@@ -21,6 +22,10 @@
 //	W9        N outstanding handles while nothing happens: commands a second
 //	W10       N values of -size bytes there and back, beside plain SET and GET
 //	W11       how many of the workers one call wakes, N times
+//
+// -impl names what is measured: distpool or one of its peers. The asynq-* ones are
+// asynq by hand, as a good engineer would do it, each better than the one before;
+// python-pool and python-threadpool are Python's multiprocessing.
 //
 // W4, W9 and W7 without a worker start one of their own when they need it. All
 // else needs workers of the same -impl on the same Redis. Compare numbers of one

@@ -158,10 +158,17 @@ func (w *workerProcess) stop() error {
 	kill := time.AfterFunc(20*time.Second, func() { _ = w.cmd.Process.Kill() })
 	defer kill.Stop()
 	var exit *exec.ExitError
-	if err := w.cmd.Wait(); errors.As(err, &exit) {
+	if err := w.cmd.Wait(); errors.As(err, &exit) && !asTold(exit) {
 		return fmt.Errorf("a worker ended with %w", err)
 	}
 	return nil
+}
+
+// asTold says whether a process ended by SIGTERM itself, as one does that gets it
+// twice: from the end of the context, and from stop.
+func asTold(exit *exec.ExitError) bool {
+	status, ok := exit.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && status.Signal() == syscall.SIGTERM
 }
 
 // outstandingLine is what W9 prints.

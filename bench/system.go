@@ -58,7 +58,11 @@ type pending[T any] interface {
 }
 
 var systems = map[string]system{
-	"distpool": distpoolSystem{},
+	"distpool":            distpoolSystem{},
+	"asynq-stock":         asynqStock,
+	"asynq-tuned":         asynqTuned,
+	"asynq-tuned-further": asynqTunedFurther,
+	"asynq-ten-servers":   asynqTenServers,
 }
 
 // implementations lists what -impl may name.

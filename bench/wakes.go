@@ -25,7 +25,7 @@ type wakesLine struct {
 
 // wakeWindow is how long after the submission of a call, and how long before it,
 // workers are watched.
-const wakeWindow = 20 * time.Millisecond
+const wakeWindow = 10 * time.Millisecond
 
 // runWakes submits single calls to idle workers and counts, for each, the workers
 // that talk to Redis within wakeWindow, less those that do so in the same time
@@ -67,12 +67,13 @@ func runWakes(ctx context.Context, sys system, s settings) (line any, err error)
 			if err := pause(ctx, wakeWindow-time.Since(during)); err != nil {
 				return err
 			}
+			over := time.Now() // later than the window, where the machine is busy
 			// What the monitor says may still be on its way.
 			if err := pause(ctx, 5*time.Millisecond); err != nil {
 				return err
 			}
 			idle += m.workersBetween(before, during, names)
-			busy += m.workersBetween(during, during.Add(wakeWindow), names)
+			busy += m.workersBetween(during, over, names)
 			counted++
 		}
 		running := map[string]bool{}
