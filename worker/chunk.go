@@ -49,6 +49,7 @@ type chunkRun struct {
 	saveEvery time.Duration // how far apart they are
 	stuck     bool          // a call was abandoned: its goroutine keeps the slot
 	handedOn  bool          // the finisher has it
+	inline    bool          // its job is known to be inline
 
 	mark    time.Time       // when the last call ended, or the round began
 	slowest record.SlowCall // of those that this worker ran

@@ -75,6 +75,7 @@ func (w *worker) deliver(ctx context.Context, t *asynq.Task) error {
 	r := &chunkRun{worker: w, delivery: d, taskID: taskID, task: t.Type(), started: time.Now()}
 	r.queue, _ = asynq.GetQueueName(ctx)
 	begun := w.arrived(taskID)
+	r.inline = begun != nil // others are not begun with their delivery
 	defer func() {
 		if !r.handedOn { // otherwise it is not over yet
 			w.over(taskID)

@@ -46,7 +46,7 @@ func (f *finisher) take(r *chunkRun, frame []byte) bool {
 	f.done[r.taskID] = true
 	f.mu.Unlock()
 	f.wg.Add(1)
-	op := record.Finish(refOf(r.delivery), r.delivery.Chunk, frame, r.calls, noticeBytes, r.slowest, r.queue, r.taskID)
+	op := record.Finish(refOf(r.delivery), r.inline, r.delivery.Chunk, frame, r.calls, noticeBytes, r.slowest, r.queue, r.taskID)
 	cmd := op.Cmd(context.Background())
 	f.worker.shared.Go(cmd, func() {
 		if answer, err := cmd.Text(); err == nil {

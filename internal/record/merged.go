@@ -43,31 +43,37 @@ type Submission struct {
 }
 
 // Submit makes a job, enqueues its only delivery and rings the bell. The reply is
-// Create's. ok is false when the creation is not that of an inline job.
+// Create's. ok is false when the creation is not that of an inline job whose ID was
+// drawn.
 func (o Op) Submit(s Submission) (op Op, ok bool) {
 	if o.script != createScript || len(s.Keys) != 2 {
 		return Op{}, false
 	}
 	// As Create has put them: two, the fields, and the chunks.
 	fields, chunks := o.args[2:2+2*o.args[1].(int)], o.args[2+2*o.args[1].(int):]
-	inline, within := false, any("0")
+	inline, chosen, within := false, false, any("0")
 	for i := 0; i < len(fields); i += 2 {
 		switch fields[i] {
 		case "inline":
 			inline = true
+		case "gen":
+			chosen = true
 		case "within":
 			within = fields[i+1]
 		}
 	}
-	if !inline || len(chunks) != 2 {
+	if !inline || chosen || len(chunks) != 2 {
 		return Op{}, false
 	}
-	args := make([]any, 0, 5+len(o.args))
+	args := make([]any, 0, 7+len(fields))
 	args = append(args, o.args[0], within, s.Msg, s.TaskID, s.Now)
-	args = append(append(args, fields...), "args", chunks[1])
-	keys := make([]string, 0, len(o.keys)+3)
-	keys = append(append(keys, o.keys...), s.Keys...)
-	return Op{submitScript, append(keys, BellKey(s.Queue)), args}, true
+	for i := 0; i < len(fields); i += 2 {
+		if name := fields[i]; name != "id" && name != "chunks" {
+			args = append(args, name, fields[i+1])
+		}
+	}
+	args = append(args, "args", chunks[1])
+	return Op{submitScript, []string{o.keys[0], s.Keys[0], s.Keys[1], BellKey(s.Queue)}, args}, true
 }
 
 // Share is how many deliveries a queue is asked for first.
@@ -176,12 +182,17 @@ func GiveBack(ctx context.Context, c redis.Scripter, worker string, d Fetched) e
 const statsTTL = 90 * 24 * time.Hour
 
 // Finish is RecordTimed, of a chunk without failures, and the end of its delivery.
-func Finish(job Ref, chunk int, outcome []byte, calls, inline int, slow SlowCall, queue, taskID string) Op {
-	ms, who := slow.args()
+// inlineJob says that the job is known to be inline.
+func Finish(job Ref, inlineJob bool, chunk int, outcome []byte, calls, inline int, slow SlowCall, queue, taskID string) Op {
 	now := time.Now()
-	keys := make([]string, 0, 10)
-	keys = append(keys, Keys(job.ID)...)
-	keys = append(keys, asynqKey(queue, "active"), asynqKey(queue, "lease"), asynqKey(queue, "t:")+taskID,
-		asynqKey(queue, "processed:")+now.UTC().Format("2006-01-02"), asynqKey(queue, "processed"))
-	return Op{finishScript, keys, []any{chunk, outcome, calls, 0, inline, job.Gen, ms, who, taskID, now.Add(statsTTL).Unix()}}
+	ms, who := slow.args()
+	script, keys := finishScript, make([]string, 0, 10)
+	if inlineJob {
+		script, keys = finishInline, append(keys, Keys(job.ID)[0])
+	} else {
+		keys = append(keys, Keys(job.ID)...)
+	}
+	prefix := asynqKey(queue, "")
+	keys = append(keys, prefix+"active", prefix+"lease", prefix+"t:"+taskID, prefix+"processed:"+now.UTC().Format(time.DateOnly), prefix+"processed")
+	return Op{script, keys, []any{chunk, outcome, calls, 0, inline, job.Gen, ms, who, taskID, now.Add(statsTTL).Unix()}}
 }

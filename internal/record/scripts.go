@@ -31,8 +31,12 @@ var (
 	submitLua string
 	//go:embed lua/fetch.lua
 	fetchLua string
+	//go:embed lua/ending.lua
+	endingLua string
 	//go:embed lua/finish.lua
 	finishLua string
+	//go:embed lua/finish_inline.lua
+	finishInlineLua string
 	//go:embed lua/giveback.lua
 	giveBackLua string
 	//go:embed lua/release.lua
@@ -59,7 +63,8 @@ var (
 	recordScript     = redis.NewScript(commonLua + recordingLua + recordLua)
 	submitScript     = redis.NewScript(commonLua + submitLua)
 	fetchScript      = redis.NewScript(commonLua + fetchLua)
-	finishScript     = redis.NewScript(commonLua + recordingLua + finishLua)
+	finishScript     = redis.NewScript(commonLua + recordingLua + endingLua + finishLua)
+	finishInline     = redis.NewScript(commonLua + recordingLua + endingLua + finishInlineLua)
 	giveBackScript   = redis.NewScript(giveBackLua)
 	releaseScript    = redis.NewScript(commonLua + releaseLua)
 	checkpointScript = redis.NewScript(commonLua + checkpointLua)

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -46,6 +47,9 @@ func (d Delivery) Encode() []byte {
 
 // ParseDelivery undoes Encode.
 func ParseDelivery(payload []byte) (Delivery, error) {
+	if d, ok := parseOwn(payload); ok {
+		return d, nil
+	}
 	var d Delivery
 	if err := json.Unmarshal(payload, &d); err != nil {
 		return Delivery{}, fmt.Errorf("not a distpool delivery: %w", err)
@@ -54,6 +58,42 @@ func ParseDelivery(payload []byte) (Delivery, error) {
 		return Delivery{}, fmt.Errorf("not a distpool delivery: job %q, chunk %d, delivery %d", d.Job, d.Chunk, d.Number)
 	}
 	return d, nil
+}
+
+// parseOwn reads what Encode writes, which JSON in general is not: field by field, in
+// their order. It is an eighth of a worker's time.
+func parseOwn(b []byte) (d Delivery, ok bool) {
+	b, ok = bytes.CutPrefix(b, []byte(`{"job":"`))
+	job, b, ok2 := bytes.Cut(b, []byte(`","chunk":`))
+	chunk, b, ok3 := bytes.Cut(b, []byte(`,"delivery":`))
+	number, gen, hasGen := bytes.Cut(b, []byte(`,"gen":"`))
+	if hasGen {
+		gen, hasGen = bytes.CutSuffix(gen, []byte(`"}`))
+	} else {
+		number, hasGen = bytes.CutSuffix(number, []byte(`}`))
+	}
+	if !ok || !ok2 || !ok3 || !hasGen || len(job) == 0 || !plain(job) || !plain(gen) {
+		return Delivery{}, false
+	}
+	var err error
+	if d.Chunk, err = strconv.Atoi(string(chunk)); err != nil || d.Chunk < 0 {
+		return Delivery{}, false
+	}
+	if d.Number, err = strconv.Atoi(string(number)); err != nil || d.Number < 1 {
+		return Delivery{}, false
+	}
+	d.Job, d.Gen = string(job), string(gen)
+	return d, true
+}
+
+// plain reports whether a JSON string of these bytes means just them.
+func plain(b []byte) bool {
+	for _, c := range b {
+		if c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 // ParseTaskID undoes TaskID; ok is false for the ID of a task that is not a

@@ -17,10 +17,11 @@ local function record_inline(j)
   if failed > 0 then
     args = redis.call('HGET', KEYS[1], 'args')
   end
-  if redis.call('HDEL', KEYS[1], 'args') == 0 then
+  -- A recording leaves none of these, so there is none exactly if there was one.
+  -- When it began is kept.
+  if redis.call('HDEL', KEYS[1], 'args', 'run', 'run:lost', 'run:part', 'run:done') == 0 then
     return 'recorded'
   end
-  redis.call('HDEL', KEYS[1], 'run', 'run:lost', 'run:part', 'run:done') -- when it began is kept
   if failed > 0 then
     keep(KEYS[1], 'run', args)
   end
@@ -32,7 +33,7 @@ local function record_inline(j)
   if ARGV[7] and ARGV[7] ~= '' and ARGV[7] ~= '0' then
     fields[9], fields[10] = 'slow', ARGV[7] .. ' ' .. ARGV[8]
   end
-  if state == 'sealed' and recorded == tonumber(j[3]) then
+  if state == 'sealed' and recorded == tonumber(j[3] or '1') then
     state = 'done'
     redis.call('HSET', KEYS[1], 'state', state, 'finished', now_ms(), unpack(fields))
     redis.call('PEXPIRE', KEYS[1], tonumber(j[4]) or 3600000)
