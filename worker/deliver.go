@@ -84,6 +84,9 @@ func (w *worker) deliver(ctx context.Context, t *asynq.Task) error {
 			<-w.slots
 			w.bell.slotFreed()
 		}
+		if w.bell.fetcher != nil {
+			w.bell.fetcher.note(time.Since(r.started))
+		}
 	}()
 	if _, ok := w.tasks[t.Type()]; !ok {
 		elsewhere, err := w.knownElsewhere(t.Type(), r.queue)

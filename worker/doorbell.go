@@ -130,6 +130,10 @@ func (d *doorbell) fetch(ctx context.Context, queue string) *redis.Cmd {
 		case silent:
 			d.listen(ctx)
 		case unknown:
+			if over := d.fetcher.underWay(); over != nil {
+				<-over
+				continue
+			}
 		}
 		n := d.fetcher.free()
 		if n <= 0 {

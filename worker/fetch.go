@@ -4,7 +4,9 @@ import (
 	"context"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -24,28 +26,46 @@ const handTime = time.Second
 // looked for: a server that hung may run it late.
 const suspectFor = time.Minute
 
+const (
+	// Where calls are short, deliveries are fetched ahead, for so much time.
+	aheadFor  = 500 * time.Microsecond
+	mostAhead = 256
+	// One that was fetched ahead and has got no slot by then is given back.
+	stale = 20 * time.Millisecond
+)
+
 // fetcher takes deliveries from the queues, for all free slots in one round trip,
 // and begins their chunks with it where the record allows that. asynq asks for one
 // delivery at a time: it is handed those that were fetched, one after the other.
-// There are never more of them than slots that are free, so none waits here while
-// another worker could run it.
+//
+// There are no more of them than slots that are free, so that none waits here while
+// another worker could run it; with one exception. While chunks take less time than a
+// round trip does, the next ones are fetched before the slots are free, but only those
+// for which no worker is idle, and what has no slot within a moment after all is given
+// back.
 //
 // It works on a single server only. Elsewhere asynq's own requests pass.
 type fetcher struct {
 	rdb    redis.UniversalClient
 	worker string
+	size   int        // slots in all
 	slots  func() int // that are free
 	queues []weighted // heaviest first
 	strict bool
+	took   atomic.Int64 // what a chunk takes: a moving average, ns; 0 while none has run
 
 	fetching sync.Mutex // held while a fetch is under way; before mu
 
 	mu      sync.Mutex // guards all below
 	closed  bool
 	fetched []record.Fetched // not handed out yet
+	since   time.Time        // when the last of them came
 	handed  map[string]hand  // handed out to asynq, and not at the handler yet; by asynq's task ID
 	held    map[string]bool  // all that is here, until its delivery is over; by asynq's task ID
 	nothing map[string]bool  // queues for which asynq was told that there is nothing, since the last fetch
+	plenty  bool             // the last fetch got all that it asked for
+	refill  chan struct{}    // closed when the fetch ahead that is under way is over; nil without one
+	watched bool             // a timer looks whether what was fetched ahead gets slots
 	suspect time.Time        // until then, deliveries may be ours without our knowing
 }
 
@@ -61,7 +81,7 @@ type hand struct {
 
 func newFetcher(rdb redis.UniversalClient, worker string, cfg Config, slots func() int) *fetcher {
 	f := &fetcher{
-		rdb: rdb, worker: worker, slots: slots, strict: cfg.StrictPriority,
+		rdb: rdb, worker: worker, size: cfg.Concurrency, slots: slots, strict: cfg.StrictPriority,
 		handed: map[string]hand{}, held: map[string]bool{}, nothing: map[string]bool{},
 	}
 	for q, w := range cfg.Queues {
@@ -89,6 +109,7 @@ func (f *fetcher) ask(queue string) (msg string, a answer) {
 		if d.Queue == queue {
 			f.fetched = slices.Delete(f.fetched, i, i+1)
 			f.handed[d.TaskID] = hand{d.Begun, time.Now()}
+			f.fetchAhead()
 			return d.Msg, handOut
 		}
 	}
@@ -108,6 +129,11 @@ func (f *fetcher) ask(queue string) (msg string, a answer) {
 func (f *fetcher) free() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	return f.unclaimed()
+}
+
+// unclaimed is free with mu held.
+func (f *fetcher) unclaimed() int {
 	for id, h := range f.handed {
 		if time.Since(h.at) > handTime {
 			delete(f.handed, id)
@@ -116,14 +142,68 @@ func (f *fetcher) free() int {
 	return f.slots() - len(f.handed) - len(f.fetched)
 }
 
-// fetch takes up to n deliveries. asynq is asking for those of the queue.
+// note learns how long a chunk held its slot.
+func (f *fetcher) note(took time.Duration) {
+	// Several may do this at once, and one of them be lost: it is an average.
+	was := f.took.Load()
+	if was == 0 {
+		was = int64(took)
+	}
+	f.took.Store(max(1, was+(int64(took)-was)/8))
+}
+
+// ahead is how many deliveries to have beyond the free slots.
+func (f *fetcher) ahead() int {
+	took := time.Duration(f.took.Load())
+	// The order among queues would suffer.
+	if took == 0 || took > aheadFor || len(f.queues) > 1 {
+		return 0
+	}
+	return min(mostAhead, f.size*int(aheadFor/took))
+}
+
+// fetchAhead fetches in the background when what is here runs low and there is
+// likely to be more. It is called with mu held.
+func (f *fetcher) fetchAhead() {
+	ahead := f.ahead()
+	if !f.plenty || f.closed || f.refill != nil || 2*len(f.fetched) > ahead {
+		return
+	}
+	done := make(chan struct{})
+	f.refill = done
+	go func() {
+		_ = f.fetch(context.Background(), "", f.free()) // who finds nothing asks itself
+		f.mu.Lock()
+		f.refill = nil
+		f.mu.Unlock()
+		close(done)
+	}()
+}
+
+// underWay returns a channel that closes when the fetch ahead is over; nil when there
+// is none.
+func (f *fetcher) underWay() <-chan struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.refill
+}
+
+// fetch takes deliveries for n slots. asynq is asking for those of the queue; "" if
+// it is not.
 func (f *fetcher) fetch(ctx context.Context, queue string, n int) error {
 	f.fetching.Lock()
 	defer f.fetching.Unlock()
-	ds, err := record.Fetch(ctx, f.rdb, f.worker, f.shares(n), n, lease)
+	// Those for slots that are still taken are fetched ahead too.
+	more := f.ahead() + min(0, n)
+	n = max(0, n)
+	if n+more <= 0 {
+		return nil
+	}
+	ds, err := record.Fetch(ctx, f.rdb, f.worker, f.shares(n), n, max(0, more), lease)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	clear(f.nothing)
+	f.plenty = err == nil && len(ds) > 0 && len(ds) >= n
 	if err != nil {
 		f.suspect = time.Now().Add(suspectFor)
 		return err
@@ -132,14 +212,61 @@ func (f *fetcher) fetch(ctx context.Context, queue string, n int) error {
 		go f.giveBack(ds)
 		return nil
 	}
-	if len(ds) == 0 {
+	if len(ds) == 0 && queue != "" {
 		f.nothing[queue] = true
 	}
 	f.fetched = append(f.fetched, ds...)
+	f.since = time.Now()
 	for _, d := range ds {
 		f.held[d.TaskID] = true
 	}
+	if len(ds) > n && !f.watched {
+		f.watched = true
+		time.AfterFunc(stale, f.watch)
+	}
 	return nil
+}
+
+// watch gives back what was fetched ahead and got no slot.
+func (f *fetcher) watch() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	// With a free slot they are on their way; without one, how long is anybody's guess.
+	surplus := -f.unclaimed()
+	if surplus <= 0 {
+		f.watched = false
+		return
+	}
+	if wait := stale - time.Since(f.since); wait > 0 {
+		time.AfterFunc(wait, f.watch)
+		return
+	}
+	f.watched = false
+	keep := max(0, len(f.fetched)-surplus)
+	ds := slices.Clone(f.fetched[keep:])
+	f.fetched = f.fetched[:keep]
+	f.plenty = false
+	for _, d := range ds {
+		delete(f.held, d.TaskID)
+	}
+	f.took.Store(int64(stale)) // chunks are not that short any more
+	go f.giveBack(ds)
+}
+
+// forgetJob has the chunks of a job that has ended ask the record once more.
+func (f *fetcher) forgetJob(job record.Ref) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i, d := range f.fetched {
+		if d.Begun != nil && strings.HasPrefix(d.TaskID, job.ID+":") {
+			f.fetched[i].Begun = nil
+		}
+	}
+	for id, h := range f.handed {
+		if strings.HasPrefix(id, job.ID+":") {
+			f.handed[id] = hand{nil, h.at}
+		}
+	}
 }
 
 // reclaim gives back what was fetched without our knowing: the reply was lost. The
@@ -162,11 +289,12 @@ func (f *fetcher) reclaim(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		for _, id := range ids {
-			d := record.Fetched{Queue: q.queue, TaskID: id, Begun: &record.Begun{}}
-			if err := record.GiveBack(ctx, f.rdb, f.worker, d); err != nil {
-				return err
-			}
+		ds := make([]record.Fetched, len(ids))
+		for i, id := range ids {
+			ds[i] = record.Fetched{Queue: q.queue, TaskID: id}
+		}
+		if err := record.GiveBack(ctx, f.rdb, f.worker, ds); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -250,9 +378,9 @@ func (f *fetcher) close() {
 func (f *fetcher) giveBack(ds []record.Fetched) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	for _, d := range slices.Backward(ds) { // each goes to the front of its queue
-		if err := record.GiveBack(ctx, f.rdb, f.worker, d); err != nil {
-			return
-		}
+	if err := record.GiveBack(ctx, f.rdb, f.worker, ds); err != nil {
+		f.mu.Lock()
+		f.suspect = time.Now().Add(suspectFor)
+		f.mu.Unlock()
 	}
 }

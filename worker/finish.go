@@ -8,10 +8,14 @@ import (
 	"github.com/distpool/distpool/internal/record"
 )
 
+// atOnce is how many chunks are under way at the most; as many as there are slots, if
+// those are more. Each is a call or some, of less than combine.Large.
+const atOnce = 64
+
 // finisher records the outcomes of chunks in which nothing failed, and ends their
 // deliveries with it, while their slots run the next ones already: a slot is for
-// calls. Whoever hands a chunk in does not wait, but there are never more of them
-// under way than the worker has slots, so what a crash makes run again is bounded.
+// calls. Whoever hands a chunk in does not wait, but only so many are under way, so
+// what a crash makes run again is bounded.
 // The record and asynq's part are one script, so that no delivery ends whose outcomes
 // were not recorded.
 //
@@ -27,7 +31,7 @@ type finisher struct {
 }
 
 func newFinisher(w *worker) *finisher {
-	return &finisher{worker: w, room: make(chan struct{}, w.cfg.Concurrency), done: map[string]bool{}}
+	return &finisher{worker: w, room: make(chan struct{}, max(atOnce, w.cfg.Concurrency)), done: map[string]bool{}}
 }
 
 // take takes over a chunk with its outcomes, once there is room for it. It refuses

@@ -90,14 +90,15 @@ type Fetched struct {
 	Begun  *Begun // the chunk was begun with it; nil: that is left to Begin
 }
 
-// Fetch takes up to n deliveries from the queues, and begins chunks of theirs for
-// worker where that is simple. Their leases last for the given time. It is not
+// Fetch takes up to n deliveries from the queues, up to more of them in addition where
+// no worker of the queue is idle, and begins chunks of theirs for worker where that is
+// simple. Their leases last for the given time. It is not
 // repeated when a connection breaks: each time would take other deliveries. After an
 // error some may have been taken (see OwnDeliveries).
-func Fetch(ctx context.Context, c redis.UniversalClient, worker string, shares []Share, n int, lease time.Duration) ([]Fetched, error) {
+func Fetch(ctx context.Context, c redis.UniversalClient, worker string, shares []Share, n, more int, lease time.Duration) ([]Fetched, error) {
 	keys := make([]string, 0, 5*len(shares))
-	args := make([]any, 0, 3+2*len(shares))
-	args = append(args, worker, n, time.Now().Add(lease).Unix())
+	args := make([]any, 0, 4+2*len(shares))
+	args = append(args, worker, n, time.Now().Add(lease).Unix(), more)
 	for _, s := range shares {
 		keys = append(keys, asynqKey(s.Queue, "pending"), asynqKey(s.Queue, "paused"), asynqKey(s.Queue, "active"), asynqKey(s.Queue, "lease"), BellKey(s.Queue))
 		args = append(args, asynqKey(s.Queue, "t:"), s.N)
@@ -164,18 +165,26 @@ func OwnDeliveries(ctx context.Context, c redis.Cmdable, worker, queue string, k
 	return own, nil
 }
 
-// GiveBack puts a delivery that worker has fetched back to the front of its queue,
-// and its chunk back into the record if it was begun.
-func GiveBack(ctx context.Context, c redis.Scripter, worker string, d Fetched) error {
-	if d.Begun != nil {
-		job, _, _ := strings.Cut(d.TaskID, ":")
-		if _, err := Release(ctx, c, Ref{ID: job}, 0, worker, nil, 0); err != nil {
-			return err
-		}
+// GiveBack puts deliveries that worker has fetched back to the front of their queues,
+// the first one to the very front, and their chunks back into the record.
+func GiveBack(ctx context.Context, c redis.UniversalClient, worker string, ds []Fetched) error {
+	if len(ds) == 0 {
+		return nil
 	}
-	return Op{giveBackScript, []string{
-		asynqKey(d.Queue, "active"), asynqKey(d.Queue, "lease"), asynqKey(d.Queue, "pending"), asynqKey(d.Queue, "t:") + d.TaskID, BellKey(d.Queue),
-	}, []any{d.TaskID}}.Run(ctx, c).Err()
+	if err := giveBackScript.Load(ctx, c).Err(); err != nil {
+		return err
+	}
+	_, err := c.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for _, d := range slices.Backward(ds) {
+			job, _, _ := strings.Cut(d.TaskID, ":")
+			Op{giveBackScript, []string{
+				asynqKey(d.Queue, "active"), asynqKey(d.Queue, "lease"), asynqKey(d.Queue, "pending"), asynqKey(d.Queue, "t:") + d.TaskID,
+				BellKey(d.Queue), Keys(job)[0],
+			}, []any{d.TaskID, worker}}.Queue(ctx, p)
+		}
+		return nil
+	})
+	return err
 }
 
 // statsTTL is how long asynq keeps its counters of a day.

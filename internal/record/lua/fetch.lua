@@ -4,8 +4,8 @@
 --
 -- KEYS: for each queue five: asynq's pending list, its mark of a pause, its active
 -- list, its leases (sorted set); and the queue's bell.
--- ARGV: 1 worker, 2 how many deliveries, 3 when their leases run out (s), then for
--- each queue two: the prefix of asynq's task keys, and how many deliveries are its
+-- ARGV: 1 worker, 2 how many deliveries, 3 when their leases run out (s), 4 how many
+-- more where no worker of the queue is idle, then for each queue two: the prefix of asynq's task keys, and how many deliveries are its
 -- share. What a queue does not have of its share goes to the others, in this order.
 -- Reply: for each delivery an array: the index of its queue, from 0, its task ID
 -- and asynq's message; and where the chunk was begun what begin answers: args, codec,
@@ -35,7 +35,7 @@ local function begun(id)
 end
 
 local function take(q, n)
-  local k, prefix = 5 * q, ARGV[4 + 2 * q]
+  local k, prefix = 5 * q, ARGV[5 + 2 * q]
   if n <= 0 or redis.call('EXISTS', KEYS[k + 2]) == 1 then
     return
   end
@@ -63,14 +63,23 @@ end
 
 local queues = #KEYS / 5
 for q = 0, queues - 1 do
-  take(q, math.min(tonumber(ARGV[5 + 2 * q]), want - #taken))
+  take(q, math.min(tonumber(ARGV[6 + 2 * q]), want - #taken))
 end
 for q = 0, queues - 1 do
   take(q, want - #taken)
 end
+-- A ring that waits says that no worker listens for one.
+local more = tonumber(ARGV[4])
+if #taken == want and more > 0 then
+  for q = 0, queues - 1 do
+    if redis.call('LLEN', KEYS[5 * q + 5]) > 0 then
+      take(q, want + more - #taken)
+    end
+  end
+end
 -- What is left is for another worker: one was rung for each delivery only if no
 -- ring was waiting. So whoever leaves something passes the ring on.
-if #taken == want then
+if #taken >= want then
   for q = 0, queues - 1 do
     local bell = KEYS[5 * q + 5]
     if redis.call('LLEN', KEYS[5 * q + 1]) > 0 and redis.call('LLEN', bell) == 0 then
