@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/distpool/distpool/internal/nested"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/wire"
 	"github.com/distpool/distpool/tasks"
@@ -98,7 +97,7 @@ func (r *chunkRun) work(d *round) {
 			d.over <- interrupted
 			return
 		}
-		if r.number >= budget || time.Since(r.saved) > r.saveEvery {
+		if r.number >= budget || r.mark.Sub(r.saved) > r.saveEvery {
 			r.checkpoint()
 			r.mark = time.Now()
 		}
@@ -120,9 +119,9 @@ func (r *chunkRun) one(d *round, i, attempts int) bool {
 		r.fail(wire.CallError{Call: i, Kind: wire.KindBadArgument, Message: err.Error()})
 		return true
 	}
-	slot := &callSlot{run: r}
-	defer slot.end()
-	ctx := nested.With(tasks.WithInfo(r.ctx, r.info(i, attempts)), slot)
+	own := &callContext{Context: r.ctx, slot: callSlot{run: r}, number: i, attempts: attempts}
+	defer own.slot.end()
+	var ctx context.Context = own
 	if t := r.policy.CallTimeout; t != nil {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, *t, errCallTimeout)
