@@ -43,6 +43,10 @@ demo: ## Show the pool at work: no Redis needed, ends by itself
 test: redis-server ## Run all tests, with the race detector and real Redis servers
 	@./scripts/test.sh $(TESTFLAGS) $(PKGS)
 
+.PHONY: redis-server
+redis-server: ## Find a redis-server for the tests, or install one (root, apt-get)
+	@./scripts/redis-server.sh
+
 SEED     ?= 1
 DURATION ?= 30s
 WORKERS  ?= 4
@@ -58,10 +62,6 @@ mutations: redis-server ## Plant bugs in distpool, and see that chaos finds each
 .PHONY: test-topologies
 test-topologies: redis-server ## Run the behavioural suite on a Cluster and with Sentinel, and the long tests of faults
 	@DISTPOOL_E2E_REDIS=cluster,sentinel DISTPOOL_E2E_LONG=1 ./scripts/test.sh $(TESTFLAGS) ./internal/e2e
-
-.PHONY: redis-server
-redis-server: ## Find a redis-server for the tests, or install one (root, apt-get)
-	@./scripts/redis-server.sh
 
 .PHONY: lint
 lint: format-check vet staticcheck revive ## Check format, and run vet and the linters

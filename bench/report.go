@@ -36,8 +36,8 @@ changes from run to run.
 	if err := c.machine(ctx, &b, started); err != nil {
 		return nil, err
 	}
-	b.WriteString("\n## Medians\n\n| measurement | unit | " + strings.Join(everybody, " | ") + " | ÷ best asynq | ÷ python-pool |\n")
-	b.WriteString("| --- | --- |" + strings.Repeat(" ---: |", len(everybody)+2) + "\n")
+	b.WriteString("\n## Medians\n\n| measurement | calls | unit | " + strings.Join(everybody, " | ") + " | ÷ best asynq | ÷ python-pool |\n")
+	b.WriteString("| --- | ---: | --- |" + strings.Repeat(" ---: |", len(everybody)+2) + "\n")
 	for _, r := range plan {
 		for _, m := range r.metrics {
 			c.tableLine(&b, r, m)
@@ -50,8 +50,8 @@ less than 1 is better. The best asynq is the best of all columns whose name begi
 The asynq columns are asynq by hand. stock: its defaults, and a reply list for each call. tuned: it looks for tasks
 each millisecond; results go into a key and onto one reply list of the producer. tuned-further: four servers in each
 worker process, and the commands of concurrent goroutines in common pipelines, in the producer and in the worker.
-ten-servers: that with ten servers, which answers a single call sooner and asks Redis ten thousand times a second
-while nothing happens. Python's pools run on this machine alone, without Redis.
+ten-servers: that with ten servers, one for each slot, which answers a single call sooner and costs more while nothing
+happens. Python's pools run on this machine alone, without Redis.
 `)
 	if len(c.failed) > 0 {
 		b.WriteString("\nThese measurements failed and are missing in a median: " + strings.Join(c.failed, "; ") + ".\n")
@@ -78,7 +78,11 @@ func (c *comparison) tableLine(b *bytes.Buffer, r row, m metric) {
 	if !measured {
 		return // not measured this time
 	}
-	fmt.Fprintf(b, "| %s | %s | %s |", r.name, m.label, strings.Join(cells, " | "))
+	calls := ""
+	if n := r.calls(c.size); n > 0 {
+		calls = readable(float64(n))
+	}
+	fmt.Fprintf(b, "| %s | %s | %s | %s |", r.name, calls, m.label, strings.Join(cells, " | "))
 	ours, ok := c.median(r, "distpool", m.key)
 	python, _ := c.median(r, "python-pool", m.key)
 	for _, peer := range []float64{best, python} {
@@ -103,7 +107,7 @@ func readable(x float64) string {
 	case x >= 100:
 		return strconv.FormatFloat(x, 'f', 0, 64)
 	}
-	return strconv.FormatFloat(x, 'f', 2, 64)
+	return strings.TrimSuffix(strconv.FormatFloat(x, 'f', 2, 64), ".00")
 }
 
 // machine writes what it ran on.
@@ -123,11 +127,9 @@ func (c *comparison) machine(ctx context.Context, b *bytes.Buffer, started time.
 				fmt.Fprintf(b, ", %s %s", m.Path, m.Version)
 			}
 		}
-		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" {
-				fmt.Fprintf(b, ", commit %.12s", s.Value)
-			}
-		}
+	}
+	if out, err := exec.CommandContext(ctx, "git", "describe", "--always", "--dirty", "--exclude=*").Output(); err == nil {
+		fmt.Fprintf(b, ", commit %s", strings.TrimSpace(string(out)))
 	}
 	if out, err := exec.CommandContext(ctx, "python3", "--version").Output(); err == nil {
 		fmt.Fprintf(b, ", %s", strings.TrimSpace(string(out)))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/distpool/distpool/observe"
 	"github.com/distpool/distpool/results"
 	"github.com/distpool/distpool/tasks"
 )
@@ -38,6 +39,7 @@ func applyAsync[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], arg
 		return nil, err
 	}
 	o.chunkSize = 1
+	o.origin.Verb = observe.Apply
 	job, err := p.submit(ctx, t, o, 1, func(int, int) ([]byte, error) { return t.EncodeArgs([]A{arg}) })
 	if err != nil {
 		return nil, err

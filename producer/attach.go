@@ -2,10 +2,13 @@ package producer
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/distpool/distpool/internal/await"
 	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/observe"
 	"github.com/distpool/distpool/results"
 	"github.com/distpool/distpool/tasks"
 )
@@ -22,7 +25,9 @@ func Attach[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], id stri
 	return results.NewAsyncResult(p.hub, job, t.DecodeValues), nil
 }
 
-// AttachMap is Attach for a job of any number of calls.
+// AttachMap is Attach for a job of any number of calls. All and AsCompleted of the
+// handle on a canceled job yield what was recorded before it was canceled, and then
+// results.ErrCanceled.
 func AttachMap[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], id string) (*results.MapResult[R], error) {
 	job, err := p.attach(ctx, t, id, false)
 	if err != nil {
@@ -36,7 +41,14 @@ func (p *Pool) attach(ctx context.Context, t erasedTask, id string, single bool)
 		return nil, err
 	}
 	defer p.submitting.Done()
-	return p.hub.Attach(ctx, id, func(s record.Snapshot) error {
+	origin := await.Origin{Verb: observe.Attach}
+	if p.watcher.on {
+		origin.Since = time.Now()
+	}
+	check := func(s record.Snapshot) error {
+		if _, err := p.trust(ctx, s); err != nil {
+			return err
+		}
 		switch {
 		case s.Task != t.Name():
 			return fmt.Errorf("job %s: %w: it is of task %q, not %q", id, results.ErrTaskMismatch, s.Task, t.Name())
@@ -46,5 +58,11 @@ func (p *Pool) attach(ctx context.Context, t erasedTask, id string, single bool)
 			return fmt.Errorf("job %s: %w: it has %d calls, not one: use AttachMap", id, results.ErrTaskMismatch, s.Calls)
 		}
 		return nil
-	})
+	}
+	for {
+		job, err := p.hub.AttachOpening(ctx, id, origin, check, p.opener(t, id, ""))
+		if !errors.Is(err, errVanished) || ctx.Err() != nil {
+			return job, err
+		}
+	}
 }

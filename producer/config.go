@@ -10,6 +10,8 @@ import (
 
 	"github.com/distpool/distpool/internal/names"
 	"github.com/distpool/distpool/internal/redisconn"
+	"github.com/distpool/distpool/observe"
+	"github.com/distpool/distpool/secure"
 )
 
 // The defaults of Config.
@@ -55,9 +57,24 @@ type Config struct {
 	// one is refused when it is submitted. Defaults to DefaultMaxArgument (16 MiB).
 	MaxArgument int
 
+	// Keyring signs jobs, so that workers with the same keys run nothing else, and
+	// checks that outcomes are those of such workers: see package secure. Workers
+	// must have it first. Defaults to none: nothing is signed or checked.
+	Keyring secure.Keyring
+
+	// OnRefused is called for each thing that this pool refuses because of its
+	// signature, for a metric or an alarm. It must not block; several goroutines
+	// call it. Defaults to nothing.
+	OnRefused func(secure.Refusal)
+
 	// Logger gets what no caller can be told: warnings about Redis, panics in
-	// callbacks. Defaults to slog.Default().
+	// callbacks; and at level Debug each submission and how its job ended.
+	// docs/observability.md lists the attributes. Defaults to slog.Default().
 	Logger *slog.Logger
+
+	// Observers are told what the pool does: see packages metrics and traces.
+	// Defaults to none, which costs nothing.
+	Observers []observe.Pool
 }
 
 func (c Config) withDefaults() Config {
@@ -89,7 +106,7 @@ func (c Config) validate() error {
 	if c.MaxArgument < 0 {
 		return fmt.Errorf("producer.Config: field MaxArgument is %d; use a positive number of bytes, or 0 for %d", c.MaxArgument, DefaultMaxArgument)
 	}
-	return nil
+	return c.checkKeyring()
 }
 
 // connect returns the client to use and whether it is the pool's to close.

@@ -50,8 +50,13 @@ func (s *submission) sendOnce(ctx context.Context) (*await.Job, error) {
 		}
 		// The record may name another pool's reply channel, and may be over: waiting
 		// for it is what attaching does.
-		job, err := s.pool.hub.Attach(ctx, s.options.id, func(snap record.Snapshot) error { return s.same(snap, sum) })
-		if errors.Is(err, await.ErrUnknownJob) {
+		job, err := s.pool.hub.AttachOpening(ctx, s.options.id, s.options.origin, func(snap record.Snapshot) error {
+			if _, err := s.pool.trust(ctx, snap); err != nil {
+				return err
+			}
+			return s.same(snap, sum)
+		}, s.pool.opener(s.task, s.options.id, s.options.queue))
+		if errors.Is(err, await.ErrUnknownJob) || errors.Is(err, errVanished) {
 			continue
 		}
 		if err == nil && created {
@@ -74,6 +79,9 @@ func (s *submission) create(ctx context.Context, sum string) (created bool, err 
 	}
 	j := s.record(id, len(batch), s.cut.done())
 	j.Sum, j.Cut, j.Gen = sum, s.cut.rule(), rand.Text()[:8]
+	if err := s.pool.protectNew(s.task, &j, s.calls, batch); err != nil {
+		return false, err
+	}
 	ref := record.Ref{ID: id, Gen: j.Gen}
 	reply, err := s.pool.broker.Submit(ctx, record.Create(j, batch), queue, task, nil)
 	if err != nil {
@@ -89,6 +97,11 @@ func (s *submission) create(ctx context.Context, sum string) (created bool, err 
 	for sent := len(batch); !s.cut.done(); sent += len(batch) {
 		if batch, err = s.cut.next(sent); err != nil {
 			return false, err
+		}
+		if s.pool.protects(s.task) {
+			if err := s.pool.protect(s.task, j, s.calls, batch); err != nil {
+				return false, err
+			}
 		}
 		op := record.Add(ref, s.calls, sent+len(batch), s.cut.done(), batch)
 		if _, err := s.pool.broker.SubmitAt(ctx, op, queue, task, deliveries(ref, batch), s.options.start); err != nil {
@@ -107,11 +120,15 @@ func (s *submission) join(ctx context.Context, sum string) error {
 	if snap.State == record.Gone {
 		return errVanished
 	}
-	if err := s.same(snap, sum); err != nil {
+	policy, err := s.pool.trust(ctx, snap)
+	if err == nil {
+		err = s.same(snap, sum)
+	}
+	if err != nil {
 		return err
 	}
 	if snap.State == record.Open {
-		if err := s.addMissing(ctx, snap); err != nil {
+		if err := s.addMissing(ctx, snap, policy); err != nil {
 			return err
 		}
 	}
@@ -138,7 +155,7 @@ func (s *submission) join(ctx context.Context, sum string) error {
 }
 
 // addMissing adds the chunks that an open job lacks, cut as it was begun.
-func (s *submission) addMissing(ctx context.Context, snap record.Snapshot) error {
+func (s *submission) addMissing(ctx context.Context, snap record.Snapshot, policy string) error {
 	if err := s.cut.follow(snap.Cut); err != nil {
 		return fmt.Errorf("job %s: %w", snap.ID, err)
 	}
@@ -150,6 +167,11 @@ func (s *submission) addMissing(ctx context.Context, snap record.Snapshot) error
 		sent += len(batch)
 		if sent <= snap.Chunks && !s.cut.done() {
 			continue // it has these
+		}
+		if s.pool.protects(s.task) {
+			if err := s.pool.protect(s.task, s.others(snap, policy), s.calls, batch); err != nil {
+				return err
+			}
 		}
 		op := record.Add(record.Ref{ID: snap.ID, Gen: snap.Gen}, s.calls, sent, s.cut.done(), batch)
 		reply, err := s.pool.broker.Submit(ctx, op, snap.Queue, snap.Task, nil)
@@ -173,7 +195,7 @@ func (s *submission) same(snap record.Snapshot, sum string) error {
 	codec := s.task.Codec().Name()
 	what := ""
 	switch {
-	case snap.Sum == sum && snap.Task == s.task.Name():
+	case s.sameSum(snap.Sum, sum) && snap.Task == s.task.Name():
 		return nil
 	case snap.Task != s.task.Name():
 		what = fmt.Sprintf("it is of task %q, not %q", snap.Task, s.task.Name())
@@ -205,7 +227,8 @@ func (s *submission) digest() (string, error) {
 		}
 		fmt.Fprintf(h, "%d\n%s", len(data), data)
 	}
-	return hex.EncodeToString(h.Sum(nil)), nil
+	s.digested = hex.EncodeToString(h.Sum(nil))
+	return s.sum(s.digested)
 }
 
 // rewind starts over.

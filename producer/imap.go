@@ -83,14 +83,15 @@ func (s *inOrder) next(arrived []wire.Outcome) (ready []wire.Outcome) {
 
 // imap runs one loop over a stream.
 func imap[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], args iter.Seq[A], opts []Option, sequence order, yield func(R, error) bool) {
-	fail := func(err error) {
-		var zero R
-		yield(zero, err)
-	}
+	var zero R
 	s, err := p.openStream(ctx, t, opts)
 	if err != nil {
-		fail(err)
+		yield(zero, err)
 		return
+	}
+	fail := func(err error) {
+		s.failure = err
+		yield(zero, err)
 	}
 	in := &intake[A]{stream: s, encodeArgs: t.EncodeArgs}
 	go in.read(args)

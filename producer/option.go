@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/distpool/distpool/internal/await"
 	"github.com/distpool/distpool/internal/call"
 	"github.com/distpool/distpool/internal/names"
 	"github.com/distpool/distpool/tasks"
@@ -24,6 +25,10 @@ type options struct {
 	start     time.Time     // zero: at once
 	delayed   string        // the option that set start
 	window    int           // of a stream; 0: automatic
+
+	// Not of the caller.
+	origin  await.Origin
+	headers string // of the job's observers, encoded
 }
 
 // Queue sends the job to the named queue instead of Config.Queue.

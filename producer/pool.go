@@ -14,7 +14,9 @@ import (
 	"github.com/distpool/distpool/internal/await"
 	"github.com/distpool/distpool/internal/broker"
 	"github.com/distpool/distpool/internal/inline"
+	"github.com/distpool/distpool/internal/observers"
 	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/signing"
 	"github.com/distpool/distpool/internal/wire"
 	"github.com/distpool/distpool/results"
 )
@@ -48,8 +50,10 @@ type pool struct {
 	fleet   fleet
 	absence absence
 	starter starter
+	signer  *signing.Signer // nil: signing is off
 	listing *listing
 	inline  *inline.Hook // package pooltest's; nil in any other pool
+	watcher watcher
 
 	mu         sync.Mutex // guards closed against submissions that are on their way
 	closed     bool
@@ -65,11 +69,18 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
+	observer, err := observers.Pools(cfg.Observers)
+	if err != nil {
+		return nil, fmt.Errorf("producer.Config: %w", err)
+	}
 	rdb, ours, err := cfg.connect(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("opening a pool: %w", err)
 	}
-	p := &pool{cfg: cfg, rdb: rdb, ours: ours, broker: broker.New(rdb), fleet: fleet{rdb: rdb}, listing: newListing(rdb), inline: inline.From(ctx)}
+	if ours && observer != nil {
+		rdb.AddHook(observers.Hook(observer.RoundTrip))
+	}
+	p := &pool{cfg: cfg, rdb: rdb, ours: ours, broker: broker.New(rdb), fleet: fleet{rdb: rdb}, signer: signing.New(cfg.Keyring), listing: newListing(rdb), inline: inline.From(ctx)}
 	p.starter.broker = p.broker
 	if err := record.Load(ctx, rdb); err != nil {
 		return nil, p.abandon(fmt.Errorf("opening a pool: loading scripts: %w", err))
@@ -80,6 +91,7 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 	p.hub.SetSweep(p.withdraw)
 	p.hub.SetRevive(p.revive)
 	p.hub.SetUnserved(p.fleet.unserved)
+	p.watcher.start(p.hub, observer, cfg.Logger)
 	outer := &Pool{p}
 	runtime.AddCleanup(outer, func(p *pool) { go p.dropped() }, p)
 	return outer, nil
@@ -210,6 +222,7 @@ func (p *pool) release() {
 	p.starter.stop()
 	p.listing.stop()
 	p.hub.Stop(ErrClosed)
+	p.watcher.stop()
 	p.fleet.stop()
 	if p.ours {
 		_ = p.rdb.Close()

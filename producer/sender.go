@@ -99,7 +99,7 @@ func (s *stream) collect() (changed <-chan struct{}, over bool, err error) {
 	s.mu.Unlock()
 	kick(s.arrived)
 	if err := s.resize(s.sendCtx); err != nil && s.sendCtx.Err() == nil {
-		s.pool.cfg.Logger.Warn("counting the slots of workers failed, the last count is used", "error", err)
+		s.pool.cfg.Logger.Warn("counting the slots of workers failed, the last count is used", "job", s.id, "task", s.task.Name(), "error", err)
 	}
 	if over {
 		return changed, over, nil
@@ -214,8 +214,9 @@ func (s *stream) transmit(batch []record.Chunk, seal bool) error {
 			return err
 		}
 		defer s.pool.submitting.Done()
-		job, err := s.pool.hub.Track(await.NewStream(s.id, s.task.Name(), s.options.queue))
-		if err != nil {
+		job := s.pool.opens(s.task, await.NewStream(s.id, s.task.Name(), s.options.queue))
+		job.Origin = s.options.origin
+		if _, err := s.pool.hub.Track(job); err != nil {
 			return err
 		}
 		s.job = job
@@ -236,12 +237,11 @@ func (s *stream) transmit(batch []record.Chunk, seal bool) error {
 }
 
 func (s *stream) create(batch []record.Chunk, total int, _ bool, ds []wire.Delivery) error {
-	op := record.Create(record.Job{
-		Policy: s.options.policy.Over(s.task.Policy()).Encode(),
-		ID:     s.job.ID, Task: s.task.Name(), Codec: s.task.Codec().Name(), Queue: s.options.queue,
-		Reply: s.pool.hub.Channel(), Calls: s.cut.at, Chunks: total,
-		OpenTTL: s.pool.cfg.JobTTL, ResultTTL: s.options.ttl,
-	}, batch)
+	j := s.record(total)
+	if err := s.pool.protectNew(s.task, &j, unknownTotal, batch); err != nil {
+		return err
+	}
+	op := record.Create(j, batch)
 	_, err := s.pool.broker.Submit(s.sendCtx, op, s.options.queue, s.task.Name(), ds)
 	if err == nil {
 		s.pool.listing.note(s.job.ID, s.task.Name(), s.options.queue, false)
@@ -249,7 +249,23 @@ func (s *stream) create(batch []record.Chunk, total int, _ bool, ds []wire.Deliv
 	return err
 }
 
+// record describes the job as it is created.
+func (s *stream) record(chunks int) record.Job {
+	return record.Job{
+		Policy: s.options.policy.Over(s.task.Policy()).Encode(),
+		ID:     s.job.ID, Task: s.task.Name(), Codec: s.task.Codec().Name(), Queue: s.options.queue,
+		Headers: s.options.headers,
+		Reply:   s.pool.hub.Channel(), Calls: s.cut.at, Chunks: chunks,
+		OpenTTL: s.pool.cfg.JobTTL, ResultTTL: s.options.ttl,
+	}
+}
+
 func (s *stream) extend(batch []record.Chunk, total int, seal bool, ds []wire.Delivery) error {
+	if s.pool.protects(s.task) {
+		if err := s.pool.protect(s.task, s.record(total), unknownTotal, batch); err != nil {
+			return err
+		}
+	}
 	op := record.Extend(record.Ref{ID: s.job.ID}, s.cut.at, total, seal, s.pool.cfg.JobTTL, batch)
 	return s.insist(func() error {
 		_, err := s.pool.broker.Submit(s.sendCtx, op, s.options.queue, s.task.Name(), ds)

@@ -14,6 +14,7 @@ import (
 	"github.com/distpool/distpool/internal/nested"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/wire"
+	"github.com/distpool/distpool/observe"
 )
 
 const (
@@ -38,6 +39,9 @@ type stream struct {
 	task    erasedTask
 	options options
 	log     string // how errors call it
+
+	failure error                   // what the loop got as its last pair; of the loop
+	watched func(*await.Job, error) // ends what observers see of it; nil without them
 
 	wake      chan struct{} // to the sender: the reader has something
 	room      chan struct{} // to the reader: the window may have moved
@@ -91,6 +95,7 @@ func (p *Pool) openStream(ctx context.Context, t erasedTask, opts []Option) (*st
 	if o.id != "" || o.expiresIn != 0 || o.delayed != "" {
 		return nil, fmt.Errorf("stream of task %q: the options ID, ExpiresIn, Delay and At are for jobs whose calls are known at once; leave them out, or use MapAsync", t.Name())
 	}
+	o.origin.Verb = observe.Stream
 	s := &stream{
 		pool: p, id: rand.Text(), task: t, options: o, log: fmt.Sprintf("stream of task %q", t.Name()),
 		wake: make(chan struct{}, 1), room: make(chan struct{}, 1), arrived: make(chan struct{}, 1),
@@ -107,6 +112,9 @@ func (p *Pool) openStream(ctx context.Context, t erasedTask, opts []Option) (*st
 	p.submitting.Done()
 	if err := s.resize(ctx); err != nil {
 		return nil, fmt.Errorf("%s: counting the workers' slots: %w", s.log, err)
+	}
+	if p.watcher.on {
+		ctx, s.watched = p.watcher.begin(ctx, t, &s.options)
 	}
 	s.sendCtx, s.abort = context.WithCancel(context.WithoutCancel(ctx))
 	return s, nil
@@ -213,6 +221,9 @@ func (s *stream) leave() {
 	select {
 	case <-s.inputRead:
 	case <-time.After(inputGrace):
+	}
+	if s.watched != nil {
+		defer func() { s.watched(s.job, s.failure) }()
 	}
 	if s.job == nil {
 		return

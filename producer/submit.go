@@ -37,11 +37,16 @@ type encoder func(lo, hi int) ([]byte, error)
 
 // submit puts a job of n calls into Redis, in as few round trips as its size
 // allows, and returns it, tracked.
-func (p *Pool) submit(ctx context.Context, t erasedTask, o options, n int, encode encoder) (*await.Job, error) {
+func (p *Pool) submit(ctx context.Context, t erasedTask, o options, n int, encode encoder) (job *await.Job, err error) {
 	if err := p.enter(); err != nil {
 		return nil, err
 	}
 	defer p.submitting.Done()
+	if p.watcher.on {
+		var end func(*await.Job, error)
+		ctx, end = p.watcher.begin(ctx, t, &o)
+		defer func() { end(job, err) }()
+	}
 	if err := p.inline.Submitting(ctx); err != nil {
 		return nil, fmt.Errorf("submitting %q: %w", t.Name(), err)
 	}
@@ -61,7 +66,7 @@ func (p *Pool) submit(ctx context.Context, t erasedTask, o options, n int, encod
 	if o.id != "" {
 		send = s.sendOnce
 	}
-	job, err := send(ctx)
+	job, err = send(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("submitting %q: %w", t.Name(), err)
 	}
@@ -89,8 +94,9 @@ type submission struct {
 	calls   int
 	cut     cutter
 
-	job    *await.Job
-	chunks int // sent so far
+	job      *await.Job
+	chunks   int    // sent so far
+	digested string // of a job whose ID the caller chose: the digest of what is submitted
 }
 
 func (s *submission) send(ctx context.Context) (*await.Job, error) {
@@ -121,13 +127,21 @@ func (s *submission) sendBatch(ctx context.Context, batch []record.Chunk) error 
 	var op record.Op
 	if s.job == nil {
 		id := rand.Text()
-		job, err := s.pool.hub.Track(await.NewJob(id, s.task.Name(), s.options.queue, s.calls, total, sealed))
-		if err != nil {
+		j := s.record(id, total, sealed)
+		if err := s.pool.protectNew(s.task, &j, s.calls, batch); err != nil {
+			return err
+		}
+		job := s.pool.opens(s.task, await.NewJob(id, s.task.Name(), s.options.queue, s.calls, total, sealed))
+		job.Origin = s.options.origin
+		if _, err := s.pool.hub.Track(job); err != nil { // nobody else has an ID that was just drawn
 			return err
 		}
 		s.job = job
-		op = record.Create(s.record(id, total, sealed), batch)
+		op = record.Create(j, batch)
 	} else {
+		if err := s.protectMore(batch); err != nil {
+			return err
+		}
 		op = record.Add(record.Ref{ID: s.job.ID}, s.calls, total, sealed, batch)
 	}
 	if _, err := s.pool.broker.SubmitAt(ctx, op, s.options.queue, s.task.Name(), deliveries(record.Ref{ID: s.job.ID}, batch), s.options.start); err != nil {
@@ -149,6 +163,7 @@ func (s *submission) record(id string, chunks int, sealed bool) record.Job {
 	return record.Job{
 		ID: id, Task: s.task.Name(), Codec: s.task.Codec().Name(), Queue: s.options.queue,
 		Reply: s.pool.hub.Channel(), Policy: s.options.policy.Over(s.task.Policy()).Encode(), Calls: s.calls, Chunks: chunks, Sealed: sealed,
+		Headers: s.options.headers,
 		OpenTTL: s.pool.cfg.JobTTL + s.options.delay(), ResultTTL: s.options.ttl,
 		Start: s.options.start, Within: s.within(),
 	}

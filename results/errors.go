@@ -36,6 +36,10 @@ var (
 	ErrExpired = await.ErrExpired
 	// ErrCorrupt says that the record of a job does not parse.
 	ErrCorrupt = await.ErrCorrupt
+	// ErrUntrusted says that a signature is missing or wrong: a worker refused to
+	// run the job, or its outcomes are not those that a worker recorded. Only with
+	// signing (Config.Keyring). Encrypted outcomes that do not open match it too.
+	ErrUntrusted = await.ErrUntrusted
 	// ErrClosed says that the pool behind a handle was closed or terminated.
 	ErrClosed = await.ErrClosed
 	// ErrTaskMismatch says that the job with this ID belongs to another task, or

@@ -1,6 +1,8 @@
 #!/bin/sh
 # Vets and builds every program under examples/, each folder on its own, as its
-# reader would, and runs those that need nothing but themselves.
+# reader would, and runs those that need nothing but themselves. One that serves
+# until it is stopped says so by a line "//examples:serves" in its main.go, and is
+# run by its own test.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -11,7 +13,7 @@ for dir in examples/*/; do
 	printf '%s\n' "${dir%/}"
 	go vet "./$dir..."
 	go build -o /dev/null "./$dir..."
-	if [ -f "$dir/main.go" ]; then
+	if [ -f "$dir/main.go" ] && ! grep -q '^//examples:serves$' "$dir/main.go"; then
 		env -u REDIS_URL go run "./$dir" >/dev/null
 	fi
 done

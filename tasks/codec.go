@@ -117,6 +117,17 @@ func (s sliceCoder[T]) decodeItems(data []byte, dst []T) (int, error) {
 	return len(items), nil
 }
 
+// holds refuses a number of items that data cannot hold, before room is made for
+// them. Of other formats than JSON nothing is known: package wire has the limit for
+// these.
+func (s sliceCoder[T]) holds(data []byte, n int) error {
+	const small, perItem = 1024, 2 // a digit, with the bracket or comma before it
+	if _, ok := s.codec.(jsonCodec); ok && n > small && n > len(data)/perItem {
+		return fmt.Errorf("%d items in %d bytes", n, len(data))
+	}
+	return nil
+}
+
 // zeroTravels reports whether the zero value of T can be an item of an array.
 func (s sliceCoder[T]) zeroTravels() bool {
 	data, err := s.encode(make([]T, 1))

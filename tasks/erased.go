@@ -28,6 +28,9 @@ func (e *erased[A, R]) Policy() call.Policy { return e.task.Policy() }
 
 func (e *erased[A, R]) Decode(data []byte, n int) (call.Chunk, error) {
 	t := e.task
+	if err := t.args.holds(data, n); err != nil {
+		return nil, fmt.Errorf("arguments of %q: %w; the record of the job is damaged", t.name, err)
+	}
 	c := &chunk[A, R]{task: t, args: make([]A, n)}
 	values := make([]R, n)
 	c.held.Store(&values)

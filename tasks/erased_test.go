@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -360,5 +361,33 @@ func TestCallsOfAChunkRunAtTheSameTime(t *testing.T) {
 	}
 	if !slices.Equal(out, want) {
 		t.Errorf("got %v", out)
+	}
+}
+
+// A record that claims a million arguments in a few bytes is refused before there
+// is room for them.
+func TestClaimsOfMoreArgumentsThanThereAreBytesCostNothing(t *testing.T) {
+	type large struct{ _ [1 << 12]int }
+	task := tasks.Define("large", func(context.Context, large) (int, error) { return 0, nil })
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err := tasks.Erase(task).Decode([]byte("[{}]"), 1<<20)
+	runtime.ReadMemStats(&after)
+	if err == nil || !strings.Contains(err.Error(), "1048576 items in 4 bytes") {
+		t.Errorf("%v", err)
+	}
+	if n := after.TotalAlloc - before.TotalAlloc; n > 1<<20 {
+		t.Errorf("refusing it took %d bytes", n)
+	}
+}
+
+// encoding/json counts the depth; what is nested deeper is an error of its chunk,
+// and no stack grows without limit.
+func TestArgumentsThatAreNestedTooDeepAreRefused(t *testing.T) {
+	task := tasks.Define("any", func(context.Context, any) (int, error) { return 0, nil })
+	const depth = 1 << 20
+	data := "[" + strings.Repeat("[", depth) + strings.Repeat("]", depth) + "]"
+	if c, err := tasks.Erase(task).Decode([]byte(data), 1); err == nil && c.Bad(0) == nil {
+		t.Error("accepted")
 	}
 }

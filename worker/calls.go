@@ -11,6 +11,7 @@ import (
 
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/wire"
+	"github.com/distpool/distpool/observe"
 	"github.com/distpool/distpool/tasks"
 )
 
@@ -38,6 +39,7 @@ type round struct {
 	stuck   chan int      // this call passed its HardTimeout
 	current int           // the call that runs
 	tries   int           // how often it ran before
+	watched watchedCall   // what observers know of it
 	claim   *atomic.Bool  // set by whoever ends the current call: its return, or its HardTimeout; nil without one
 }
 
@@ -57,6 +59,7 @@ func (r *chunkRun) runCalls() end {
 		case <-d.died:
 		case i := <-d.stuck:
 			r.chunk.Abandon(i)
+			r.endCall(d, observe.CallTimeout, fmt.Errorf("it still ran after its HardTimeout of %v", *r.policy.HardTimeout))
 			r.advance()
 			r.failOrRetry(wire.CallError{
 				Call: i, Kind: wire.KindTimeout, Attempts: d.tries + 1,
@@ -80,6 +83,7 @@ func (r *chunkRun) work(d *round) {
 		if !d.claimed() {
 			return // abandoned before it panicked
 		}
+		r.endPanicked(d, p)
 		r.advance()
 		r.clock(d.current)
 		r.panicked(d.current, d.tries+1, p)
@@ -119,9 +123,12 @@ func (r *chunkRun) one(d *round, i, attempts int) bool {
 		r.fail(wire.CallError{Call: i, Kind: wire.KindBadArgument, Message: err.Error()})
 		return true
 	}
-	own := &callContext{Context: r.ctx, slot: callSlot{run: r}, number: i, attempts: attempts}
+	own := &callContext{Context: r.ctx, slot: callSlot{run: r, call: int32(r.first + i)}, number: i, attempts: attempts}
 	defer own.slot.end()
 	var ctx context.Context = own
+	if r.worker.watcher != nil {
+		ctx = r.beginCall(ctx, d, i, attempts)
+	}
 	if t := r.policy.CallTimeout; t != nil {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, *t, errCallTimeout)
@@ -142,6 +149,7 @@ func (r *chunkRun) one(d *round, i, attempts int) bool {
 		return false // too late: nobody waits for this goroutine
 	}
 	if err != nil && r.ctx.Err() != nil {
+		r.endCall(d, observe.CallInterrupted, err)
 		d.over <- interrupted // most likely for that reason; it is not the call's failure
 		return false
 	}
@@ -149,6 +157,7 @@ func (r *chunkRun) one(d *round, i, attempts int) bool {
 	r.clock(i)
 	r.worker.countCall()
 	if err == nil {
+		r.endCall(d, observe.CallOK, nil)
 		return true
 	}
 	e := wire.CallError{
@@ -158,6 +167,9 @@ func (r *chunkRun) one(d *round, i, attempts int) bool {
 	if errors.Is(context.Cause(ctx), errCallTimeout) {
 		e.Kind = wire.KindTimeout
 		e.Message = fmt.Sprintf("timed out after its CallTimeout of %v: %s", *r.policy.CallTimeout, e.Message)
+		r.endCall(d, observe.CallTimeout, err)
+	} else {
+		r.endCall(d, observe.CallFailed, err)
 	}
 	r.failOrRetry(e, err)
 	return true
@@ -261,7 +273,7 @@ func (r *chunkRun) checkpoint() {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(r.ctx, 5*time.Second)
 	defer cancel()
-	state, err := record.Checkpoint(ctx, r.worker.rdb, refOf(r.delivery), r.delivery.Chunk, r.worker.self.ID, r.partial(time.Time{}).Encode(), r.finished())
+	state, err := record.Checkpoint(ctx, r.worker.rdb, refOf(r.delivery), r.delivery.Chunk, r.worker.self.ID, r.partialFrame(time.Time{}), r.finished())
 	r.saved = time.Now()
 	r.saveEvery = max(checkpointEvery, 20*r.saved.Sub(began))
 	switch {

@@ -11,6 +11,7 @@ import (
 	"github.com/distpool/distpool/internal/call"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/wire"
+	"github.com/distpool/distpool/observe"
 )
 
 // waitHere is the longest wait for a retry, or for the rest of one, that is
@@ -28,13 +29,15 @@ type chunkRun struct {
 	started  time.Time
 	ctx      context.Context // of its calls
 	cancel   context.CancelCauseFunc
-	pass     *pass // set once it has begun
+	pass     *pass             // set once it has begun
+	fate     observe.ChunkFate // how its run ended; empty: its record could not be read
 
 	first, calls int // the chunk's place in the job
 	total        int // calls of the job
 	number       int // delivery number, by the record's count
 	policy       call.Policy
 	chunk        call.Chunk
+	sealer       call.Sealer // nil: the task's codec does not encrypt, or its arguments did not open
 
 	// How far it is. Calls run in this order: turn from at on, then next and up.
 	turn   []wire.Pending   // calls that failed in an earlier round
@@ -50,6 +53,7 @@ type chunkRun struct {
 	stuck     bool          // a call was abandoned: its goroutine keeps the slot
 	handedOn  bool          // the finisher has it
 	inline    bool          // its job is known to be inline
+	watched   *observe.Chunk
 
 	mark    time.Time       // when the last call ended, or the round began
 	slowest record.SlowCall // of those that this worker ran
@@ -61,6 +65,9 @@ func (r *chunkRun) logger() *slog.Logger {
 
 // run runs the calls and records their outcomes.
 func (r *chunkRun) run(b record.Begun) error {
+	if err := r.trust(b); err != nil {
+		return r.refuse(err)
+	}
 	first, n, data, err := wire.ParseArgs(b.Args)
 	if err != nil {
 		return r.worker.condemn(r.logger(), r.delivery.Job, err)
@@ -134,6 +141,9 @@ func (r *chunkRun) decode(b record.Begun, data []byte) (wire.Kind, error) {
 		return wire.KindBadArgument, err
 	}
 	r.policy = policy.Over(t.Policy())
+	if data, err = r.unseal(t, data); err != nil {
+		return wire.KindBadArgument, err
+	}
 	r.chunk, err = t.Decode(data, r.calls)
 	return wire.KindBadArgument, err
 }
@@ -147,6 +157,9 @@ func (r *chunkRun) resume(frame []byte) (due time.Time, err error) {
 	p, err := wire.ParsePartial(frame)
 	if err == nil && (p.Calls != r.calls || p.First != r.first) {
 		err = fmt.Errorf("partial outcomes of calls %d and %d more, for a chunk of %d from %d", p.First, p.Calls-1, r.calls, r.first)
+	}
+	if err == nil {
+		p, err = r.unsealPartial(p)
 	}
 	if err != nil {
 		return time.Time{}, err
@@ -198,49 +211,59 @@ func (r *chunkRun) pause(d time.Duration) bool {
 // attempt. The delivery waits in asynq's retry set, where operators see it.
 func (r *chunkRun) putBack(d time.Duration, due time.Time) error {
 	waiting := append(r.again, r.turn[r.at:]...)
-	ours, err := untilAnswered(r.worker, "release", func(ctx context.Context) (bool, error) {
-		return record.Release(ctx, r.worker.rdb, refOf(r.delivery), r.delivery.Chunk, r.worker.self.ID, r.partial(due).Encode(), r.finished())
+	ours, err := untilAnswered(r.worker, r.delivery, "release", func(ctx context.Context) (bool, error) {
+		return record.Release(ctx, r.worker.rdb, refOf(r.delivery), r.delivery.Chunk, r.worker.self.ID, r.partialFrame(due), r.finished())
 	})
 	if err != nil {
 		return r.interrupted()
 	}
 	if !ours {
+		r.fate = observe.ChunkTaken
 		return nil // its job is over, or another worker took it
 	}
+	r.fate = observe.ChunkPutBack
 	r.worker.callBack(r.queue, r.delivery, d)
 	msg := fmt.Sprintf("%d of %d calls run again in %v", len(waiting), r.calls, d.Round(time.Millisecond))
 	if r.why.Message != "" {
-		msg += fmt.Sprintf("; call %d, attempt %d: %s", r.first+r.why.Call, r.why.Attempts, truncate(r.why.Message, 1000))
+		msg += fmt.Sprintf("; call %d, attempt %d: %s", r.first+r.why.Call, r.why.Attempts, r.shown(r.why.Message))
 	}
 	return later{msg, d}
 }
 
 // record records the outcomes, and ends the delivery accordingly.
 func (r *chunkRun) record(values []byte) error {
-	frame := wire.Outcome{First: r.first, Calls: r.calls, Errors: r.errors, Values: values}.Encode()
-	if f := r.worker.finisher; f != nil && len(r.errors) == 0 && r.worker.bell.knowsDone.Load() && f.take(r, frame) {
+	frame := r.outcomeFrame(values)
+	recording := record.Recording{Outcome: frame, Calls: r.calls, Failed: len(r.errors), Inline: noticeBytes, Slow: r.slowest}
+	if f := r.worker.finisher; f != nil && len(r.errors) == 0 && r.worker.bell.knowsDone.Load() && f.take(r, recording) {
 		return nil
 	}
-	answer, err := untilAnswered(r.worker, "record", func(ctx context.Context) (record.Result, error) {
-		return record.RecordTimed(ctx, r.worker.shared, refOf(r.delivery), r.delivery.Chunk, frame, r.calls, len(r.errors), noticeBytes, r.slowest)
+	answer, err := untilAnswered(r.worker, r.delivery, "record", func(ctx context.Context) (record.Result, error) {
+		return recording.Run(ctx, r.worker.shared, refOf(r.delivery), r.delivery.Chunk)
 	})
 	if err != nil {
 		return r.interrupted()
 	}
 	if answer != record.OK {
+		r.fate = observe.ChunkUnwanted
 		r.logger().Debug("the outcomes were not wanted", "answer", answer)
 		return nil
 	}
+	r.fate = observe.ChunkRecorded
 	if len(r.errors) == 0 {
 		return nil
 	}
 	first := r.errors[0]
-	return failed{fmt.Sprintf("%d of %d calls failed; call %d: %s", len(r.errors), r.calls, r.first+first.Call, truncate(first.Message, 1000))}
+	return failed{fmt.Sprintf("%d of %d calls failed; call %d: %s", len(r.errors), r.calls, r.first+first.Call, r.shown(first.Message))}
 }
 
 // interrupted ends a delivery whose calls did not all run.
 func (r *chunkRun) interrupted() error {
-	if cause := context.Cause(r.ctx); errors.Is(cause, errJobEnded) || errors.Is(cause, errNotOurs) {
+	switch cause := context.Cause(r.ctx); {
+	case errors.Is(cause, errJobEnded):
+		r.fate = observe.ChunkCanceled
+		return nil
+	case errors.Is(cause, errNotOurs):
+		r.fate = observe.ChunkTaken
 		return nil
 	}
 	return r.giveBack(time.Time{})
@@ -249,11 +272,12 @@ func (r *chunkRun) interrupted() error {
 // giveBack lets another worker go on with the chunk, at once. Calls that are to
 // run again are due at the given time; the zero time is now.
 func (r *chunkRun) giveBack(due time.Time) error {
+	r.fate = observe.ChunkGivenBack
 	ctx, cancel := context.WithTimeout(context.Background(), lastMoment/2)
 	defer cancel()
 	var partial []byte
 	if r.chunk != nil {
-		partial = r.partial(due).Encode()
+		partial = r.partialFrame(due)
 	}
 	again := r.delivery
 	again.Number++

@@ -11,6 +11,8 @@ import (
 
 	"github.com/distpool/distpool/internal/names"
 	"github.com/distpool/distpool/internal/redisconn"
+	"github.com/distpool/distpool/observe"
+	"github.com/distpool/distpool/secure"
 )
 
 // The defaults of Config.
@@ -73,12 +75,29 @@ type Config struct {
 	// returns a larger one fails. Defaults to DefaultMaxResult (16 MiB).
 	MaxResult int
 
+	// Keyring has the worker run only what producers with one of its keys have
+	// signed, and sign what it records: see package secure. What it refuses ends its
+	// job with results.ErrUntrusted. Defaults to none: nothing is signed or checked.
+	Keyring secure.Keyring
+
+	// OnRefused is called for each thing that this worker refuses because of its
+	// signature, for a metric or an alarm. It must not block; several goroutines
+	// call it. Defaults to nothing.
+	OnRefused func(secure.Refusal)
+
 	// Name becomes part of the worker's ID, for people to recognise it.
 	// Defaults to the host's name.
 	Name string
 
-	// Logger gets warnings and errors. Defaults to slog.Default().
+	// Logger gets what the worker has to say: its start and end (Info), trouble
+	// (Warn, Error), and each delivery, chunk and call (Debug). Calls have it as
+	// tasks.Logger. docs/observability.md lists the attributes. Defaults to
+	// slog.Default().
 	Logger *slog.Logger
+
+	// Observers are told what the worker does: see packages metrics and traces.
+	// Defaults to none, which costs nothing.
+	Observers []observe.Worker
 }
 
 func (c Config) withDefaults() Config {
@@ -121,7 +140,7 @@ func (c Config) validate() error {
 	if c.MaxResult < 0 {
 		return fmt.Errorf("worker.Config: field MaxResult is %d; use a positive number of bytes, or 0 for %d", c.MaxResult, DefaultMaxResult)
 	}
-	return nil
+	return c.checkKeyring()
 }
 
 // connect returns the client to use and whether it is the worker's to close.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/wire"
+	"github.com/distpool/distpool/observe"
 )
 
 // budget is how many workers may die in a chunk before it is given up.
@@ -63,6 +64,7 @@ func retryDelay(_ int, err error, _ *asynq.Task) time.Duration {
 func (w *worker) deliver(ctx context.Context, t *asynq.Task) error {
 	d, err := wire.ParseDelivery(t.Payload())
 	if err != nil {
+		w.delivered(ctx, t, d, observe.Foreign, nil)
 		return failed{fmt.Sprintf("%v; if another program uses this queue, give it one of its own", err)}
 	}
 	taskID, _ := asynq.GetTaskID(ctx)
@@ -70,6 +72,7 @@ func (w *worker) deliver(ctx context.Context, t *asynq.Task) error {
 	case w.slots <- struct{}{}:
 	case <-w.calls.Done():
 		w.unbegin(d, w.arrived(taskID))
+		w.delivered(ctx, t, d, observe.Draining, nil)
 		return later{"the worker is shutting down", 0}
 	}
 	r := &chunkRun{worker: w, delivery: d, taskID: taskID, task: t.Type(), started: time.Now()}
@@ -97,18 +100,18 @@ func (w *worker) deliver(ctx context.Context, t *asynq.Task) error {
 		case err != nil:
 			return later{"asking for workers that know the task: " + err.Error(), time.Second}
 		case elsewhere:
+			w.delivered(ctx, t, d, observe.Elsewhere, nil)
 			return later{fmt.Sprintf("worker %s does not know the task; another of the queue does", w.self.ID), time.Second}
 		}
 	}
 	if !w.enlist(r) {
 		// This very worker runs the chunk already. The delivery stays, in case that
 		// the worker dies.
+		w.delivered(ctx, t, d, observe.Busy, nil)
 		return later{"this worker runs the chunk already", 5 * time.Second}
 	}
 	defer func() {
-		if r.handedOn {
-			r.cancel(nil) // the finisher discharges it
-		} else {
+		if !r.handedOn { // otherwise the finisher does
 			w.discharge(r)
 		}
 	}()
@@ -116,18 +119,20 @@ func (w *worker) deliver(ctx context.Context, t *asynq.Task) error {
 	defer r.pass.end()
 	if err != nil {
 		if errors.Is(err, errDraining) {
+			w.delivered(ctx, t, d, observe.Draining, nil)
 			return later{err.Error(), 0}
 		}
+		w.delivered(ctx, t, d, observe.Refused, nil)
 		return w.condemn(r.logger(), d.Job, err)
 	}
+	w.delivered(ctx, t, d, observe.Verdict(begun.Verdict), begun)
 	switch begun.Verdict {
 	case record.Run, record.Lost:
-		return r.run(*begun)
+		return r.runWatched(*begun)
 	case record.Busy:
 		// Its owner lives. The delivery stays, in case that the owner dies.
 		return later{"worker " + begun.Owner + " runs this chunk already", 5 * time.Second}
 	case record.Recorded, record.EndedJob, record.GoneJob:
-		r.logger().Debug("a delivery with nothing to run", "verdict", begun.Verdict)
 		return nil
 	}
 	return nil
@@ -184,7 +189,7 @@ func (w *worker) enter(d wire.Delivery, begun *record.Begun) (b *record.Begun, p
 		return b, p, err
 	}
 	// Not as its owner: what happens while we wait is not to be blamed on it.
-	_, err = untilAnswered(w, "release", func(ctx context.Context) (bool, error) {
+	_, err = untilAnswered(w, d, "release", func(ctx context.Context) (bool, error) {
 		return record.Release(ctx, w.rdb, refOf(d), d.Chunk, w.self.ID, nil, 0)
 	})
 	if err != nil {
@@ -202,7 +207,7 @@ func (w *worker) enter(d wire.Delivery, begun *record.Begun) (b *record.Begun, p
 func (w *worker) begin(d wire.Delivery) (*record.Begun, error) {
 	from := ""
 	for {
-		b, err := untilAnswered(w, "begin", func(ctx context.Context) (record.Begun, error) {
+		b, err := untilAnswered(w, d, "begin", func(ctx context.Context) (record.Begun, error) {
 			return record.Begin(ctx, w.shared, refOf(d), d.Chunk, w.self.ID, from, budget)
 		})
 		if err != nil || b.Verdict != record.Busy || b.Owner == from {
@@ -211,7 +216,7 @@ func (w *worker) begin(d wire.Delivery) (*record.Begun, error) {
 		// Our own name without the chunk running here: an earlier begin whose reply
 		// was lost.
 		if b.Owner != w.self.ID {
-			alive, err := untilAnswered(w, "alive", func(ctx context.Context) (bool, error) {
+			alive, err := untilAnswered(w, d, "alive", func(ctx context.Context) (bool, error) {
 				return record.Alive(ctx, w.rdb, b.Owner)
 			})
 			if err != nil || alive {
@@ -222,9 +227,9 @@ func (w *worker) begin(d wire.Delivery) (*record.Begun, error) {
 	}
 }
 
-// untilAnswered repeats a request while Redis cannot be reached or is out of
+// untilAnswered repeats a request about the delivery's chunk while Redis cannot be reached or is out of
 // memory, until the worker gives up its calls.
-func untilAnswered[T any](w *worker, what string, f func(context.Context) (T, error)) (T, error) {
+func untilAnswered[T any](w *worker, d wire.Delivery, what string, f func(context.Context) (T, error)) (T, error) {
 	wait := backoff.NewExponentialBackOff()
 	wait.InitialInterval, wait.MaxInterval = 20*time.Millisecond, time.Second
 	warned := false
@@ -237,7 +242,7 @@ func untilAnswered[T any](w *worker, what string, f func(context.Context) (T, er
 		}
 		if err != nil && !warned {
 			warned = true
-			w.log.Warn("Redis does not answer; will keep trying", "request", what, "error", err)
+			w.log.Warn("Redis does not answer; will keep trying", "job", d.Job, "chunk", d.Chunk, "request", what, "error", err)
 		}
 		return v, err
 	}, backoff.WithBackOff(wait), backoff.WithMaxElapsedTime(0))
@@ -247,8 +252,12 @@ func untilAnswered[T any](w *worker, what string, f func(context.Context) (T, er
 	return v, err
 }
 
-// passing are the beginnings of Redis's error replies that go away by themselves.
-var passing = []string{"OOM", "LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS", "BUSY", "MISCONF", "UNBLOCKED", "ERR max number of clients"}
+// passing are the beginnings of Redis's error replies that go away by themselves,
+// or when somebody corrects a setting: of Redis, not of the job.
+var passing = []string{
+	"OOM", "LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "MOVED", "ASK", "TRYAGAIN", "NOREPLICAS", "BUSY", "MISCONF", "UNBLOCKED",
+	"NOAUTH", "WRONGPASS", "NOPERM", "ERR max number of clients",
+}
 
 // isFinal reports whether the same request would fail again: the record is
 // corrupt, or not for this version.
@@ -261,7 +270,9 @@ func isFinal(err error) bool {
 		return false
 	}
 	for _, p := range passing {
-		if strings.HasPrefix(reply.Error(), p) {
+		// Redis 6.2 tells of an error within a script as "ERR Error running script ...
+		// -OOM ...".
+		if text := reply.Error(); strings.HasPrefix(text, p) || strings.Contains(text, " -"+p+" ") {
 			return false
 		}
 	}

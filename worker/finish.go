@@ -6,6 +6,7 @@ import (
 
 	"github.com/distpool/distpool/internal/combine"
 	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/observe"
 )
 
 // atOnce is how many chunks are under way at the most; as many as there are slots, if
@@ -36,8 +37,8 @@ func newFinisher(w *worker) *finisher {
 
 // take takes over a chunk with its outcomes, once there is room for it. It refuses
 // large ones, which should not hold up others.
-func (f *finisher) take(r *chunkRun, frame []byte) bool {
-	if len(frame) > combine.Large {
+func (f *finisher) take(r *chunkRun, recording record.Recording) bool {
+	if len(recording.Outcome) > combine.Large {
 		return false
 	}
 	select {
@@ -50,37 +51,50 @@ func (f *finisher) take(r *chunkRun, frame []byte) bool {
 	f.done[r.taskID] = true
 	f.mu.Unlock()
 	f.wg.Add(1)
-	op := record.Finish(refOf(r.delivery), r.inline, r.delivery.Chunk, frame, r.calls, noticeBytes, r.slowest, r.queue, r.taskID)
+	op := record.Finish(refOf(r.delivery), r.inline, r.delivery.Chunk, recording, r.queue, r.taskID)
 	cmd := op.Cmd(context.Background())
 	f.worker.shared.Go(cmd, func() {
-		if answer, err := cmd.Text(); err == nil {
+		answer, err := cmd.Text()
+		switch {
+		case err != nil:
+			go f.repeat(r, op)
+		case r.watched != nil:
+			go f.settle(r, record.Result(answer)) // others wait for us, and must not wait for observers
+		default:
 			f.settle(r, record.Result(answer))
-			return
 		}
-		go f.repeat(r, op)
 	})
 	return true
 }
 
 // repeat does alone what failed together with others.
 func (f *finisher) repeat(r *chunkRun, op record.Op) {
-	answer, err := untilAnswered(f.worker, "finish", func(ctx context.Context) (record.Result, error) {
+	answer, err := untilAnswered(f.worker, r.delivery, "finish", func(ctx context.Context) (record.Result, error) {
 		s, err := op.Run(ctx, f.worker.rdb).Text()
 		return record.Result(s), err
 	})
 	if err != nil {
 		// asynq has been told that this delivery is over: what interrupted answers is
 		// for it. Its lease runs out, and by then there is nothing left to run.
-		_ = r.interrupted()
-		answer = record.Result(err.Error())
+		r.endWatched(r.interrupted())
+		f.over(r)
+		return
 	}
 	f.settle(r, answer)
 }
 
 func (f *finisher) settle(r *chunkRun, answer record.Result) {
+	r.fate = observe.ChunkRecorded
 	if answer != record.OK {
+		r.fate = observe.ChunkUnwanted
 		r.logger().Debug("the outcomes were not wanted", "answer", answer)
 	}
+	r.endWatched(nil)
+	f.over(r)
+}
+
+func (f *finisher) over(r *chunkRun) {
+	f.worker.over(r.taskID)
 	f.worker.discharge(r)
 	<-f.room
 	f.wg.Done()

@@ -24,10 +24,11 @@ const publishAfter = 500 * time.Millisecond
 
 // callSlot is the slot as one call sees it: it implements nested.Slot.
 type callSlot struct {
-	run *chunkRun
+	run  *chunkRun
+	call int32 // index in the job. One of these is made for each call: 32 bytes, not more
 
 	mu    sync.Mutex // guards all below, and serializes what is done with the pass
-	waits int
+	waits int32
 	over  bool
 }
 
@@ -41,6 +42,7 @@ type waits struct {
 type openWait struct {
 	number int64
 	run    *chunkRun
+	call   int
 	job    nested.Job
 	since  time.Time
 	jam    chan error
@@ -57,7 +59,7 @@ func (s *callSlot) Enter(j nested.Job) (jam <-chan error, leave func()) {
 		s.run.pass.giveUp()
 	}
 	all := &s.run.worker.waits
-	w := all.begin(s.run, j)
+	w := all.begin(s.run, int(s.call), j)
 	return w.jam, func() {
 		all.end(w)
 		s.mu.Lock()
@@ -79,11 +81,11 @@ func (s *callSlot) end() {
 	}
 }
 
-func (ws *waits) begin(r *chunkRun, j nested.Job) *openWait {
+func (ws *waits) begin(r *chunkRun, call int, j nested.Job) *openWait {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	ws.last++
-	w := &openWait{number: ws.last, run: r, job: j, since: time.Now(), jam: make(chan error, 1)}
+	w := &openWait{number: ws.last, run: r, call: call, job: j, since: time.Now(), jam: make(chan error, 1)}
 	if ws.open == nil {
 		ws.open = map[int64]*openWait{}
 	}
@@ -167,7 +169,7 @@ func (w *worker) breakJams(ctx context.Context, published []record.HeldSlot) {
 			nested.ErrNoSlot, j.wait.Job, j.wait.Task, j.wait.Queue, j.slots, j.workers)
 		if o := w.waits.fail(j.wait.Number, err); o != nil {
 			o.run.logger().Warn("a call waits for a nested job that cannot get a slot; its wait fails",
-				"nested", j.wait.Job, "queue", j.wait.Queue, "slots", j.slots, "workers", j.workers)
+				"call", o.call, "nested", j.wait.Job, "queue", j.wait.Queue, "slots", j.slots, "workers", j.workers)
 		}
 	}
 }

@@ -38,6 +38,7 @@ func (w *worker) keepBeating(ctx context.Context) {
 	ticker := time.NewTicker(beatEvery)
 	defer ticker.Stop()
 	healthy := true
+	w.pulse.next(0, 0, 0, 0) // what happens before the first beat counts, too
 	var published []record.HeldSlot
 	for n := 1; ; n++ {
 		select {

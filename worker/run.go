@@ -20,8 +20,11 @@ import (
 	"github.com/distpool/distpool/internal/broker"
 	"github.com/distpool/distpool/internal/call"
 	"github.com/distpool/distpool/internal/combine"
+	"github.com/distpool/distpool/internal/observers"
 	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/signing"
 	"github.com/distpool/distpool/internal/version"
+	"github.com/distpool/distpool/observe"
 	"github.com/distpool/distpool/tasks"
 )
 
@@ -52,14 +55,25 @@ func Run(ctx context.Context, cfg Config, ts ...tasks.Runner) error {
 		return err
 	}
 	known := index(ts)
+	watcher, err := observers.Workers(cfg.Observers)
+	if err != nil {
+		return fmt.Errorf("worker.Config: %w", err)
+	}
 	rdb, ours, err := cfg.connect(ctx)
 	if err != nil {
 		return fmt.Errorf("starting a worker: %w", err)
 	}
 	if ours {
 		defer func() { _ = rdb.Close() }()
+		if watcher != nil {
+			rdb.AddHook(observers.Hook(watcher.RoundTrip))
+		}
 	}
 	w := newWorker(cfg, rdb, known)
+	if err := w.checkKeys(); err != nil {
+		return err
+	}
+	w.watchBy(watcher)
 	if err := w.init(ctx); err != nil {
 		return err
 	}
@@ -84,7 +98,7 @@ func (w *worker) init(ctx context.Context) error {
 	if w.cfg.Init == nil {
 		return nil
 	}
-	with, err := w.cfg.Init(ctx)
+	with, err := w.cfg.Init(tasks.WithLogger(ctx, w.log))
 	if err == nil && with == nil {
 		err = errors.New("it returned a nil context; return the one that it was given, or one made from it")
 	}
@@ -116,8 +130,10 @@ type worker struct {
 	rdb   redis.UniversalClient
 	log   *slog.Logger
 	tasks map[string]call.Task
-	self  record.Worker
-	bell  *doorbell
+	// signer is nil while signing is off.
+	signer *signing.Signer
+	self   record.Worker
+	bell   *doorbell
 	// shared combines the requests of the slots into fewer round trips.
 	shared *combine.Client
 	// finisher ends chunks in the background; nil where that cannot be done.
@@ -145,6 +161,9 @@ type worker struct {
 	// alone is held for writing by a chunk that must not run beside others, for
 	// reading by the others; see pass.
 	alone sync.RWMutex
+
+	watcher observe.Worker // nil: nobody wants to know
+	debug   bool           // the log wants to know
 
 	waits    waits    // of calls, for nested jobs
 	observer observer // of the waits of all workers; the heartbeat's goroutine has it
@@ -179,7 +198,7 @@ func newWorker(cfg Config, rdb redis.UniversalClient, known map[string]call.Task
 		name = host
 	}
 	w := &worker{
-		cfg: cfg, rdb: rdb, tasks: known, broker: broker.New(rdb),
+		cfg: cfg, rdb: rdb, tasks: known, broker: broker.New(rdb), signer: signing.New(cfg.Keyring),
 		slots:    make(chan struct{}, cfg.Concurrency),
 		running:  map[chunkKey]*chunkRun{},
 		recycled: make(chan error, 1), inspector: asynq.NewInspectorFromRedisClient(rdb),
@@ -197,7 +216,7 @@ func newWorker(cfg Config, rdb redis.UniversalClient, known map[string]call.Task
 		w.bell.finisher = w.finisher
 		w.bell.fetcher = newFetcher(rdb, w.self.ID, cfg, func() int { return cap(w.slots) - len(w.slots) })
 	}
-	w.calls, w.abort = context.WithCancelCause(context.Background())
+	w.calls, w.abort = context.WithCancelCause(tasks.WithLogger(context.Background(), w.log))
 	return w
 }
 
@@ -228,17 +247,26 @@ func (w *worker) run(ctx context.Context) error {
 		others.Wait()
 		w.depart(supervisor)
 	}()
+	if w.watcher != nil {
+		state := &workerState{w}
+		w.watcher.StartWorker(state)
+		defer w.watcher.StopWorker(state)
+	}
 	if err := srv.Start(asynq.HandlerFunc(w.deliver)); err != nil {
 		return fmt.Errorf("starting a worker: %w", err)
 	}
+	w.log.Info("the worker serves", "queues", w.cfg.Queues, "slots", w.cfg.Concurrency, "tasks", w.self.Tasks)
 	var why error
 	select {
 	case <-ctx.Done():
+		w.log.Info("the worker drains", "reason", context.Cause(ctx), "grace", w.cfg.Grace)
 	case why = <-w.recycled:
+		w.log.Info("the worker drains by itself", "reason", why, "grace", w.cfg.Grace)
 	}
 	if err := w.drain(srv); err != nil && why == nil {
 		return err
 	}
+	w.log.Info("the worker has drained", "calls", w.ran.Load())
 	return why
 }
 

@@ -47,7 +47,8 @@ const (
 
 // run is the program.
 func run(ctx context.Context, args []string, stderr io.Writer) int {
-	cfg, level, err := parse(args, stderr)
+	f, err := parse(args, stderr)
+	cfg := f.Config
 	if errors.Is(err, flag.ErrHelp) {
 		return exitOK
 	}
@@ -60,24 +61,40 @@ func run(ctx context.Context, args []string, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "worker: %v\n", err)
 		return exitUsage
 	}
-	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
+	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: f.level}))
 	redis.SetLogger(redisLog{log})
 	cfg.Logger = log
 	served := sample.All()
 	log.Info("starting", "redis", target, "queues", describe(cfg.Queues), "slots", cfg.Concurrency, "tasks", taskNames(served))
+	if f.http != "" {
+		operations, err := startOperations(ctx, f.http, &cfg)
+		if err != nil {
+			log.Error("the worker failed", "error", err)
+			return exitFailed
+		}
+		defer operations.stop()
+		log.Info("serving /metrics, /healthz and /readyz", "address", operations.address())
+	}
 	if err := worker.Run(ctx, cfg, served...); err != nil {
 		log.Error("the worker failed", "error", err)
 		return exitFailed
 	}
-	log.Info("drained")
 	return exitOK
+}
+
+// flags is what the command line says.
+type flags struct {
+	worker.Config
+	level slog.Level
+	http  string // where to serve metrics and probes; empty: nowhere
 }
 
 // parse reads the flags. It has written the usage to stderr if the error is
 // flag.ErrHelp.
-func parse(args []string, stderr io.Writer) (worker.Config, slog.Level, error) {
-	cfg := worker.Config{Queues: map[string]int{worker.DefaultQueue: 1}}
-	level := slog.LevelInfo
+func parse(args []string, stderr io.Writer) (f flags, err error) {
+	f.level = slog.LevelInfo
+	cfg := &f.Config
+	cfg.Queues = map[string]int{worker.DefaultQueue: 1}
 	fs := flag.NewFlagSet("worker", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	fs.StringVar(&cfg.Redis, "redis", "", "`URL` of the Redis to use (default $REDIS_URL, or redis://127.0.0.1:6379)")
@@ -88,23 +105,27 @@ func parse(args []string, stderr io.Writer) (worker.Config, slog.Level, error) {
 	})
 	fs.DurationVar(&cfg.Grace, "grace", worker.DefaultGrace, "how long running calls may go on after a signal to stop")
 	fs.StringVar(&cfg.Name, "name", "", "part of the worker's ID (default the host's name)")
-	fs.TextVar(&level, "log-level", level, "least `level` to log: debug, info, warn or error")
+	fs.Func("http", "`address` (host:port, or :port for this machine only) to serve /metrics, /healthz and /readyz on (default none)", func(s string) (err error) {
+		f.http, err = listenAddress(s)
+		return err
+	})
+	fs.TextVar(&f.level, "log-level", f.level, "least `level` to log: debug, info, warn or error")
 	switch err := fs.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		fmt.Fprintf(stderr, "worker runs distpool's sample tasks: %s.\n\nFlags:\n", taskNames(sample.All()))
 		fs.SetOutput(stderr)
 		fs.PrintDefaults()
-		return cfg, level, err
+		return f, err
 	case err != nil:
-		return cfg, level, fmt.Errorf("%w; worker -h lists the flags", err)
+		return f, fmt.Errorf("%w; worker -h lists the flags", err)
 	case fs.NArg() > 0:
-		return cfg, level, fmt.Errorf("unexpected argument %q; worker -h lists the flags", fs.Arg(0))
+		return f, fmt.Errorf("unexpected argument %q; worker -h lists the flags", fs.Arg(0))
 	case cfg.Concurrency < 1:
-		return cfg, level, fmt.Errorf("-concurrency is %d; use 1 or more slots", cfg.Concurrency)
+		return f, fmt.Errorf("-concurrency is %d; use 1 or more slots", cfg.Concurrency)
 	case cfg.Grace <= 0:
-		return cfg, level, fmt.Errorf("-grace is %v; use a positive duration, such as 30s", cfg.Grace)
+		return f, fmt.Errorf("-grace is %v; use a positive duration, such as 30s", cfg.Grace)
 	}
-	return cfg, level, nil
+	return f, nil
 }
 
 func taskNames(ts []tasks.Runner) string {

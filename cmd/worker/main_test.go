@@ -3,6 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
+	"io"
+	"net/http"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -51,6 +54,7 @@ func TestWrongUseIsExitCode2WithTheReason(t *testing.T) {
 		"-queues a=0":        `weight of queue "a"`,
 		"-log-level loud":    "loud",
 		"-no-such-flag":      "no-such-flag",
+		"-http 9090":         ":9090 for this machine only",
 		"stray":              `"stray"`,
 		"-redis gopher://x/": "gopher",
 	} {
@@ -107,6 +111,59 @@ func TestWorkerServesUntilItIsToldToStop(t *testing.T) {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in the log:\n%s", want, &out)
 		}
+	}
+}
+
+func TestMetricsAndProbesAreServedWhereAsked(t *testing.T) {
+	if got, err := listenAddress(":9090"); err != nil || got != "127.0.0.1:9090" {
+		t.Errorf(":9090 is %s, %v; want this machine only", got, err)
+	}
+	if got, err := listenAddress("0.0.0.0:9090"); err != nil || got != "0.0.0.0:9090" {
+		t.Errorf("0.0.0.0:9090 is %s, %v", got, err)
+	}
+	addr := miniredis.RunT(t).Addr()
+	ctx, stop := context.WithCancel(t.Context())
+	var out lockedBuffer
+	ended := make(chan int, 1)
+	go func() { ended <- run(ctx, []string{"-redis", addr, "-http", ":0"}, &out) }()
+	address := regexp.MustCompile(`address=(127\.0\.0\.1:\d+)`)
+	deadline := time.Now().Add(20 * time.Second)
+	get := func(path string) (code int, body string) {
+		m := address.FindStringSubmatch(out.String())
+		if m == nil {
+			return 0, "not listening"
+		}
+		resp, err := http.Get("http://" + m[1] + path)
+		if err != nil {
+			return 0, err.Error()
+		}
+		defer resp.Body.Close()
+		b, _ := io.ReadAll(resp.Body)
+		return resp.StatusCode, string(b)
+	}
+	for path, want := range map[string]string{
+		"/healthz": "alive", "/readyz": "ready", "/metrics": `distpool_calls_total{outcome="ok",task="square"} 0`,
+	} {
+		for {
+			code, body := get(path)
+			if code == http.StatusOK && strings.Contains(body, want) {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("%s is %d %s, want %q; log:\n%s", path, code, body, want, &out)
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+	if _, body := get("/metrics"); !strings.Contains(body, `distpool_queue_workers{queue="distpool"}`) || !strings.Contains(body, "go_goroutines") {
+		t.Errorf("/metrics lacks queues or the process:\n%s", body)
+	}
+	stop()
+	if code := <-ended; code != exitOK {
+		t.Errorf("exit code %d; log:\n%s", code, &out)
+	}
+	if code, _ := get("/healthz"); code != 0 {
+		t.Error("it is served on after the end")
 	}
 }
 

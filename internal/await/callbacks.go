@@ -13,15 +13,22 @@ type callbackQueue struct {
 	log *slog.Logger
 
 	mu      sync.Mutex // guards all below
-	queue   []func()
+	queue   []callback
 	running bool
 	idle    chan struct{} // closed when the queue has run empty; nil while nobody waits
 }
 
-func (q *callbackQueue) push(fs ...func()) {
+type callback struct {
+	job string
+	f   func()
+}
+
+func (q *callbackQueue) push(job string, fs ...func()) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.queue = append(q.queue, fs...)
+	for _, f := range fs {
+		q.queue = append(q.queue, callback{job, f})
+	}
 	if !q.running {
 		q.running = true
 		go q.run()
@@ -38,16 +45,16 @@ func (q *callbackQueue) run() {
 		}
 	}()
 	for {
-		f := q.next()
-		if f == nil {
+		c, ok := q.next()
+		if !ok {
 			empty = true
 			return
 		}
-		q.call(f)
+		q.call(c)
 	}
 }
 
-func (q *callbackQueue) next() func() {
+func (q *callbackQueue) next() (c callback, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if len(q.queue) == 0 {
@@ -56,21 +63,21 @@ func (q *callbackQueue) next() func() {
 			close(q.idle)
 			q.idle = nil
 		}
-		return nil
+		return callback{}, false
 	}
-	f := q.queue[0]
-	q.queue[0] = nil
+	c = q.queue[0]
+	q.queue[0] = callback{}
 	q.queue = q.queue[1:]
-	return f
+	return c, true
 }
 
-func (q *callbackQueue) call(f func()) {
+func (q *callbackQueue) call(c callback) {
 	defer func() {
 		if p := recover(); p != nil {
-			q.log.Error("a callback panicked", "panic", p, "stack", string(debug.Stack()))
+			q.log.Error("a callback panicked", "job", c.job, "panic", p, "stack", string(debug.Stack()))
 		}
 	}()
-	f()
+	c.f()
 }
 
 // wait returns a channel that is closed when nothing is queued or running.

@@ -32,7 +32,7 @@ func TestCallbackThatPanicsOrExitsHarmsNoOther(t *testing.T) {
 	var out bytes.Buffer
 	q := &callbackQueue{log: slog.New(slog.NewTextHandler(&out, nil))}
 	var ran []string
-	q.push(
+	q.push("J",
 		func() { ran = append(ran, "first") },
 		func() { panic("boom") },
 		func() { ran = append(ran, "after panic") },
@@ -48,7 +48,7 @@ func TestCallbackThatPanicsOrExitsHarmsNoOther(t *testing.T) {
 		t.Errorf("the log is\n%s\nwant the panic, once", out.String())
 	}
 	again := make(chan struct{})
-	q.push(func() { close(again) })
+	q.push("J", func() { close(again) })
 	waitDone(t, again, "a callback after that")
 	waitDone(t, q.wait(), "an idle queue")
 }

@@ -10,6 +10,7 @@ var (
 	ErrExpired    = errors.New("the job's record is gone")
 	ErrCorrupt    = errors.New("the job's record is corrupt")
 	ErrClosed     = errors.New("the pool is closed")
+	ErrUntrusted  = errors.New("refused because of its signature")
 
 	ErrNotStarted error = notStartedError{}
 )

@@ -35,6 +35,7 @@ type Hub struct {
 	revive    func(context.Context, *Job)   // issues again what was lost of a job
 	sweep     func(context.Context, []*Job) // removes the deliveries of jobs that were canceled
 	unserved  func(queue string) bool       // no worker serves the queue, as far as known
+	observe   func(*Job)                    // told of each job that is settled, before anybody else; may be nil
 
 	mu      sync.Mutex // guards all below
 	jobs    map[string]*Job
@@ -114,41 +115,6 @@ func (h *Hub) Track(j *Job) (*Job, error) {
 	return j, nil
 }
 
-// Attach waits for a job that exists already, whoever made it, if check finds
-// nothing wrong with it. It returns ErrUnknownJob when it does not exist.
-func (h *Hub) Attach(ctx context.Context, id string, check func(record.Snapshot) error) (*Job, error) {
-	snap, err := record.Read(ctx, h.rdb, id)
-	if err != nil {
-		return nil, err
-	}
-	if snap.State == record.Gone {
-		return nil, fmt.Errorf("job %q: %w: it never existed, was forgotten, or its result outlived its time to live", id, ErrUnknownJob)
-	}
-	if err := check(snap); err != nil {
-		return nil, err
-	}
-	if snap.Reply != h.channel && !snap.State.Ended() {
-		// Notices are hints: should this fail, polling does the same, later.
-		if err := h.borrow(ctx, snap.Reply); err != nil {
-			h.log.Warn("attached job will be polled: cannot listen to its reply channel", "job", id, "error", err)
-		}
-	}
-	j := NewJob(id, snap.Task, snap.Queue, snap.Calls, snap.Chunks, snap.State != record.Open)
-	j.counts.Done, j.counts.Failed, j.counts.Running = snap.Done, snap.Failed, snap.Running // what was before does not count for its Rate
-	j.Gen = snap.Gen
-	j.MarkSubmitted()
-	if j, err = h.Track(j); err != nil {
-		return nil, err
-	}
-	h.mu.Lock()
-	h.markDirty(j)
-	h.mu.Unlock()
-	if snap.Expires > 0 {
-		h.Expire(j, time.Until(time.UnixMilli(snap.Expires)))
-	}
-	return j, nil
-}
-
 // Drop stops waiting for a job, which settles with err.
 func (h *Hub) Drop(j *Job, err error) { j.fail(err) }
 
@@ -219,6 +185,9 @@ func (h *Hub) Stop(err error) {
 
 // settled is told by a job, once, that it is settled.
 func (h *Hub) settled(j *Job, callbacks []func()) {
+	if h.observe != nil {
+		h.observe(j)
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.jobs, j.ID)
@@ -231,7 +200,7 @@ func (h *Hub) settled(j *Job, callbacks []func()) {
 	if len(callbacks) == 0 {
 		close(j.done)
 	} else {
-		h.callbacks.push(append(callbacks, func() { close(j.done) })...)
+		h.callbacks.push(j.ID, append(callbacks, func() { close(j.done) })...)
 	}
 	if len(h.jobs) == 0 && h.drained != nil {
 		close(h.drained)
@@ -251,6 +220,10 @@ func (h *Hub) notice(payload string) {
 	h.mu.Unlock()
 	if !ok || j.Gen != n.Job.Gen {
 		return // another pool's job on a borrowed channel, or one that is settled
+	}
+	if n.State == record.Untrusted || n.What == record.NoticeOut && j.Open != nil && !h.openNotice(j, &n) {
+		h.reread(j) // it says why
+		return
 	}
 	counts := Counts{State: n.State, Recorded: n.Recorded, Done: n.Done, Failed: n.Failed, Running: n.Running}
 	var outcome []byte

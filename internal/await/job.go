@@ -18,6 +18,12 @@ type Job struct {
 	Gen   string // see record.Ref; set before the job is tracked
 	Task  string
 	Queue string
+	Origin
+
+	// Open, if set, is given what was recorded of a chunk, and returns what the
+	// worker made of it: it checks signatures and decrypts. Its error settles the
+	// job. Set before the job is tracked.
+	Open func(chunk int, frame []byte) ([]byte, error)
 
 	hub    *Hub
 	cursor int // entries of the record's order list that need not be read again; the hub's reader owns it
@@ -195,7 +201,7 @@ func (j *Job) OnSettle(f func()) {
 		return
 	}
 	j.mu.Unlock()
-	j.hub.callbacks.push(f)
+	j.hub.callbacks.push(j.ID, f)
 }
 
 // Grow tells a job that is still being submitted its new totals.
@@ -221,7 +227,8 @@ func (j *Job) MarkSubmitted() {
 	j.speed.note(j.heard, j.counts.Done)
 }
 
-func (j *Job) wasSubmitted() bool {
+// WasSubmitted reports whether MarkSubmitted was called.
+func (j *Job) WasSubmitted() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.submitted

@@ -151,7 +151,7 @@ func (h *Hub) readJobs(ctx context.Context, dirty map[*Job]bool) error {
 		// Asked before the read: a record that is created right after it is not gone.
 		existed := make([]bool, len(batch))
 		for i, j := range batch {
-			existed[i] = j.wasSubmitted()
+			existed[i] = j.WasSubmitted()
 		}
 		_, _ = h.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 			for i, j := range batch {
@@ -193,6 +193,14 @@ func (h *Hub) apply(j *Job, snap record.Snapshot, err error) bool {
 	}
 	if snap.State == record.Gone {
 		j.fail(fmt.Errorf("job %s of task %q: %w: it was forgotten, outlived its time to live, or Redis lost it", j.ID, j.Task, ErrExpired))
+		return false
+	}
+	if snap.State == record.Untrusted {
+		j.fail(fmt.Errorf("job %s of task %q: %w by a worker: %s", j.ID, j.Task, ErrUntrusted, snap.Reason))
+		return false
+	}
+	if snap.Out, err = j.open(0, snap.Out); err != nil {
+		h.refuse(j, 0, err)
 		return false
 	}
 	counts := Counts{
@@ -277,6 +285,10 @@ func (h *Hub) readOutcomes(ctx context.Context, refs []chunkRef) error {
 			}
 			if err != nil {
 				return err
+			}
+			if frame, err = ref.job.open(ref.chunk, frame); err != nil {
+				h.refuse(ref.job, ref.chunk, err)
+				continue
 			}
 			ref.job.hear(ref.job.Counts(), ref.chunk, frame)
 		}

@@ -205,7 +205,7 @@ func TestCancelAndForgetByOthersSettleTheJob(t *testing.T) {
 func TestAttachFindsAJobOrSaysThatThereIsNone(t *testing.T) {
 	h, rdb := startHub(t)
 	ok := func(record.Snapshot) error { return nil }
-	if _, err := h.Attach(t.Context(), "none", ok); !errors.Is(err, ErrUnknownJob) {
+	if _, err := h.Attach(t.Context(), "none", Origin{}, ok); !errors.Is(err, ErrUnknownJob) {
 		t.Errorf("no such job: %v, want ErrUnknownJob", err)
 	}
 	other, err := Start(t.Context(), rdb, "other", slog.New(slog.DiscardHandler))
@@ -216,10 +216,10 @@ func TestAttachFindsAJobOrSaysThatThereIsNone(t *testing.T) {
 	mine := submitJob(t, h, "a", h.Channel(), 2)
 	recordOut(t, h, "a", 0, "[0]", 1000)
 	no := errors.New("no")
-	if _, err := other.Attach(t.Context(), "a", func(record.Snapshot) error { return no }); !errors.Is(err, no) {
+	if _, err := other.Attach(t.Context(), "a", Origin{}, func(record.Snapshot) error { return no }); !errors.Is(err, no) {
 		t.Errorf("a check that refuses: %v", err)
 	}
-	theirs, err := other.Attach(t.Context(), "a", ok)
+	theirs, err := other.Attach(t.Context(), "a", Origin{}, ok)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -152,11 +152,14 @@ func (b *Broker) enqueueInSteps(ctx context.Context, captured *capture, ring rec
 func (b *Broker) capture(ctx context.Context, queue, task string, ds []wire.Delivery, start time.Time) (*capture, error) {
 	captured := &capture{cmds: make([]command, 0, len(ds))}
 	ctx = context.WithValue(ctx, captureKey{}, captured)
+	atMilli := time.Now().UnixMilli()
 	if !start.IsZero() {
+		atMilli = max(atMilli, start.UnixMilli())
 		// asynq cuts the time down to a second: never start early for that.
 		start = start.Add(time.Second - time.Nanosecond).Truncate(time.Second)
 	}
 	for _, d := range ds {
+		d.At = atMilli
 		_, err := b.client.EnqueueContext(ctx, asynq.NewTask(task, d.Encode()), asynq.ProcessAt(start),
 			asynq.TaskID(d.TaskID()), asynq.Queue(queue), asynq.MaxRetry(maxRetry), asynq.Timeout(timeout))
 		if err != nil {

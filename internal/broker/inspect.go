@@ -13,9 +13,13 @@ import (
 // done for so many at the most.
 const maxFavours = 1000
 
-// favourTime bounds how long a Redis that has just gone away can hold one up:
-// asynq's inspector takes no context, so it is looked at in between.
-const favourTime = 2 * time.Second
+// favourTime bounds how long a Redis that answers slowly can hold one up:
+// asynq's inspector takes no context, so it is looked at in between. Once a single
+// favour takes slowFavour, Redis has gone away.
+const (
+	favourTime = 10 * time.Second
+	slowFavour = time.Second
+)
 
 // Start gives deliveries to their queue now that their start has come, and rings
 // the bell. asynq does so too, but only to the second and when a worker looks,
@@ -23,7 +27,8 @@ const favourTime = 2 * time.Second
 func (b *Broker) Start(ctx context.Context, queue string, ds []wire.Delivery) error {
 	until := time.Now().Add(favourTime)
 	for _, d := range ds[:min(len(ds), maxFavours)] {
-		if time.Now().After(until) {
+		began := time.Now()
+		if began.After(until) {
 			break
 		}
 		if ctx.Err() != nil {
@@ -31,6 +36,9 @@ func (b *Broker) Start(ctx context.Context, queue string, ds []wire.Delivery) er
 		}
 		// An error says that it is in the queue already, taken, or gone.
 		_ = b.inspector.RunTask(queue, d.TaskID())
+		if time.Since(began) > slowFavour {
+			break
+		}
 	}
 	return record.Ring(queue, len(ds)).Run(ctx, b.rdb).Err()
 }
@@ -40,9 +48,13 @@ func (b *Broker) Start(ctx context.Context, queue string, ds []wire.Delivery) er
 func (b *Broker) Withdraw(ctx context.Context, queue string, ds []wire.Delivery) {
 	until := time.Now().Add(favourTime)
 	for _, d := range ds[:min(len(ds), maxFavours)] {
-		if ctx.Err() != nil || time.Now().After(until) {
+		began := time.Now()
+		if ctx.Err() != nil || began.After(until) {
 			return
 		}
 		_ = b.inspector.DeleteTask(queue, d.TaskID())
+		if time.Since(began) > slowFavour {
+			return
+		}
 	}
 }

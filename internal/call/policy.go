@@ -61,7 +61,23 @@ func ParsePolicy(s string) (Policy, error) {
 	if err := json.Unmarshal([]byte(s), &p); err != nil {
 		return Policy{}, fmt.Errorf("policy of the job: %w", err)
 	}
-	return p, nil
+	return p, p.check()
+}
+
+// check refuses what no option makes.
+func (p Policy) check() error {
+	b := p.Backoff
+	switch {
+	case p.Retries != nil && *p.Retries < 0:
+		return fmt.Errorf("policy of the job: %d retries", *p.Retries)
+	case b != nil && (b.Initial < 0 || b.Max < 0 || b.Factor < 0 || b.Jitter < 0 || b.Jitter > 1):
+		return fmt.Errorf("policy of the job: backoff %+v", *b)
+	case p.CallTimeout != nil && *p.CallTimeout <= 0:
+		return fmt.Errorf("policy of the job: CallTimeout %v", *p.CallTimeout)
+	case p.HardTimeout != nil && *p.HardTimeout <= 0:
+		return fmt.Errorf("policy of the job: HardTimeout %v", *p.HardTimeout)
+	}
+	return nil
 }
 
 // MaxAttempts is how often a call may run.
@@ -85,6 +101,9 @@ func (p Policy) Delay(attempts int) time.Duration {
 	var d time.Duration
 	for range min(attempts, 64) { // by then it is Max, whatever the factor
 		d = b.NextBackOff()
+	}
+	if d < 0 {
+		return p.Backoff.Max // the jitter of a very long wait went beyond what a Duration holds
 	}
 	return min(d, p.Backoff.Max)
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,9 +15,7 @@ import (
 
 	"github.com/distpool/distpool/internal/broker"
 	"github.com/distpool/distpool/internal/history"
-	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/redisconn"
-	"github.com/distpool/distpool/producer"
 )
 
 // driver runs one chaos.
@@ -37,6 +33,7 @@ type driver struct {
 
 	redis      sync.Mutex // held while a fault is at work on Redis; guards duplicates
 	duplicates int
+	deleted    map[string]bool // jobs of deliveries that were deleted; guarded by redis too
 	say        func(format string, args ...any)
 }
 
@@ -61,7 +58,7 @@ func Run(ctx context.Context, c Config) (*Summary, error) {
 		}
 		c.Dir = dir
 	}
-	d := &driver{cfg: c, dir: c.Dir, began: time.Now()}
+	d := &driver{cfg: c, dir: c.Dir, began: time.Now(), deleted: map[string]bool{}}
 	var out sync.Mutex
 	d.say = func(format string, args ...any) {
 		out.Lock()
@@ -181,22 +178,11 @@ func (d *driver) drain(ctx context.Context) error {
 		})
 	}
 	ends.Wait()
-	var left map[string]record.Snapshot
-	for {
-		var err error
-		if left, err = d.left(ctx); err != nil {
-			return err
-		}
-		if len(left) == 0 || time.Now().After(deadline) {
-			break
-		}
-		hold(ctx, 200*time.Millisecond)
+	// From here on nobody waits for anything.
+	if err := d.awaitAll(ctx, deadline); err != nil {
+		return err
 	}
-	for id, s := range left {
-		d.h.Write(history.Event{What: history.Unended, Job: id, Text: fmt.Sprintf("%s, %d of %d chunks recorded, %d running", s.State, s.Recorded, s.Chunks, s.Running)})
-	}
-	d.say("drained; %d jobs are not over", len(left))
-	if err := d.audit(ctx, left); err != nil {
+	if err := d.audit(ctx); err != nil {
 		return err
 	}
 	for _, p := range d.workers {
@@ -207,74 +193,6 @@ func (d *driver) drain(ctx context.Context) error {
 		})
 	}
 	ends.Wait()
-	return nil
-}
-
-// batch is how many jobs are read at once.
-const batch = 500
-
-// left reads which of the accepted jobs are not over. It only looks: a pool that
-// waited for them would help them along.
-func (d *driver) left(ctx context.Context) (map[string]record.Snapshot, error) {
-	left := map[string]record.Snapshot{}
-	for jobs := range slices.Chunk(d.accepted.all(), batch) {
-		cmds := make([]*redis.SliceCmd, len(jobs))
-		_, err := d.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
-			for i, e := range jobs {
-				cmds[i] = record.QueueSnapshot(ctx, p, e.Job)
-			}
-			return nil
-		})
-		if err != nil {
-			return nil, fmt.Errorf("reading how jobs stand: %w", err)
-		}
-		for i, e := range jobs {
-			s, err := record.ParseSnapshot(e.Job, cmds[i])
-			if err != nil {
-				return nil, err
-			}
-			if !s.State.Ended() {
-				left[e.Job] = s
-			}
-		}
-	}
-	return left, nil
-}
-
-// audit reads every record as a stranger who has its ID, and writes down what it
-// says.
-func (d *driver) audit(ctx context.Context, left map[string]record.Snapshot) error {
-	pool, err := producer.Open(ctx, producer.Config{Redis: d.topology.direct(), Queue: queue, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
-	if err != nil {
-		return err
-	}
-	defer pool.Release()
-	jobs := d.accepted.all()
-	var readers sync.WaitGroup
-	next := make(chan history.Event)
-	for range 16 {
-		readers.Go(func() {
-			for e := range next {
-				ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
-				h, err := attach(ctx, pool, e)
-				var vs []Value
-				if err == nil {
-					vs, err = h.get(ctx)
-				}
-				cancel()
-				outs, class, text := outcomes(vs, err)
-				d.h.Write(history.Event{What: history.Audited, Job: e.Job, Outs: outs, Err: class, Text: text})
-			}
-		})
-	}
-	for _, e := range jobs {
-		if _, ok := left[e.Job]; !ok {
-			next <- e
-		}
-	}
-	close(next)
-	readers.Wait()
-	d.say("audited the records of %d jobs", len(jobs)-len(left))
 	return nil
 }
 

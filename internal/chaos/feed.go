@@ -72,7 +72,7 @@ func (f *feed) readOn(name string) {
 		if !bytes.Contains(line, accepted) {
 			continue
 		}
-		var e history.Event
+		e := history.Event{Process: strings.TrimSuffix(filepath.Base(name), ".jsonl")}
 		if json.Unmarshal(line, &e) == nil && !f.seen[e.Job] {
 			f.seen[e.Job] = true
 			f.jobs = append(f.jobs, e)

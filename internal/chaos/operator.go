@@ -18,7 +18,13 @@ import (
 // The faults that an operator with asynq's tools makes.
 
 func deleteDeliveries(ctx context.Context, d *driver, a aim, f *history.Fault) error {
-	return d.operate(ctx, a, f, (*asynq.Inspector).DeleteTask)
+	err := d.operate(ctx, a, f, (*asynq.Inspector).DeleteTask)
+	d.redis.Lock()
+	defer d.redis.Unlock()
+	for _, id := range f.Jobs {
+		d.deleted[id] = true
+	}
+	return err
 }
 
 func archiveDeliveries(ctx context.Context, d *driver, a aim, f *history.Fault) error {

@@ -45,6 +45,7 @@ func (s *Summary) Print(w io.Writer) {
 	fmt.Fprintf(w, "runs                 %8d   of these again for the same attempt %d\n", s.Runs, s.Rerun)
 	fmt.Fprintf(w, "redeliveries         %8d   chunks that were taken over from a worker that was dead, or looked so\n", s.Redelivered)
 	fmt.Fprintf(w, "faults without aim   %8d   there was nothing to break\n", s.Skipped)
+	fmt.Fprintf(w, "jobs left alone      %8d   submitter killed, and deliveries deleted or lost; over once somebody attached\n", s.Orphans)
 	if s.Excused > 0 {
 		fmt.Fprintf(w, "answers that differ  %8d   where a failover may have lost what the first one saw\n", s.Excused)
 	}

@@ -109,7 +109,7 @@ func (t *topology) startSentinel(ctx context.Context, dir string) error {
 		return err
 	}
 	var err error
-	t.sentinel, err = redistest.StartSentinelProcess(home, masterName, master.link.addr(), redistest.Config(
+	t.sentinel, err = redistest.StartWatcherProcess(home, masterName, master.link.addr(), redistest.Config(
 		"sentinel down-after-milliseconds "+masterName+" 1500", "sentinel failover-timeout "+masterName+" 5000"))
 	if err != nil {
 		return err

@@ -117,7 +117,7 @@ func (a *app) root() *cobra.Command {
 	f.StringVar(&a.flags.queue, "queue", names.DefaultQueue, "queue to send the job to")
 	f.DurationVar(&a.flags.timeout, "timeout", 0, "how long to wait, such as 30s; 0 waits for ever")
 	root.AddCommand(a.applyCommand(), a.mapCommand(), a.starmapCommand(), a.getCommand(),
-		a.demoCommand(), a.demoWorkerCommand(), a.versionCommand())
+		a.monitorCommand(), a.demoCommand(), a.demoWorkerCommand(), a.versionCommand())
 	return root
 }
 
@@ -162,7 +162,8 @@ func (a *app) demoCommand() *cobra.Command {
 		Long: `Demo starts an embedded Redis and two worker processes, runs a few jobs, and
 counts the words of every .go file of the Go installation, on the workers and
 once more here, to compare. It takes less than a minute and leaves nothing
-behind. With --redis or REDIS_URL it uses that Redis, and a queue of its own.
+behind. With --redis or REDIS_URL it uses that Redis, and a queue of its own;
+what it leaves there is the names of its jobs in the list of recent jobs.
 The exit code is 1 when the counts differ.`,
 		Example: "  distpool demo\n  REDIS_URL=redis://localhost:6379 distpool demo",
 		Args:    cobra.NoArgs,

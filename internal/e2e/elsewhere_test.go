@@ -31,7 +31,7 @@ type attachment struct {
 }
 
 func (a attachment) run(ctx context.Context) ([]string, error) {
-	p, err := producer.Open(ctx, producer.Config{Redis: a.Probe.URL, Queue: a.Queue})
+	p, err := producer.Open(ctx, producer.Config{Keyring: suiteKeyring, Redis: a.Probe.URL, Queue: a.Queue})
 	if err != nil {
 		return nil, err
 	}

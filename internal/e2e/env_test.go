@@ -101,7 +101,7 @@ func newEnv(t *testing.T, url string, processes bool) *env {
 // pool opens a pool, which is terminated when t ends.
 func (e *env) pool(t *testing.T, change ...func(*producer.Config)) *producer.Pool {
 	t.Helper()
-	cfg := producer.Config{Redis: e.url, Queue: e.queue, Logger: slog.New(slog.NewTextHandler(e.log, nil))}
+	cfg := producer.Config{Keyring: suiteKeyring, Redis: e.url, Queue: e.queue, Logger: slog.New(slog.NewTextHandler(e.log, nil))}
 	for _, f := range change {
 		f(&cfg)
 	}

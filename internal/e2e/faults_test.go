@@ -101,6 +101,11 @@ func (l *load) finish(t *testing.T, or ...error) (failed int) {
 // onItsOwn is a case with a redis-server that it may break, and two workers.
 func onItsOwn(t *testing.T, f func(t *testing.T, e *env, s *redistest.Server), opts ...redistest.Option) {
 	usual(t)
+	withItsOwn(t, f, opts...)
+}
+
+// withItsOwn is onItsOwn in any run.
+func withItsOwn(t *testing.T, f func(t *testing.T, e *env, s *redistest.Server), opts ...redistest.Option) {
 	t.Parallel()
 	s := redistest.Start(t, opts...)
 	e := newEnv(t, s.URL(), true)
@@ -220,7 +225,7 @@ func TestAnIdleWorkerIsQuietWhileRedisIsAway(t *testing.T) {
 
 // standStill has a load live through a Redis that answers nothing for a while.
 func standStill(t *testing.T, d time.Duration) {
-	onItsOwn(t, func(t *testing.T, e *env, s *redistest.Server) {
+	withItsOwn(t, func(t *testing.T, e *env, s *redistest.Server) {
 		idle := newEnv(t, e.url, true).worker(t, 8)
 		l := e.load(t, 4)
 		l.more(t, 5)
@@ -238,6 +243,7 @@ func standStill(t *testing.T, d time.Duration) {
 
 // Longer than a worker counts as alive.
 func TestARedisThatStandsStillForSevenSecondsCostsOnlyTime(t *testing.T) {
+	usual(t)
 	standStill(t, 7*time.Second)
 }
 

@@ -33,7 +33,7 @@ type submission struct {
 }
 
 func (s submission) run(ctx context.Context) ([]int64, error) {
-	p, err := producer.Open(ctx, producer.Config{Redis: s.Probe.URL, Queue: s.Queue})
+	p, err := producer.Open(ctx, producer.Config{Keyring: suiteKeyring, Redis: s.Probe.URL, Queue: s.Queue})
 	if err != nil {
 		return nil, err
 	}

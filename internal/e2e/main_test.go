@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/distpool/distpool/secure"
 	"github.com/distpool/distpool/worker"
 )
 
@@ -66,6 +67,9 @@ type workerSpec struct {
 	Shutdown  string   // a key that Shutdown sets to what it finds in its context
 	Dies      bool     // it is expected to end otherwise than with success
 	Tasks     []string // names; none: all of them
+	Keys      string   // a keyring as secure.ParseKeyring reads it; none: that of the suite
+	Unsigned  bool     // its AllowUnsigned
+	Refused   string   // a list to which what it refuses is appended
 }
 
 // run runs the worker until ctx ends.
@@ -82,8 +86,21 @@ func (s workerSpec) run(ctx context.Context, log io.Writer) error {
 		}
 	}
 	cfg := worker.Config{
-		Redis: s.Redis, Name: s.Name, Queues: map[string]int{s.Queue: 1}, Concurrency: s.Slots,
+		Keyring: suiteKeyring,
+		Redis:   s.Redis, Name: s.Name, Queues: map[string]int{s.Queue: 1}, Concurrency: s.Slots,
 		Grace: s.Grace, MaxResult: s.MaxResult, MaxCalls: s.MaxCalls, Logger: slog.New(slog.NewTextHandler(log, nil)),
+	}
+	if s.Keys != "" {
+		var err error
+		if cfg.Keyring, err = secure.ParseKeyring(s.Keys); err != nil {
+			return err
+		}
+		cfg.Keyring.AllowUnsigned = s.Unsigned
+	}
+	if s.Refused != "" {
+		cfg.OnRefused = func(r secure.Refusal) {
+			client(s.Redis).RPush(context.Background(), s.Refused, fmt.Sprintf("%s %s %s %d", r.What, r.Reason, r.Job, r.Chunk))
+		}
 	}
 	if s.Also != "" {
 		cfg.Queues[s.Also] = 1

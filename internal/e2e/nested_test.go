@@ -37,7 +37,7 @@ func runNest(ctx context.Context, n nesting) (int, error) {
 	if len(n.Queues) == 0 {
 		return 1, nil
 	}
-	p, err := producer.Open(ctx, producer.Config{Redis: n.URL, Queue: n.Queues[0]})
+	p, err := producer.Open(ctx, producer.Config{Keyring: suiteKeyring, Redis: n.URL, Queue: n.Queues[0]})
 	if err != nil {
 		return 0, err
 	}

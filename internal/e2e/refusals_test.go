@@ -155,7 +155,7 @@ func TestBadOptionsAreRefusedByName(t *testing.T) {
 		mentions(t, err, "ChunkSize(-1)")
 		_, err = producer.Apply(ctx(t), p, square, 3, producer.Queue("a b"))
 		mentions(t, err, "a b")
-		_, err = producer.Open(ctx(t), producer.Config{Redis: e.url, Queue: "{x}"})
+		_, err = producer.Open(ctx(t), producer.Config{Keyring: suiteKeyring, Redis: e.url, Queue: "{x}"})
 		mentions(t, err, "Queue", "{x}")
 	})
 }

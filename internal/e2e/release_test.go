@@ -74,7 +74,7 @@ func TestADroppedPoolLeavesNothingBehind(t *testing.T) {
 		gate := e.probe()
 		// In a function of its own, so that no variable of this one keeps the pool.
 		r := func() *results.AsyncResult[string] {
-			p, err := producer.Open(ctx(t), producer.Config{Redis: e.url, Queue: e.queue})
+			p, err := producer.Open(ctx(t), producer.Config{Keyring: suiteKeyring, Redis: e.url, Queue: e.queue})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -107,7 +107,7 @@ func TestADroppedPoolLeavesNoGoroutines(t *testing.T) {
 	e := newEnv(t, redistest.Start(t).URL(), false)
 	open := func() {
 		for range 20 {
-			if _, err := producer.Open(ctx(t), producer.Config{Redis: e.url}); err != nil {
+			if _, err := producer.Open(ctx(t), producer.Config{Keyring: suiteKeyring, Redis: e.url}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -127,7 +127,7 @@ func TestADroppedPoolLeavesNoGoroutines(t *testing.T) {
 func TestTerminateWithTenThousandQueuedCalls(t *testing.T) {
 	usual(t)
 	e := newEnv(t, redistest.Start(t).URL(), false)
-	p, err := producer.Open(ctx(t), producer.Config{Redis: e.url, Queue: e.queue})
+	p, err := producer.Open(ctx(t), producer.Config{Keyring: suiteKeyring, Redis: e.url, Queue: e.queue})
 	if err != nil {
 		t.Fatal(err)
 	}

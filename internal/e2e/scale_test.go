@@ -27,7 +27,7 @@ func TestTwoHundredGoroutinesShareAPool(t *testing.T) {
 	e := newEnv(t, redistest.Start(t).URL(), true)
 	e.worker(t, 4)
 	before := goleak.IgnoreCurrent()
-	p, err := producer.Open(ctx(t), producer.Config{Redis: e.url, Queue: e.queue})
+	p, err := producer.Open(ctx(t), producer.Config{Keyring: suiteKeyring, Redis: e.url, Queue: e.queue})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +68,7 @@ func TestTenThousandJobsLeaveNothing(t *testing.T) {
 	e.worker(t, 4)
 	e.worker(t, 4)
 	open := func() *producer.Pool {
-		p, err := producer.Open(ctx(t), producer.Config{Redis: e.url, Queue: e.queue})
+		p, err := producer.Open(ctx(t), producer.Config{Keyring: suiteKeyring, Redis: e.url, Queue: e.queue})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -40,7 +40,9 @@ type Rule string
 // The rules.
 const (
 	// RuleEnds: every accepted job is over at the end of the drain, and every handle
-	// has its answer.
+	// has its answer. A job whose deliveries are lost and for which nobody waits may need
+	// somebody who does: if an operator has deleted them and its submitter was killed,
+	// or if Redis may have lost them, and its submitter had its answer or was killed.
 	RuleEnds Rule = "ends"
 	// RuleWhole: an answer has one outcome for each call; a stream yields each call
 	// once, an ordered one in order, and ends without an error only after the last.
@@ -100,6 +102,7 @@ type Report struct {
 	Excused     int // answers that differ where Redis may have lost what the first of them saw
 	Canceled    int // jobs
 	Lost        int // calls that failed with worker_lost
+	Orphans     int // jobs that needed somebody to wait for them: see RuleEnds
 	Expired     int // jobs whose record was lost
 	Rerun       int // runs beyond the first of the same call and attempt
 	Redelivered int // chunks that were taken over from a worker that was dead, or looked so
@@ -146,6 +149,8 @@ type (
 		asked     bool  // somebody asked to cancel it
 		answers   []answer
 		saws      []Event // outcomes that were seen before the end
+		by        string  // the process that submitted it
+		orphaned  int64   // when it was found to be; 0: never
 		unended   string
 		unendedAt int64
 	}
@@ -204,7 +209,7 @@ func (c *checker) index(e Event) {
 		}
 		s.accepted = true
 		if j := c.job(e.Job); j.accepted == 0 {
-			j.accepted, j.sub = e.At, e.Sub
+			j.accepted, j.sub, j.by = e.At, e.Sub, e.Process
 		}
 		c.handles[e.Handle] = e.Job
 	case Attached:
@@ -224,6 +229,8 @@ func (c *checker) index(e Event) {
 	case Audited:
 		j := c.job(e.Job)
 		j.answers = append(j.answers, answer{at: e.At, who: "the record", outs: e.Outs, err: e.Err, audit: true})
+	case Orphaned:
+		c.job(e.Job).orphaned = e.At
 	case Unended:
 		j := c.job(e.Job)
 		j.unended, j.unendedAt = e.Text, e.At

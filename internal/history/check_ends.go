@@ -93,6 +93,12 @@ func (c *checker) endings() {
 		if slices.ContainsFunc(j.answers, func(a answer) bool { return a.err == ErrCanceled }) {
 			c.report.Canceled++
 		}
+		if j.orphaned != 0 {
+			c.report.Orphans++
+		}
+		if j.orphaned != 0 && !c.mayBeOrphaned(j) {
+			c.violate(RuleEnds, j.id, j.orphaned, "it was accepted as %s and did not end by itself, although its deliveries were not deleted or its submitter lived", j.sub)
+		}
 		switch {
 		case j.unended != "":
 			c.violate(RuleEnds, j.id, j.unendedAt, "it was accepted as %s and is not over: %s", j.sub, j.unended)
@@ -100,6 +106,19 @@ func (c *checker) endings() {
 			c.violate(RuleEnds, j.id, j.accepted, "it was accepted as %s, and what became of it is not known", j.sub)
 		}
 	}
+}
+
+// mayBeOrphaned reports whether nobody looked after the job: its submitter was
+// killed, after an operator deleted deliveries of it; or Redis may have lost its
+// deliveries, and its submitter was killed or had its answer before that.
+func (c *checker) mayBeOrphaned(j *job) bool {
+	deleted, killed := false, false
+	for _, f := range c.report.Faults {
+		deleted = deleted || f.Kind == "delete" && slices.Contains(f.Jobs, j.id)
+		killed = killed || f.Kind == "kill-producer" && f.Target == j.by
+	}
+	answered := slices.ContainsFunc(j.answers, func(a answer) bool { return !a.audit })
+	return killed && deleted || (killed || answered) && c.mayHaveLost(j.accepted, j.orphaned)
 }
 
 // refusals checks that submissions are refused only while something is broken.

@@ -103,6 +103,14 @@ func TestEachRuleFindsItsViolation(t *testing.T) {
 		{"a job of which nobody knows what became", right(), RuleEnds},
 		{"a handle without an answer", right().got("h", value(0, "r0"), value(1, "r1")).attached("g").add("p1.1", Event{What: GaveUp, Handle: "g"}), RuleEnds},
 
+		{"a job that nobody looked after, and that ends when somebody does", orphaned("p0.1", "delete").audited(value(0, "r0"), value(1, "r1")), ""},
+		{"such a job whose submitter lived", orphaned("p1.1", "delete").audited(value(0, "r0"), value(1, "r1")), RuleEnds},
+		{"such a job whose deliveries were only archived", orphaned("p0.1", "archive").audited(value(0, "r0"), value(1, "r1")), RuleEnds},
+		{"a job whose deliveries a failover lost after it was got", right().got("h", value(0, "r0"), value(1, "r1")).fault(lossy).
+			add("driver", Event{What: Orphaned, Job: "j"}).audited(value(0, "r0"), value(1, "r1")), ""},
+		{"such a job that nobody has got", right().fault(lossy).add("driver", Event{What: Orphaned, Job: "j"}).audited(value(0, "r0"), value(1, "r1")), RuleEnds},
+		{"such a job that does not end", orphaned("p0.1", "delete").add("driver", Event{What: Unended, Job: "j", Text: "sealed"}), RuleEnds},
+
 		{"an outcome too few", right().got("h", value(0, "r0")), RuleWhole},
 		{"a stream that yields twice", new(story).submitted(stream2).run("r0", 0).yielded(0, value(0, "r0")).yielded(0, value(0, "r0")).add("p0.1", Event{What: Left, Sub: "s"}), RuleWhole},
 		{"a stream out of order", new(story).submitted(stream2).run("r1", 1).yielded(1, value(1, "r1")).add("p0.1", Event{What: Left, Sub: "s"}), RuleWhole},
@@ -191,6 +199,13 @@ func failing(tried int) *story {
 		outs[3] = Outcome{Kind: KindError, Run: run, Attempts: n}
 	}
 	return s.got("h", outs...)
+}
+
+// orphaned is a history in which a process is killed, and an operator does
+// something to deliveries of its job.
+func orphaned(killed, operator string) *story {
+	return right().fault(Fault{Kind: operator, Jobs: []string{"j"}}).fault(Fault{Kind: "kill-producer", Target: killed}).
+		add("driver", Event{What: Orphaned, Job: "j"})
 }
 
 // deaths is a history in which a call is given up after the deaths of n workers.

@@ -43,6 +43,9 @@ const (
 	// Audited: the record of Job, read at the very end, says Outs, or Err for the
 	// whole of the job.
 	Audited What = "audited"
+	// Orphaned: deliveries of Job were deleted by an operator, or may be lost, nobody
+	// who lives waits for it, and it is not over. From now on the auditor waits for it.
+	Orphaned What = "orphaned"
 	// Unended: Job was not over at the end of the drain; Text says how it stood.
 	Unended What = "unended"
 )

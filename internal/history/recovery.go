@@ -10,7 +10,8 @@ import (
 //
 //   - a fault that hit a worker: until the last of the calls that it was running
 //     then, and that a caller still wanted, came to an outcome, wherever;
-//   - one that hit deliveries: until the last of their jobs came to an answer;
+//   - one that hit deliveries: until the last of their jobs came to an answer, those
+//     aside that nobody looked after;
 //   - one that hit a producer: until its next accepted submission or answer, or
 //     that of the process that took its place;
 //   - one that hit Redis: until that was so for every producer that lived.
@@ -39,7 +40,7 @@ func Place(process string) string {
 // recoveries finds for each fault how long its effects lasted. Faults that hit
 // nothing, or whose effects ended with the run, are not in the result.
 func recoveries(events []Event, faults []Fault) []Recovery {
-	t := traces{answers: map[string]int64{}, ends: map[callKey][]int64{}, places: map[string]bool{}}
+	t := traces{answers: map[string]int64{}, orphans: map[string]bool{}, ends: map[callKey][]int64{}, places: map[string]bool{}}
 	t.read(events)
 	var rs []Recovery
 	for _, f := range faults {
@@ -55,6 +56,7 @@ type traces struct {
 	signs   []sign
 	places  map[string]bool
 	answers map[string]int64    // job -> its first answer
+	orphans map[string]bool     // jobs that nobody looked after
 	ends    map[callKey][]int64 // when runs of the call ended
 	runs    []span
 }
@@ -93,6 +95,8 @@ func (t *traces) read(events []Event) {
 			alive = e.Err == ""
 		case Audited:
 			answered(e.Job, e.Err, e.At)
+		case Orphaned:
+			t.orphans[e.Job] = true
 		default:
 		}
 		if alive {
@@ -109,7 +113,9 @@ func (t *traces) until(f Fault) int64 {
 	switch {
 	case len(f.Jobs) > 0:
 		for _, id := range f.Jobs {
-			until = max(until, t.answers[id])
+			if !t.orphans[id] {
+				until = max(until, t.answers[id])
+			}
 		}
 	case f.Target == "":
 		for place := range t.places {

@@ -1,8 +1,10 @@
 package inspect
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -78,15 +80,15 @@ func (j Job) Lasted() time.Duration {
 // Rate is calls per second, from the submission (or the start) to the end or to
 // now. Who looks more than once knows better: see RateSince.
 func (j Job) Rate() float64 {
-	begin := max(j.Created, j.Start)
-	end := j.Finished
-	if end == 0 {
-		end = j.Read.UnixMilli()
+	beginMs := max(j.Created, j.Start)
+	endMs := j.Finished
+	if endMs == 0 {
+		endMs = j.Read.UnixMilli()
 	}
-	if end <= begin {
+	if endMs <= beginMs {
 		return 0
 	}
-	return float64(j.Done) / (float64(end-begin) / 1000)
+	return float64(j.Done) / (float64(endMs-beginMs) / 1000)
 }
 
 // RateSince is calls per second since an earlier look at the same job.
@@ -164,6 +166,8 @@ func (in *Inspector) Jobs(ctx context.Context, q Query) (Page, error) {
 	if err := l.read(ctx); err != nil {
 		return Page{}, fmt.Errorf("listing jobs: %w", err)
 	}
+	// Jobs of one flush are listed by their kind first.
+	slices.SortStableFunc(page.Jobs, func(a, b Job) int { return cmp.Compare(b.Created, a.Created) })
 	return page, nil
 }
 

@@ -135,7 +135,7 @@ func TestJobsThatAreGoneAndIDsThatWereUsedAgainAreSkipped(t *testing.T) {
 func TestTheListIsBounded(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
 		in := inspect.New(rdb)
-		const flushes, each = 30, 2000
+		const flushes, each = 8, 8000
 		for f := range flushes {
 			b := &record.Batch{}
 			for i := range each + 1 {
@@ -149,10 +149,10 @@ func TestTheListIsBounded(t *testing.T) {
 			}
 		}
 		p := jobs(t, in, inspect.Query{})
-		if p.List.Jobs != 50_000 || p.List.Cut != 10_000 || p.List.Unlisted != flushes || time.Since(p.List.UnlistedAt).Abs() > patience {
+		if p.List.Jobs != 48_000 || p.List.Cut != 16_000 || p.List.Unlisted != flushes || time.Since(p.List.UnlistedAt).Abs() > patience {
 			t.Errorf("after %d jobs the list is %+v", flushes*each, p.List)
 		}
-		if p.Next == "" && p.Looked != 50_000 {
+		if p.Next == "" && p.Looked != 48_000 {
 			t.Errorf("the list ended after %d names", p.Looked)
 		}
 		for _, key := range rdb.Keys(t.Context(), "distpool:*").Val() {

@@ -88,9 +88,9 @@ func list(t *testing.T, rdb redis.UniversalClient, shard int, jobs ...record.Lis
 	}
 }
 
-func begin(t *testing.T, rdb redis.UniversalClient, id string, chunk int, worker, from string) {
+func begin(t *testing.T, rdb redis.UniversalClient, id string, chunk int, by, from string) {
 	t.Helper()
-	b, err := record.Begin(t.Context(), rdb, record.Ref{ID: id}, chunk, worker, from, 3)
+	b, err := record.Begin(t.Context(), rdb, record.Ref{ID: id}, chunk, by, from, 3)
 	if err != nil || b.Verdict != record.Run {
 		t.Fatalf("begin answers %+v, %v", b, err)
 	}
@@ -103,7 +103,8 @@ func rec(t *testing.T, rdb redis.UniversalClient, id string, chunk, n int, slow 
 	for _, i := range failed {
 		o.Errors = append(o.Errors, wire.CallError{Call: i, Kind: wire.KindPanic, Message: fmt.Sprintf("call %d of chunk %d", i, chunk), Stack: "goroutine 1", Attempts: 1, Worker: "w"})
 	}
-	r, err := record.RecordTimed(t.Context(), rdb, record.Ref{ID: id}, chunk, o.Encode(), n, len(failed), 100, record.SlowCall{Call: chunk * n, Took: slow, Worker: "w"})
+	recording := record.Recording{Outcome: o.Encode(), Calls: n, Failed: len(failed), Inline: 100, Slow: record.SlowCall{Call: chunk * n, Took: slow, Worker: "w"}}
+	r, err := recording.Run(t.Context(), rdb, record.Ref{ID: id}, chunk)
 	if err != nil || r != record.OK {
 		t.Fatalf("record answers %q, %v", r, err)
 	}
@@ -119,6 +120,7 @@ var fail = tasks.Define("fail", func(_ context.Context, n int) (int, error) {
 	if n%2 == 1 {
 		return 0, fmt.Errorf("%d is odd", n)
 	}
+	time.Sleep(3 * time.Millisecond) // so slow that it is remembered
 	return n, nil
 })
 

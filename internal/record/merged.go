@@ -118,7 +118,7 @@ func Fetch(ctx context.Context, c redis.UniversalClient, worker string, shares [
 
 func parseFetched(shares []Share, reply any) (Fetched, error) {
 	f, _ := reply.([]any)
-	if len(f) != 3 && len(f) != 8 {
+	if len(f) != 3 && len(f) != 9 {
 		return Fetched{}, fmt.Errorf("fetching deliveries: unknown reply %v", reply)
 	}
 	q, ok := f[0].(int64)
@@ -127,12 +127,12 @@ func parseFetched(shares []Share, reply any) (Fetched, error) {
 	}
 	text := func(i int) string { s, _ := f[i].(string); return s }
 	d := Fetched{Queue: shares[q].Queue, TaskID: text(1), Msg: text(2)}
-	if len(f) == 8 {
+	if len(f) == 9 {
 		calls, err := strconv.Atoi(text(5))
-		if err != nil {
+		if err != nil || calls < 0 || calls > maxCount {
 			return d, nil // damaged: Begin says so
 		}
-		d.Begun = &Begun{Verdict: Run, Delivery: 1, Args: []byte(text(3)), Codec: text(4), Calls: calls, Task: text(6), Policy: text(7)}
+		d.Begun = &Begun{Verdict: Run, Delivery: 1, Args: []byte(text(3)), Codec: text(4), Calls: calls, Task: text(6), Policy: text(7), Headers: text(8)}
 	}
 	return d, nil
 }
@@ -190,11 +190,10 @@ func GiveBack(ctx context.Context, c redis.UniversalClient, worker string, ds []
 // statsTTL is how long asynq keeps its counters of a day.
 const statsTTL = 90 * 24 * time.Hour
 
-// Finish is RecordTimed, of a chunk without failures, and the end of its delivery.
+// Finish is Recording.Run, of a chunk without failures, and the end of its delivery.
 // inlineJob says that the job is known to be inline.
-func Finish(job Ref, inlineJob bool, chunk int, outcome []byte, calls, inline int, slow SlowCall, queue, taskID string) Op {
+func Finish(job Ref, inlineJob bool, chunk int, r Recording, queue, taskID string) Op {
 	now := time.Now()
-	ms, who := slow.args()
 	script, keys := finishScript, make([]string, 0, 10)
 	if inlineJob {
 		script, keys = finishInline, append(keys, Keys(job.ID)[0])
@@ -203,5 +202,5 @@ func Finish(job Ref, inlineJob bool, chunk int, outcome []byte, calls, inline in
 	}
 	prefix := asynqKey(queue, "")
 	keys = append(keys, prefix+"active", prefix+"lease", prefix+"t:"+taskID, prefix+"processed:"+now.UTC().Format(time.DateOnly), prefix+"processed")
-	return Op{script, keys, []any{chunk, outcome, calls, 0, inline, job.Gen, ms, who, taskID, now.Add(statsTTL).Unix()}}
+	return Op{script, keys, append(r.args(job, chunk), taskID, now.Add(statsTTL).Unix())}
 }

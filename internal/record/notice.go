@@ -43,5 +43,9 @@ func ParseNotice(payload string) (Notice, error) {
 		}
 		*dst = v
 	}
+	if carries := n.What == NoticeOut || n.What == NoticeRec; n.Chunk < -1 || carries && n.Chunk < 0 ||
+		min(n.Recorded, n.Done, n.Failed, n.Running) < 0 || max(n.Chunk, n.Recorded, n.Done, n.Failed, n.Running) > maxCount {
+		return Notice{}, fmt.Errorf("corrupt notice %.80q: a count or a chunk that cannot be", payload)
+	}
 	return n, nil
 }

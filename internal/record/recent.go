@@ -53,8 +53,8 @@ type Batch struct {
 
 // Bounds of a batch.
 const (
-	batchJobs  = 2000
-	batchBytes = 128 << 10
+	batchJobs  = 8000
+	batchBytes = 384 << 10
 )
 
 // lines are jobs in the form in which they travel: a line for each run of jobs of
@@ -173,6 +173,7 @@ type Lister struct {
 	streams []listStream
 	at      Position // the last job that Next returned
 	started bool
+	trips   int // so far
 }
 
 // listStream is one of the merged streams.
@@ -199,21 +200,23 @@ func NewLister(c redis.Cmdable, from Position) *Lister {
 	return l
 }
 
-// readAhead is how many entries of a stream are read at once.
-const readAhead = 8
+// readAhead is how many entries of a stream are read at once: few at first, since
+// one may name thousands of jobs, and more when they turn out to be small.
+func (l *Lister) readAhead() int { return min(2<<l.trips, 32) }
 
 // fill reads on in the streams of which nothing is ahead, in one round trip.
 func (l *Lister) fill(ctx context.Context) error {
-	cmds := map[int]*redis.XMessageSliceCmd{}
+	cmds, n := map[int]*redis.XMessageSliceCmd{}, l.readAhead()
 	p := l.c.Pipeline()
 	for i := range l.streams {
 		if s := &l.streams[i]; len(s.ahead) == 0 && !s.over {
-			cmds[i] = p.XRevRangeN(ctx, s.key, s.last, "-", readAhead)
+			cmds[i] = p.XRevRangeN(ctx, s.key, s.last, "-", int64(n))
 		}
 	}
 	if len(cmds) == 0 {
 		return nil
 	}
+	l.trips = min(l.trips+1, 4)
 	if _, err := p.Exec(ctx); err != nil {
 		return err
 	}
@@ -230,7 +233,7 @@ func (l *Lister) fill(ctx context.Context) error {
 			}
 			s.last = "(" + m.ID
 		}
-		s.over = len(messages) < readAhead
+		s.over = len(messages) < n
 	}
 	return nil
 }

@@ -18,7 +18,7 @@ type Snapshot struct {
 	Codec    string
 	Queue    string
 	Reply    string
-	State    State // Gone: no such job, and every other field is zero; Unstarted stands for Canceled for that reason
+	State    State // Gone: no such job, and every other field is zero; Unstarted and Untrusted stand for Canceled for that reason
 	Reason   string
 	Inline   bool
 	Calls    int
@@ -35,6 +35,10 @@ type Snapshot struct {
 	Sum      string // see Job
 	Cut      string // see Job
 }
+
+// maxCount bounds every count: what is larger is damaged or hostile, and nothing
+// that is made of two of them overflows. Lua counts exactly up to here.
+const maxCount = 1 << 53
 
 var snapshotFields = []string{
 	"v", "gen", "task", "codec", "queue", "reply", "state", "reason", "inline", "calls", "chunks",
@@ -91,8 +95,8 @@ func parseSnapshot(id string, fields map[string]string) (Snapshot, error) {
 			text = absentCount(name) // see lua/submit.lua
 		}
 		n, err := strconv.Atoi(text)
-		if err != nil || n < 0 {
-			return s, fmt.Errorf("%w: job %s: field %s is %q, not a count", errCorrupt, id, name, fields[name])
+		if err != nil || n < 0 || n > maxCount {
+			return s, fmt.Errorf("%w: job %s: field %s is %.40q, not a count", errCorrupt, id, name, fields[name])
 		}
 		*dst = n
 	}
@@ -102,6 +106,8 @@ func parseSnapshot(id string, fields map[string]string) (Snapshot, error) {
 	s.Expires, _ = strconv.ParseInt(fields["expires"], 10, 64)
 	if s.State == Canceled && s.Reason == string(Unstarted) {
 		s.State = Unstarted
+	} else if s.State == Canceled && strings.HasPrefix(s.Reason, refusal) {
+		s.State, s.Reason = Untrusted, s.Reason[len(refusal):]
 	}
 	s.Finished, _ = strconv.ParseInt(fields["finished"], 10, 64)
 	return s, nil
@@ -125,7 +131,7 @@ func running(s Snapshot, fields map[string]string) int {
 		return 1
 	}
 	n, _ := strconv.Atoi(fields["running"])
-	return max(0, n)
+	return min(max(0, n), maxCount)
 }
 
 // Read reads one job.

@@ -38,6 +38,7 @@ const (
 	Gone      State = "gone"
 	Forgotten State = "forgotten"
 	Unstarted State = "unstarted"
+	Untrusted State = "untrusted" // canceled because a worker refused its signature
 )
 
 // Ended reports whether nothing more will be recorded.
@@ -70,6 +71,7 @@ type Job struct {
 	Queue     string
 	Reply     string        // channel for notices
 	Policy    string        // what the job says about retries and limits (call.Policy); may be empty
+	Headers   string        // what the submission's observers want the workers' to know (JSON); may be empty
 	Calls     int           // known so far
 	Chunks    int           // known so far
 	Sealed    bool          // no more will come
@@ -82,6 +84,8 @@ type Job struct {
 	// Of a job whose ID the caller chose; empty otherwise.
 	Sum string // digest of what was submitted, to tell the same job from another one
 	Cut string // how it is cut into chunks, for whoever completes it
+
+	Sig string // signature of all this; empty while signing is off
 }
 
 // Inline reports whether the job keeps its only chunk in the job hash.
@@ -110,6 +114,9 @@ func Create(j Job, chunks []Chunk) Op {
 	if j.Policy != "" {
 		fields = append(fields, "policy", j.Policy)
 	}
+	if j.Headers != "" {
+		fields = append(fields, "headers", j.Headers)
+	}
 	if j.Inline() {
 		fields = append(fields, "inline", 1)
 	}
@@ -121,6 +128,9 @@ func Create(j Job, chunks []Chunk) Op {
 	}
 	if j.Sum != "" {
 		fields = append(fields, "sum", j.Sum, "cut", j.Cut)
+	}
+	if j.Sig != "" {
+		fields = append(fields, "sig", j.Sig)
 	}
 	args := make([]any, 0, 2+len(fields)+2*len(chunks))
 	args = append(args, j.OpenTTL.Milliseconds(), len(fields)/2)
@@ -202,6 +212,7 @@ type Begun struct {
 	Calls    int    // Run, Lost: calls of the job, as far as known
 	Partial  []byte // Run, Lost: what an earlier owner saved (wire.Partial)
 	Policy   string // Run, Lost: what the job says about retries and limits (call.Policy)
+	Headers  string // Run, Lost: see Job
 }
 
 // Begin asks whether worker may run the chunk, and makes it the owner if so.
@@ -243,10 +254,10 @@ func parseBegun(reply []any) (Begun, error) {
 		b.Owner = text(1)
 	case Run, Lost:
 		b.Delivery, b.Args, b.Codec, b.Partial = count(1), []byte(text(2)), text(3), []byte(text(5))
-		b.Task, b.Policy = text(6), text(7)
+		b.Task, b.Policy, b.Headers = text(6), text(7), text(8)
 		n, err := strconv.Atoi(text(4))
-		if err != nil {
-			return Begun{}, fmt.Errorf("field calls is %q, not a number", text(4))
+		if err != nil || n < 0 || n > maxCount {
+			return Begun{}, fmt.Errorf("field calls is %.40q, not a count", text(4))
 		}
 		b.Calls = n
 	default:
@@ -269,29 +280,36 @@ const (
 // Record stores the framed outcomes of a chunk, of which failed calls failed.
 // Outcomes of up to inline bytes travel inside the notice.
 func Record(ctx context.Context, c redis.Scripter, job Ref, chunk int, outcome []byte, calls, failed, inline int) (Result, error) {
-	return RecordTimed(ctx, c, job, chunk, outcome, calls, failed, inline, SlowCall{})
+	return Recording{Outcome: outcome, Calls: calls, Failed: failed, Inline: inline}.Run(ctx, c, job, chunk)
 }
 
 // SlowCall is the slowest call of a chunk.
 type SlowCall struct {
 	Call   int           // index in the job
-	Took   time.Duration // 0: nobody measured
+	Took   time.Duration // under 1 ms: not worth remembering
 	Worker string
 }
 
-// args is how the scripts take it.
-func (s SlowCall) args() (ms, who string) {
-	if s.Took > 0 {
-		ms = strconv.FormatInt(s.Took.Milliseconds(), 10)
-	}
-	return ms, strconv.Itoa(s.Call) + " " + s.Worker
+// Recording is what Record stores of a chunk, with its slowest call. The job
+// remembers the slowest ones of all, one of a chunk at the most.
+type Recording struct {
+	Outcome               []byte
+	Calls, Failed, Inline int // as in Record
+	Slow                  SlowCall
 }
 
-// RecordTimed is Record with the slowest of the chunk's calls. The job remembers
-// the slowest ones of all, one of a chunk at the most.
-func RecordTimed(ctx context.Context, c redis.Scripter, job Ref, chunk int, outcome []byte, calls, failed, inline int, slow SlowCall) (Result, error) {
-	ms, who := slow.args()
-	s, err := Op{recordScript, Keys(job.ID), []any{chunk, outcome, calls, failed, inline, job.Gen, ms, who}}.Run(ctx, c).Text()
+// args are the arguments of the scripts, see lua/recording.lua.
+func (r Recording) args(job Ref, chunk int) []any {
+	ms := ""
+	if r.Slow.Took >= time.Millisecond {
+		ms = strconv.FormatInt(r.Slow.Took.Milliseconds(), 10)
+	}
+	return []any{chunk, r.Outcome, r.Calls, r.Failed, r.Inline, job.Gen, ms, strconv.Itoa(r.Slow.Call) + " " + r.Slow.Worker}
+}
+
+// Run is Record.
+func (r Recording) Run(ctx context.Context, c redis.Scripter, job Ref, chunk int) (Result, error) {
+	s, err := Op{recordScript, Keys(job.ID), r.args(job, chunk)}.Run(ctx, c).Text()
 	return Result(s), err
 }
 

@@ -3,7 +3,6 @@ package record
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"strings"
 	"time"
 
@@ -89,9 +88,34 @@ func Alive(ctx context.Context, c redis.Cmdable, worker string) (bool, error) {
 // IsRegistryKey reports whether the key belongs to the registry of workers.
 func IsRegistryKey(key string) bool { return strings.HasPrefix(key, workersIndex) }
 
-// Workers lists the workers that count as alive.
+// What a registry entry may claim. It is read by everybody and is not signed: who
+// can write to Redis must not be able to bring a producer or worker down with it.
+const (
+	maxWorkers     = 1 << 16
+	maxConcurrency = 1 << 16
+	maxWaits       = 1 << 10 // of one worker, that are looked at
+)
+
+// parseWorker reads the entry under the ID. ok is false for one that cannot be a
+// worker's.
+func parseWorker(id, entry string) (w Worker, ok bool) {
+	if json.Unmarshal([]byte(entry), &w) != nil || w.ID != id || w.Concurrency < 0 || w.Concurrency > maxConcurrency {
+		return Worker{}, false
+	}
+	waits := 0
+	for _, h := range w.Held {
+		waits += len(h.Waits)
+	}
+	if len(w.Held) > w.Concurrency || waits > maxWaits {
+		w.Held = nil // without it, waits of this worker are not taken for a jam
+	}
+	return w, true
+}
+
+// Workers lists the workers that count as alive. Entries that do not parse are left
+// out: one of them must not keep all others from being seen.
 func Workers(ctx context.Context, c redis.Cmdable) ([]Worker, error) {
-	ids, err := c.ZRange(ctx, workersIndex, 0, -1).Result()
+	ids, err := c.ZRange(ctx, workersIndex, 0, maxWorkers-1).Result()
 	if err != nil || len(ids) == 0 {
 		return nil, err
 	}
@@ -109,11 +133,9 @@ func Workers(ctx context.Context, c redis.Cmdable) ([]Worker, error) {
 		if !ok {
 			continue // it is dead, and the index does not know yet
 		}
-		var w Worker
-		if err := json.Unmarshal([]byte(s), &w); err != nil {
-			return nil, fmt.Errorf("%w: worker %s: %w", errCorrupt, ids[i], err)
+		if w, ok := parseWorker(ids[i], s); ok {
+			ws = append(ws, w)
 		}
-		ws = append(ws, w)
 	}
 	return ws, nil
 }

@@ -18,10 +18,14 @@ const (
 	caFile   = "ca.pem"
 	certFile = "server.pem"
 	keyFile  = "server.key"
+
+	clientCertFile = "client.pem"
+	clientKeyFile  = "client.key"
 )
 
-// writeCertificates makes an authority and a certificate from it for 127.0.0.1
-// and localhost, and writes them to dir. The authority's key is thrown away.
+// writeCertificates makes an authority, a certificate from it for 127.0.0.1 and
+// localhost, and one for clients, and writes them to dir. The authority's key is
+// thrown away.
 func writeCertificates(dir string) error {
 	ca := &x509.Certificate{
 		SerialNumber:          big.NewInt(1),
@@ -41,6 +45,14 @@ func writeCertificates(dir string) error {
 		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1)},
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	client := &x509.Certificate{
+		SerialNumber: big.NewInt(3),
+		Subject:      pkix.Name{CommonName: "distpool test client"},
+		NotBefore:    ca.NotBefore,
+		NotAfter:     ca.NotAfter,
+		KeyUsage:     x509.KeyUsageDigitalSignature,
+		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	}
 	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -62,6 +74,18 @@ func writeCertificates(dir string) error {
 	if err != nil {
 		return err
 	}
+	clientKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return err
+	}
+	clientDER, err := x509.CreateCertificate(rand.Reader, client, ca, clientKey.Public(), caKey)
+	if err != nil {
+		return err
+	}
+	clientKeyDER, err := x509.MarshalPKCS8PrivateKey(clientKey)
+	if err != nil {
+		return err
+	}
 	for _, f := range []struct {
 		name, kind string
 		der        []byte
@@ -69,6 +93,8 @@ func writeCertificates(dir string) error {
 		{caFile, "CERTIFICATE", caDER},
 		{certFile, "CERTIFICATE", der},
 		{keyFile, "PRIVATE KEY", keyDER},
+		{clientCertFile, "CERTIFICATE", clientDER},
+		{clientKeyFile, "PRIVATE KEY", clientKeyDER},
 	} {
 		block := pem.EncodeToMemory(&pem.Block{Type: f.kind, Bytes: f.der})
 		if err := os.WriteFile(filepath.Join(dir, f.name), block, 0o600); err != nil {

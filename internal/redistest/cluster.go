@@ -52,14 +52,18 @@ func (s *Setup) startCluster(dir string, masters, replicas int, opts []Option) e
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
-	clients := make([]*redis.Client, len(s.Servers))
+	var clients []*redis.Client
+	defer func() {
+		for _, client := range clients {
+			_ = client.Close()
+		}
+	}()
 	for i, server := range s.Servers {
 		client, err := server.client()
 		if err != nil {
 			return err
 		}
-		defer func() { _ = client.Close() }()
-		clients[i] = client
+		clients = append(clients, client)
 		if i < masters {
 			first, end := i*clusterSlots/masters, (i+1)*clusterSlots/masters
 			if err := client.ClusterAddSlotsRange(ctx, first, end-1).Err(); err != nil {

@@ -116,6 +116,13 @@ func (s *Server) URL() string {
 // started with TLS has its certificate from.
 func (s *Server) CAFile() string { return filepath.Join(s.dir, caFile) }
 
+// ClientCert is the PEM files of a certificate that a server started with TLS
+// trusts in clients, and of its key. It asks for one only if it is configured to
+// (Config("tls-auth-clients yes")).
+func (s *Server) ClientCert() (cert, key string) {
+	return filepath.Join(s.dir, clientCertFile), filepath.Join(s.dir, clientKeyFile)
+}
+
 // Configure adds lines to the server's redis.conf, as Config does, from its next
 // start on.
 func (s *Server) Configure(lines ...string) {

@@ -41,7 +41,7 @@ func ParseArgs(b []byte) (first, n int, data []byte, err error) {
 // before a reader makes room for so many. A codec may compress, so the limit is
 // generous; no limit applies to what is small in memory anyway.
 func plausible(calls, size int) error {
-	const small, perByte = 1 << 20, 1 << 12
+	const small, perByte = 1 << 16, 1 << 12
 	if calls > small && calls/perByte > size {
 		return fmt.Errorf("corrupt frame: the header claims %d calls for %d bytes", calls, size)
 	}
@@ -53,6 +53,9 @@ const maxHeader = 64
 
 // header reads the first line of a frame: count decimal numbers.
 func header(b []byte, count int) (nums [3]int, rest []byte, err error) {
+	if IsSigned(b) {
+		_, b, _ = cutSignature(b)
+	}
 	head := b
 	if len(head) > maxHeader {
 		head = head[:maxHeader]

@@ -16,6 +16,7 @@ type Delivery struct {
 	Chunk  int    `json:"chunk"`
 	Number int    `json:"delivery"`
 	Gen    string `json:"gen,omitempty"` // tells jobs apart that had the same ID; see record.Ref
+	At     int64  `json:"at,omitempty"`  // since when it may be taken (Unix time, ms), by the clock of who enqueued it; no part of its ID
 }
 
 // TaskID is the asynq task ID of the delivery. It is derived, not drawn, so
@@ -31,7 +32,7 @@ func (d Delivery) TaskID() string {
 
 // Encode returns the payload.
 func (d Delivery) Encode() []byte {
-	b := make([]byte, 0, len(d.Job)+48)
+	b := make([]byte, 0, len(d.Job)+72)
 	b = append(b, `{"job":`...)
 	b = strconv.AppendQuote(b, d.Job) // IDs are ASCII without quotes, so Go's quoting is JSON's
 	b = append(b, `,"chunk":`...)
@@ -41,6 +42,10 @@ func (d Delivery) Encode() []byte {
 	if d.Gen != "" {
 		b = append(b, `,"gen":`...)
 		b = strconv.AppendQuote(b, d.Gen)
+	}
+	if d.At != 0 {
+		b = append(b, `,"at":`...)
+		b = strconv.AppendInt(b, d.At, 10)
 	}
 	return append(b, '}')
 }
@@ -54,46 +59,36 @@ func ParseDelivery(payload []byte) (Delivery, error) {
 	if err := json.Unmarshal(payload, &d); err != nil {
 		return Delivery{}, fmt.Errorf("not a distpool delivery: %w", err)
 	}
-	if d.Job == "" || d.Chunk < 0 || d.Number < 1 {
-		return Delivery{}, fmt.Errorf("not a distpool delivery: job %q, chunk %d, delivery %d", d.Job, d.Chunk, d.Number)
+	if !d.plausible() {
+		return Delivery{}, fmt.Errorf("not a distpool delivery: job %.120q, chunk %d, delivery %d", d.Job, d.Chunk, d.Number)
 	}
 	return d, nil
 }
 
 // parseOwn reads what Encode writes, which JSON in general is not: field by field, in
 // their order. It is an eighth of a worker's time.
-func parseOwn(b []byte) (d Delivery, ok bool) {
-	b, ok = bytes.CutPrefix(b, []byte(`{"job":"`))
+func parseOwn(payload []byte) (d Delivery, ok bool) {
+	b, ok1 := bytes.CutPrefix(payload, []byte(`{"job":"`))
 	job, b, ok2 := bytes.Cut(b, []byte(`","chunk":`))
 	chunk, b, ok3 := bytes.Cut(b, []byte(`,"delivery":`))
+	b, ok4 := bytes.CutSuffix(b, []byte(`}`))
+	b, at, hasAt := bytes.Cut(b, []byte(`,"at":`))
 	number, gen, hasGen := bytes.Cut(b, []byte(`,"gen":"`))
+	ok5 := true
 	if hasGen {
-		gen, hasGen = bytes.CutSuffix(gen, []byte(`"}`))
-	} else {
-		number, hasGen = bytes.CutSuffix(number, []byte(`}`))
+		gen, ok5 = bytes.CutSuffix(gen, []byte(`"`))
 	}
-	if !ok || !ok2 || !ok3 || !hasGen || len(job) == 0 || !plain(job) || !plain(gen) {
-		return Delivery{}, false
-	}
-	var err error
-	if d.Chunk, err = strconv.Atoi(string(chunk)); err != nil || d.Chunk < 0 {
-		return Delivery{}, false
-	}
-	if d.Number, err = strconv.Atoi(string(number)); err != nil || d.Number < 1 {
+	if !ok1 || !ok2 || !ok3 || !ok4 || !ok5 {
 		return Delivery{}, false
 	}
 	d.Job, d.Gen = string(job), string(gen)
-	return d, true
-}
-
-// plain reports whether a JSON string of these bytes means just them.
-func plain(b []byte) bool {
-	for _, c := range b {
-		if c < ' ' || c > '~' || c == '"' || c == '\\' {
-			return false
-		}
+	var err1, err2, err3 error
+	d.Chunk, err1 = strconv.Atoi(string(chunk))
+	d.Number, err2 = strconv.Atoi(string(number))
+	if hasAt {
+		d.At, err3 = strconv.ParseInt(string(at), 10, 64)
 	}
-	return true
+	return d, err1 == nil && err2 == nil && err3 == nil && d.plausible() && bytes.Equal(d.Encode(), payload)
 }
 
 // ParseTaskID undoes TaskID; ok is false for the ID of a task that is not a
@@ -116,5 +111,30 @@ func ParseTaskID(id string) (d Delivery, ok bool) {
 		return Delivery{}, false
 	}
 	d.Job, d.Gen = job, gen
-	return d, true
+	return d, d.plausible()
+}
+
+// maxNumber bounds the numbers of chunks and deliveries, so that the next one is a
+// number, too.
+const maxNumber = 1 << 40
+
+// plausible reports whether such a delivery can have been sent: its job's ID
+// becomes part of keys, and must not lead to others.
+func (d Delivery) plausible() bool {
+	return d.Job != "" && isWord(d.Job) && isWord(d.Gen) && d.Chunk >= 0 && d.Chunk <= maxNumber && d.Number >= 1 && d.Number <= maxNumber
+}
+
+// isWord reports whether s has only what IDs are made of; see names.CheckID.
+func isWord(s string) bool {
+	if len(s) > 100 {
+		return false
+	}
+	for _, r := range []byte(s) {
+		switch {
+		case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9', r == '.', r == '_', r == '-':
+		default:
+			return false
+		}
+	}
+	return true
 }

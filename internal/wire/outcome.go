@@ -33,6 +33,7 @@ type CallError struct {
 	Stack    string   `json:"s,omitempty"` // the worker's stack, for a panic or Goexit
 	Attempts int      `json:"a,omitempty"` // how often the call ran
 	Worker   string   `json:"w,omitempty"` // who ran it last
+	Sealed   []byte   `json:"x,omitempty"` // message, type, codes and stack, encrypted; those fields tell nothing then
 }
 
 // Outcome is what became of the calls of one chunk.

@@ -91,7 +91,7 @@ func ParsePartial(b []byte) (Partial, error) {
 	}
 	last := -1
 	for _, c := range p.Pending {
-		if c.Call <= last || c.Call >= p.Next || failed[c.Call] || c.Attempts < 1 {
+		if c.Call <= last || c.Call >= p.Next || failed[c.Call] || c.Attempts < 1 || c.Attempts > maxNumber {
 			return Partial{}, fmt.Errorf("partial outcomes of a chunk: call %d cannot be pending", c.Call)
 		}
 		last = c.Call

@@ -1,6 +1,7 @@
 -- cancel: ends a job that is not over. Chunks without an outcome never get one.
 --
--- ARGV: 1 why, 2 channel on which workers listen for ended jobs.
+-- ARGV: 1 why, 2 channel on which workers listen for ended jobs, 3 the state that
+-- is announced to the producer ("canceled" when it is left out).
 -- Reply: "canceled" (now or before), "done" (too late), or "gone".
 
 local j = redis.call('HMGET', KEYS[1], 'state', 'id')
@@ -10,6 +11,6 @@ end
 if j[1] == 'done' or j[1] == 'canceled' then
   return j[1]
 end
-abort(ARGV[1], 'canceled')
+abort(ARGV[1], ARGV[3] or 'canceled')
 redis.pcall('PUBLISH', ARGV[2], name(j[2]))
 return 'canceled'

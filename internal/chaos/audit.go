@@ -1,0 +1,148 @@
+package chaos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/distpool/distpool/internal/history"
+	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/producer"
+	"github.com/distpool/distpool/results"
+)
+
+const (
+	// batch is how many jobs are read at once.
+	batch = 500
+	// auditors is how many records are read as a stranger would at the same time.
+	auditors = 16
+	// auditLimit is how long one of them waits for a job that is over, or that
+	// nobody looked after.
+	auditLimit = time.Minute
+)
+
+// awaitAll waits until all that was accepted is over, or the deadline, and writes
+// down what is not. It only looks: a pool that waited for the jobs would help them
+// along.
+func (d *driver) awaitAll(ctx context.Context, deadline time.Time) error {
+	for {
+		left, err := d.left(ctx)
+		if err != nil {
+			return err
+		}
+		orphans := 0
+		for id := range left {
+			if d.isOrphan(id, left) {
+				orphans++
+			}
+		}
+		if len(left) > orphans && time.Now().Before(deadline) {
+			hold(ctx, 200*time.Millisecond)
+			continue
+		}
+		for id, l := range left {
+			e := history.Event{What: history.Unended, Job: id, Text: fmt.Sprintf("%s, %d of %d chunks recorded, %d running", l.State, l.Recorded, l.Chunks, l.Running)}
+			if d.isOrphan(id, left) {
+				e.What = history.Orphaned
+			}
+			d.h.Write(e)
+		}
+		d.say("drained; %d jobs are not over, and %d that nobody waits for and whose deliveries were deleted or lost", len(left)-orphans, orphans)
+		return nil
+	}
+}
+
+// leftover is an accepted job that is not over.
+type leftover struct {
+	record.Snapshot
+	by string // the process that submitted it
+}
+
+// isOrphan reports whether nobody can be expected to look after the job, now that
+// the producers have ended: the checker judges that.
+func (d *driver) isOrphan(id string, left map[string]leftover) bool {
+	if d.topology.lossy() {
+		return true
+	}
+	d.redis.Lock()
+	deleted := d.deleted[id]
+	d.redis.Unlock()
+	return deleted && !slices.ContainsFunc(d.producers, func(p *place) bool { return p.current() == left[id].by })
+}
+
+// left reads which of the accepted jobs are not over.
+func (d *driver) left(ctx context.Context) (map[string]leftover, error) {
+	left := map[string]leftover{}
+	for jobs := range slices.Chunk(d.accepted.all(), batch) {
+		cmds := make([]*redis.SliceCmd, len(jobs))
+		_, err := d.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+			for i, e := range jobs {
+				cmds[i] = record.QueueSnapshot(ctx, p, e.Job)
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, fmt.Errorf("reading how jobs stand: %w", err)
+		}
+		for i, e := range jobs {
+			s, err := record.ParseSnapshot(e.Job, cmds[i])
+			if err != nil {
+				return nil, err
+			}
+			if !s.State.Ended() {
+				left[e.Job] = leftover{s, e.Process}
+			}
+		}
+	}
+	return left, nil
+}
+
+// audit reads every record as a stranger who has its ID, and writes down what it
+// says.
+func (d *driver) audit(ctx context.Context) error {
+	pool, err := producer.Open(ctx, producer.Config{Redis: d.topology.direct(), Queue: queue, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	if err != nil {
+		return err
+	}
+	defer pool.Release()
+	jobs := make(chan history.Event)
+	var readers sync.WaitGroup
+	for range auditors {
+		readers.Go(func() {
+			for e := range jobs {
+				d.auditOne(ctx, pool, e)
+			}
+		})
+	}
+	all := d.accepted.all()
+	for _, e := range all {
+		jobs <- e
+	}
+	close(jobs)
+	readers.Wait()
+	d.say("audited the records of %d jobs", len(all))
+	return nil
+}
+
+func (d *driver) auditOne(ctx context.Context, pool *producer.Pool, e history.Event) {
+	ctx, cancel := context.WithTimeout(ctx, auditLimit)
+	defer cancel()
+	h, err := attach(ctx, pool, e)
+	var vs []Value
+	if err == nil {
+		vs, err = h.get(ctx)
+	}
+	if errors.Is(err, results.ErrTimeout) {
+		d.h.Write(history.Event{What: history.Unended, Job: e.Job, Text: fmt.Sprintf("it did not end within %v after somebody attached to it", auditLimit)})
+		return
+	}
+	outs, class, text := outcomes(vs, err)
+	d.h.Write(history.Event{What: history.Audited, Job: e.Job, Outs: outs, Err: class, Text: text})
+}

@@ -1,0 +1,102 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/distpool/distpool/internal/monitor"
+	"github.com/distpool/distpool/internal/redisconn"
+)
+
+// envMonitorToken holds the monitor's token.
+const envMonitorToken = "DISTPOOL_MONITOR_TOKEN"
+
+func (a *app) monitorCommand() *cobra.Command {
+	var cfg monitor.Config
+	var tokenFile string
+	cmd := &cobra.Command{
+		Use: "monitor", Short: "Serve a web page that shows jobs, workers, throughput and asynqmon",
+		Long: `Monitor serves a web page: jobs with their progress, one job with its chunks,
+its slowest and its failed calls, workers, queues, throughput, and asynqmon, all
+on one port. It ends with SIGTERM or an interrupt.
+
+It is safe by default: it listens on 127.0.0.1, and it changes nothing unless
+--write allows to cancel jobs and to change queues. On any other address it
+demands a token, which browsers ask for once, and which scripts send as
+"Authorization: Bearer TOKEN". GET /healthz answers without it.
+
+The token is taken from --token-file, --token, or the environment variable
+DISTPOOL_MONITOR_TOKEN. What is given with --token can be seen in the list of
+processes. Traffic is not encrypted: put a proxy with TLS before it when it
+leaves the machine.`,
+		Example: "  distpool monitor\n" +
+			"  distpool monitor --write --addr 127.0.0.1:9000\n" +
+			"  distpool monitor --addr 0.0.0.0:8500 --token-file /run/secrets/monitor --allow-host monitor.example.com",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := readToken(&cfg, tokenFile); err != nil {
+				return usage(err)
+			}
+			ctx := cmd.Context()
+			rdb, err := redisconn.Open(ctx, a.flags.redis)
+			if err != nil {
+				return noResult(err)
+			}
+			defer func() { _ = rdb.Close() }()
+			cfg.Redis = rdb
+			cfg.Logger = slog.New(slog.NewTextHandler(a.Err, nil))
+			if err := cfg.Check(); err != nil {
+				return usagef("monitor: %w", err)
+			}
+			err = monitor.Run(ctx, cfg, func(addr net.Addr) {
+				how := "read-only"
+				if cfg.Write {
+					how = "may cancel jobs and change queues"
+				}
+				fmt.Fprintf(a.Out, "distpool monitor: http://%s (%s)\n", addr, how)
+			})
+			if err != nil {
+				return noResult(err)
+			}
+			return nil
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&cfg.Addr, "addr", monitor.DefaultAddr, "address to listen on, host:port")
+	f.StringVar(&cfg.Token, "token", "", "token that is demanded, 16 characters or more (default $"+envMonitorToken+")")
+	f.StringVar(&tokenFile, "token-file", "", "file that has the token in it")
+	f.BoolVar(&cfg.Write, "write", false, "allow to cancel jobs, and to change queues in asynqmon")
+	f.BoolVar(&cfg.HidePayloads, "hide-payloads", false, "show no arguments, values and error texts")
+	f.StringSliceVar(&cfg.Hosts, "allow-host", nil, "name by which browsers may call the monitor, besides localhost and IP addresses")
+	return cmd
+}
+
+// readToken finds the token.
+func readToken(cfg *monitor.Config, file string) error {
+	switch {
+	case file != "" && cfg.Token != "":
+		return errors.New("--token and --token-file are both given; use one of them")
+	case file != "":
+		data, err := os.ReadFile(file)
+		if err != nil {
+			var perr *fs.PathError
+			if errors.As(err, &perr) {
+				err = perr.Err
+			}
+			return fmt.Errorf("--token-file: reading %s: %w", file, err)
+		}
+		if cfg.Token = strings.TrimSpace(string(data)); cfg.Token == "" {
+			return fmt.Errorf("--token-file: %s is empty; put a token of 16 or more characters into it", file)
+		}
+	case cfg.Token == "":
+		cfg.Token = os.Getenv(envMonitorToken)
+	}
+	return nil
+}

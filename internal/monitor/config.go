@@ -1,0 +1,92 @@
+// Package monitor is the web page of a distpool: jobs, one job, workers,
+// throughput, and asynqmon under the same port (asynqmon.go). It reads through
+// package inspect. gate.go decides who may see and do what, routes.go lists every
+// page with what it needs, live.go keeps pages up to date.
+//
+// It is safe by default: it binds to loopback, changes nothing, and asks for a
+// token on any other address. See docs/monitor.md.
+package monitor
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// DefaultAddr is where the monitor listens unless told otherwise.
+const DefaultAddr = "127.0.0.1:8500"
+
+// minToken is the shortest token that is accepted: who can guess it sees
+// everything.
+const minToken = 16
+
+// Config says how to run the monitor.
+type Config struct {
+	// Redis is the client to read with. It stays the caller's.
+	Redis redis.UniversalClient
+	// Addr is where to listen, host:port. Defaults to DefaultAddr.
+	Addr string
+	// Token is what browsers and scripts must present. Without one, Addr must be a
+	// loopback address. At least 16 characters.
+	Token string
+	// Write allows to cancel jobs and to change queues in asynqmon.
+	Write bool
+	// HidePayloads leaves out arguments, values and error texts.
+	HidePayloads bool
+	// Hosts are names by which browsers may call the monitor, besides localhost
+	// and IP addresses. Others are refused, since a name that an attacker controls
+	// could be made to mean this machine.
+	Hosts []string
+	// Logger gets what goes wrong. Defaults to slog.Default().
+	Logger *slog.Logger
+}
+
+func (c Config) withDefaults() Config {
+	if c.Addr == "" {
+		c.Addr = DefaultAddr
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	return c
+}
+
+// Check says what is wrong with the configuration.
+func (c Config) Check() error {
+	addr := c.withDefaults().Addr
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return fmt.Errorf("the address %q is not host:port (%w); use one such as %s", addr, err, DefaultAddr)
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+		return fmt.Errorf("the port of the address %q is not a number from 0 to 65535", addr)
+	}
+	if c.Token != "" && len(c.Token) < minToken {
+		return fmt.Errorf("the token has %d characters; use %d or more, such as the output of: openssl rand -hex 16", len(c.Token), minToken)
+	}
+	if c.Token == "" && !isLoopback(host) {
+		return fmt.Errorf("the address %q can be reached from other machines, and there is no token: anybody could see the arguments of all jobs; set a token of %d or more characters, or listen on %s", addr, minToken, DefaultAddr)
+	}
+	for _, h := range c.Hosts {
+		if h == "" || strings.ContainsAny(h, " /:") {
+			return fmt.Errorf("%q is not the name of a host; give it without scheme and port, such as monitor.example.com", h)
+		}
+	}
+	if c.Redis == nil {
+		return errors.New("monitor.Config: field Redis is nil")
+	}
+	return nil
+}
+
+func isLoopback(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}

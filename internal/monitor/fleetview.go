@@ -1,0 +1,74 @@
+package monitor
+
+import (
+	"context"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/distpool/distpool/internal/inspect"
+	"github.com/distpool/distpool/internal/record"
+)
+
+// fleetView is the workers, the queues, and what they did of late.
+type fleetView struct {
+	Workers     []record.LiveWorker
+	Queues      []inspect.Queue
+	Slots, Busy int
+	Rate        float64
+	Pending     int
+	Plots       []series
+	Now         time.Time
+}
+
+func (m *Monitor) fleetView(ctx context.Context) (fleetView, error) {
+	s := m.samples
+	if s.due() {
+		if err := s.read(ctx, m.in); err != nil {
+			return fleetView{}, err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v := fleetView{Workers: slices.Clone(s.workers), Queues: slices.Clone(s.queues), Now: timeNow()}
+	last := s.points[len(s.points)-1]
+	v.Slots, v.Busy, v.Rate, v.Pending = last.slots, last.busy, last.rate, last.pending
+	perSecond := func(f float64) string { return number(f) + "/s" }
+	inTime := func(f float64) string { return duration(time.Duration(f * float64(time.Second))) }
+	v.Plots = []series{
+		{Title: "Calls per second", Unit: perSecond, Values: slices.Clone(s.steps), Span: "10 min ago"},
+		s.plot("Slots busy", number, float64(last.slots), func(p point) float64 {
+			if p.slots < 0 {
+				return math.NaN()
+			}
+			return float64(p.busy)
+		}),
+		s.plot("Longest wait in a queue", inTime, 0, func(p point) float64 { return p.wait.Seconds() }),
+		s.plot("Time of a call, on average", inTime, 0, func(p point) float64 {
+			if p.perCall < 0 {
+				return math.NaN()
+			}
+			return p.perCall.Seconds()
+		}),
+	}
+	return v, nil
+}
+
+// plot puts the points on an even grid of the last ten minutes. It is called with
+// mu held.
+func (s *sampler) plot(title string, unit func(float64) string, limit float64, f func(point) float64) series {
+	const every = 2 * sampleEvery
+	now := s.points[len(s.points)-1].at
+	values := make([]float64, keepPoints*sampleEvery/every)
+	for i := range values {
+		values[i] = math.NaN()
+	}
+	for _, p := range s.points {
+		if at := len(values) - 1 - int(now.Sub(p.at)/every); at >= 0 && p.slots >= 0 {
+			if v := f(p); !math.IsNaN(v) {
+				values[at] = v
+			}
+		}
+	}
+	return series{Title: title, Unit: unit, Values: values, Limit: limit, Span: "10 min ago"}
+}

@@ -1,0 +1,91 @@
+package monitor
+
+import (
+	"fmt"
+	"html/template"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// helpers are the functions that templates call.
+var helpers = template.FuncMap{
+	"count": count, "duration": duration, "number": number, "percent": percent, "stamp": stamp, "short": short, "text": text,
+	"perSecond": func(f float64) string { return number(f) + "/s" },
+	"add":       func(a, b float64) float64 { return a + b },
+	"join":      func(s []string) string { return strings.Join(s, ", ") },
+	"cells":     func(s string) string { return strings.ReplaceAll(s, "_", " ") },
+}
+
+// count writes a number with thin spaces between groups of three digits.
+func count(n int) string {
+	s := strconv.Itoa(n)
+	sign := ""
+	if n < 0 {
+		sign, s = "-", s[1:]
+	}
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "\u202f" + s[i:]
+	}
+	return sign + s
+}
+
+// number writes a measured number, in three digits or so.
+func number(f float64) string {
+	switch {
+	case f >= 100:
+		return count(int(f + 0.5))
+	case f >= 10:
+		return strconv.FormatFloat(f, 'f', 1, 64)
+	case f == float64(int(f)):
+		return strconv.Itoa(int(f))
+	}
+	return strconv.FormatFloat(f, 'f', 2, 64)
+}
+
+// duration writes a time in its two largest units.
+func duration(d time.Duration) string {
+	switch {
+	case d < 0:
+		return "–"
+	case d == 0:
+		return "0"
+	case d < time.Millisecond:
+		return fmt.Sprintf("%d µs", d.Microseconds())
+	case d < time.Second:
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	case d < 10*time.Second:
+		return fmt.Sprintf("%.1f s", d.Seconds())
+	case d < time.Minute:
+		return fmt.Sprintf("%d s", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%d min %d s", int(d.Minutes()), int(d.Seconds())%60)
+	case d < 24*time.Hour:
+		return fmt.Sprintf("%d h %d min", int(d.Hours()), int(d.Minutes())%60)
+	}
+	return fmt.Sprintf("%d d %d h", int(d.Hours())/24, int(d.Hours())%24)
+}
+
+// percent is the part of a whole, for the width of a bar.
+func percent(part, whole int) float64 {
+	if whole <= 0 {
+		return 0
+	}
+	return min(100, 100*float64(part)/float64(whole))
+}
+
+// stamp is a time of day, with the day if it is another one.
+func stamp(ms int64) string {
+	if ms == 0 {
+		return "–"
+	}
+	return time.UnixMilli(ms).UTC().Format("2006-01-02 15:04:05 UTC")
+}
+
+// short is an ID for a place where there is little room.
+func short(id string) string {
+	if len(id) <= 14 {
+		return id
+	}
+	return id[:6] + "…" + id[len(id)-6:]
+}

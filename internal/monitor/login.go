@@ -1,0 +1,61 @@
+package monitor
+
+import "net/http"
+
+// loginView is the form.
+type loginView struct {
+	Next  string
+	Wrong string // what was wrong with the last try
+}
+
+// loginPage is the form, at its own address and in the place of a page that
+// nobody may see without it.
+func (m *Monitor) loginPage(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "/login" {
+		m.showLogin(w, r, http.StatusOK, loginView{Next: localPath(r.URL.Query().Get("next"))})
+		return
+	}
+	m.showLogin(w, r, http.StatusUnauthorized, loginView{Next: localPath(r.URL.RequestURI())})
+}
+
+func (m *Monitor) showLogin(w http.ResponseWriter, r *http.Request, status int, v loginView) {
+	if m.cfg.Token == "" { // nothing to log in to
+		http.Redirect(w, r, localPath(v.Next), http.StatusSeeOther)
+		return
+	}
+	m.show(w, r, status, "login", page{Title: "Log in", Login: true, Body: v})
+}
+
+// login opens a session for a browser that knows the token.
+func (m *Monitor) login(w http.ResponseWriter, r *http.Request) {
+	next := localPath(r.PostFormValue("next"))
+	if !m.gate.mayTry() {
+		m.showLogin(w, r, http.StatusTooManyRequests, loginView{Next: next, Wrong: "Too many logins have failed. Try again in a minute."})
+		return
+	}
+	if m.cfg.Token != "" && !m.gate.isToken(r.PostFormValue("token")) {
+		m.gate.noteFailure()
+		m.showLogin(w, r, http.StatusUnauthorized, loginView{Next: next, Wrong: "That is not the token."})
+		return
+	}
+	if m.cfg.Token != "" {
+		http.SetCookie(w, m.gate.cookie(r, m.gate.session(timeNow().Add(sessionTime)), sessionTime))
+	}
+	http.Redirect(w, r, next, http.StatusSeeOther)
+}
+
+func (m *Monitor) logout(w http.ResponseWriter, r *http.Request) {
+	http.SetCookie(w, m.gate.cookie(r, "", -1))
+	http.Redirect(w, r, "/login", http.StatusSeeOther)
+}
+
+// health answers whether the monitor can do its work.
+func (m *Monitor) health(w http.ResponseWriter, r *http.Request) {
+	if err := m.cfg.Redis.Ping(r.Context()).Err(); err != nil {
+		m.cfg.Logger.Warn("Redis does not answer", "error", err)
+		http.Error(w, "Redis does not answer", http.StatusServiceUnavailable)
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, _ = w.Write([]byte("ok\n"))
+}

@@ -1,0 +1,167 @@
+package monitor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/distpool/distpool/internal/redistest"
+	"github.com/distpool/distpool/producer"
+	"github.com/distpool/distpool/tasks"
+	"github.com/distpool/distpool/worker"
+)
+
+const patience = 2 * time.Minute
+
+const testToken = "a token that nobody guesses"
+
+// onBoth runs f on miniredis and on a real redis-server.
+func onBoth(t *testing.T, f func(t *testing.T, rdb redis.UniversalClient)) {
+	t.Helper()
+	t.Run("miniredis", func(t *testing.T) {
+		rdb := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
+		t.Cleanup(func() { rdb.Close() })
+		f(t, rdb)
+	})
+	t.Run("redis", func(t *testing.T) { f(t, redistest.Start(t).Client(t)) })
+}
+
+func eventually(t *testing.T, what string, f func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !f(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("after %v it is not so that %s", patience, what)
+		}
+	}
+}
+
+// site is a monitor behind a real server.
+type site struct {
+	*Monitor
+	url string
+}
+
+func serve(t *testing.T, rdb redis.UniversalClient, change ...func(*Config)) site {
+	t.Helper()
+	cfg := Config{Redis: rdb, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))}
+	for _, f := range change {
+		f(&cfg)
+	}
+	m, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := httptest.NewServer(m.Handler())
+	t.Cleanup(srv.Close)
+	t.Cleanup(m.Close) // before the server, which waits for streams
+	return site{m, srv.URL}
+}
+
+func withToken(c *Config) { c.Token = testToken }
+func writable(c *Config)  { c.Write = true }
+func hiding(c *Config)    { c.HidePayloads = true }
+
+// do sends a request as it is, following no redirect.
+func (s site) do(t *testing.T, method, path string, body io.Reader, header ...string) (*http.Response, string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, s.url+path, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < len(header); i += 2 {
+		if header[i] == "Host" {
+			req.Host = header[i+1]
+			continue
+		}
+		req.Header.Set(header[i], header[i+1])
+	}
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp, string(data)
+}
+
+// get wants 200.
+func (s site) get(t *testing.T, path string, header ...string) string {
+	t.Helper()
+	resp, body := s.do(t, http.MethodGet, path, nil, header...)
+	if resp.StatusCode != http.StatusOK {
+		t.Fatalf("GET %s answers %s: %.500s", path, resp.Status, body)
+	}
+	return body
+}
+
+var failing = tasks.Define("failing", func(_ context.Context, s string) (string, error) {
+	return "", fmt.Errorf("no good: %s", s)
+})
+
+var panicking = tasks.Define("panicking", func(_ context.Context, s string) (string, error) { panic(s) })
+
+var holding = tasks.Define("holding", func(ctx context.Context, _ int) (int, error) {
+	<-ctx.Done()
+	return 0, context.Cause(ctx)
+})
+
+var quick = tasks.Define("quick", func(_ context.Context, n int) (int, error) { return n, nil })
+
+// fleet starts a pool and a worker of two slots in this process.
+func fleet(t *testing.T, rdb redis.UniversalClient) *producer.Pool {
+	t.Helper()
+	quiet := slog.New(slog.DiscardHandler)
+	ctx, stop := context.WithCancel(t.Context())
+	over := make(chan error, 1)
+	go func() {
+		over <- worker.Run(ctx, worker.Config{Client: rdb, Concurrency: 2, Grace: time.Second, Name: "host", Logger: quiet}, failing, panicking, holding, quick)
+	}()
+	t.Cleanup(func() {
+		stop()
+		if err := <-over; err != nil && !errors.Is(err, context.Canceled) {
+			t.Errorf("the worker ended with %v", err)
+		}
+	})
+	p, err := producer.Open(t.Context(), producer.Config{Client: rdb, Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := p.Terminate(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return p
+}
+
+func wantIn(t *testing.T, page, what string) {
+	t.Helper()
+	if !strings.Contains(page, what) {
+		t.Errorf("the page has no %q", what)
+	}
+}
+
+func wantNotIn(t *testing.T, page, what string) {
+	t.Helper()
+	if i := strings.Index(page, what); i >= 0 {
+		t.Errorf("the page has %q: %.300q", what, page[max(0, i-100):])
+	}
+}

@@ -1,0 +1,196 @@
+package monitor
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"mime"
+	"net/http"
+	"net/url"
+	"path"
+	"strings"
+
+	"github.com/distpool/distpool/internal/inspect"
+	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/version"
+)
+
+//go:embed assets templates
+var files embed.FS
+
+// pages are the templates and what they refer to.
+type pages struct {
+	byName map[string]*template.Template
+	assets map[string][]byte
+	stamp  string // changes with the assets
+}
+
+// pageNames are the templates beside layout.html.
+var pageNames = []string{"jobs", "job", "workers", "throughput", "login", "sorry"}
+
+func loadPages() (*pages, error) {
+	p := &pages{byName: map[string]*template.Template{}, assets: map[string][]byte{}}
+	sum := sha256.New()
+	entries, err := fs.ReadDir(files, "assets")
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		data, err := files.ReadFile("assets/" + e.Name())
+		if err != nil {
+			return nil, err
+		}
+		p.assets[e.Name()] = data
+		_, _ = sum.Write(data)
+	}
+	p.stamp = hex.EncodeToString(sum.Sum(nil))[:12]
+	for _, name := range pageNames {
+		t, err := template.New(name).Funcs(helpers).ParseFS(files, "templates/layout.html", "templates/"+name+".html")
+		if err != nil {
+			return nil, fmt.Errorf("page %s: %w", name, err)
+		}
+		p.byName[name] = t
+	}
+	return p, nil
+}
+
+func (p *pages) asset(w http.ResponseWriter, r *http.Request) {
+	name := r.PathValue("file")
+	data, ok := p.assets[name]
+	if !ok {
+		http.NotFound(w, r)
+		return
+	}
+	w.Header().Set("Content-Type", mime.TypeByExtension(path.Ext(name)))
+	w.Header().Set("Cache-Control", "public, max-age=86400") // their addresses carry a stamp
+	_, _ = w.Write(data)
+}
+
+// page is what the layout shows.
+type page struct {
+	Title   string
+	Section string // which of the sections it belongs to
+	Login   bool   // it is the form, and has no navigation
+	Live    string // the page to ask for events of; "" for none
+	Logout  bool
+	Write   bool
+	Stamp   string
+	Version string
+	Body    any
+}
+
+// show renders a page.
+func (m *Monitor) show(w http.ResponseWriter, _ *http.Request, status int, name string, p page) {
+	p.Stamp, p.Version, p.Write, p.Logout = m.pages.stamp, version.Of(), m.cfg.Write, m.cfg.Token != "" && !p.Login
+	var b bytes.Buffer
+	if err := m.pages.byName[name].ExecuteTemplate(&b, "layout", p); err != nil {
+		m.cfg.Logger.Error("a page cannot be rendered", "page", name, "error", err)
+		http.Error(w, "The page cannot be shown; the monitor's log says why.", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = w.Write(b.Bytes())
+}
+
+// sorry says what went wrong.
+func (m *Monitor) sorry(w http.ResponseWriter, r *http.Request, status int, why string) {
+	if !wantsHTML(r) {
+		http.Error(w, why, status)
+		return
+	}
+	m.show(w, r, status, "sorry", page{Title: http.StatusText(status), Body: why})
+}
+
+// fail answers a request that could not be served.
+func (m *Monitor) fail(w http.ResponseWriter, r *http.Request, err error) {
+	if errors.Is(err, inspect.ErrNoJob) {
+		m.sorry(w, r, http.StatusNotFound, "There is no such job: it was never here, has expired, or was forgotten.")
+		return
+	}
+	m.cfg.Logger.Warn("reading for a page failed", "page", r.URL.Path, "error", err)
+	m.sorry(w, r, http.StatusServiceUnavailable, "Redis cannot be read: "+err.Error())
+}
+
+// isLivePage reports whether a path has a part that is kept up to date.
+func (m *Monitor) isLivePage(p string) bool {
+	id, isJob := strings.CutPrefix(p, "/jobs/")
+	return p == "/jobs" || p == "/workers" || p == "/throughput" || isJob && id != "" && !strings.Contains(id, "/")
+}
+
+// page serves the pages that are kept up to date.
+func (m *Monitor) page(w http.ResponseWriter, r *http.Request) {
+	v, err := m.look(r.Context(), r.URL, true)
+	if err != nil {
+		m.fail(w, r, err)
+		return
+	}
+	m.show(w, r, http.StatusOK, v.template, page{Title: v.title, Section: v.section, Live: r.URL.RequestURI(), Body: v.body})
+}
+
+// renderLive renders the part of a page that is kept up to date.
+func (m *Monitor) renderLive(ctx context.Context, topic string) (string, error) {
+	u, err := url.Parse(topic)
+	if err != nil {
+		return "", err
+	}
+	v, err := m.look(ctx, u, false)
+	if errors.Is(err, inspect.ErrNoJob) {
+		return `<p class="note">The job is gone: it has expired, or was forgotten.</p>`, nil
+	}
+	if err != nil {
+		return "", err
+	}
+	var b bytes.Buffer
+	err = m.pages.byName[v.template].ExecuteTemplate(&b, "live", page{Write: m.cfg.Write, Body: v.body})
+	return b.String(), err
+}
+
+// view is what a page is made of.
+type view struct {
+	template, title, section string
+	body                     any
+}
+
+// look reads what a page shows. whole says that the part which is not kept up to
+// date is wanted, too.
+func (m *Monitor) look(ctx context.Context, u *url.URL, whole bool) (view, error) {
+	q := u.Query()
+	switch {
+	case u.Path == "/jobs":
+		body, err := m.jobsView(ctx, q)
+		return view{"jobs", "Jobs", "jobs", body}, err
+	case u.Path == "/workers":
+		body, err := m.fleetView(ctx)
+		return view{"workers", "Workers", "workers", body}, err
+	case u.Path == "/throughput":
+		body, err := m.fleetView(ctx)
+		return view{"throughput", "Throughput", "throughput", body}, err
+	default:
+		id := strings.TrimPrefix(u.Path, "/jobs/")
+		body, err := m.jobView(ctx, id, q, whole)
+		return view{"job", "Job " + id, "jobs", body}, err
+	}
+}
+
+// cancel ends a job, for a person.
+func (m *Monitor) cancel(w http.ResponseWriter, r *http.Request) {
+	id := r.PathValue("id")
+	state, err := m.in.Cancel(r.Context(), id)
+	if err != nil {
+		m.fail(w, r, err)
+		return
+	}
+	m.cfg.Logger.Info("a job was canceled from the monitor", "job", id, "state", state)
+	if state == record.Done && !wantsHTML(r) {
+		http.Error(w, "The job is over already.", http.StatusConflict)
+		return
+	}
+	http.Redirect(w, r, "/jobs/"+url.PathEscape(id), http.StatusSeeOther)
+}

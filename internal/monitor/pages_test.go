@@ -1,0 +1,252 @@
+package monitor
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/distpool/distpool/producer"
+)
+
+// jobID finds the newest job of a task.
+func (s site) jobID(t *testing.T, task string) string {
+	t.Helper()
+	var id string
+	eventually(t, "a job of "+task+" is listed", func() bool {
+		body := s.get(t, "/jobs?task="+task)
+		if _, rest, ok := strings.Cut(body, `href="/jobs/`); ok {
+			id, _, _ = strings.Cut(rest, `"`)
+		}
+		return id != ""
+	})
+	return id
+}
+
+func TestHostileArgumentsBreakNoPage(t *testing.T) {
+	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
+		p := fleet(t, rdb)
+		const evil = `</pre><script>alert("x")</script><img src=x onerror=alert(1)>` + "\x00\x1b[31m"
+		megabyte := strings.Repeat(`<script>alert(1)</script>`, 1<<20/25)
+		_, _ = producer.Map(t.Context(), p, failing, []string{evil, megabyte, "\u202e\u2028"})
+		_, _ = producer.Apply(t.Context(), p, panicking, megabyte+evil)
+		s := serve(t, rdb)
+		for _, task := range []string{"failing", "panicking"} {
+			id := s.jobID(t, task)
+			page := s.get(t, "/jobs/"+id)
+			if len(page) > 100<<10 {
+				t.Errorf("the page has %d bytes", len(page))
+			}
+			wantNotIn(t, page, "<script>alert")
+			wantNotIn(t, page, "<img")
+			wantIn(t, page, "&lt;script&gt;")
+			wantIn(t, page, "</html>")
+		}
+		// A chunk with failed calls is in asynq's archive.
+		api := s.get(t, "/asynqmon/api/queues/distpool/archived_tasks")
+		if !json.Valid([]byte(api)) || len(api) > 100<<10 {
+			t.Errorf("asynqmon answers %d bytes, valid: %t", len(api), json.Valid([]byte(api)))
+		}
+		wantIn(t, api, "arguments: ")
+		// What comes in the address must not get out of it.
+		page := s.get(t, "/jobs?task="+url.QueryEscape(`"><script>alert(1)</script>`)+"&from="+url.QueryEscape(evil)+"&status=<b>")
+		wantNotIn(t, page, "<script>alert")
+		wantNotIn(t, page, "<b>")
+		for _, id := range []string{"%3Cscript%3E", "a%2Fb", "..%2f..", strings.Repeat("x", 300)} {
+			if resp, body := s.do(t, http.MethodGet, "/jobs/"+id, nil, "Accept", "text/html"); resp.StatusCode != http.StatusNotFound {
+				t.Errorf("job %s answers %s: %.200s", id, resp.Status, body)
+			} else {
+				wantNotIn(t, body, "<script>")
+			}
+		}
+	})
+}
+
+func TestPayloadsAreHiddenEverywhereWhenAsked(t *testing.T) {
+	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
+		const secret = "xyzzy-secret"
+		p := fleet(t, rdb)
+		_, _ = producer.Map(t.Context(), p, failing, []string{secret, "other"})
+		_, _ = producer.Apply(t.Context(), p, panicking, secret)
+		if _, err := producer.ApplyAsync(t.Context(), p, failing, secret, producer.Queue("nobody")); err != nil {
+			t.Fatal(err)
+		}
+		open, s := serve(t, rdb), serve(t, rdb, hiding)
+		paths := []string{
+			"/jobs", "/workers", "/throughput", "/jobs/" + s.jobID(t, "failing"), "/jobs/" + s.jobID(t, "panicking"),
+			"/asynqmon/api/queues/distpool/archived_tasks", "/asynqmon/api/queues/nobody/pending_tasks", "/asynqmon/api/servers",
+			"/asynqmon/api/queues/distpool/tasks/" + s.jobID(t, "panicking") + ":0:1",
+		}
+		shown := 0
+		for _, path := range paths {
+			wantNotIn(t, s.get(t, path), secret)
+			if strings.Contains(open.get(t, path), secret) {
+				shown++
+			}
+		}
+		if shown < 4 {
+			t.Errorf("only %d pages show the secret when it is not hidden: this test looks at the wrong ones", shown)
+		}
+		wantIn(t, s.get(t, "/asynqmon/api/queues/distpool/archived_tasks"), hidden)
+		wantIn(t, s.get(t, "/jobs/"+s.jobID(t, "panicking")), hidden)
+	})
+}
+
+func TestPagesShowWhatTheyAreFor(t *testing.T) {
+	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
+		s := serve(t, rdb)
+		wantIn(t, s.get(t, "/jobs"), "No jobs yet")
+		wantIn(t, s.get(t, "/workers"), "No worker is running")
+		p := fleet(t, rdb)
+		fill(t, p)
+		id := s.jobID(t, "failing")
+		page := s.get(t, "/jobs/"+id)
+		for _, want := range []string{"30 of 30 calls", "30 failed", "Failed calls", "no good: &lt;img src=x onerror=alert(0)&gt;", "More failed calls"} {
+			wantIn(t, page, want)
+		}
+		_, rest, _ := strings.Cut(page, `href="/jobs/`+id+`?failed=`)
+		next, _, _ := strings.Cut(rest, "#")
+		page = s.get(t, "/jobs/"+id+"?failed="+next)
+		wantIn(t, page, "alert(29)")
+		wantNotIn(t, page, "alert(0)")
+		wantIn(t, s.get(t, "/jobs/"+s.jobID(t, "panicking")), "goroutine")
+		wantIn(t, s.get(t, "/jobs?status=failed"), ">failing</a>")
+		wantNotIn(t, s.get(t, "/jobs?status=failed"), ">quick</a>")
+		var workers string
+		eventually(t, "the worker has told what it did", func() bool {
+			s.samples.mu.Lock()
+			s.samples.points = nil // look anew
+			s.samples.mu.Unlock()
+			workers = s.get(t, "/workers")
+			return strings.Contains(workers, ">2036<")
+		})
+		wantIn(t, workers, "host:")
+		wantIn(t, s.get(t, "/throughput"), "<polyline")
+		if resp, _ := s.do(t, http.MethodGet, "/jobs/nobody", nil); resp.StatusCode != http.StatusNotFound {
+			t.Errorf("an unknown job answers %s", resp.Status)
+		}
+	})
+}
+
+func TestEventsBringTheLivePartAndNothingRunsWhenNobodyWatches(t *testing.T) {
+	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
+		p := fleet(t, rdb)
+		s := serve(t, rdb)
+		held, err := producer.ApplyAsync(t.Context(), p, holding, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		page := "/jobs/" + held.ID()
+		ctx, leave := context.WithCancel(t.Context())
+		defer leave()
+		lines := func() *bufio.Scanner {
+			req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+"/events?page="+url.QueryEscape(page), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil || resp.StatusCode != http.StatusOK || !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/event-stream") {
+				t.Fatalf("the stream answers %v, %v", resp, err)
+			}
+			t.Cleanup(func() { resp.Body.Close() })
+			sc := bufio.NewScanner(resp.Body)
+			sc.Buffer(nil, 1<<20)
+			return sc
+		}
+		wait := func(sc *bufio.Scanner, what string) {
+			t.Helper()
+			for sc.Scan() {
+				data, ok := strings.CutPrefix(sc.Text(), "data: ")
+				var html string
+				if ok && json.Unmarshal([]byte(data), &html) == nil && strings.Contains(html, what) {
+					return
+				}
+			}
+			t.Fatalf("the stream ends without %q: %v", what, sc.Err())
+		}
+		a, b := lines(), lines()
+		wait(a, "badge running")
+		wait(b, "badge running")
+		s.live.mu.Lock()
+		topics, streams := len(s.live.topics), s.live.streams
+		s.live.mu.Unlock()
+		if topics != 1 || streams != 2 {
+			t.Errorf("two browsers with one page are %d topics and %d streams", topics, streams)
+		}
+		if err := held.Cancel(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		wait(a, "badge canceled")
+		wait(b, "badge canceled")
+		leave()
+		eventually(t, "nothing runs once nobody watches", func() bool {
+			s.live.mu.Lock()
+			defer s.live.mu.Unlock()
+			return s.live.streams == 0 && !s.live.running && len(s.live.topics) == 0
+		})
+	})
+}
+
+func TestStreamsAreBoundedAndEndWithTheMonitor(t *testing.T) {
+	l := newLive(func(context.Context, string) (string, error) { return "x", nil }, func(context.Context) {})
+	var all []chan string
+	for i := range maxStreams {
+		updates, _, ok := l.watch(fmt.Sprint(i % 3))
+		if !ok {
+			t.Fatalf("stream %d is refused", i)
+		}
+		all = append(all, updates)
+	}
+	if _, _, ok := l.watch("0"); ok {
+		t.Error("there is no limit")
+	}
+	l.close()
+	for _, updates := range all {
+		for range updates { // it ends
+		}
+	}
+	if _, _, ok := l.watch("0"); ok {
+		t.Error("a closed monitor takes streams")
+	}
+	l.close()
+}
+
+func TestThereAreNoEventsForOtherPages(t *testing.T) {
+	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
+		s := serve(t, rdb)
+		for _, page := range []string{"", "/login", "/asynqmon/", "https://evil.example/jobs/x/y", "/jobs/a/b", "/jobs/", "%zz", "/jobs?task=" + strings.Repeat("x", 3000)} {
+			if resp, _ := s.do(t, http.MethodGet, "/events?page="+url.QueryEscape(page), nil); resp.StatusCode != http.StatusBadRequest {
+				t.Errorf("events for %.80q answer %s", page, resp.Status)
+			}
+		}
+	})
+}
+
+func TestPlotsCopeWithAnyValues(t *testing.T) {
+	for _, values := range [][]float64{nil, {1}, {math.NaN()}, {0, 0}, {math.NaN(), 1, math.NaN(), 2, 3}, {1e12, 1e-9}} {
+		svg := string(series{Unit: number, Values: values, Limit: 2}.SVG())
+		wantIn(t, svg, "</svg>")
+		wantNotIn(t, svg, "NaN")
+		wantNotIn(t, svg, "Inf")
+	}
+}
+
+func TestNumbersAndTimesAreShort(t *testing.T) {
+	for got, want := range map[string]string{
+		count(0): "0", count(1234567): "1\u202f234\u202f567", count(-1234): "-1\u202f234",
+		number(0.123): "0.12", number(3): "3", number(12.34): "12.3", number(1234.5): "1\u202f235",
+		duration(0): "0", duration(1500 * time.Microsecond): "1 ms", duration(90 * time.Second): "1 min 30 s", duration(50 * time.Hour): "2 d 2 h", duration(-1): "–",
+	} {
+		if got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}

@@ -1,0 +1,122 @@
+package producer
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/distpool/distpool/internal/await"
+	"github.com/distpool/distpool/observe"
+	"github.com/distpool/distpool/results"
+)
+
+// maxHeaders is how much of a submission's headers travels: they are stored with
+// each job and read with each chunk.
+const maxHeaders = 8 << 10
+
+// watcher tells observers and the debug log what the pool does.
+type watcher struct {
+	on       bool // somebody wants to know; never changes
+	observer observe.Pool
+	log      *slog.Logger
+	state    *poolState
+}
+
+// poolState implements observe.PoolState. It refers to the hub alone, so that a
+// pool which is dropped can be found by the garbage collector.
+type poolState struct{ hub *await.Hub }
+
+func (s *poolState) Outstanding() int { return s.hub.Waiting() }
+
+func (w *watcher) start(hub *await.Hub, observer observe.Pool, log *slog.Logger) {
+	if observer == nil && !log.Enabled(context.Background(), slog.LevelDebug) {
+		return
+	}
+	if observer == nil {
+		observer = observe.NopPool{}
+	}
+	w.on, w.observer, w.log, w.state = true, observer, log, &poolState{hub}
+	hub.SetObserve(w.settled)
+	observer.OpenPool(w.state)
+}
+
+func (w *watcher) stop() {
+	if w.on {
+		w.observer.ClosePool(w.state)
+	}
+}
+
+// begin begins a submission. The returned end must be called once, with the job
+// if there is one.
+func (w *watcher) begin(ctx context.Context, t erasedTask, o *options) (_ context.Context, end func(*await.Job, error)) {
+	s := &observe.Submission{Task: t.Name(), Queue: o.queue, Verb: o.origin.Verb}
+	o.origin.Since = time.Now()
+	ctx = w.observer.BeginSubmit(ctx, s)
+	o.headers = encodeHeaders(s.Headers)
+	return ctx, func(job *await.Job, err error) {
+		if job != nil {
+			n := job.Counts()
+			s.Job, s.Calls, s.Chunks = job.ID, n.Calls, n.Chunks
+		}
+		w.observer.EndSubmit(ctx, s, err)
+		if err != nil {
+			w.log.DebugContext(ctx, "a submission failed", "job", s.Job, "task", s.Task, "queue", s.Queue, "verb", s.Verb, "error", err)
+		} else {
+			w.log.DebugContext(ctx, "submitted", "job", s.Job, "task", s.Task, "queue", s.Queue, "verb", s.Verb,
+				"calls", s.Calls, "chunks", s.Chunks, "took", time.Since(o.origin.Since))
+		}
+	}
+}
+
+func encodeHeaders(headers map[string]string) string {
+	if len(headers) == 0 {
+		return ""
+	}
+	b, err := json.Marshal(headers)
+	if err != nil || len(b) > maxHeaders {
+		return ""
+	}
+	return string(b)
+}
+
+// settled is called by the hub for each job that is over for this pool.
+func (w *watcher) settled(j *await.Job) {
+	if !j.WasSubmitted() {
+		return // it was never accepted: that is the submission's failure
+	}
+	n, err := j.Counts(), j.Err()
+	s := observe.Settlement{
+		Job: j.ID, Task: j.Task, Queue: j.Queue, Verb: j.Verb, Calls: n.Calls, Failed: n.Failed,
+		Outcome: jobOutcome(err, n.Failed), Took: time.Since(j.Since),
+	}
+	w.observer.Settle(s)
+	if w.log.Enabled(context.Background(), slog.LevelDebug) {
+		attrs := []any{"job", s.Job, "task", s.Task, "queue", s.Queue, "outcome", s.Outcome, "calls", s.Calls, "failed", s.Failed, "took", s.Took}
+		if err != nil {
+			attrs = append(attrs, "error", err)
+		}
+		w.log.Debug("a job is over", attrs...)
+	}
+}
+
+func jobOutcome(err error, failed int) observe.JobOutcome {
+	switch {
+	case err == nil && failed == 0:
+		return observe.JobDone
+	case err == nil:
+		return observe.JobFailed
+	case errors.Is(err, results.ErrNotStarted): // it is ErrCanceled too
+		return observe.JobNotStarted
+	case errors.Is(err, results.ErrCanceled):
+		return observe.JobCanceled
+	case errors.Is(err, results.ErrCorrupt):
+		return observe.JobCorrupt
+	case errors.Is(err, results.ErrExpired):
+		return observe.JobExpired
+	case errors.Is(err, ErrClosed):
+		return observe.JobReleased
+	}
+	return observe.JobError
+}

@@ -1,0 +1,145 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/distpool/distpool/internal/call"
+	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/sealing"
+	"github.com/distpool/distpool/internal/signing"
+	"github.com/distpool/distpool/internal/wire"
+	"github.com/distpool/distpool/secure"
+)
+
+// What a worker takes from Redis is checked and opened here, and what it puts
+// there is sealed and signed. Nothing of a chunk is looked at before that.
+
+func (r *chunkRun) place(what, task string) signing.Place {
+	return signing.Place{What: what, Job: refOf(r.delivery), Task: task, Chunk: r.delivery.Chunk}
+}
+
+// trust checks the signatures of what begin returned.
+func (r *chunkRun) trust(b record.Begun) error {
+	s := r.worker.signer
+	if s == nil {
+		return nil
+	}
+	terms := signing.Terms{Codec: b.Codec, Queue: r.queue, Policy: b.Policy, Total: b.Calls}
+	if err := s.CheckFrame(r.place(secure.Arguments, b.Task), terms, b.Args, time.Now()); err != nil {
+		return err
+	}
+	if len(b.Partial) > 0 {
+		if err := s.CheckFrame(r.place(secure.Checkpoint, b.Task), signing.Terms{}, b.Partial, time.Now()); err != nil {
+			return err
+		}
+	}
+	r.task = b.Task // the delivery may say another one, and is not signed
+	return nil
+}
+
+// refuse ends a job whose signature is missing or wrong.
+func (r *chunkRun) refuse(why error) error {
+	w := r.worker
+	refusal := secure.Refusal{Job: r.delivery.Job, Chunk: r.delivery.Chunk, Task: r.task, Queue: r.queue}
+	var e *signing.Error
+	if errors.As(why, &e) {
+		refusal.What, refusal.Reason, refusal.Key = e.What, e.Reason, e.Key
+	}
+	r.logger().Error("refusing a job because of its signature", "reason", refusal.Reason, "error", why)
+	if w.cfg.OnRefused != nil {
+		w.cfg.OnRefused(refusal)
+	}
+	_, err := untilAnswered(w, r.delivery, "refuse", func(ctx context.Context) (record.State, error) {
+		return record.Refuse(ctx, w.rdb, r.delivery.Job, why.Error())
+	})
+	if err != nil {
+		r.logger().Error("ending a refused job failed", "error", err)
+	}
+	return failed{why.Error()}
+}
+
+func (r *chunkRun) frames() sealing.Frames {
+	return sealing.Frames{Sealer: r.sealer, Job: refOf(r.delivery), Task: r.task, Chunk: r.delivery.Chunk}
+}
+
+// unseal opens the arguments of a chunk of the task.
+func (r *chunkRun) unseal(t call.Task, data []byte) ([]byte, error) {
+	s := call.SealerOf(t)
+	if s == nil {
+		return data, nil
+	}
+	frames := r.frames()
+	frames.Sealer, frames.Task = s, t.Name()
+	data, err := frames.OpenArgs(r.first, r.calls, data)
+	if err != nil {
+		// Whoever submitted this may lack our keys as we lack theirs. The error tells
+		// nothing of the arguments, and travels readable: r.sealer is not set.
+		return nil, fmt.Errorf("the arguments cannot be decrypted: %w", err)
+	}
+	r.sealer = s
+	return data, nil
+}
+
+// seal seals outcomes before they leave the worker.
+func (r *chunkRun) seal(what string, o wire.Outcome) wire.Outcome {
+	if r.sealer == nil {
+		return o
+	}
+	sealed, err := r.frames().Outcome(what, o)
+	if err != nil { // the key has been used to open the arguments, so it is there
+		panic("distpool: encrypting outcomes: " + err.Error())
+	}
+	return sealed
+}
+
+// outcomeFrame is what is recorded of a chunk that is over.
+func (r *chunkRun) outcomeFrame(values []byte) []byte {
+	o := r.seal(sealing.Outcomes, wire.Outcome{First: r.first, Calls: r.calls, Errors: r.errors, Values: values})
+	return r.worker.signer.Frame(r.place(secure.Outcomes, r.task), signing.Terms{}, o.Encode())
+}
+
+// partialFrame is what is saved of a chunk that is not over; see partial.
+func (r *chunkRun) partialFrame(due time.Time) []byte {
+	p := r.partial(due)
+	p.Outcome = r.seal(sealing.Checkpoint, p.Outcome)
+	return r.worker.signer.Frame(r.place(secure.Checkpoint, r.task), signing.Terms{}, p.Encode())
+}
+
+// unsealPartial opens what an earlier owner saved.
+func (r *chunkRun) unsealPartial(p wire.Partial) (_ wire.Partial, err error) {
+	if r.sealer != nil {
+		p.Outcome, err = r.frames().OpenOutcome(sealing.Checkpoint, p.Outcome)
+	}
+	return p, err
+}
+
+// shown is a failure's message as asynq and its tools may show it.
+func (r *chunkRun) shown(msg string) string {
+	if r.sealer != nil {
+		return "(encrypted)"
+	}
+	return truncate(msg, 1000)
+}
+
+// checkKeys says what is wrong with the keys, before a delivery is taken.
+func (w *worker) checkKeys() error {
+	for name, t := range w.tasks {
+		if s := call.SealerOf(t); s != nil {
+			if _, err := s.Seal(nil, nil); err != nil {
+				return fmt.Errorf("starting a worker: task %q: %w", name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// checkKeyring says what is wrong with the keyring.
+func (c Config) checkKeyring() error {
+	if err := c.Keyring.Validate(); err != nil {
+		return fmt.Errorf("worker.Config: field Keyring: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,171 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/hibiken/asynq"
+
+	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/wire"
+	"github.com/distpool/distpool/observe"
+)
+
+// What observers and the debug log are told. worker.watcher is nil when neither
+// wants to know: then none of this runs.
+
+// workerState implements observe.WorkerState.
+type workerState struct{ w *worker }
+
+func (s *workerState) ID() string             { return s.w.self.ID }
+func (s *workerState) Tasks() []string        { return s.w.self.Tasks }
+func (s *workerState) Queues() map[string]int { return s.w.cfg.Queues }
+func (s *workerState) Slots() int             { return cap(s.w.slots) }
+func (s *workerState) Busy() int              { return len(s.w.slots) }
+func (s *workerState) Draining() bool         { return s.w.draining.Load() }
+
+// watchBy has the worker tell o, which may be nil, and its debug log.
+func (w *worker) watchBy(o observe.Worker) {
+	w.debug = w.log.Enabled(context.Background(), slog.LevelDebug)
+	if o == nil && w.debug {
+		o = observe.NopWorker{}
+	}
+	w.watcher = o
+}
+
+// delivered tells what came of a delivery.
+func (w *worker) delivered(ctx context.Context, t *asynq.Task, d wire.Delivery, v observe.Verdict, b *record.Begun) {
+	if w.watcher == nil {
+		return
+	}
+	queue, _ := asynq.GetQueueName(ctx)
+	o := observe.Delivery{Job: d.Job, Chunk: d.Chunk, Task: t.Type(), Queue: queue, Number: d.Number, Verdict: v}
+	switch v {
+	case observe.Run:
+		o.Deaths = b.Delivery - 1
+	case observe.Lost:
+		o.Deaths = b.Delivery
+	default:
+	}
+	if v == observe.Run && o.Deaths == 0 && len(b.Partial) == 0 && d.Number == 1 && d.At > 0 {
+		o.Waited, o.Wait = true, max(0, time.Since(time.UnixMilli(d.At)))
+	}
+	w.watcher.Deliver(o)
+	if w.debug {
+		w.log.Debug("a delivery", "job", o.Job, "chunk", o.Chunk, "task", o.Task, "queue", o.Queue, "delivery", o.Number, "verdict", v, "wait", o.Wait)
+	}
+}
+
+// runWatched is run, with observers looking on.
+func (r *chunkRun) runWatched(b record.Begun) error {
+	o := r.worker.watcher
+	if o == nil {
+		return r.run(b)
+	}
+	c := &observe.Chunk{
+		Job: r.delivery.Job, Chunk: r.delivery.Chunk, Task: r.task, Queue: r.queue, Worker: r.worker.self.ID,
+		Number: r.delivery.Number, Headers: decodeHeaders(b.Headers),
+	}
+	r.ctx = o.BeginChunk(r.ctx, c)
+	r.watched = c
+	err := r.run(b)
+	if !r.handedOn { // otherwise the finisher says how it ends
+		r.endWatched(err)
+	}
+	return err
+}
+
+// endWatched tells how the chunk has ended. err is what asynq is told of it.
+func (r *chunkRun) endWatched(err error) {
+	o, c := r.worker.watcher, r.watched
+	if o == nil || c == nil {
+		return
+	}
+	end := observe.ChunkEnd{Fate: r.fate, Calls: r.calls}
+	switch {
+	case r.fate == "":
+		end.Fate, end.Err = observe.ChunkRefused, err
+	case len(r.errors) > 0:
+		end.Failed = map[string]int{}
+		for _, e := range r.errors {
+			end.Failed[string(e.Kind)]++
+		}
+		end.Err = fmt.Errorf("%d of %d calls failed; call %d: %s", len(r.errors), r.calls, r.first+r.errors[0].Call, truncate(r.errors[0].Message, 1000))
+	case r.fate != observe.ChunkRecorded && r.ctx.Err() != nil:
+		end.Err = context.Cause(r.ctx)
+	}
+	o.EndChunk(r.ctx, c, end)
+	if r.worker.debug {
+		r.logger().DebugContext(r.ctx, "a chunk ended", "queue", r.queue, "delivery", r.delivery.Number,
+			"fate", end.Fate, "calls", end.Calls, "failed", len(r.errors), "took", time.Since(r.started))
+	}
+}
+
+// decodeHeaders reads what a submission's observers gave the job. They are not
+// worth an error.
+func decodeHeaders(s string) map[string]string {
+	var headers map[string]string
+	if s != "" {
+		_ = json.Unmarshal([]byte(s), &headers)
+	}
+	return headers
+}
+
+// watchedCall is what observers know of the call that runs.
+type watchedCall struct {
+	ctx   context.Context
+	call  *observe.Call // nil: nobody wants to know, or none runs
+	began time.Time
+}
+
+// beginCall tells that call i begins, and returns the context for it.
+func (r *chunkRun) beginCall(ctx context.Context, d *round, i, attempts int) context.Context {
+	c := &observe.Call{
+		Job: r.delivery.Job, Chunk: r.delivery.Chunk, Call: r.first + i, Task: r.task, Queue: r.queue,
+		Worker: r.worker.self.ID, Attempt: attempts + 1,
+	}
+	ctx = r.worker.watcher.BeginCall(ctx, c)
+	d.watched = watchedCall{ctx, c, time.Now()}
+	return ctx
+}
+
+// endCall tells how the current call ended.
+func (r *chunkRun) endCall(d *round, result observe.CallResult, err error) {
+	w := d.watched
+	if w.call == nil {
+		return
+	}
+	d.watched = watchedCall{}
+	end := observe.CallEnd{Result: result, Err: err, Took: time.Since(w.began)}
+	r.worker.watcher.EndCall(w.ctx, w.call, end)
+	if !r.worker.debug {
+		return
+	}
+	attrs := []any{"call", w.call.Call, "attempt", w.call.Attempt, "result", result, "took", end.Took}
+	if err != nil {
+		attrs = append(attrs, "error", err)
+	}
+	r.logger().DebugContext(w.ctx, "a call ended", attrs...)
+}
+
+// endPanicked is endCall for a call that ended its goroutine: p is the panic's
+// value, nil after runtime.Goexit.
+func (r *chunkRun) endPanicked(d *round, p any) {
+	if d.watched.call == nil {
+		return
+	}
+	err, isError := p.(error)
+	switch {
+	case p == nil:
+		err = errors.New("the task called runtime.Goexit")
+	case isError:
+		err = fmt.Errorf("panic: %w", err)
+	default:
+		err = fmt.Errorf("panic: %v", p)
+	}
+	r.endCall(d, observe.CallFailed, err)
+}
