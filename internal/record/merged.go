@@ -171,16 +171,14 @@ func GiveBack(ctx context.Context, c redis.UniversalClient, worker string, ds []
 	if len(ds) == 0 {
 		return nil
 	}
-	if err := giveBackScript.Load(ctx, c).Err(); err != nil {
-		return err
-	}
 	_, err := c.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for _, d := range slices.Backward(ds) {
 			job, _, _ := strings.Cut(d.TaskID, ":")
-			Op{giveBackScript, []string{
+			// With its source: it is rare, and the worker may not load scripts.
+			giveBackScript.Eval(ctx, p, []string{
 				asynqKey(d.Queue, "active"), asynqKey(d.Queue, "lease"), asynqKey(d.Queue, "pending"), asynqKey(d.Queue, "t:") + d.TaskID,
 				BellKey(d.Queue), Keys(job)[0],
-			}, []any{d.TaskID, worker}}.Queue(ctx, p)
+			}, d.TaskID, worker)
 		}
 		return nil
 	})

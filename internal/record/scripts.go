@@ -105,14 +105,26 @@ func (o Op) Cmd(ctx context.Context) *redis.Cmd {
 // runOnce is Run for a transition that must not be repeated when the connection
 // breaks and nobody knows whether it has happened.
 func (o Op) runOnce(ctx context.Context, c redis.UniversalClient) *redis.Cmd {
-	cmd := o.Cmd(ctx)
+	return o.Run(ctx, onceScripter{c})
+}
+
+// onceScripter is a client that sends scripts once.
+type onceScripter struct{ redis.UniversalClient }
+
+func (c onceScripter) EvalSha(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd {
+	return c.once(ctx, "evalsha", sha, keys, args)
+}
+
+func (c onceScripter) Eval(ctx context.Context, source string, keys []string, args ...any) *redis.Cmd {
+	return c.once(ctx, "eval", source, keys, args)
+}
+
+func (c onceScripter) once(ctx context.Context, name, script string, keys []string, args []any) *redis.Cmd {
+	cmd, _ := combine.Script(ctx, script, keys, args...)
+	cmd.Args()[0] = name
 	_ = c.Process(ctx, once{cmd})
 	if IsNoScript(cmd.Err()) {
-		if err := o.script.Load(ctx, c).Err(); err != nil {
-			return cmd
-		}
-		cmd = o.Cmd(ctx)
-		_ = c.Process(ctx, once{cmd})
+		cmd.SetErr(redis.ErrNoScript) // what go-redis looks for
 	}
 	return cmd
 }

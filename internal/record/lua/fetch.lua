@@ -72,7 +72,7 @@ end
 local more = tonumber(ARGV[4])
 if #taken == want and more > 0 then
   for q = 0, queues - 1 do
-    if redis.call('LLEN', KEYS[5 * q + 5]) > 0 then
+    if redis.call('EXISTS', KEYS[5 * q + 5]) == 1 then
       take(q, want + more - #taken)
     end
   end
@@ -82,7 +82,7 @@ end
 if #taken >= want then
   for q = 0, queues - 1 do
     local bell = KEYS[5 * q + 5]
-    if redis.call('LLEN', KEYS[5 * q + 1]) > 0 and redis.call('LLEN', bell) == 0 then
+    if redis.call('EXISTS', KEYS[5 * q + 1]) == 1 and redis.call('EXISTS', bell) == 0 then
       redis.call('RPUSH', bell, '1')
       redis.call('EXPIRE', bell, 10)
     end

@@ -27,7 +27,7 @@ if redis.call('EXISTS', KEYS[2]) == 0 then
   redis.call('LPUSH', KEYS[3], ARGV[4])
 end
 -- A ring that waits says that no worker listens: one that is about to will hear it.
-if redis.call('LLEN', KEYS[4]) == 0 then
+if redis.call('EXISTS', KEYS[4]) == 0 then
   redis.call('RPUSH', KEYS[4], '1')
   redis.call('EXPIRE', KEYS[4], 10)
 end
