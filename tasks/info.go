@@ -1,6 +1,10 @@
 package tasks
 
-import "context"
+import (
+	"context"
+
+	"github.com/distpool/distpool/internal/call"
+)
 
 // CallInfo says which call a task's function is running, and where.
 type CallInfo struct {
@@ -27,18 +31,16 @@ type CallInfo struct {
 	Queue string
 }
 
-type infoKey struct{}
-
 // Info returns what ctx, the context given to a task's function, knows about
 // the call. Outside of a worker it is the zero CallInfo; a call in a worker has
 // an Attempt of at least 1.
 func Info(ctx context.Context) CallInfo {
-	info, _ := ctx.Value(infoKey{}).(CallInfo)
+	info, _ := ctx.Value(call.InfoKey{}).(CallInfo)
 	return info
 }
 
 // WithInfo returns a context that makes [Info] return info. Workers call it, and
 // so may a test of a task's function.
 func WithInfo(ctx context.Context, info CallInfo) context.Context {
-	return context.WithValue(ctx, infoKey{}, info)
+	return context.WithValue(ctx, call.InfoKey{}, info)
 }

@@ -35,6 +35,9 @@ type jsonCodec struct{}
 func (jsonCodec) Name() string { return "json" }
 
 func (jsonCodec) Marshal(v any) ([]byte, error) {
+	if data, ok := appendInts(v); ok {
+		return data, nil
+	}
 	if v != nil && traitsOf(reflect.TypeOf(v)).tuples {
 		return encodeTuples(reflect.ValueOf(v))
 	}

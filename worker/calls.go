@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/distpool/distpool/internal/nested"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/wire"
 	"github.com/distpool/distpool/observe"
@@ -102,7 +101,7 @@ func (r *chunkRun) work(d *round) {
 			d.over <- interrupted
 			return
 		}
-		if r.number >= budget || time.Since(r.saved) > r.saveEvery {
+		if r.number >= budget || r.mark.Sub(r.saved) > r.saveEvery {
 			r.checkpoint()
 			r.mark = time.Now()
 		}
@@ -124,9 +123,9 @@ func (r *chunkRun) one(d *round, i, attempts int) bool {
 		r.fail(wire.CallError{Call: i, Kind: wire.KindBadArgument, Message: err.Error()})
 		return true
 	}
-	slot := &callSlot{run: r, call: int32(r.first + i)}
-	defer slot.end()
-	ctx := nested.With(tasks.WithInfo(r.ctx, r.info(i, attempts)), slot)
+	own := &callContext{Context: r.ctx, slot: callSlot{run: r, call: int32(r.first + i)}, number: i, attempts: attempts}
+	defer own.slot.end()
+	var ctx context.Context = own
 	if r.worker.watcher != nil {
 		ctx = r.beginCall(ctx, d, i, attempts)
 	}
@@ -279,7 +278,7 @@ func (r *chunkRun) checkpoint() {
 	r.saveEvery = max(checkpointEvery, 20*r.saved.Sub(began))
 	switch {
 	case err != nil:
-		r.log.Debug("a checkpoint failed", "error", err)
+		r.logger().Debug("a checkpoint failed", "error", err)
 	case state == record.LostOwnership:
 		r.cancel(errNotOurs)
 	case state.Ended():

@@ -22,8 +22,8 @@ const waitHere = 100 * time.Millisecond
 // it: see calls.go.
 type chunkRun struct {
 	worker   *worker
-	log      *slog.Logger
 	delivery wire.Delivery
+	taskID   string // asynq's
 	task     string
 	queue    string
 	started  time.Time
@@ -51,9 +51,16 @@ type chunkRun struct {
 	saved     time.Time     // when the last checkpoint was
 	saveEvery time.Duration // how far apart they are
 	stuck     bool          // a call was abandoned: its goroutine keeps the slot
+	handedOn  bool          // the finisher has it
+	inline    bool          // its job is known to be inline
+	watched   *observe.Chunk
 
 	mark    time.Time       // when the last call ended, or the round began
 	slowest record.SlowCall // of those that this worker ran
+}
+
+func (r *chunkRun) logger() *slog.Logger {
+	return r.worker.log.With("job", r.delivery.Job, "chunk", r.delivery.Chunk, "task", r.task)
 }
 
 // run runs the calls and records their outcomes.
@@ -63,7 +70,7 @@ func (r *chunkRun) run(b record.Begun) error {
 	}
 	first, n, data, err := wire.ParseArgs(b.Args)
 	if err != nil {
-		return r.worker.condemn(r.log, r.delivery.Job, err)
+		return r.worker.condemn(r.logger(), r.delivery.Job, err)
 	}
 	r.first, r.calls, r.total, r.number = first, n, b.Calls, b.Delivery
 	r.saved, r.saveEvery = time.Now(), checkpointEvery
@@ -71,7 +78,7 @@ func (r *chunkRun) run(b record.Begun) error {
 	if why != nil && first+n > b.Calls {
 		// The frame contradicts the record: its number of calls is no measure of how
 		// many failures to report.
-		return r.worker.condemn(r.log, r.delivery.Job, fmt.Errorf("arguments of calls %d to %d in a job of %d calls: %w", first, first+n-1, b.Calls, why))
+		return r.worker.condemn(r.logger(), r.delivery.Job, fmt.Errorf("arguments of calls %d to %d in a job of %d calls: %w", first, first+n-1, b.Calls, why))
 	}
 	if why != nil {
 		r.failAll(kind, why.Error())
@@ -79,7 +86,7 @@ func (r *chunkRun) run(b record.Begun) error {
 	}
 	due, err := r.resume(b.Partial)
 	if err != nil {
-		return r.worker.condemn(r.log, r.delivery.Job, err)
+		return r.worker.condemn(r.logger(), r.delivery.Job, err)
 	}
 	if b.Verdict == record.Lost {
 		r.number = 1 // the count starts anew for the others
@@ -226,15 +233,19 @@ func (r *chunkRun) putBack(d time.Duration, due time.Time) error {
 // record records the outcomes, and ends the delivery accordingly.
 func (r *chunkRun) record(values []byte) error {
 	frame := r.outcomeFrame(values)
+	recording := record.Recording{Outcome: frame, Calls: r.calls, Failed: len(r.errors), Inline: noticeBytes, Slow: r.slowest}
+	if f := r.worker.finisher; f != nil && len(r.errors) == 0 && r.worker.bell.knowsDone.Load() && f.take(r, recording) {
+		return nil
+	}
 	answer, err := untilAnswered(r.worker, r.delivery, "record", func(ctx context.Context) (record.Result, error) {
-		return record.Recording{Outcome: frame, Calls: r.calls, Failed: len(r.errors), Inline: noticeBytes, Slow: r.slowest}.Run(ctx, r.worker.rdb, refOf(r.delivery), r.delivery.Chunk)
+		return recording.Run(ctx, r.worker.shared, refOf(r.delivery), r.delivery.Chunk)
 	})
 	if err != nil {
 		return r.interrupted()
 	}
 	if answer != record.OK {
 		r.fate = observe.ChunkUnwanted
-		r.log.Debug("the outcomes were not wanted", "answer", answer)
+		r.logger().Debug("the outcomes were not wanted", "answer", answer)
 		return nil
 	}
 	r.fate = observe.ChunkRecorded
@@ -275,7 +286,7 @@ func (r *chunkRun) giveBack(due time.Time) error {
 		err = r.worker.broker.Enqueue(ctx, r.queue, r.task, []wire.Delivery{again})
 	}
 	if err != nil {
-		r.log.Warn("giving a chunk back failed; it is taken over once this worker counts as dead", "error", err)
+		r.logger().Warn("giving a chunk back failed; it is taken over once this worker counts as dead", "error", err)
 		return later{"the worker was shut down in the middle of this chunk", 0}
 	}
 	return nil

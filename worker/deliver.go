@@ -67,22 +67,36 @@ func (w *worker) deliver(ctx context.Context, t *asynq.Task) error {
 		w.delivered(ctx, t, d, observe.Foreign, nil)
 		return failed{fmt.Sprintf("%v; if another program uses this queue, give it one of its own", err)}
 	}
+	taskID, _ := asynq.GetTaskID(ctx)
 	select {
 	case w.slots <- struct{}{}:
 	case <-w.calls.Done():
+		w.unbegin(d, w.arrived(taskID))
 		w.delivered(ctx, t, d, observe.Draining, nil)
 		return later{"the worker is shutting down", 0}
 	}
-	stuck := false
+	r := &chunkRun{worker: w, delivery: d, taskID: taskID, task: t.Type(), started: time.Now()}
+	r.queue, _ = asynq.GetQueueName(ctx)
+	begun := w.arrived(taskID)
+	r.inline = begun != nil // others are not begun with their delivery
 	defer func() {
-		if !stuck { // an abandoned call keeps its slot
+		if !r.handedOn { // otherwise it is not over yet
+			w.over(taskID)
+		}
+		if !r.stuck { // an abandoned call keeps its slot
 			<-w.slots
+			w.bell.slotFreed()
+		}
+		if w.bell.fetcher != nil {
+			w.bell.fetcher.note(time.Since(r.started))
 		}
 	}()
-	queue, _ := asynq.GetQueueName(ctx)
-	log := w.log.With("job", d.Job, "chunk", d.Chunk, "task", t.Type())
 	if _, ok := w.tasks[t.Type()]; !ok {
-		switch elsewhere, err := w.knownElsewhere(t.Type(), queue); {
+		elsewhere, err := w.knownElsewhere(t.Type(), r.queue)
+		if err != nil || elsewhere {
+			w.unbegin(d, begun)
+		}
+		switch {
 		case err != nil:
 			return later{"asking for workers that know the task: " + err.Error(), time.Second}
 		case elsewhere:
@@ -90,16 +104,18 @@ func (w *worker) deliver(ctx context.Context, t *asynq.Task) error {
 			return later{fmt.Sprintf("worker %s does not know the task; another of the queue does", w.self.ID), time.Second}
 		}
 	}
-	r := &chunkRun{worker: w, log: log, delivery: d, task: t.Type(), queue: queue, started: time.Now()}
 	if !w.enlist(r) {
 		// This very worker runs the chunk already. The delivery stays, in case that
 		// the worker dies.
 		w.delivered(ctx, t, d, observe.Busy, nil)
 		return later{"this worker runs the chunk already", 5 * time.Second}
 	}
-	defer w.discharge(r)
-	var begun record.Begun
-	begun, r.pass, err = w.enter(d)
+	defer func() {
+		if !r.handedOn { // otherwise the finisher does
+			w.discharge(r)
+		}
+	}()
+	begun, r.pass, err = w.enter(d, begun)
 	defer r.pass.end()
 	if err != nil {
 		if errors.Is(err, errDraining) {
@@ -107,14 +123,12 @@ func (w *worker) deliver(ctx context.Context, t *asynq.Task) error {
 			return later{err.Error(), 0}
 		}
 		w.delivered(ctx, t, d, observe.Refused, nil)
-		return w.condemn(log, d.Job, err)
+		return w.condemn(r.logger(), d.Job, err)
 	}
-	w.delivered(ctx, t, d, observe.Verdict(begun.Verdict), &begun)
+	w.delivered(ctx, t, d, observe.Verdict(begun.Verdict), begun)
 	switch begun.Verdict {
 	case record.Run, record.Lost:
-		err := r.runWatched(begun)
-		stuck = r.stuck
-		return err
+		return r.runWatched(*begun)
 	case record.Busy:
 		// Its owner lives. The delivery stays, in case that the owner dies.
 		return later{"worker " + begun.Owner + " runs this chunk already", 5 * time.Second}
@@ -124,13 +138,50 @@ func (w *worker) deliver(ctx context.Context, t *asynq.Task) error {
 	return nil
 }
 
+// arrived answers what is known of the chunk of a delivery that has come to the
+// handler: nil when it has not been begun.
+func (w *worker) arrived(taskID string) *record.Begun {
+	if w.bell.fetcher == nil {
+		return nil
+	}
+	return w.bell.fetcher.arrived(taskID)
+}
+
+// over says that a delivery is over, as far as this worker is concerned.
+func (w *worker) over(taskID string) {
+	if w.bell.fetcher != nil {
+		w.bell.fetcher.over(taskID)
+	}
+}
+
+// unbegin gives a chunk back that was begun with its delivery, and that nothing
+// became of.
+func (w *worker) unbegin(d wire.Delivery, begun *record.Begun) {
+	if begun == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if _, err := record.Release(ctx, w.rdb, refOf(d), d.Chunk, w.self.ID, nil, 0); err != nil {
+		w.log.Warn("giving a chunk back failed; it is taken over once this worker counts as dead", "job", d.Job, "chunk", d.Chunk, "error", err)
+	}
+}
+
 // refOf is the job of a delivery.
 func refOf(d wire.Delivery) record.Ref { return record.Ref{ID: d.Job, Gen: d.Gen} }
 
-// enter begins the chunk. A chunk whose last attempt this is, after the deaths of
-// the workers before, gets the worker to itself: so it harms no other, and is not
-// harmed once more by the one that did it. The pass must be ended.
-func (w *worker) enter(d wire.Delivery) (b record.Begun, p *pass, err error) {
+// enter begins the chunk, unless it is begun. A chunk whose last attempt this is, after
+// the deaths of the workers before, gets the worker to itself: so it harms no other, and
+// is not harmed once more by the one that did it. The pass must be ended.
+func (w *worker) enter(d wire.Delivery, begun *record.Begun) (b *record.Begun, p *pass, err error) {
+	if begun != nil {
+		if w.alone.TryRLock() {
+			return begun, heldPass(w.alone.RLocker()), nil
+		}
+		// Another chunk runs alone. If it ends this worker, that is not to be blamed on
+		// this one: it does not wait as its owner.
+		w.unbegin(d, begun)
+	}
 	w.alone.RLock()
 	p = heldPass(w.alone.RLocker())
 	b, err = w.begin(d)
@@ -153,14 +204,14 @@ func (w *worker) enter(d wire.Delivery) (b record.Begun, p *pass, err error) {
 
 // begin asks the record for the chunk, and takes it over from an owner that is
 // dead.
-func (w *worker) begin(d wire.Delivery) (record.Begun, error) {
+func (w *worker) begin(d wire.Delivery) (*record.Begun, error) {
 	from := ""
 	for {
 		b, err := untilAnswered(w, d, "begin", func(ctx context.Context) (record.Begun, error) {
-			return record.Begin(ctx, w.rdb, refOf(d), d.Chunk, w.self.ID, from, budget)
+			return record.Begin(ctx, w.shared, refOf(d), d.Chunk, w.self.ID, from, budget)
 		})
 		if err != nil || b.Verdict != record.Busy || b.Owner == from {
-			return b, err
+			return &b, err
 		}
 		// Our own name without the chunk running here: an earlier begin whose reply
 		// was lost.
@@ -169,7 +220,7 @@ func (w *worker) begin(d wire.Delivery) (record.Begun, error) {
 				return record.Alive(ctx, w.rdb, b.Owner)
 			})
 			if err != nil || alive {
-				return b, err
+				return &b, err
 			}
 		}
 		from = b.Owner

@@ -10,6 +10,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/distpool/distpool/internal/combine"
 	"github.com/distpool/distpool/internal/record"
 )
 
@@ -24,21 +25,29 @@ const listenFor = 2 * time.Second
 // task starts within a round trip or two.
 //
 // It also slows the request down while Redis does not answer, where asynq would
-// spin. Requests for tasks come from one goroutine of the server; everything
-// else passes through.
+// spin. Requests for tasks come from one goroutine of the server; on a single server
+// the fetcher answers them. All other scripts share round trips.
 type doorbell struct {
-	redis.UniversalClient
-	keys   []string // what to listen to: our own wake-up first, then each queue's bell
-	queues int
-	closed atomic.Bool
-	done   chan struct{} // closed with closed
+	*combine.Client
+	fetcher  *fetcher  // nil when the keys are on several servers
+	finisher *finisher // nil likewise
+	keys     []string  // what to listen to: our own wake-up first, then each queue's bell
+	queues   int
+	closed   atomic.Bool
+	done     chan struct{} // closed with closed
+	freed    chan struct{} // a slot was freed
+
+	knowsDone atomic.Bool // asynq ends deliveries as we expect
 
 	empties int // queues that came back empty in a row
 	retry   *backoff.ExponentialBackOff
 }
 
 func newDoorbell(rdb redis.UniversalClient, worker string, queues []string) *doorbell {
-	d := &doorbell{UniversalClient: rdb, queues: len(queues), done: make(chan struct{}), retry: backoff.NewExponentialBackOff()}
+	d := &doorbell{
+		Client: combine.New(rdb), queues: len(queues), done: make(chan struct{}), freed: make(chan struct{}, 1),
+		retry: backoff.NewExponentialBackOff(),
+	}
 	d.retry.InitialInterval, d.retry.MaxInterval = 50*time.Millisecond, 2*time.Second
 	d.keys = append(d.keys, record.WakeKey(worker))
 	for _, q := range queues {
@@ -53,6 +62,9 @@ func (d *doorbell) close() {
 		return
 	}
 	close(d.done)
+	if d.fetcher != nil {
+		d.fetcher.close()
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	// Should this fail, the listening ends by itself within listenFor.
@@ -66,21 +78,107 @@ func (d *doorbell) close() {
 // forget removes the wake-up that nobody needed.
 func (d *doorbell) forget(ctx context.Context) { _ = d.Del(ctx, d.keys[0]).Err() }
 
-// EvalSha passes scripts through, and holds requests for tasks back while there
-// is nothing to get.
-func (d *doorbell) EvalSha(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd {
-	if !isDequeue(keys) {
-		return d.UniversalClient.EvalSha(ctx, sha, keys, args...)
+// slotFreed says that there is something to fetch for.
+func (d *doorbell) slotFreed() {
+	select {
+	case d.freed <- struct{}{}:
+	default:
 	}
+}
+
+// EvalSha passes scripts through, holds requests for tasks back while there is
+// nothing to get, and keeps back what the finisher does.
+func (d *doorbell) EvalSha(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd {
+	switch {
+	case isDequeue(keys) && d.fetcher != nil && sha == record.AsynqDequeue:
+		return d.fetch(ctx, queueOf(keys[0]))
+	case isDequeue(keys):
+		return d.dequeue(ctx, sha, keys, args)
+	case sha == record.AsynqDone && d.finisher != nil && len(args) > 0:
+		d.knowsDone.Store(true)
+		if id, ok := args[0].(string); ok && d.finisher.ended(id) {
+			cmd := redis.NewCmd(ctx)
+			cmd.SetVal("OK")
+			return cmd
+		}
+	}
+	return d.Client.EvalSha(ctx, sha, keys, args...)
+}
+
+// nothing is the answer that there is no task.
+func nothing(ctx context.Context) *redis.Cmd {
+	cmd := redis.NewCmd(ctx)
+	cmd.SetErr(redis.Nil)
+	return cmd
+}
+
+// fetch answers a request for a task of the queue through the fetcher.
+func (d *doorbell) fetch(ctx context.Context, queue string) *redis.Cmd {
+	for {
+		if d.closed.Load() {
+			d.pause(5 * time.Millisecond) // until the server has noticed that it is being shut down
+			return nothing(ctx)
+		}
+		msg, a := d.fetcher.ask(queue)
+		switch a {
+		case handOut:
+			cmd := redis.NewCmd(ctx)
+			cmd.SetVal(msg)
+			return cmd
+		case noneHere:
+			return nothing(ctx)
+		case silent:
+			d.listen(ctx)
+		case unknown:
+			if over := d.fetcher.underWay(); over != nil {
+				<-over
+				continue
+			}
+		}
+		n := d.fetcher.free()
+		if n <= 0 {
+			d.awaitSlot()
+			continue
+		}
+		if d.closed.Load() {
+			continue
+		}
+		if err := d.fetcher.fetch(ctx, queue, n); err != nil {
+			d.pause(d.retry.NextBackOff())
+			cmd := redis.NewCmd(ctx)
+			cmd.SetErr(err)
+			return cmd
+		}
+		d.retry.Reset()
+		if msg, a = d.fetcher.ask(queue); a == handOut {
+			cmd := redis.NewCmd(ctx)
+			cmd.SetVal(msg)
+			return cmd
+		}
+		return nothing(ctx)
+	}
+}
+
+// awaitSlot waits for a slot: asynq believes that one is free.
+func (d *doorbell) awaitSlot() {
+	timer := time.NewTimer(100 * time.Millisecond)
+	defer timer.Stop()
+	select {
+	case <-d.freed:
+	case <-d.done:
+	case <-timer.C:
+	}
+}
+
+// dequeue passes a request for a task on.
+func (d *doorbell) dequeue(ctx context.Context, sha string, keys []string, args []any) *redis.Cmd {
 	if d.empties >= d.queues && !d.closed.Load() {
 		d.empties = 0
 		d.listen(ctx)
 	}
 	if d.closed.Load() {
 		d.pause(5 * time.Millisecond) // until the server has noticed that it is being shut down
-		cmd := redis.NewCmd(ctx)
-		cmd.SetErr(redis.Nil)
-		return cmd
+		return nothing(ctx)
 	}
 	cmd := d.UniversalClient.EvalSha(ctx, sha, keys, args...)
 	switch err := cmd.Err(); {
@@ -122,4 +220,9 @@ func isDequeue(keys []string) bool {
 	return len(keys) == 4 &&
 		strings.HasSuffix(keys[0], ":pending") && strings.HasSuffix(keys[1], ":paused") &&
 		strings.HasSuffix(keys[2], ":active") && strings.HasSuffix(keys[3], ":lease")
+}
+
+// queueOf is the queue of asynq's pending list.
+func queueOf(pending string) string {
+	return strings.TrimSuffix(strings.TrimPrefix(pending, "asynq:{"), "}:pending")
 }

@@ -168,7 +168,7 @@ func (w *worker) breakJams(ctx context.Context, published []record.HeldSlot) {
 			"add slots, submit nested jobs to a queue of other workers (producer.Queue), or nest fewer levels",
 			nested.ErrNoSlot, j.wait.Job, j.wait.Task, j.wait.Queue, j.slots, j.workers)
 		if o := w.waits.fail(j.wait.Number, err); o != nil {
-			o.run.log.Warn("a call waits for a nested job that cannot get a slot; its wait fails",
+			o.run.logger().Warn("a call waits for a nested job that cannot get a slot; its wait fails",
 				"call", o.call, "nested", j.wait.Job, "queue", j.wait.Queue, "slots", j.slots, "workers", j.workers)
 		}
 	}

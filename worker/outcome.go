@@ -44,6 +44,9 @@ func truncate(s string, n int) string {
 }
 
 func (r *chunkRun) hasFailed(i int) bool {
+	if len(r.errors) == 0 {
+		return false
+	}
 	_, ok := slices.BinarySearchFunc(r.errors, i, byCall)
 	return ok
 }
@@ -57,6 +60,9 @@ func (r *chunkRun) lacks(i int) bool {
 // among looks a call up in pending ones. turn is sorted, and so is again: it is
 // filled in the order of the run, and the calls of turn come before next.
 func among(ps []wire.Pending, i int) bool {
+	if len(ps) == 0 {
+		return false
+	}
 	_, ok := slices.BinarySearchFunc(ps, i, func(p wire.Pending, i int) int { return p.Call - i })
 	return ok
 }

@@ -67,6 +67,7 @@ func (w *worker) keepBeating(ctx context.Context) {
 			w.report(ctx)
 			w.checkJobs(ctx)
 			w.answer(ctx)
+			w.reclaim(ctx)
 			w.breakJams(ctx, held)
 		}
 	}
@@ -146,8 +147,21 @@ func (w *worker) answer(ctx context.Context) {
 	}
 }
 
+// reclaim gives back what this worker has fetched without knowing it.
+func (w *worker) reclaim(ctx context.Context) {
+	if w.bell.fetcher == nil {
+		return
+	}
+	if err := w.bell.fetcher.reclaim(ctx); err != nil {
+		w.log.Debug("looking for deliveries whose fetch was not answered failed", "error", err)
+	}
+}
+
 // cancelJob cancels the contexts of the job's running calls.
 func (w *worker) cancelJob(job record.Ref) {
+	if w.bell.fetcher != nil {
+		w.bell.fetcher.forgetJob(job)
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for k, r := range w.running {

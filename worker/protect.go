@@ -48,7 +48,7 @@ func (r *chunkRun) refuse(why error) error {
 	if errors.As(why, &e) {
 		refusal.What, refusal.Reason, refusal.Key = e.What, e.Reason, e.Key
 	}
-	r.log.Error("refusing a job because of its signature", "reason", refusal.Reason, "error", why)
+	r.logger().Error("refusing a job because of its signature", "reason", refusal.Reason, "error", why)
 	if w.cfg.OnRefused != nil {
 		w.cfg.OnRefused(refusal)
 	}
@@ -56,7 +56,7 @@ func (r *chunkRun) refuse(why error) error {
 		return record.Refuse(ctx, w.rdb, r.delivery.Job, why.Error())
 	})
 	if err != nil {
-		r.log.Error("ending a refused job failed", "error", err)
+		r.logger().Error("ending a refused job failed", "error", err)
 	}
 	return failed{why.Error()}
 }

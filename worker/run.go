@@ -19,6 +19,7 @@ import (
 
 	"github.com/distpool/distpool/internal/broker"
 	"github.com/distpool/distpool/internal/call"
+	"github.com/distpool/distpool/internal/combine"
 	"github.com/distpool/distpool/internal/observers"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/signing"
@@ -133,6 +134,10 @@ type worker struct {
 	signer *signing.Signer
 	self   record.Worker
 	bell   *doorbell
+	// shared combines the requests of the slots into fewer round trips.
+	shared *combine.Client
+	// finisher ends chunks in the background; nil where that cannot be done.
+	finisher *finisher
 	// inspector brings deliveries back that wait for a retry.
 	inspector *asynq.Inspector
 	// broker issues chunks again: given back by a draining worker, or lost by a
@@ -205,6 +210,12 @@ func newWorker(cfg Config, rdb redis.UniversalClient, known map[string]call.Task
 	}
 	w.log = cfg.Logger.With("worker", w.self.ID)
 	w.bell = newDoorbell(rdb, w.self.ID, slices.Collect(maps.Keys(cfg.Queues)))
+	w.shared = w.bell.Client
+	if record.OneServer(rdb) {
+		w.finisher = newFinisher(w)
+		w.bell.finisher = w.finisher
+		w.bell.fetcher = newFetcher(rdb, w.self.ID, cfg, func() int { return cap(w.slots) - len(w.slots) })
+	}
 	w.calls, w.abort = context.WithCancelCause(tasks.WithLogger(context.Background(), w.log))
 	return w
 }
@@ -283,6 +294,9 @@ func (w *worker) drain(srv *asynq.Server) error {
 	grace := time.AfterFunc(w.cfg.Grace, func() { w.abort(errDraining) })
 	defer grace.Stop()
 	srv.Shutdown()
+	if w.finisher != nil {
+		w.finisher.wait(w.calls)
+	}
 	w.abort(errDraining)
 	w.mu.Lock()
 	left := slices.Collect(maps.Keys(w.running))

@@ -71,7 +71,20 @@ func (r *chunkRun) runWatched(b record.Begun) error {
 		Number: r.delivery.Number, Headers: decodeHeaders(b.Headers),
 	}
 	r.ctx = o.BeginChunk(r.ctx, c)
+	r.watched = c
 	err := r.run(b)
+	if !r.handedOn { // otherwise the finisher says how it ends
+		r.endWatched(err)
+	}
+	return err
+}
+
+// endWatched tells how the chunk has ended. err is what asynq is told of it.
+func (r *chunkRun) endWatched(err error) {
+	o, c := r.worker.watcher, r.watched
+	if o == nil || c == nil {
+		return
+	}
 	end := observe.ChunkEnd{Fate: r.fate, Calls: r.calls}
 	switch {
 	case r.fate == "":
@@ -87,10 +100,9 @@ func (r *chunkRun) runWatched(b record.Begun) error {
 	}
 	o.EndChunk(r.ctx, c, end)
 	if r.worker.debug {
-		r.log.DebugContext(r.ctx, "a chunk ended", "queue", r.queue, "delivery", r.delivery.Number,
+		r.logger().DebugContext(r.ctx, "a chunk ended", "queue", r.queue, "delivery", r.delivery.Number,
 			"fate", end.Fate, "calls", end.Calls, "failed", len(r.errors), "took", time.Since(r.started))
 	}
-	return err
 }
 
 // decodeHeaders reads what a submission's observers gave the job. They are not
@@ -137,7 +149,7 @@ func (r *chunkRun) endCall(d *round, result observe.CallResult, err error) {
 	if err != nil {
 		attrs = append(attrs, "error", err)
 	}
-	r.log.DebugContext(w.ctx, "a call ended", attrs...)
+	r.logger().DebugContext(w.ctx, "a call ended", attrs...)
 }
 
 // endPanicked is endCall for a call that ended its goroutine: p is the panic's

@@ -10,6 +10,7 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/distpool/distpool/internal/combine"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/wire"
 )
@@ -35,12 +36,15 @@ type Broker struct {
 	// Cluster runs the parts on different nodes in any order: there each waits for
 	// the one before it.
 	inOrder bool
+	shared  *combine.Client
 }
 
 // New makes a Broker on a client that stays the caller's.
 func New(rdb redis.UniversalClient) *Broker {
-	_, inOrder := rdb.(*redis.Client)
-	return &Broker{rdb: rdb, inspector: asynq.NewInspectorFromRedisClient(rdb), client: asynq.NewClientFromRedisClient(capturer{rdb, &sync.Map{}}), inOrder: inOrder}
+	return &Broker{
+		rdb: rdb, inspector: asynq.NewInspectorFromRedisClient(rdb), client: asynq.NewClientFromRedisClient(capturer{rdb, &sync.Map{}}),
+		inOrder: record.OneServer(rdb), shared: combine.New(rdb),
+	}
 }
 
 // Submit applies op (which puts chunks into the record) and then enqueues their
@@ -60,6 +64,10 @@ func (b *Broker) SubmitAt(ctx context.Context, op record.Op, queue, task string,
 	captured, err := b.capture(ctx, queue, task, ds, start)
 	if err != nil {
 		return nil, err
+	}
+	if one, ok := b.merge(op, queue, captured); ok {
+		reply := one.Run(ctx, b.shared)
+		return reply, reply.Err()
 	}
 	ring := record.Ring(queue, len(ds))
 	if !b.inOrder {
@@ -89,6 +97,19 @@ func (b *Broker) SubmitAt(ctx context.Context, op record.Op, queue, task string,
 		err = ring.Run(ctx, b.rdb).Err()
 	}
 	return reply, err
+}
+
+// merge makes one script of the commonest submission: the creation of a job of one
+// chunk, whose delivery is for now.
+func (b *Broker) merge(op record.Op, queue string, captured *capture) (record.Op, bool) {
+	if !b.inOrder || len(captured.cmds) != 1 {
+		return record.Op{}, false
+	}
+	enqueue := captured.cmds[0]
+	if enqueue.sha != record.AsynqEnqueue || len(enqueue.args) != 3 {
+		return record.Op{}, false // it is for later, or asynq has changed
+	}
+	return op.Submit(record.Submission{Queue: queue, Keys: enqueue.keys, Msg: enqueue.args[0], TaskID: enqueue.args[1], Now: enqueue.args[2]})
 }
 
 // Enqueue enqueues deliveries of chunks that are in the record already, and
@@ -150,22 +171,32 @@ func (b *Broker) capture(ctx context.Context, queue, task string, ds []wire.Deli
 
 // settle looks at asynq's real replies: 1 is enqueued, 0 is "this ID exists",
 // which is success too, since IDs are derived from what they deliver. Deliveries
-// for which the server did not know asynq's script are sent again with its
-// source; late says that there were such.
+// for which the server did not know asynq's script are sent again: the first of
+// them with its source, which loads it for the others. late says that there were
+// such.
 func (b *Broker) settle(ctx context.Context, captured *capture, replies []*redis.Cmd) (late bool, err error) {
+	var again []command
 	var errs []error
 	for i, reply := range replies {
-		err := reply.Err()
-		if record.IsNoScript(err) {
-			late = true
-			err = captured.cmds[i].eval(ctx, b.rdb)
-		}
-		if err != nil {
+		if err := reply.Err(); record.IsNoScript(err) {
+			again = append(again, captured.cmds[i])
+		} else if err != nil {
 			errs = append(errs, err)
 		}
 	}
-	if len(errs) > 0 {
-		return late, fmt.Errorf("enqueueing: %d of %d deliveries failed: %w", len(errs), len(replies), errs[0])
+	if len(again) > 0 {
+		if err := again[0].eval(ctx, b.rdb); err != nil {
+			errs = append(errs, err)
+		}
+		p := b.rdb.Pipeline()
+		for _, reply := range (&capture{cmds: again[1:]}).send(ctx, p) {
+			if err := reply.Err(); err != nil {
+				errs = append(errs, err)
+			}
+		}
 	}
-	return late, nil
+	if len(errs) > 0 {
+		return len(again) > 0, fmt.Errorf("enqueueing: %d of %d deliveries failed: %w", len(errs), len(replies), errs[0])
+	}
+	return len(again) > 0, nil
 }

@@ -135,7 +135,7 @@ func (tr *trips) note(cmds []redis.Cmder) {
 func TestSubmissionIsOneRoundTripRecordThenDeliveriesThenBell(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb *redis.Client, b *Broker) {
 		// Makes the connection, names the queue to asynq and loads asynq's script.
-		submit(t, b, "first", 1, 1)
+		submit(t, b, "first", 2, 1)
 		rdb.Del(t.Context(), record.BellKey("q"))
 		tr := &trips{}
 		rdb.AddHook(tr)

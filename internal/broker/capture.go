@@ -37,6 +37,13 @@ func (c *capture) queue(ctx context.Context, p redis.Pipeliner) []*redis.Cmd {
 	return cmds
 }
 
+// send queues the captured calls and runs the pipeline.
+func (c *capture) send(ctx context.Context, p redis.Pipeliner) []*redis.Cmd {
+	cmds := c.queue(ctx, p)
+	_, _ = p.Exec(ctx) // the errors are the commands' own
+	return cmds
+}
+
 // eval runs a captured call with the script's source, which also puts it into
 // the server's cache.
 func (c command) eval(ctx context.Context, rdb redis.Scripter) error {

@@ -49,3 +49,6 @@ type Chunk interface {
 	// out more calls, never fewer.
 	Encode(failed func(i int) bool) (values []byte, bad map[int]error)
 }
+
+// InfoKey is the key under which the context of a call has its tasks.CallInfo.
+type InfoKey struct{}

@@ -34,7 +34,7 @@ var mutants = []struct {
 		// others, and somebody has got the value.
 		name: "first write wins is off",
 		edits: []edit{{
-			"internal/record/lua/record.lua",
+			"internal/record/lua/recording.lua",
 			"if redis.call('HDEL', ak, af) == 0 then",
 			"if redis.call('HDEL', ak, af) == 0 then\n  redis.call('HSET', ok, of, ARGV[2])",
 		}},
@@ -60,7 +60,7 @@ var mutants = []struct {
 		// Deliveries of chunks that are recorded come again while their job goes on.
 		name: "the check of begin is off",
 		edits: []edit{{
-			"internal/record/lua/record.lua",
+			"internal/record/lua/recording.lua",
 			"if redis.call('HDEL', ak, af) == 0 then",
 			"redis.call('HSETNX', ak, af .. ':kept', redis.call('HGET', ak, af) or '')\nif redis.call('HDEL', ak, af) == 0 then",
 		}, {

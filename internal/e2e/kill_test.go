@@ -95,8 +95,10 @@ func killings() []killing {
 		killing
 	}{
 		{8, killing{name: "at a random moment", calls: 2, ms: 400, least: 1, most: 2}},
-		{3, killing{name: "before it is recorded", script: "record", calls: 2, ms: 50, least: 2, most: 2}},
-		{4, killing{name: "recorded and not acknowledged", script: "record", after: true, calls: 2, ms: 50, least: 1, most: 1, early: 2}},
+		{1, killing{name: "before it is recorded", script: "record", calls: 2, ms: 50, least: 2, most: 2}},
+		{2, killing{name: "before it is finished", script: "finish_inline", calls: 2, ms: 50, least: 2, most: 2}},
+		{2, killing{name: "recorded and not acknowledged", script: "record", after: true, calls: 2, ms: 50, least: 1, most: 1, early: 2}},
+		{2, killing{name: "finished and not known", script: "finish_inline", after: true, calls: 2, ms: 50, least: 1, most: 1, early: 2}},
 		{2, killing{name: "before it is saved", script: "checkpoint", calls: 4, ms: 350, least: 1, most: 2}},
 		{3, killing{name: "saved and not known", script: "checkpoint", after: true, calls: 4, ms: 350, least: 1, most: 2, early: 3}},
 	}
@@ -153,6 +155,9 @@ func warm(t *testing.T, e *env) {
 		_, err := producer.Map(ctx(t), p, sleep, args, producer.ChunkSize(3))
 		must(t, err)
 	}
+	// Known even where no worker has used it yet: see sha1Of.
+	_, err := producer.Apply(ctx(t), p, square, 2)
+	must(t, err)
 }
 
 // run kills one worker and returns how long the caller had to wait from there.
@@ -165,6 +170,12 @@ func (k killing) run(t *testing.T, server *redistest.Server, late func() time.Du
 	}
 	victim := e.worker(t, 1, dies, func(s *workerSpec) { s.Redis = at })
 	p := e.pool(t)
+	if k.script == "finish_inline" {
+		// A worker finishes chunks once it has seen how its asynq ends a delivery.
+		n, err := producer.Apply(ctx(t), p, square, 3)
+		same(t, "a call before", n, err, 9)
+		eventually(t, "its delivery has ended", func() bool { return e.rdb.LLen(ctx(t), "asynq:{"+e.queue+"}:active").Val() == 0 })
+	}
 	args, want := make([]stepArg, k.calls), squares(k.calls)
 	gate := e.probe()
 	for i := range args {

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -28,7 +29,8 @@ type tap struct {
 func sha1Of(t *testing.T, name string) string {
 	t.Helper()
 	var source []byte
-	for _, file := range []string{"common", name} {
+	files := map[string][]string{"record": {"recording"}, "finish_inline": {"recording", "ending"}}[name]
+	for _, file := range slices.Concat([]string{"common"}, files, []string{name}) {
 		b, err := os.ReadFile(filepath.Join("..", "record", "lua", file+".lua"))
 		must(t, err)
 		source = append(source, b...)

@@ -25,15 +25,13 @@ type Slot interface {
 	Enter(Job) (jam <-chan error, leave func())
 }
 
-type key struct{}
-
-// With returns a context whose waits are made from the slot.
-func With(ctx context.Context, s Slot) context.Context { return context.WithValue(ctx, key{}, s) }
+// Key is the key under which the context of a call has its Slot.
+type Key struct{}
 
 // Enter is called before a wait for the job, with the context that bounds the
 // wait. Outside of a call jam is nil.
 func Enter(ctx context.Context, j Job) (jam <-chan error, leave func()) {
-	if s, ok := ctx.Value(key{}).(Slot); ok {
+	if s, ok := ctx.Value(Key{}).(Slot); ok {
 		return s.Enter(j)
 	}
 	return nil, func() {}

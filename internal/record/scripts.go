@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/distpool/distpool/internal/combine"
 )
 
 // One file per transition; common.lua is prepended to each.
@@ -21,8 +23,22 @@ var (
 	consumeLua string
 	//go:embed lua/begin.lua
 	beginLua string
+	//go:embed lua/recording.lua
+	recordingLua string
 	//go:embed lua/record.lua
 	recordLua string
+	//go:embed lua/submit.lua
+	submitLua string
+	//go:embed lua/fetch.lua
+	fetchLua string
+	//go:embed lua/ending.lua
+	endingLua string
+	//go:embed lua/finish.lua
+	finishLua string
+	//go:embed lua/finish_inline.lua
+	finishInlineLua string
+	//go:embed lua/giveback.lua
+	giveBackLua string
 	//go:embed lua/release.lua
 	releaseLua string
 	//go:embed lua/checkpoint.lua
@@ -44,7 +60,12 @@ var (
 	addScript        = redis.NewScript(commonLua + addLua)
 	consumeScript    = redis.NewScript(commonLua + consumeLua)
 	beginScript      = redis.NewScript(commonLua + beginLua)
-	recordScript     = redis.NewScript(commonLua + recordLua)
+	recordScript     = redis.NewScript(commonLua + recordingLua + recordLua)
+	submitScript     = redis.NewScript(commonLua + submitLua)
+	fetchScript      = redis.NewScript(commonLua + fetchLua)
+	finishScript     = redis.NewScript(commonLua + recordingLua + endingLua + finishLua)
+	finishInline     = redis.NewScript(commonLua + recordingLua + endingLua + finishInlineLua)
+	giveBackScript   = redis.NewScript(giveBackLua)
 	releaseScript    = redis.NewScript(commonLua + releaseLua)
 	checkpointScript = redis.NewScript(commonLua + checkpointLua)
 	cancelScript     = redis.NewScript(commonLua + cancelLua)
@@ -74,11 +95,51 @@ func (o Op) Queue(ctx context.Context, p redis.Pipeliner) *redis.Cmd {
 	return o.script.EvalSha(ctx, p, o.keys, o.args...)
 }
 
+// Cmd is the transition as a command, for a pipeline of somebody else's. As with
+// Queue, the script must have been loaded.
+func (o Op) Cmd(ctx context.Context) *redis.Cmd {
+	cmd, _ := combine.Script(ctx, o.script.Hash(), o.keys, o.args...)
+	return cmd
+}
+
+// runOnce is Run for a transition that must not be repeated when the connection
+// breaks and nobody knows whether it has happened.
+func (o Op) runOnce(ctx context.Context, c redis.UniversalClient) *redis.Cmd {
+	return o.Run(ctx, onceScripter{c})
+}
+
+// onceScripter is a client that sends scripts once.
+type onceScripter struct{ redis.UniversalClient }
+
+func (c onceScripter) EvalSha(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd {
+	return c.once(ctx, "evalsha", sha, keys, args)
+}
+
+func (c onceScripter) Eval(ctx context.Context, source string, keys []string, args ...any) *redis.Cmd {
+	return c.once(ctx, "eval", source, keys, args)
+}
+
+func (c onceScripter) once(ctx context.Context, name, script string, keys []string, args []any) *redis.Cmd {
+	cmd, _ := combine.Script(ctx, script, keys, args...)
+	cmd.Args()[0] = name
+	_ = c.Process(ctx, once{cmd})
+	if IsNoScript(cmd.Err()) {
+		cmd.SetErr(redis.ErrNoScript) // what go-redis looks for
+	}
+	return cmd
+}
+
+// once is a command that go-redis does not repeat.
+type once struct{ *redis.Cmd }
+
+// NoRetry is asked by go-redis.
+func (once) NoRetry() bool { return true }
+
 // Load puts every script into the server's cache (in a Cluster: into every
 // master's), so that pipelines can refer to them.
 func Load(ctx context.Context, c redis.UniversalClient) error {
 	load := func(ctx context.Context, c redis.Scripter) error {
-		for _, s := range []*redis.Script{createScript, addScript, cancelScript, expireScript, ringScript} {
+		for _, s := range []*redis.Script{createScript, submitScript, addScript, cancelScript, expireScript, ringScript} {
 			if err := s.Load(ctx, c).Err(); err != nil {
 				return err
 			}

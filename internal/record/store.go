@@ -298,13 +298,18 @@ type Recording struct {
 	Slow                  SlowCall
 }
 
+// args are the arguments of the scripts, see lua/recording.lua.
+func (r Recording) args(job Ref, chunk int) []any {
+	ms := ""
+	if r.Slow.Took >= time.Millisecond {
+		ms = strconv.FormatInt(r.Slow.Took.Milliseconds(), 10)
+	}
+	return []any{chunk, r.Outcome, r.Calls, r.Failed, r.Inline, job.Gen, ms, strconv.Itoa(r.Slow.Call) + " " + r.Slow.Worker}
+}
+
 // Run is Record.
 func (r Recording) Run(ctx context.Context, c redis.Scripter, job Ref, chunk int) (Result, error) {
-	ms, slow := "", r.Slow
-	if slow.Took >= time.Millisecond {
-		ms = strconv.FormatInt(slow.Took.Milliseconds(), 10)
-	}
-	s, err := Op{recordScript, Keys(job.ID), []any{chunk, r.Outcome, r.Calls, r.Failed, r.Inline, job.Gen, ms, strconv.Itoa(slow.Call) + " " + slow.Worker}}.Run(ctx, c).Text()
+	s, err := Op{recordScript, Keys(job.ID), r.args(job, chunk)}.Run(ctx, c).Text()
 	return Result(s), err
 }
 

@@ -110,7 +110,7 @@ func ChunksLeft(ctx context.Context, c redis.Cmdable, jobs []string) (map[string
 	cmds := make([]*redis.SliceCmd, len(jobs))
 	_, err := c.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for i, id := range jobs {
-			cmds[i] = p.HMGet(ctx, Keys(id)[0], "state", "chunks", "recorded")
+			cmds[i] = p.HMGet(ctx, Keys(id)[0], "state", "chunks", "recorded", "inline")
 		}
 		return nil
 	})
@@ -126,6 +126,9 @@ func ChunksLeft(ctx context.Context, c redis.Cmdable, jobs []string) (map[string
 		}
 		// A damaged number counts as 0: others deal with it.
 		chunks, _ := strconv.Atoi(text(1))
+		if fields[1] == nil && text(3) == "1" {
+			chunks = 1
+		}
 		recorded, _ := strconv.Atoi(text(2))
 		left[id] = max(0, chunks-recorded)
 	}

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -51,6 +52,9 @@ func (d Delivery) Encode() []byte {
 
 // ParseDelivery undoes Encode.
 func ParseDelivery(payload []byte) (Delivery, error) {
+	if d, ok := parseOwn(payload); ok {
+		return d, nil
+	}
 	var d Delivery
 	if err := json.Unmarshal(payload, &d); err != nil {
 		return Delivery{}, fmt.Errorf("not a distpool delivery: %w", err)
@@ -59,6 +63,32 @@ func ParseDelivery(payload []byte) (Delivery, error) {
 		return Delivery{}, fmt.Errorf("not a distpool delivery: job %.120q, chunk %d, delivery %d", d.Job, d.Chunk, d.Number)
 	}
 	return d, nil
+}
+
+// parseOwn reads what Encode writes, which JSON in general is not: field by field, in
+// their order. It is an eighth of a worker's time.
+func parseOwn(payload []byte) (d Delivery, ok bool) {
+	b, ok1 := bytes.CutPrefix(payload, []byte(`{"job":"`))
+	job, b, ok2 := bytes.Cut(b, []byte(`","chunk":`))
+	chunk, b, ok3 := bytes.Cut(b, []byte(`,"delivery":`))
+	b, ok4 := bytes.CutSuffix(b, []byte(`}`))
+	b, at, hasAt := bytes.Cut(b, []byte(`,"at":`))
+	number, gen, hasGen := bytes.Cut(b, []byte(`,"gen":"`))
+	ok5 := true
+	if hasGen {
+		gen, ok5 = bytes.CutSuffix(gen, []byte(`"`))
+	}
+	if !ok1 || !ok2 || !ok3 || !ok4 || !ok5 {
+		return Delivery{}, false
+	}
+	d.Job, d.Gen = string(job), string(gen)
+	var err1, err2, err3 error
+	d.Chunk, err1 = strconv.Atoi(string(chunk))
+	d.Number, err2 = strconv.Atoi(string(number))
+	if hasAt {
+		d.At, err3 = strconv.ParseInt(string(at), 10, 64)
+	}
+	return d, err1 == nil && err2 == nil && err3 == nil && d.plausible() && bytes.Equal(d.Encode(), payload)
 }
 
 // ParseTaskID undoes TaskID; ok is false for the ID of a task that is not a

@@ -7,9 +7,15 @@
 -- keeps everything in the job hash, under the fields args, out and run. That
 -- saves four keys on the commonest job, one call.
 
+-- A number: neither Redis nor Lua writes one of this size with an exponent.
 local function now_ms()
   local t = redis.call('TIME')
-  return string.format('%d%03d', t[1], math.floor(tonumber(t[2]) / 1000))
+  return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+
+-- A job that submit has made has no field id: it is in the key.
+local function name(id)
+  return id or string.match(KEYS[1], '{(.*)}')
 end
 
 -- Whether the job is not the one that the caller means. An ID that the caller
@@ -101,7 +107,7 @@ local function abort(reason, shown)
   redis.call('HDEL', KEYS[1], 'args', 'run', 'running', 'expires')
   redis.call('HSET', KEYS[1], 'reason', reason)
   redis.call('DEL', KEYS[2])
-  if j[6] == '0' then
+  if (j[6] or '0') == '0' then
     redis.call('DEL', KEYS[5])
   end
   finish('canceled', j[1])
@@ -111,7 +117,7 @@ end
 -- expires is there while no chunk has begun of a job that must begin in time
 -- (ms). Returns the time left; a job that is late is ended here.
 local function time_left(expires)
-  local left = tonumber(expires) - tonumber(now_ms())
+  local left = tonumber(expires) - now_ms()
   if left > 0 then
     return left
   end
@@ -125,7 +131,7 @@ end
 function notify(reply, id, what, chunk, recorded, done, failed, state, outcome, running)
   if reply and reply ~= '' then
     -- A user of Redis who may not publish still gets the outcomes: by polling.
-    redis.pcall('PUBLISH', reply, id .. ' ' .. what .. ' ' .. chunk .. ' ' .. recorded .. ' '
-      .. done .. ' ' .. failed .. ' ' .. (running or 0) .. ' ' .. state .. '\n' .. outcome)
+    redis.pcall('PUBLISH', reply, name(id) .. ' ' .. what .. ' ' .. chunk .. ' ' .. (recorded or 0) .. ' '
+      .. (done or 0) .. ' ' .. (failed or 0) .. ' ' .. (running or 0) .. ' ' .. state .. '\n' .. outcome)
   end
 end

@@ -1,0 +1,103 @@
+-- Shared by record and finish; prepended to both, behind common.lua.
+--
+-- ARGV of both: 1 chunk, 2 framed outcomes, 3 calls in it, 4 failed calls in it, 5
+-- largest outcome (bytes) that travels inside the notice, 6 the job's generation,
+-- 7 how long its slowest call took (ms; "" if nobody measured), 8 "<call> <worker>".
+
+local function traveling()
+  if #ARGV[2] > tonumber(ARGV[5]) then
+    return 'rec', ''
+  end
+  return 'out', ARGV[2]
+end
+
+-- The same as below for the commonest job, which is one hash, in fewer commands.
+local function record_inline(j)
+  local failed, args = tonumber(ARGV[4]), nil
+  if failed > 0 then
+    args = redis.call('HGET', KEYS[1], 'args')
+  end
+  -- A recording leaves none of these, so there is none exactly if there was one.
+  -- When it began is kept.
+  if redis.call('HDEL', KEYS[1], 'args', 'run', 'run:lost', 'run:part', 'run:done') == 0 then
+    return 'recorded'
+  end
+  if failed > 0 then
+    keep(KEYS[1], 'run', args)
+  end
+  -- A damaged counter counts as 0: the job must end all the same.
+  local state, recorded = j[1], (tonumber(j[9]) or 0) + 1
+  local done = (tonumber(j[10]) or 0) + tonumber(ARGV[3]) - (tonumber(j[12]) or 0)
+  failed = (tonumber(j[11]) or 0) + failed
+  local fields = {'out', ARGV[2], 'recorded', recorded, 'done', done, 'failed', failed}
+  if ARGV[7] and ARGV[7] ~= '' and ARGV[7] ~= '0' then
+    fields[9], fields[10] = 'slow', ARGV[7] .. ' ' .. ARGV[8]
+  end
+  if state == 'sealed' and recorded == tonumber(j[3] or '1') then
+    state = 'done'
+    redis.call('HSET', KEYS[1], 'state', state, 'finished', now_ms(), unpack(fields))
+    redis.call('PEXPIRE', KEYS[1], tonumber(j[4]) or 3600000)
+  else
+    redis.call('HSET', KEYS[1], unpack(fields))
+  end
+  local what, outcome = traveling()
+  notify(j[5], j[6], what, ARGV[1], recorded, done, failed, state, outcome, 0)
+  return 'ok'
+end
+
+-- Stores the outcomes of a chunk. The first recording wins. Returns "ok"; or, with
+-- nothing changed, "recorded" (it has an outcome already), "canceled", "gone".
+local function recording()
+  local chunk = ARGV[1]
+  local j = redis.call('HMGET', KEYS[1], 'state', 'inline', 'chunks', 'ttl', 'reply', 'id', 'gen', 'slow',
+    'recorded', 'done', 'failed', 'run:done')
+  local state = j[1]
+  if not state or another(j[7], ARGV[6]) then
+    return 'gone'
+  end
+  if state == 'canceled' then
+    return state
+  end
+  if j[2] == '1' then
+    return record_inline(j)
+  end
+  local ak, af, ok, of, rk, rf = places(j[2], chunk)
+  local failed, args = tonumber(ARGV[4]), nil
+  if failed > 0 then
+    args = redis.call('HGET', ak, af)
+  end
+  if redis.call('HDEL', ak, af) == 0 then
+    return 'recorded'
+  end
+  redis.call('HSET', ok, of, ARGV[2])
+  -- Calls that a checkpoint has counted are not counted again.
+  local r = redis.call('HMGET', rk, rf, rf .. ':done')
+  local counted = tonumber(r[2] or '0')
+  redis.call('HDEL', rk, rf, rf .. ':at', rf .. ':lost', rf .. ':part', rf .. ':done')
+  local running = hold(j[2], r[1] and r[1] ~= '' and -1 or 0)
+  local recorded = redis.call('HINCRBY', KEYS[1], 'recorded', 1)
+  local done = redis.call('HINCRBY', KEYS[1], 'done', tonumber(ARGV[3]) - counted)
+  if failed > 0 then
+    keep(rk, rf, args)
+    failed = redis.call('HINCRBY', KEYS[1], 'failed', failed)
+  else
+    failed = redis.call('HGET', KEYS[1], 'failed')
+  end
+  if redis.call('RPUSH', KEYS[4], chunk) == 1 then
+    local left = redis.call('PTTL', KEYS[1])
+    if left > 0 then
+      redis.call('PEXPIRE', KEYS[3], left)
+      redis.call('PEXPIRE', KEYS[4], left)
+    end
+  end
+  if ARGV[7] and ARGV[7] ~= '' then
+    note_slow(j[8], ARGV[7], ARGV[8])
+  end
+  if state == 'sealed' and recorded == tonumber(j[3]) then
+    state = 'done'
+    finish(state, j[4])
+  end
+  local what, outcome = traveling()
+  notify(j[5], j[6], what, chunk, recorded, done, failed, state, outcome, running)
+  return 'ok'
+end

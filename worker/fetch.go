@@ -1,0 +1,386 @@
+package worker
+
+import (
+	"context"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/distpool/distpool/internal/record"
+)
+
+// lease is how long asynq believes that a worker is at work on a delivery without
+// hearing of it again (asynq v0.26, internal/rdb: LeaseDuration).
+const lease = 30 * time.Second
+
+// handTime is how long a delivery may take from the fetcher to the handler before
+// it is no longer counted on: asynq drops one that it cannot decode.
+const handTime = time.Second
+
+// suspectFor is how long after a fetch whose reply was lost its deliveries are
+// looked for: a server that hung may run it late.
+const suspectFor = time.Minute
+
+const (
+	// Where calls are short, deliveries are fetched ahead, for so much time.
+	aheadFor  = 500 * time.Microsecond
+	mostAhead = 256
+	// One that was fetched ahead and has got no slot by then is given back.
+	stale = 20 * time.Millisecond
+)
+
+// fetcher takes deliveries from the queues, for all free slots in one round trip,
+// and begins their chunks with it where the record allows that. asynq asks for one
+// delivery at a time: it is handed those that were fetched, one after the other.
+//
+// There are no more of them than slots that are free, so that none waits here while
+// another worker could run it; with one exception. While chunks take less time than a
+// round trip does, the next ones are fetched before the slots are free, but only those
+// for which no worker is idle, and what has no slot within a moment after all is given
+// back.
+//
+// It works on a single server only. Elsewhere asynq's own requests pass.
+type fetcher struct {
+	rdb    redis.UniversalClient
+	worker string
+	size   int        // slots in all
+	slots  func() int // that are free
+	queues []weighted // heaviest first
+	strict bool
+	took   atomic.Int64 // what a chunk takes: a moving average, ns; 0 while none has run
+
+	fetching sync.Mutex // held while a fetch is under way; before mu
+
+	mu      sync.Mutex // guards all below
+	closed  bool
+	fetched []record.Fetched // not handed out yet
+	since   time.Time        // when the last of them came
+	handed  map[string]hand  // handed out to asynq, and not at the handler yet; by asynq's task ID
+	held    map[string]bool  // all that is here, until its delivery is over; by asynq's task ID
+	nothing map[string]bool  // queues for which asynq was told that there is nothing, since the last fetch
+	plenty  bool             // the last fetch got all that it asked for
+	refill  chan struct{}    // closed when the fetch ahead that is under way is over; nil without one
+	watched bool             // a timer looks whether what was fetched ahead gets slots
+	suspect time.Time        // until then, deliveries may be ours without our knowing
+}
+
+type weighted struct {
+	queue  string
+	weight int
+}
+
+type hand struct {
+	begun *record.Begun
+	at    time.Time
+}
+
+func newFetcher(rdb redis.UniversalClient, worker string, cfg Config, slots func() int) *fetcher {
+	f := &fetcher{
+		rdb: rdb, worker: worker, size: cfg.Concurrency, slots: slots, strict: cfg.StrictPriority,
+		handed: map[string]hand{}, held: map[string]bool{}, nothing: map[string]bool{},
+	}
+	for q, w := range cfg.Queues {
+		f.queues = append(f.queues, weighted{q, w})
+	}
+	slices.SortFunc(f.queues, func(a, b weighted) int { return b.weight - a.weight })
+	return f
+}
+
+// answer is what the fetcher knows of a queue.
+type answer int
+
+const (
+	unknown  answer = iota // it has to fetch
+	silent                 // it has to fetch, and all queues came back empty the last time
+	handOut                // here is a delivery
+	noneHere               // this queue has none; asynq asks the others next
+)
+
+// ask answers asynq's request for a delivery of the queue from what is here.
+func (f *fetcher) ask(queue string) (msg string, a answer) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i, d := range f.fetched {
+		if d.Queue == queue {
+			f.fetched = slices.Delete(f.fetched, i, i+1)
+			f.handed[d.TaskID] = hand{d.Begun, time.Now()}
+			f.fetchAhead()
+			return d.Msg, handOut
+		}
+	}
+	switch {
+	case len(f.fetched) > 0:
+		return "", noneHere
+	case len(f.nothing) == 0:
+		return "", unknown
+	case f.nothing[queue]:
+		return "", silent // once around
+	}
+	f.nothing[queue] = true
+	return "", noneHere
+}
+
+// free is the number of slots for which nothing is here.
+func (f *fetcher) free() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.unclaimed()
+}
+
+// unclaimed is free with mu held.
+func (f *fetcher) unclaimed() int {
+	for id, h := range f.handed {
+		if time.Since(h.at) > handTime {
+			delete(f.handed, id)
+		}
+	}
+	return f.slots() - len(f.handed) - len(f.fetched)
+}
+
+// note learns how long a chunk held its slot.
+func (f *fetcher) note(took time.Duration) {
+	// Several may do this at once, and one of them be lost: it is an average.
+	was := f.took.Load()
+	if was == 0 {
+		was = int64(took)
+	}
+	f.took.Store(max(1, was+(int64(took)-was)/8))
+}
+
+// ahead is how many deliveries to have beyond the free slots.
+func (f *fetcher) ahead() int {
+	took := time.Duration(f.took.Load())
+	// The order among queues would suffer.
+	if took == 0 || took > aheadFor || len(f.queues) > 1 {
+		return 0
+	}
+	return min(mostAhead, f.size*int(aheadFor/took))
+}
+
+// fetchAhead fetches in the background when what is here runs low and there is
+// likely to be more. It is called with mu held.
+func (f *fetcher) fetchAhead() {
+	ahead := f.ahead()
+	if !f.plenty || f.closed || f.refill != nil || 2*len(f.fetched) > ahead {
+		return
+	}
+	done := make(chan struct{})
+	f.refill = done
+	go func() {
+		_ = f.fetch(context.Background(), "", f.free()) // who finds nothing asks itself
+		f.mu.Lock()
+		f.refill = nil
+		f.mu.Unlock()
+		close(done)
+	}()
+}
+
+// underWay returns a channel that closes when the fetch ahead is over; nil when there
+// is none.
+func (f *fetcher) underWay() <-chan struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.refill
+}
+
+// fetch takes deliveries for n slots. asynq is asking for those of the queue; "" if
+// it is not.
+func (f *fetcher) fetch(ctx context.Context, queue string, n int) error {
+	f.fetching.Lock()
+	defer f.fetching.Unlock()
+	// Those for slots that are still taken are fetched ahead too.
+	more := f.ahead() + min(0, n)
+	n = max(0, n)
+	if n+more <= 0 {
+		return nil
+	}
+	ds, err := record.Fetch(ctx, f.rdb, f.worker, f.shares(n), n, max(0, more), lease)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	clear(f.nothing)
+	f.plenty = err == nil && len(ds) > 0 && len(ds) >= n
+	if err != nil {
+		f.suspect = time.Now().Add(suspectFor)
+		return err
+	}
+	if f.closed {
+		go f.giveBack(ds)
+		return nil
+	}
+	if len(ds) == 0 && queue != "" {
+		f.nothing[queue] = true
+	}
+	f.fetched = append(f.fetched, ds...)
+	f.since = time.Now()
+	for _, d := range ds {
+		f.held[d.TaskID] = true
+	}
+	if len(ds) > n && !f.watched {
+		f.watched = true
+		time.AfterFunc(stale, f.watch)
+	}
+	return nil
+}
+
+// watch gives back what was fetched ahead and got no slot.
+func (f *fetcher) watch() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	// With a free slot they are on their way; without one, how long is anybody's guess.
+	surplus := -f.unclaimed()
+	if surplus <= 0 {
+		f.watched = false
+		return
+	}
+	if wait := stale - time.Since(f.since); wait > 0 {
+		time.AfterFunc(wait, f.watch)
+		return
+	}
+	f.watched = false
+	keep := max(0, len(f.fetched)-surplus)
+	ds := slices.Clone(f.fetched[keep:])
+	f.fetched = f.fetched[:keep]
+	f.plenty = false
+	for _, d := range ds {
+		delete(f.held, d.TaskID)
+	}
+	f.took.Store(int64(stale)) // chunks are not that short any more
+	go f.giveBack(ds)
+}
+
+// forgetJob has the chunks of a job that has ended ask the record once more.
+func (f *fetcher) forgetJob(job record.Ref) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i, d := range f.fetched {
+		if d.Begun != nil && strings.HasPrefix(d.TaskID, job.ID+":") {
+			f.fetched[i].Begun = nil
+		}
+	}
+	for id, h := range f.handed {
+		if strings.HasPrefix(id, job.ID+":") {
+			f.handed[id] = hand{nil, h.at}
+		}
+	}
+}
+
+// reclaim gives back what was fetched without our knowing: the reply was lost. The
+// record says that we run it, so nobody else would.
+func (f *fetcher) reclaim(ctx context.Context) error {
+	f.mu.Lock()
+	suspect := time.Now().Before(f.suspect)
+	f.mu.Unlock()
+	if !suspect {
+		return nil
+	}
+	f.fetching.Lock()
+	defer f.fetching.Unlock()
+	for _, q := range f.queues {
+		ids, err := record.OwnDeliveries(ctx, f.rdb, f.worker, q.queue, func(taskID string) bool {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			return f.held[taskID]
+		})
+		if err != nil {
+			return err
+		}
+		ds := make([]record.Fetched, len(ids))
+		for i, id := range ids {
+			ds[i] = record.Fetched{Queue: q.queue, TaskID: id}
+		}
+		if err := record.GiveBack(ctx, f.rdb, f.worker, ds); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// shares divides n requests among the queues as asynq would, were they made one by
+// one: each of them asks the queues in a random order, the heavy ones first more
+// often; or always in the order of their weights, with strict priority.
+func (f *fetcher) shares(n int) []record.Share {
+	if len(f.queues) == 1 || f.strict {
+		ss := make([]record.Share, len(f.queues))
+		for i, q := range f.queues {
+			ss[i].Queue = q.queue
+		}
+		ss[0].N = n
+		return ss
+	}
+	ss := make([]record.Share, 0, len(f.queues))
+	for left := slices.Clone(f.queues); len(left) > 0; {
+		i := draw(left)
+		ss = append(ss, record.Share{Queue: left[i].queue})
+		left = slices.Delete(left, i, i+1)
+	}
+	for range n {
+		first := f.queues[draw(f.queues)].queue
+		for i := range ss {
+			if ss[i].Queue == first {
+				ss[i].N++
+			}
+		}
+	}
+	return ss
+}
+
+// draw draws one of the queues, by their weights.
+func draw(qs []weighted) int {
+	total := 0
+	for _, q := range qs {
+		total += q.weight
+	}
+	at := rand.N(total)
+	for i, q := range qs {
+		if at -= q.weight; at < 0 {
+			return i
+		}
+	}
+	return len(qs) - 1
+}
+
+// arrived is told by the handler that a delivery has its slot, and answers what is
+// known of its chunk: nil when it has not been begun.
+func (f *fetcher) arrived(taskID string) *record.Begun {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	h := f.handed[taskID]
+	delete(f.handed, taskID)
+	return h.begun
+}
+
+// over is told that a delivery is over, as far as this worker is concerned.
+func (f *fetcher) over(taskID string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.handed, taskID)
+	delete(f.held, taskID)
+}
+
+// close gives back what was fetched and not handed out, and has later fetches do
+// the same.
+func (f *fetcher) close() {
+	f.mu.Lock()
+	f.closed = true
+	ds := f.fetched
+	f.fetched = nil
+	f.mu.Unlock()
+	f.giveBack(ds)
+}
+
+// giveBack lets another worker have deliveries, at once. Should it fail, asynq or
+// the supervisor brings them back later.
+func (f *fetcher) giveBack(ds []record.Fetched) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if err := record.GiveBack(ctx, f.rdb, f.worker, ds); err != nil {
+		f.mu.Lock()
+		f.suspect = time.Now().Add(suspectFor)
+		f.mu.Unlock()
+	}
+}

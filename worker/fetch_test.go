@@ -1,0 +1,276 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/distpool/distpool/internal/broker"
+	"github.com/distpool/distpool/internal/call"
+	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/wire"
+)
+
+// spy notes the scripts by which asynq does what is replaced here.
+type spy struct {
+	redis.UniversalClient
+	mu            sync.Mutex
+	dequeue, done string
+}
+
+func (s *spy) EvalSha(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd {
+	s.mu.Lock()
+	switch {
+	case isDequeue(keys):
+		s.dequeue = sha
+	case len(keys) == 5 && strings.HasSuffix(keys[0], ":active") && strings.HasSuffix(keys[4], ":processed"):
+		s.done = sha
+	}
+	s.mu.Unlock()
+	return s.UniversalClient.EvalSha(ctx, sha, keys, args...)
+}
+
+// A version of asynq with other scripts is served all the same, but slower: the
+// merged ones stand for those of one version.
+func TestTheMergedScriptsStandForThoseOfThisAsynq(t *testing.T) {
+	rdb := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
+	defer func() { _ = rdb.Close() }()
+	s := &spy{UniversalClient: rdb}
+	srv := asynq.NewServerFromRedisClient(s, asynq.Config{Concurrency: 1, TaskCheckInterval: time.Millisecond, LogLevel: asynq.FatalLevel})
+	ran := make(chan struct{})
+	if err := srv.Start(asynq.HandlerFunc(func(context.Context, *asynq.Task) error { close(ran); return nil })); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := asynq.NewClientFromRedisClient(rdb).Enqueue(asynq.NewTask("t", nil)); err != nil {
+		t.Fatal(err)
+	}
+	<-ran
+	srv.Shutdown()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.dequeue != record.AsynqDequeue || s.done != record.AsynqDone {
+		t.Errorf("asynq's scripts are %s and %s, want %s and %s: compare the merged ones with the new ones", s.dequeue, s.done, record.AsynqDequeue, record.AsynqDone)
+	}
+}
+
+// fetching makes a fetcher with so many free slots, and n submitted jobs.
+func fetching(t *testing.T, n int, free *int, queues map[string]int) (*fetcher, *redis.Client) {
+	t.Helper()
+	rdb := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
+	t.Cleanup(func() { _ = rdb.Close() })
+	if err := record.Load(t.Context(), rdb); err != nil {
+		t.Fatal(err)
+	}
+	b := broker.New(rdb)
+	for i := range n {
+		id := fmt.Sprintf("j%d", i)
+		op := record.Create(record.Job{
+			ID: id, Task: "square", Codec: "json", Queue: "q", Calls: 1, Chunks: 1, Sealed: true, OpenTTL: time.Hour, ResultTTL: time.Hour,
+		}, []record.Chunk{{Number: 0, Args: []byte("0 1\n[1]")}})
+		if _, err := b.Submit(t.Context(), op, "q", "square", []wire.Delivery{{Job: id, Number: 1}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return newFetcher(rdb, "w", Config{Concurrency: *free, Queues: queues}, func() int { return *free }), rdb
+}
+
+var onlyQ = map[string]int{"q": 1}
+
+func pending(t *testing.T, rdb *redis.Client) int64 {
+	t.Helper()
+	n, err := rdb.LLen(t.Context(), "asynq:{q}:pending").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func TestNoMoreDeliveriesAreHereThanSlotsAreFree(t *testing.T) {
+	free := 3
+	f, rdb := fetching(t, 10, &free, onlyQ)
+	if _, a := f.ask("q"); a != unknown {
+		t.Fatalf("an empty fetcher answers %v", a)
+	}
+	if err := f.fetch(t.Context(), "q", f.free()); err != nil {
+		t.Fatal(err)
+	}
+	if n := pending(t, rdb); n != 7 {
+		t.Errorf("%d deliveries are left in the queue, want 7", n)
+	}
+	for range 3 {
+		if msg, a := f.ask("q"); a != handOut || msg == "" {
+			t.Errorf("the fetcher answers %v", a)
+		}
+	}
+	if n := f.free(); n != 0 {
+		t.Errorf("%d slots count as free while 3 deliveries are on their way to 3 slots", n)
+	}
+	if b := f.arrived("j0:0:1"); b == nil || b.Verdict != record.Run {
+		t.Errorf("the handler hears %+v of the first delivery", b)
+	}
+	free--
+	if n := f.free(); n != 0 {
+		t.Errorf("%d slots count as free, want 0", n)
+	}
+}
+
+func TestAQueueIsAskedAgainOnlyOnceAllCameBackEmpty(t *testing.T) {
+	free := 2
+	f, _ := fetching(t, 0, &free, map[string]int{"a": 1, "b": 1})
+	if err := f.fetch(t.Context(), "a", 2); err != nil {
+		t.Fatal(err)
+	}
+	if _, a := f.ask("b"); a != noneHere {
+		t.Errorf("for b the fetcher answers %v right after a fetch of nothing", a)
+	}
+	if _, a := f.ask("a"); a != silent {
+		t.Errorf("for a the fetcher answers %v, want that it is time to listen", a)
+	}
+}
+
+func TestClosingGivesBackWhatWasFetchedAndNotBegun(t *testing.T) {
+	free := 4
+	f, rdb := fetching(t, 4, &free, onlyQ)
+	if err := f.fetch(t.Context(), "q", 4); err != nil {
+		t.Fatal(err)
+	}
+	f.ask("q")
+	f.close()
+	if n := pending(t, rdb); n != 3 {
+		t.Errorf("%d deliveries are back, want the 3 that were not handed out", n)
+	}
+	for i := 1; i < 4; i++ {
+		if owner := rdb.HGet(t.Context(), record.Keys(fmt.Sprint("j", i))[0], "run").Val(); owner != "" {
+			t.Errorf("the record says that %s runs chunk %d", owner, i)
+		}
+	}
+}
+
+func TestShortChunksAreFetchedAheadAndGivenBackWhenNoSlotComes(t *testing.T) {
+	free := 2
+	f, rdb := fetching(t, 10, &free, onlyQ)
+	for range 10 {
+		f.note(time.Microsecond)
+	}
+	if err := f.fetch(t.Context(), "q", 2); err != nil {
+		t.Fatal(err)
+	}
+	f.mu.Lock()
+	here := len(f.fetched)
+	f.mu.Unlock()
+	if here != 10 {
+		t.Fatalf("%d deliveries are here, want all 10: calls are short and nobody is idle", here)
+	}
+	for deadline := time.Now().Add(10 * time.Second); pending(t, rdb) != 8 && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
+	if n := pending(t, rdb); n != 8 {
+		t.Errorf("%d deliveries are back in the queue, want the 8 for which there was no slot", n)
+	}
+	if n := f.ahead(); n != 0 {
+		t.Errorf("%d more would be fetched ahead although chunks turned out to be long", n)
+	}
+}
+
+func TestLongChunksAreNotFetchedAhead(t *testing.T) {
+	free := 2
+	f, rdb := fetching(t, 10, &free, onlyQ)
+	f.note(10 * time.Millisecond)
+	if err := f.fetch(t.Context(), "q", 2); err != nil {
+		t.Fatal(err)
+	}
+	if n := pending(t, rdb); n != 8 {
+		t.Errorf("%d deliveries are left in the queue, want 8", n)
+	}
+}
+
+func TestWhatWasFetchedWithoutAReplyIsGivenBack(t *testing.T) {
+	free := 2
+	f, rdb := fetching(t, 2, &free, onlyQ)
+	if err := f.fetch(t.Context(), "q", 1); err != nil {
+		t.Fatal(err)
+	}
+	// A fetch of which this worker has never heard.
+	if _, err := record.Fetch(t.Context(), rdb, "w", []record.Share{{Queue: "q", N: 1}}, 1, 0, lease); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.reclaim(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := pending(t, rdb); n != 0 {
+		t.Errorf("%d deliveries came back although nothing was suspect", n)
+	}
+	f.suspect = time.Now().Add(time.Minute)
+	if err := f.reclaim(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := pending(t, rdb); n != 1 {
+		t.Errorf("%d deliveries came back, want the one that nobody here knows", n)
+	}
+}
+
+func TestTheSharesOfQueuesFollowTheirWeights(t *testing.T) {
+	free := 1
+	f, _ := fetching(t, 0, &free, map[string]int{"heavy": 3, "light": 1})
+	got := map[string]int{}
+	const n, rounds = 8, 2000
+	for range rounds {
+		sum := 0
+		for _, s := range f.shares(n) {
+			got[s.Queue] += s.N
+			sum += s.N
+		}
+		if sum != n {
+			t.Fatalf("the shares add up to %d, want %d", sum, n)
+		}
+	}
+	if part := float64(got["heavy"]) / (n * rounds); part < 0.72 || part > 0.78 {
+		t.Errorf("the queue of weight 3 of 4 is asked first in %.3f of all cases, want 0.75", part)
+	}
+	f.strict = true
+	if ss := f.shares(n); ss[0].Queue != "heavy" || ss[0].N != n || ss[1].N != 0 {
+		t.Errorf("with strict priority the shares are %v", ss)
+	}
+}
+
+// The reply of a recording may come late, or not at all: the slot is free, but the
+// chunk is this worker's until then.
+func TestAChunkStaysListedUntilItsRecordingIsAnswered(t *testing.T) {
+	free := 1
+	f, rdb := fetching(t, 1, &free, onlyQ)
+	if err := f.fetch(t.Context(), "q", 1); err != nil {
+		t.Fatal(err)
+	}
+	w := newWorker(Config{Concurrency: 1, MaxResult: DefaultMaxResult, Queues: onlyQ, Logger: slog.New(slog.DiscardHandler)}, rdb, map[string]call.Task{})
+	r := &chunkRun{worker: w, delivery: wire.Delivery{Job: "j0", Number: 1}, taskID: "j0:0:1", task: "square", queue: "q", inline: true, calls: 1}
+	if !w.enlist(r) {
+		t.Fatal("the chunk is listed already")
+	}
+	if err := record.Load(t.Context(), rdb); err != nil {
+		t.Fatal(err)
+	}
+	if !w.finisher.take(r, record.Recording{Outcome: []byte("0 1 0\n[1]"), Calls: 1}) {
+		t.Fatal("the finisher does not take the chunk")
+	}
+	if !w.finisher.ended("j0:0:1") || w.finisher.ended("j0:0:1") {
+		t.Error("asynq is not kept from ending the delivery once, and only once")
+	}
+	w.finisher.wait(t.Context())
+	if len(w.running) != 0 {
+		t.Error("the chunk is still listed although its recording was answered")
+	}
+	if s := rdb.HGet(t.Context(), record.Keys("j0")[0], "state").Val(); s != "done" {
+		t.Errorf("the job is %q, want done", s)
+	}
+	if n := rdb.LLen(t.Context(), "asynq:{q}:active").Val(); n != 0 {
+		t.Errorf("%d deliveries are active, want none", n)
+	}
+}
