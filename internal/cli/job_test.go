@@ -14,10 +14,12 @@ import (
 
 type jobDetail struct {
 	job
-	FailedCalls []struct {
-		Call                               int
-		Kind, Message, Worker, Args, Stack string
-	} `json:"failed_calls"`
+	FailedCalls []failedCall `json:"failed_calls"`
+}
+
+type failedCall struct {
+	Call                               int
+	Kind, Message, Worker, Args, Stack string
 }
 
 func TestJobShowsItsFailedCalls(t *testing.T) {

@@ -1,7 +1,6 @@
 // Package cli is the distpool program: root.go has the command and its exit
 // codes, submit.go apply, map and starmap, get.go the jobs of others, report.go
-// how jobs, workers and queues are printed, and
-// wait.go what they share.
+// how jobs, workers and queues are printed, and wait.go what those share that wait.
 package cli
 
 import (
@@ -116,7 +115,7 @@ func (a *app) root() *cobra.Command {
 	f.StringVar(&a.flags.redis, "redis", "", "URL of the Redis to use (default $REDIS_URL, or redis://127.0.0.1:6379)")
 	f.StringVar(&a.flags.queue, "queue", names.DefaultQueue, "queue to send the job to")
 	f.DurationVar(&a.flags.timeout, "timeout", 0, "how long to wait, such as 30s; 0 waits for ever")
-	root.AddCommand(a.applyCommand(), a.mapCommand(), a.starmapCommand(), a.getCommand(),
+	root.AddCommand(a.applyCommand(), a.mapCommand(), a.starmapCommand(), a.imapCommand(), a.getCommand(),
 		a.jobsCommand(), a.jobCommand(), a.cancelCommand(), a.workersCommand(), a.queuesCommand(),
 		a.monitorCommand(), a.demoCommand(), a.demoWorkerCommand(), a.versionCommand())
 	return root
