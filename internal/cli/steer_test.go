@@ -130,7 +130,7 @@ func TestTheCommandsThatLookSayThatThereIsNoRedis(t *testing.T) {
 	mr := miniredis.RunT(t)
 	addr := mr.Addr()
 	mr.Close()
-	for _, args := range []string{"jobs", "job x", "cancel x", "workers", "queues", "queues pause x"} {
+	for _, args := range []string{"jobs", "job x", "cancel x", "workers", "queues", "queues pause x", "doctor"} {
 		if got := program(bounded(t), addr, "", strings.Fields(args)...); got.code != cli.ExitNoResult || !strings.Contains(got.err, addr) {
 			t.Errorf("%s: %+v", args, got)
 		}
@@ -139,7 +139,7 @@ func TestTheCommandsThatLookSayThatThereIsNoRedis(t *testing.T) {
 
 func TestEachCommandThatLooksHasHelpWithAnExample(t *testing.T) {
 	addr := miniredis.RunT(t).Addr()
-	for _, args := range []string{"jobs", "job", "cancel", "workers", "queues", "queues pause", "queues resume", "version"} {
+	for _, args := range []string{"jobs", "job", "cancel", "workers", "queues", "queues pause", "queues resume", "doctor", "version"} {
 		got := program(bounded(t), addr, "", append(strings.Fields(args), "--help")...)
 		if got.code != cli.ExitOK || !strings.Contains(got.out, "Examples:\n  distpool "+args) || !strings.Contains(got.out, "--json") {
 			t.Errorf("%s: %+v", args, got)
