@@ -88,7 +88,7 @@ func source(t *testing.T, name string) string {
 	if !ok || !closed {
 		t.Fatalf("%s has no region %q", file, region)
 	}
-	return code
+	return strings.Trim(code, "\n") + "\n" // gofmt wants a blank line after the marker
 }
 
 // TestLinksLeadSomewhere: a relative link of a page names a file that exists.

@@ -35,7 +35,7 @@ func browser(t *testing.T) window {
 	limit, end := context.WithTimeout(t.Context(), 3*patience)
 	t.Cleanup(end)
 	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(program), chromedp.NoSandbox, chromedp.DisableGPU,
-		chromedp.UserDataDir(t.TempDir()), chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
+		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
 		chromedp.WSURLReadTimeout(patience))
 	alloc, end := chromedp.NewExecAllocator(limit, opts...)
 	t.Cleanup(end)
