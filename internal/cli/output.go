@@ -22,6 +22,13 @@ type failure struct {
 	Worker   string       `json:"worker,omitempty"`
 }
 
+func newFailure(e *results.TaskError) failure {
+	return failure{
+		Task: e.Task, Job: e.Job, Call: e.Call, Kind: e.Kind, Message: e.Message, Type: e.Type,
+		Attempts: e.Attempts, Worker: e.Worker,
+	}
+}
+
 // print prints a line for each call, and more about the failed ones on standard
 // error. failed is nil if there are none.
 func (a *app) print(values []json.RawMessage, failed *results.MapError) error {
@@ -37,10 +44,7 @@ func (a *app) print(values []json.RawMessage, failed *results.MapError) error {
 		if len(left) > 0 && left[0].Call == i {
 			e := left[0]
 			left = left[1:]
-			errs = append(errs, lines.Encode(map[string]failure{"error": {
-				Task: e.Task, Job: e.Job, Call: e.Call, Kind: e.Kind, Message: e.Message, Type: e.Type,
-				Attempts: e.Attempts, Worker: e.Worker,
-			}}))
+			errs = append(errs, lines.Encode(map[string]failure{"error": newFailure(e)}))
 			a.explain(e)
 			continue
 		}

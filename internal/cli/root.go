@@ -1,6 +1,6 @@
 // Package cli is the distpool program: root.go has the command and its exit
-// codes, submit.go apply, map and starmap, get.go the jobs of others, and
-// wait.go what they share.
+// codes, submit.go apply, map and starmap, get.go the jobs of others, report.go
+// how jobs, workers and queues are printed, and wait.go what those share that wait.
 package cli
 
 import (
@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime/debug"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -116,7 +115,8 @@ func (a *app) root() *cobra.Command {
 	f.StringVar(&a.flags.redis, "redis", "", "URL of the Redis to use (default $REDIS_URL, or redis://127.0.0.1:6379)")
 	f.StringVar(&a.flags.queue, "queue", names.DefaultQueue, "queue to send the job to")
 	f.DurationVar(&a.flags.timeout, "timeout", 0, "how long to wait, such as 30s; 0 waits for ever")
-	root.AddCommand(a.applyCommand(), a.mapCommand(), a.starmapCommand(), a.getCommand(),
+	root.AddCommand(a.applyCommand(), a.mapCommand(), a.starmapCommand(), a.imapCommand(), a.getCommand(),
+		a.jobsCommand(), a.jobCommand(), a.cancelCommand(), a.workersCommand(), a.queuesCommand(), a.doctorCommand(),
 		a.monitorCommand(), a.demoCommand(), a.demoWorkerCommand(), a.versionCommand())
 	return root
 }
@@ -137,20 +137,6 @@ func (f flags) limit(ctx context.Context) (context.Context, context.CancelFunc) 
 		return context.WithCancel(ctx)
 	}
 	return context.WithTimeout(ctx, f.timeout)
-}
-
-func (a *app) versionCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			info, ok := debug.ReadBuildInfo()
-			if !ok {
-				return &exitError{ExitNoResult, errors.New("this program was built without module information")}
-			}
-			fmt.Fprintf(a.Out, "distpool %s %s\n", info.Main.Version, info.GoVersion)
-			return nil
-		},
-	}
 }
 
 // demoWorker names the hidden command that the demo starts its workers with.

@@ -1,0 +1,171 @@
+package cli
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/distpool/distpool/internal/inspect"
+	"github.com/distpool/distpool/internal/progress"
+	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/producer"
+	"github.com/distpool/distpool/results"
+)
+
+func (a *app) imapCommand() *cobra.Command {
+	var (
+		input         string
+		chunk, window int
+	)
+	cmd := &cobra.Command{
+		Use: "imap TASK", Short: "Run a task on each line of a stream, and print values as they come",
+		Long: `Imap runs the task once for each JSON value that it reads, one a line, from the
+file of --input or from standard input. Blank lines are skipped. Each value is
+printed as soon as it and all before it are there, while the input goes on: it may
+be endless, and is read only as far ahead of the output as --window allows.
+
+A call prints one line, in the order of the input: its value as JSON or, if it
+failed, {"error": {...}} as with map. Messages go to standard error. A line that is
+no JSON value ends the input: what came before is printed, and the exit code is 2.
+
+When the time of --timeout is over, or with an interrupt, the calls that are on
+their way are canceled. Nothing of a stream stays in Redis.`,
+		Example: "  seq 1000000 | distpool imap square | head\n" +
+			"  tail -f paths.jsonl | distpool imap word_count --window 100",
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, words []string) error {
+			if chunk < 0 {
+				return usagef("--chunk-size is %d; use a positive number of calls, or 0 for automatic", chunk)
+			}
+			if window < 0 {
+				return usagef("--window is %d; use a positive number of calls, or 0 for automatic", window)
+			}
+			in, name := a.In, "standard input"
+			if input != "" && input != "-" {
+				f, err := os.Open(input)
+				if err != nil {
+					return usage(err)
+				}
+				defer f.Close()
+				in, name = f, input
+			} else if progress.IsTerminal(in) {
+				fmt.Fprintln(a.Err, "reading arguments from the terminal, one JSON value a line; end with Ctrl-D")
+			}
+			return a.stream(cmd.Context(), words[0], &lineReader{in: in, name: name}, producer.ChunkSize(chunk), producer.Window(window))
+		},
+	}
+	cmd.Flags().StringVar(&input, "input", "", "file of JSON lines to take the arguments from; - is standard input")
+	cmd.Flags().IntVar(&chunk, "chunk-size", 0, "calls that travel together; 0 is automatic")
+	cmd.Flags().IntVar(&window, "window", 0, "calls that are read ahead of the output at the most; 0 is automatic")
+	return cmd
+}
+
+// lineReader reads arguments as they are wanted.
+type lineReader struct {
+	in   io.Reader
+	name string
+	bad  chan error // the error that ended the input, once
+}
+
+// all yields the values until the input ends or is wrong.
+func (r *lineReader) all() iter.Seq[json.RawMessage] {
+	return func(yield func(json.RawMessage) bool) {
+		in := bufio.NewReader(r.in)
+		for number := 1; ; number++ {
+			line, err := in.ReadBytes('\n')
+			if err != nil && !errors.Is(err, io.EOF) {
+				r.bad <- noResult(fmt.Errorf("%s: line %d: %w", r.name, number, err))
+				return
+			}
+			if line = bytes.TrimSpace(line); len(line) > 0 {
+				if err := checkJSON(line); err != nil {
+					r.bad <- usagef("%s: line %d: %w", r.name, number, err)
+					return
+				}
+				if !yield(line) {
+					return
+				}
+			}
+			if err != nil {
+				return
+			}
+		}
+	}
+}
+
+// stream runs one call for each argument, and prints outcomes as they come.
+func (a *app) stream(ctx context.Context, name string, args *lineReader, opts ...producer.Option) error {
+	task, err := declare(name)
+	if err != nil {
+		return usage(err)
+	}
+	ctx, cancel := a.flags.limit(ctx)
+	defer cancel()
+	s, err := a.open(ctx)
+	if err != nil {
+		return noResult(err)
+	}
+	defer s.leave()
+	if err := s.sayUnserved(ctx); err != nil {
+		return noResult(err)
+	}
+	args.bad = make(chan error, 1)
+	lines := json.NewEncoder(a.Out) // not buffered: a line is there once it is known
+	lines.SetEscapeHTML(false)
+	failed := false
+	for value, err := range producer.IMap(ctx, s.pool, task, args.all(), opts...) {
+		var line any = value
+		if err != nil {
+			e, ok := errors.AsType[*results.TaskError](err)
+			if !ok {
+				return streamEnded(ctx, err)
+			}
+			failed = true
+			line = map[string]failure{"error": newFailure(e)}
+			a.explain(e)
+		}
+		if err := lines.Encode(line); err != nil {
+			return noResult(fmt.Errorf("printing the values: %w", err))
+		}
+	}
+	select {
+	case err := <-args.bad:
+		return err
+	default:
+	}
+	if failed {
+		return &exitError{ExitCallFailed, nil}
+	}
+	return nil
+}
+
+// streamEnded is the error of a stream that ended before its input.
+func streamEnded(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return noResult(fmt.Errorf("%w; the calls that were on their way are canceled", stopped(ctx)))
+	}
+	return noResult(err)
+}
+
+// sayUnserved says so when no worker serves the queue.
+func (s *session) sayUnserved(ctx context.Context) error {
+	workers, err := inspect.New(s.rdb).Workers(ctx)
+	if err != nil {
+		return err
+	}
+	queue := s.app.flags.queue
+	serves := func(w record.LiveWorker) bool { return w.Queues[queue] > 0 }
+	if !slices.ContainsFunc(workers, serves) {
+		fmt.Fprintf(s.app.Err, "distpool: no worker serves queue %q; the stream waits for one (an interrupt ends the waiting)\n", queue)
+	}
+	return nil
+}

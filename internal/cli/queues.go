@@ -1,0 +1,132 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+	"github.com/spf13/cobra"
+
+	"github.com/distpool/distpool/internal/inspect"
+	"github.com/distpool/distpool/internal/names"
+)
+
+// queueLine is a queue as it is printed. The numbers are of deliveries.
+type queueLine struct {
+	Queue     string  `json:"queue"`
+	Paused    bool    `json:"paused"`
+	Pending   int     `json:"pending"`
+	Active    int     `json:"active"`
+	Scheduled int     `json:"scheduled"`
+	Retry     int     `json:"retry"`
+	Archived  int     `json:"archived"`
+	Processed int     `json:"processed"` // today, UTC
+	Failed    int     `json:"failed"`    // of these
+	Latency   float64 `json:"latency"`   // how long the oldest that waits has waited
+	Workers   int     `json:"workers"`
+	Slots     int     `json:"slots"`
+
+	latency time.Duration
+}
+
+func newQueueLine(q inspect.Queue) queueLine {
+	return queueLine{
+		Queue: q.Name, Paused: q.Paused, Pending: q.Pending, Active: q.Active, Scheduled: q.Scheduled, Retry: q.Retry,
+		Archived: q.Archived, Processed: q.Processed, Failed: q.Failed, Latency: q.Latency.Seconds(),
+		Workers: q.Workers, Slots: q.Slots, latency: q.Latency,
+	}
+}
+
+const queuesHead = "QUEUE STATE PENDING ACTIVE SCHEDULED RETRY ARCHIVED PROCESSED FAILED LATENCY WORKERS SLOTS"
+
+func (l queueLine) cells() []string {
+	state := "open"
+	if l.Paused {
+		state = "paused"
+	}
+	cells := []string{plain(l.Queue, 60), state}
+	for _, n := range []int{l.Pending, l.Active, l.Scheduled, l.Retry, l.Archived, l.Processed, l.Failed} {
+		cells = append(cells, strconv.Itoa(n))
+	}
+	return append(cells, brief(l.latency), strconv.Itoa(l.Workers), strconv.Itoa(l.Slots))
+}
+
+func (a *app) queuesCommand() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use: "queues", Short: "List, pause and resume queues",
+		Long: `Queues lists the queues with their deliveries, as asynq sees them: each is a
+chunk of a job. Processed and failed are of today, UTC; latency is how long the
+oldest delivery that waits has waited.
+` + jsonHelp,
+		Example: "  distpool queues\n  distpool queues pause images\n  distpool queues resume images",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.look(cmd.Context(), func(ctx context.Context, in *inspect.Inspector, _ redis.UniversalClient) error {
+				return a.listQueues(ctx, in, "", asJSON)
+			})
+		},
+	}
+	jsonFlag(cmd, &asJSON)
+	cmd.AddCommand(
+		a.steerCommand(&cobra.Command{
+			Use: "pause NAME", Short: "Stop workers from taking deliveries of a queue",
+			Long: "Pause stops workers from taking deliveries of the queue; calls that run go on, and\n" +
+				"jobs may be submitted: they wait. Pausing twice is fine.\n" + jsonHelp,
+			Example: "  distpool queues pause images",
+		}, (*inspect.Inspector).Pause),
+		a.steerCommand(&cobra.Command{
+			Use: "resume NAME", Short: "Let workers take deliveries of a queue again",
+			Long:    "Resume undoes pause. Resuming a queue that is not paused is fine.\n" + jsonHelp,
+			Example: "  distpool queues resume images",
+		}, (*inspect.Inspector).Resume),
+	)
+	return cmd
+}
+
+// steerCommand completes pause and resume.
+func (a *app) steerCommand(cmd *cobra.Command, steer func(*inspect.Inspector, string) error) *cobra.Command {
+	var asJSON bool
+	cmd.Args = cobra.ExactArgs(1)
+	cmd.RunE = func(cmd *cobra.Command, words []string) error {
+		name := words[0]
+		if err := names.CheckQueue(name); err != nil {
+			return usage(err)
+		}
+		return a.look(cmd.Context(), func(ctx context.Context, in *inspect.Inspector, rdb redis.UniversalClient) error {
+			// asynq's own error for this cannot be told from others.
+			known, err := asynq.NewInspectorFromRedisClient(rdb).Queues()
+			if err != nil {
+				return fmt.Errorf("listing the queues: %w", err)
+			}
+			if !slices.Contains(known, name) {
+				return fmt.Errorf("queue %q has never had a job; distpool queues lists those that had", name)
+			}
+			if err := steer(in, name); err != nil {
+				return err
+			}
+			return a.listQueues(ctx, in, name, asJSON)
+		})
+	}
+	jsonFlag(cmd, &asJSON)
+	return cmd
+}
+
+// listQueues prints the queue, or all of them when the name is empty.
+func (a *app) listQueues(ctx context.Context, in *inspect.Inspector, name string, asJSON bool) error {
+	queues, err := in.Queues(ctx)
+	if err != nil {
+		return err
+	}
+	rows := []queueLine{}
+	for _, q := range queues {
+		if name == "" || q.Name == name {
+			rows = append(rows, newQueueLine(q))
+		}
+	}
+	return report(a, asJSON, queuesHead, rows)
+}

@@ -1,0 +1,127 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+	"unicode"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/spf13/cobra"
+
+	"github.com/distpool/distpool/internal/inspect"
+	"github.com/distpool/distpool/internal/redisconn"
+)
+
+// look calls f with an inspector of the Redis that the flags name. The context
+// that f gets ends with the time of --timeout.
+func (a *app) look(ctx context.Context, f func(ctx context.Context, in *inspect.Inspector, rdb redis.UniversalClient) error) error {
+	ctx, cancel := a.flags.limit(ctx)
+	defer cancel()
+	rdb, err := redisconn.Open(ctx, a.flags.redis)
+	if err != nil {
+		return noResult(err)
+	}
+	defer func() { _ = rdb.Close() }()
+	err = f(ctx, inspect.New(rdb), rdb)
+	if err == nil {
+		return nil
+	}
+	if _, ok := errors.AsType[*exitError](err); ok {
+		return err
+	}
+	return noResult(err)
+}
+
+const jsonHelp = `
+With --json each line is a JSON object; times are RFC 3339 by the clock of
+Redis, durations are seconds.`
+
+func jsonFlag(cmd *cobra.Command, asJSON *bool) {
+	cmd.Flags().BoolVar(asJSON, "json", false, "print JSON objects, one a line")
+}
+
+// row is a thing that is printed: as JSON of itself, or as the cells of a line.
+type row interface{ cells() []string }
+
+// report prints rows: with JSON each as a line, otherwise under the head as a
+// table.
+func report[R row](a *app, asJSON bool, head string, rows []R) error {
+	out := bufio.NewWriter(a.Out)
+	var errs []error
+	if asJSON {
+		lines := json.NewEncoder(out)
+		lines.SetEscapeHTML(false)
+		for _, r := range rows {
+			errs = append(errs, lines.Encode(r))
+		}
+	} else {
+		table := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
+		fmt.Fprintln(table, strings.ReplaceAll(head, " ", "\t"))
+		for _, r := range rows {
+			fmt.Fprintln(table, strings.Join(r.cells(), "\t"))
+		}
+		errs = append(errs, table.Flush())
+	}
+	if err := errors.Join(append(errs, out.Flush())...); err != nil {
+		return fmt.Errorf("printing: %w", err)
+	}
+	return nil
+}
+
+// plain makes a text of others fit for a cell on a terminal: no control
+// characters, one line, n characters at the most.
+func plain(s string, n int) string {
+	s, cut := inspect.Cut(strings.ToValidUTF8(s, "\uFFFD"), n)
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsSpace(r) || !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, s)
+	if s = strings.Join(strings.Fields(s), " "); cut {
+		s += "..."
+	}
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+// brief is a duration as people say it: two digits or so.
+func brief(d time.Duration) string {
+	switch {
+	case d < 0:
+		return "-"
+	case d < time.Second:
+		return d.Round(time.Millisecond).String()
+	case d < time.Minute:
+		return d.Round(100 * time.Millisecond).String()
+	case d < 24*time.Hour:
+		return d.Round(time.Second).String()
+	}
+	return fmt.Sprintf("%.1fd", d.Hours()/24)
+}
+
+// perSecond is a rate as people say it.
+func perSecond(rate float64) string {
+	if rate <= 0 {
+		return "-"
+	}
+	return strconv.FormatFloat(rate, 'g', 3, 64) + "/s"
+}
+
+// instant is a time of a record, in ms; nil when it has not come.
+func instant(ms int64) *time.Time {
+	if ms == 0 {
+		return nil
+	}
+	t := time.UnixMilli(ms).UTC()
+	return &t
+}

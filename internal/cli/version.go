@@ -1,0 +1,48 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+)
+
+// versionLine is the version as it is printed.
+type versionLine struct {
+	Version  string `json:"version"`
+	Go       string `json:"go"`
+	Revision string `json:"revision,omitempty"`
+}
+
+// cells is not used: the text is no table.
+func (l versionLine) cells() []string { return []string{l.Version, l.Go} }
+
+func (a *app) versionCommand() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use: "version", Short: "Print the version",
+		Long:    "Version prints the version of this program and of the Go that it was built with.\nIt needs no Redis. With --json it is a JSON object.",
+		Example: "  distpool version\n  distpool version --json",
+		Args:    cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			info, ok := debug.ReadBuildInfo()
+			if !ok {
+				return &exitError{ExitNoResult, errors.New("this program was built without module information")}
+			}
+			l := versionLine{Version: info.Main.Version, Go: info.GoVersion}
+			for _, s := range info.Settings {
+				if s.Key == "vcs.revision" {
+					l.Revision = s.Value
+				}
+			}
+			if asJSON {
+				return report(a, true, "", []versionLine{l})
+			}
+			fmt.Fprintf(a.Out, "distpool %s %s\n", l.Version, l.Go)
+			return nil
+		},
+	}
+	jsonFlag(cmd, &asJSON)
+	return cmd
+}
