@@ -282,6 +282,7 @@ func (w *worker) recycle(why error) {
 func (w *worker) countCall() {
 	if n := w.ran.Add(1); w.cfg.MaxCalls > 0 && n == int64(w.cfg.MaxCalls) {
 		w.log.Info("the worker has run its MaxCalls and ends", "calls", n)
+		w.draining.Store(true) // at once: what has been fetched already begins no call any more
 		w.recycle(nil)
 	}
 }

@@ -2,12 +2,9 @@ package cli
 
 import (
 	"context"
-	"fmt"
-	"slices"
 	"strconv"
 	"time"
 
-	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
 
@@ -97,15 +94,7 @@ func (a *app) steerCommand(cmd *cobra.Command, steer func(*inspect.Inspector, st
 		if err := names.CheckQueue(name); err != nil {
 			return usage(err)
 		}
-		return a.look(cmd.Context(), func(ctx context.Context, in *inspect.Inspector, rdb redis.UniversalClient) error {
-			// asynq's own error for this cannot be told from others.
-			known, err := asynq.NewInspectorFromRedisClient(rdb).Queues()
-			if err != nil {
-				return fmt.Errorf("listing the queues: %w", err)
-			}
-			if !slices.Contains(known, name) {
-				return fmt.Errorf("queue %q has never had a job; distpool queues lists those that had", name)
-			}
+		return a.look(cmd.Context(), func(ctx context.Context, in *inspect.Inspector, _ redis.UniversalClient) error {
 			if err := steer(in, name); err != nil {
 				return err
 			}

@@ -3,12 +3,9 @@ package inspect
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
-
-	"github.com/hibiken/asynq"
 
 	"github.com/distpool/distpool/internal/names"
 	"github.com/distpool/distpool/internal/record"
@@ -72,25 +69,25 @@ func (in *Inspector) Queues(ctx context.Context) ([]Queue, error) {
 		if ctx.Err() != nil { // asynq's inspector takes no context
 			return nil, context.Cause(ctx)
 		}
-		info, err := in.asynq.GetQueueInfo(name)
-		switch {
-		case errors.Is(err, asynq.ErrQueueNotFound):
-			// A worker serves it, and nothing was ever sent to it.
-		case err != nil:
-			return nil, fmt.Errorf("reading queue %q: %w", name, err)
-		default:
-			q.Paused, q.Pending, q.Active, q.Scheduled = info.Paused, info.Pending, info.Active, info.Scheduled
-			q.Retry, q.Archived, q.Processed, q.Failed = info.Retry, info.Archived, info.Processed, info.Failed
-			q.Latency = info.Latency
-		}
 		queues = append(queues, *q)
+		if !slices.Contains(found, name) {
+			continue // a worker serves it, and nothing was ever sent to it
+		}
+		info, err := in.asynq.GetQueueInfo(name)
+		if err != nil {
+			return nil, fmt.Errorf("reading queue %q: %w", name, err)
+		}
+		q = &queues[len(queues)-1]
+		q.Paused, q.Pending, q.Active, q.Scheduled = info.Paused, info.Pending, info.Active, info.Scheduled
+		q.Retry, q.Archived, q.Processed, q.Failed = info.Retry, info.Archived, info.Processed, info.Failed
+		q.Latency = info.Latency
 	}
 	slices.SortFunc(queues, func(a, b Queue) int { return cmp.Compare(a.Name, b.Name) })
 	return queues, nil
 }
 
 // Pause stops deliveries from being taken from the queue; what runs goes on.
-// Pausing twice is fine.
+// Pausing twice is fine. A queue that has never had a job is an error.
 func (in *Inspector) Pause(queue string) error {
 	return in.setPaused(queue, true)
 }
@@ -103,6 +100,14 @@ func (in *Inspector) Resume(queue string) error {
 func (in *Inspector) setPaused(queue string, paused bool) error {
 	if err := names.CheckQueue(queue); err != nil {
 		return err
+	}
+	// asynq's own error for a queue that it does not know cannot be told from others.
+	known, err := in.asynq.Queues()
+	if err != nil {
+		return fmt.Errorf("listing the queues: %w", err)
+	}
+	if !slices.Contains(known, queue) {
+		return fmt.Errorf("queue %q has never had a job; distpool queues lists those that had", queue)
 	}
 	info, err := in.asynq.GetQueueInfo(queue)
 	if err != nil {

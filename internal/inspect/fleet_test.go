@@ -45,6 +45,16 @@ func TestWorkersSayWhatTheyDo(t *testing.T) {
 func TestQueuesAreListedAndPaused(t *testing.T) {
 	test := func(t *testing.T, rdb redis.UniversalClient) {
 		in, f := inspect.New(rdb), start(t, rdb)
+		var qs []inspect.Queue
+		var err error
+		for len(qs) == 0 { // the worker announces itself
+			if qs, err = in.Queues(t.Context()); err != nil {
+				t.Fatalf("before the first job: %v", err)
+			}
+		}
+		if q := qs[0]; len(qs) != 1 || q.Name != "distpool" || q.Workers != 1 {
+			t.Errorf("before the first job the queues are %+v", qs)
+		}
 		if _, err := producer.ApplyAsync(t.Context(), f.pool, hold, 1, producer.Queue("other")); err != nil {
 			t.Fatal(err)
 		}
@@ -56,7 +66,7 @@ func TestQueuesAreListedAndPaused(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		qs, err := in.Queues(t.Context())
+		qs, err = in.Queues(t.Context())
 		if err != nil || len(qs) != 2 {
 			t.Fatalf("the queues are %+v, %v", qs, err)
 		}
