@@ -108,9 +108,11 @@ examples: ## Vet, build and run every program under examples/
 	@./scripts/examples.sh
 
 .PHONY: up
-up: ## Start Redis, a worker, a producer and asynqmon with docker compose
+up: ## Start Redis, workers, a producer, the monitor and Prometheus with docker compose
+	@./scripts/token.sh
 	docker compose up -d --build
-	@echo 'asynqmon: http://127.0.0.1:8080   results: docker compose logs producer   more workers: docker compose up -d --scale worker=4'
+	@echo 'monitor: http://127.0.0.1:8500, token in .env   Prometheus: http://127.0.0.1:9090'
+	@echo 'results: docker compose logs producer   more workers: docker compose up -d --scale worker=4'
 
 .PHONY: down
 down: ## Stop what up started, and delete its data

@@ -117,7 +117,7 @@ func (a *app) root() *cobra.Command {
 	f.DurationVar(&a.flags.timeout, "timeout", 0, "how long to wait, such as 30s; 0 waits for ever")
 	root.AddCommand(a.applyCommand(), a.mapCommand(), a.starmapCommand(), a.imapCommand(), a.getCommand(),
 		a.jobsCommand(), a.jobCommand(), a.cancelCommand(), a.workersCommand(), a.queuesCommand(), a.doctorCommand(),
-		a.monitorCommand(), a.demoCommand(), a.demoWorkerCommand(), a.versionCommand())
+		a.monitorCommand(), a.probeCommand(), a.demoCommand(), a.demoWorkerCommand(), a.versionCommand())
 	return root
 }
 

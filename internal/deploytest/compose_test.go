@@ -1,8 +1,14 @@
 package deploytest
 
 import (
+	"fmt"
+	"maps"
+	"net"
+	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -16,11 +22,15 @@ import (
 
 const root = "../.."
 
+// tokenVariable is what docker-compose.yml takes the monitor's token from.
+const tokenVariable = "DISTPOOL_MONITOR_TOKEN"
+
 // load reads docker-compose.yml as docker compose would. The loader checks it
 // against the schema of the compose specification, and the references in it.
 func load(t *testing.T, file string) (*types.Project, error) {
 	t.Helper()
-	opts, err := cli.NewProjectOptions([]string{file}, cli.WithWorkingDirectory(root), cli.WithConsistency(true))
+	opts, err := cli.NewProjectOptions([]string{file}, cli.WithWorkingDirectory(root), cli.WithConsistency(true),
+		cli.WithEnv([]string{tokenVariable + "=" + token}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,10 +55,13 @@ func service(t *testing.T, name string) types.ServiceConfig {
 	return s
 }
 
+// ours are the services that run programs of this repository.
+var ours = []string{"worker", "producer", "monitor"}
+
 func TestComposeFileHasItsServices(t *testing.T) {
 	names := project(t).ServiceNames()
 	slices.Sort(names)
-	if want := []string{"asynqmon", "producer", "redis", "worker"}; !slices.Equal(names, want) {
+	if want := []string{"monitor", "producer", "prometheus", "redis", "worker"}; !slices.Equal(names, want) {
 		t.Errorf("services are %q, want %q", names, want)
 	}
 }
@@ -66,7 +79,8 @@ func TestComposeFileIsCheckedAgainstTheSpecification(t *testing.T) {
 		"undefined volume":   {"- redis-data:/data", "- redis-datum:/data"},
 		"unknown condition":  {"condition: service_started", "condition: service_ready"},
 		"bad duration":       {"interval: 2s", "interval: soon"},
-		"bad published port": {"127.0.0.1:8080:8080", "127.0.0.1:eighty:8080"},
+		"undefined secret":   {"secrets: [monitor-token]", "secrets: [monitors-token]"},
+		"bad published port": {"127.0.0.1:8500:8500", "127.0.0.1:eighty:8500"},
 	} {
 		broken := strings.Replace(string(b), replace[0], replace[1], 1)
 		if broken == string(b) {
@@ -116,12 +130,8 @@ func TestWorkerScalesAndStopsGracefully(t *testing.T) {
 	if s.Restart != types.RestartPolicyUnlessStopped {
 		t.Errorf("restart is %q, want unless-stopped", s.Restart)
 	}
-	grace, err := time.ParseDuration(flagValue(s.Command, "-grace"))
-	if err != nil {
-		t.Fatalf("the command %q has no -grace: %v", s.Command, err)
-	}
-	if s.StopGracePeriod == nil || time.Duration(*s.StopGracePeriod) < grace+time.Second {
-		t.Errorf("stop_grace_period is %v, want more than the worker's grace of %v and a second to end", s.StopGracePeriod, grace)
+	if g := grace(t, "worker", s.Command); s.StopGracePeriod == nil || time.Duration(*s.StopGracePeriod) < g+time.Second {
+		t.Errorf("stop_grace_period is %v, want more than the worker's grace of %v and a second to end", s.StopGracePeriod, g)
 	}
 	if s.Command[0] != "worker" {
 		t.Errorf("it runs %q, want worker", s.Command[0])
@@ -138,13 +148,18 @@ func TestProducerRunsOnce(t *testing.T) {
 	}
 }
 
-func TestAsynqmonIsReachedFromThisMachineOnly(t *testing.T) {
-	s := service(t, "asynqmon")
-	if !strings.HasPrefix(s.Image, "hibiken/asynqmon:") {
-		t.Errorf("the image is %s, want a fixed version of hibiken/asynqmon", s.Image)
+func TestPagesAreReachedFromThisMachineOnly(t *testing.T) {
+	published := map[string]string{}
+	for name, s := range project(t).Services {
+		for _, p := range s.Ports {
+			if p.HostIP != "127.0.0.1" {
+				t.Errorf("%s publishes %s on %q, want 127.0.0.1: nothing there encrypts", name, p.Published, p.HostIP)
+			}
+			published[name] = fmt.Sprintf("%s:%d", p.Published, p.Target)
+		}
 	}
-	if len(s.Ports) != 1 || s.Ports[0].HostIP != "127.0.0.1" || s.Ports[0].Published != "8080" || s.Ports[0].Target != 8080 {
-		t.Errorf("the ports are %+v, want 127.0.0.1:8080:8080", s.Ports)
+	if want := map[string]string{"monitor": "8500:8500", "prometheus": "9090:9090"}; !maps.Equal(published, want) {
+		t.Errorf("published are %v, want %v", published, want)
 	}
 }
 
@@ -153,7 +168,7 @@ func TestOurServicesBuildThisRepository(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"worker", "producer"} {
+	for _, name := range ours {
 		s := service(t, name)
 		if s.Build == nil || s.Build.Context != abs || s.Build.Dockerfile != "Dockerfile" {
 			t.Errorf("%s builds %+v, want Dockerfile in %s", name, s.Build, abs)
@@ -162,7 +177,7 @@ func TestOurServicesBuildThisRepository(t *testing.T) {
 }
 
 func TestServicesFindAHealthyRedis(t *testing.T) {
-	for _, name := range []string{"worker", "producer", "asynqmon"} {
+	for _, name := range ours {
 		s := service(t, name)
 		if got := s.DependsOn["redis"].Condition; got != types.ServiceConditionHealthy {
 			t.Errorf("%s waits for redis to be %q, want service_healthy", name, got)
@@ -183,10 +198,167 @@ func TestServicesFindAHealthyRedis(t *testing.T) {
 	}
 }
 
-// flagValue returns the word after the flag in a command, or "".
-func flagValue(command []string, flag string) string {
-	if i := slices.Index(command, flag); i >= 0 && i+1 < len(command) {
-		return command[i+1]
+// images are those that we did not build. They have a version, so that a release of
+// theirs does not change what was tried.
+var images = regexp.MustCompile(`^(redis:7|prom/prometheus:v\d+\.\d+\.\d+)$`)
+
+func TestImagesAreOursOrHaveAVersion(t *testing.T) {
+	for name, s := range project(t).Services {
+		if slices.Contains(ours, name) {
+			if s.Image != "distpool" {
+				t.Errorf("%s runs %s, want the image that it builds, distpool", name, s.Image)
+			}
+		} else if !images.MatchString(s.Image) {
+			t.Errorf("%s runs %s, want one of %v", name, s.Image, images)
+		}
 	}
-	return ""
+}
+
+func TestComposeCommandsAreAccepted(t *testing.T) {
+	for _, name := range ours {
+		accepted(t, name, service(t, name).Command)
+	}
+}
+
+func TestOurServicesAreConfined(t *testing.T) {
+	for _, name := range ours {
+		s := service(t, name)
+		if !s.ReadOnly || !slices.Equal(s.CapDrop, []string{"ALL"}) || !slices.Equal(s.SecurityOpt, []string{"no-new-privileges:true"}) || s.Privileged || s.User != "" {
+			t.Errorf("%s: read-only %t, drops %q, options %q, privileged %t, user %q", name, s.ReadOnly, s.CapDrop, s.SecurityOpt, s.Privileged, s.User)
+		}
+	}
+}
+
+func TestEveryServiceThatStaysHasAHealthCheck(t *testing.T) {
+	for name, s := range project(t).Services {
+		if s.Restart == types.RestartPolicyNo {
+			continue
+		}
+		if s.HealthCheck == nil || s.HealthCheck.Disable || len(s.HealthCheck.Test) < 2 {
+			t.Errorf("%s has no health check", name)
+			continue
+		}
+		if slices.Contains(ours, name) && s.HealthCheck.Test[0] != "CMD" {
+			t.Errorf("%s: the health check %q needs a shell, which the image has not", name, s.HealthCheck.Test)
+		}
+	}
+}
+
+func TestHealthChecksOfOurServicesAskWhatTheyServe(t *testing.T) {
+	for name, flag := range map[string]string{"worker": "-http", "monitor": "--addr"} {
+		s := service(t, name)
+		check := s.HealthCheck.Test[1:]
+		accepted(t, name+"'s health check", check)
+		u, err := url.Parse(check[len(check)-1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(check[:2], []string{"distpool", "probe"}) || u.Hostname() != "127.0.0.1" || u.Port() != port(t, flagValue(s.Command, flag)) {
+			t.Errorf("%s is asked with %q, but listens on %s", name, check, flagValue(s.Command, flag))
+		}
+		if limit := time.Duration(*s.HealthCheck.Timeout); limit <= 2*time.Second {
+			t.Errorf("%s: the health check is given %v, less than a probe takes to say why", name, limit)
+		}
+		deploy(t, s.Command).probed(t, name, u.Path)
+	}
+}
+
+// port is the port of host:port.
+func port(t *testing.T, addr string) string {
+	t.Helper()
+	_, p, err := net.SplitHostPort(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestComposeMountsWhatExists(t *testing.T) {
+	for name, s := range project(t).Services {
+		for _, v := range s.Volumes {
+			if v.Type != types.VolumeTypeBind {
+				continue
+			}
+			if info, err := os.Stat(v.Source); err != nil || info.IsDir() || !v.ReadOnly {
+				t.Errorf("%s mounts %s, read-only: %t: %v", name, v.Source, v.ReadOnly, err)
+			}
+		}
+	}
+}
+
+func TestTheTokenIsInNeitherRepositoryNorImage(t *testing.T) {
+	p := project(t)
+	secret, ok := p.Secrets["monitor-token"]
+	if !ok || secret.Environment != tokenVariable || secret.File != "" {
+		t.Errorf("the token comes from %+v, want from the environment", secret)
+	}
+	for name, s := range p.Services {
+		for key, value := range s.Environment {
+			if value != nil && strings.Contains(*value, token) {
+				t.Errorf("%s has the token in %s, where docker inspect shows it", name, key)
+			}
+		}
+		if strings.Contains(strings.Join(s.Command, " "), token) {
+			t.Errorf("%s has the token in its command", name)
+		}
+	}
+	if file := flagValue(service(t, "monitor").Command, "--token-file"); file != secretFile(t, "monitor") {
+		t.Errorf("the monitor reads its token from %s, but has it in %s", file, secretFile(t, "monitor"))
+	}
+	for _, file := range []string{".gitignore", ".dockerignore"} {
+		b, err := os.ReadFile(filepath.Join(root, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !regexp.MustCompile(`(?m)^/?\.env$`).Match(b) {
+			t.Errorf("%s does not list .env, where the token is", file)
+		}
+	}
+}
+
+// secretFile is where a service finds the monitor's token.
+func secretFile(t *testing.T, name string) string {
+	t.Helper()
+	s := service(t, name)
+	if len(s.Secrets) != 1 || s.Secrets[0].Source != "monitor-token" {
+		t.Fatalf("%s has the secrets %+v, want the monitor's token", name, s.Secrets)
+	}
+	if s.Secrets[0].Target != "" {
+		return s.Secrets[0].Target
+	}
+	return "/run/secrets/" + s.Secrets[0].Source
+}
+
+func TestTheTokenIsMadeOnceAndForItsOwnerOnly(t *testing.T) {
+	file := filepath.Join(t.TempDir(), ".env")
+	run := func() string {
+		t.Helper()
+		if out, err := exec.Command(filepath.Join(root, "scripts", "token.sh"), file).CombinedOutput(); err != nil {
+			t.Fatalf("token.sh: %v\n%s", err, out)
+		}
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	first := run()
+	if !regexp.MustCompile(`^` + tokenVariable + `=[0-9a-f]{32}\n$`).MatchString(first) {
+		t.Errorf("it makes %q", first)
+	}
+	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("its mode is %v, %v", info.Mode(), err)
+	}
+	if again := run(); again != first {
+		t.Errorf("a second run makes %q of %q", again, first)
+	}
+	if err := os.WriteFile(file, []byte("REDIS_URL=x\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := run(); !strings.HasPrefix(got, "REDIS_URL=x\n"+tokenVariable+"=") || got == first {
+		t.Errorf("beside other settings it makes %q", got)
+	}
+	if !strings.Contains(makefile(t), "./scripts/token.sh\n\tdocker compose up") {
+		t.Error("make up does not make the token first")
+	}
 }

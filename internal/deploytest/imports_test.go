@@ -22,6 +22,8 @@ func TestTestDependenciesStayOutOfThePrograms(t *testing.T) {
 	for _, only := range []string{
 		"github.com/distpool/distpool/pooltest\n",
 		"github.com/compose-spec/",
+		"k8s.io/",
+		"sigs.k8s.io/",
 		"github.com/chromedp/",
 		"github.com/Shopify/toxiproxy/",
 		"github.com/distpool/distpool/internal/chaos\n",

@@ -27,7 +27,8 @@ const minToken = 16
 
 // Config says how to run the monitor.
 type Config struct {
-	// Redis is the client to read with. It stays the caller's.
+	// Redis is the client to read with. It stays the caller's, and gets a hook that
+	// counts round trips.
 	Redis redis.UniversalClient
 	// Addr is where to listen, host:port. Defaults to DefaultAddr.
 	Addr string

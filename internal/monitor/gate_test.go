@@ -82,7 +82,7 @@ func TestNoRouteAnswersWithoutTheTokenButThoseThatMust(t *testing.T) {
 		if !slices.Equal(open, want) {
 			t.Errorf("open to everybody are %q, want %q", open, want)
 		}
-		for _, path := range []string{"/nothing", "/jobs/", "/asynqmon", "/metrics", "/debug/pprof/", "/assets", "/events/x", "//jobs", "/assets/../jobs"} {
+		for _, path := range []string{"/nothing", "/jobs/", "/asynqmon", "/metrics/", "/debug/pprof/", "/assets", "/events/x", "//jobs", "/assets/../jobs"} {
 			if resp, _ := s.do(t, http.MethodGet, path, nil); resp.StatusCode == http.StatusOK {
 				t.Errorf("GET %s, which is no route, answers %s", path, resp.Status)
 			}
@@ -96,7 +96,7 @@ func TestTheTokenOpensEveryPage(t *testing.T) {
 		fill(t, p)
 		s := serve(t, rdb, withToken)
 		bearer := []string{"Authorization", "Bearer " + testToken}
-		for _, path := range []string{"/jobs", "/workers", "/throughput", "/asynqmon/", "/asynqmon/api/queues", "/asynqmon/api/redis_info"} {
+		for _, path := range []string{"/jobs", "/workers", "/throughput", "/metrics", "/asynqmon/", "/asynqmon/api/queues", "/asynqmon/api/redis_info"} {
 			s.get(t, path, bearer...)
 		}
 		resp, _ := s.do(t, http.MethodPost, "/login", strings.NewReader(url.Values{"token": {testToken}, "next": {"/workers"}}.Encode()), "Content-Type", "application/x-www-form-urlencoded")

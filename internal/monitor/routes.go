@@ -36,6 +36,7 @@ func (m *Monitor) table() []route {
 		{"GET /workers", needToken, m.page},
 		{"GET /throughput", needToken, m.page},
 		{"GET /events", needToken, m.events},
+		{"GET /metrics", needToken, metricsHandler(m.cfg)},
 		{"POST /jobs/{id}/cancel", needWrite, m.cancel},
 		{"GET " + asynqmonPath + "/", needToken, mon},
 		{"POST " + asynqmonPath + "/", needWrite, mon},
