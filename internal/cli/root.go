@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/distpool/distpool/internal/demo"
+	"github.com/distpool/distpool/internal/keyfile"
 	"github.com/distpool/distpool/internal/names"
 	"github.com/distpool/distpool/internal/redisconn"
 )
@@ -61,6 +62,7 @@ type flags struct {
 	redis   string
 	queue   string
 	timeout time.Duration
+	keyring string // see package keyfile
 }
 
 // app is one run of the program.
@@ -113,9 +115,10 @@ func (a *app) root() *cobra.Command {
 	})
 	f := root.PersistentFlags()
 	f.StringVar(&a.flags.redis, "redis", "", "URL of the Redis to use (default $REDIS_URL, or redis://127.0.0.1:6379)")
+	f.StringVar(&a.flags.keyring, "keyring", "", "file of keys: sign jobs, and believe only outcomes that are signed (default $"+keyfile.Env+")")
 	f.StringVar(&a.flags.queue, "queue", names.DefaultQueue, "queue to send the job to")
 	f.DurationVar(&a.flags.timeout, "timeout", 0, "how long to wait, such as 30s; 0 waits for ever")
-	root.AddCommand(a.applyCommand(), a.mapCommand(), a.starmapCommand(), a.imapCommand(), a.getCommand(),
+	root.AddCommand(a.applyCommand(), a.mapCommand(), a.starmapCommand(), a.imapCommand(), a.getCommand(), a.retryFailedCommand(),
 		a.jobsCommand(), a.jobCommand(), a.cancelCommand(), a.workersCommand(), a.queuesCommand(), a.doctorCommand(),
 		a.monitorCommand(), a.demoCommand(), a.demoWorkerCommand(), a.versionCommand())
 	return root

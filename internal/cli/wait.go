@@ -10,10 +10,14 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/distpool/distpool/internal/keyfile"
 	"github.com/distpool/distpool/internal/progress"
+	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/redisconn"
 	"github.com/distpool/distpool/producer"
 	"github.com/distpool/distpool/results"
+	"github.com/distpool/distpool/secure"
+	"github.com/distpool/distpool/tasks"
 )
 
 // session is an open pool, with its client.
@@ -21,22 +25,61 @@ type session struct {
 	app  *app
 	rdb  redis.UniversalClient
 	pool *producer.Pool
+	ring secure.Keyring
 }
 
 func (a *app) open(ctx context.Context) (*session, error) {
 	s := &session{app: a}
-	var err error
+	ring, warning, err := keyfile.Load(a.flags.keyring)
+	if err != nil {
+		return nil, usage(err)
+	}
+	if warning != "" {
+		fmt.Fprintf(a.Err, "distpool: warning: %s\n", warning)
+	}
+	s.ring = ring
 	if s.rdb, err = redisconn.Open(ctx, a.flags.redis); err != nil {
-		return nil, err
+		return nil, noResult(err)
 	}
 	s.pool, err = producer.Open(ctx, producer.Config{
-		Client: s.rdb, Queue: a.flags.queue, Logger: slog.New(slog.NewTextHandler(a.Err, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		Client: s.rdb, Queue: a.flags.queue, Keyring: ring,
+		Logger: slog.New(slog.NewTextHandler(a.Err, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 	if err != nil {
 		_ = s.rdb.Close()
-		return nil, err
+		return nil, noResult(err)
 	}
 	return s, nil
+}
+
+// find returns a job's record, and its task.
+func (s *session) find(ctx context.Context, id string) (record.Snapshot, *rawTask, error) {
+	job, err := record.Read(ctx, s.rdb, id)
+	if err == nil && job.State == record.Gone {
+		err = results.ErrUnknownJob
+	}
+	var task *rawTask
+	if err == nil {
+		task, err = s.declare(job.Task, job.Codec)
+	}
+	if err != nil {
+		return job, nil, fmt.Errorf("job %s: %w", id, err)
+	}
+	return job, task, nil
+}
+
+// declare makes the task of a job whose codec has this name.
+func (s *session) declare(name, codec string) (*rawTask, error) {
+	encrypted := keyfile.Encrypted(s.ring)
+	switch {
+	case codec == tasks.JSON.Name():
+		return declare(name)
+	case codec != encrypted.Name():
+		return nil, fmt.Errorf("its arguments and values are encoded with codec %q; the command line reads %q and %q only", codec, tasks.JSON.Name(), encrypted.Name())
+	case s.ring.IsZero():
+		return nil, fmt.Errorf("it is encrypted; give its keys with --keyring or $%s", keyfile.Env)
+	}
+	return declare(name, tasks.WithCodec(encrypted))
 }
 
 // leave lets go of Redis without a word to the jobs, which go on.
@@ -50,6 +93,7 @@ type waiting struct {
 	label string // the task's name
 	queue string
 	ours  bool // the job is ours to cancel
+	form  form
 }
 
 // finish waits for the job, prints its outcomes and ends the session.
@@ -65,7 +109,8 @@ func (s *session) finish(ctx context.Context, m *results.MapResult[json.RawMessa
 		return noResult(jerr)
 	}
 	_ = s.rdb.Close()
-	return s.app.print(values, failed)
+	w.form.job = m.ID()
+	return s.app.print(values, failed, w.form)
 }
 
 // abandon ends the session on a job whose outcomes did not come.
