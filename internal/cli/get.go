@@ -14,7 +14,7 @@ func (a *app) getCommand() *cobra.Command {
 map and starmap do. An interrupt ends the waiting only: the job goes on.
 ` + callsJSONHelp,
 		Example: "  id=$(seq 10 | distpool map square --async)\n  distpool get $id --timeout 1m",
-		Args:    cobra.ExactArgs(1),
+		Args:    cobra.ExactArgs(1), ValidArgsFunction: a.complete(1, jobWords(anyStatus)),
 		RunE: func(cmd *cobra.Command, words []string) error {
 			id := words[0]
 			ctx, cancel := a.flags.limit(cmd.Context())

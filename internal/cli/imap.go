@@ -48,7 +48,7 @@ their way are canceled. Nothing of a stream stays in Redis.`,
 		Example: "  seq 1000000 | distpool imap square | head\n" +
 			"  tail -f paths.jsonl | distpool imap word_count --window 100\n" +
 			"  distpool imap word_count --unordered --json < paths.jsonl | jq -c 'select(.error)'",
-		Args: cobra.ExactArgs(1),
+		Args: cobra.ExactArgs(1), ValidArgsFunction: a.complete(1, taskWords),
 		RunE: func(cmd *cobra.Command, words []string) error {
 			if chunk < 0 {
 				return usagef("--chunk-size is %d; use a positive number of calls, or 0 for automatic", chunk)

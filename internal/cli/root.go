@@ -8,12 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/distpool/distpool/internal/demo"
 	"github.com/distpool/distpool/internal/keyfile"
 	"github.com/distpool/distpool/internal/names"
 	"github.com/distpool/distpool/internal/redisconn"
@@ -121,6 +119,8 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(a.applyCommand(), a.mapCommand(), a.starmapCommand(), a.imapCommand(), a.getCommand(), a.retryFailedCommand(),
 		a.jobsCommand(), a.jobCommand(), a.cancelCommand(), a.workersCommand(), a.queuesCommand(), a.doctorCommand(),
 		a.monitorCommand(), a.demoCommand(), a.demoWorkerCommand(), a.versionCommand())
+	a.completeFlag(root, "queue", queueWords)
+	root.InitDefaultCompletionCmd()
 	return root
 }
 
@@ -140,53 +140,4 @@ func (f flags) limit(ctx context.Context) (context.Context, context.CancelFunc) 
 		return context.WithCancel(ctx)
 	}
 	return context.WithTimeout(ctx, f.timeout)
-}
-
-// demoWorker names the hidden command that the demo starts its workers with.
-const demoWorker = "demo-worker"
-
-func (a *app) demoCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "demo", Short: "Show the pool at work, on this machine; needs no Redis",
-		Long: `Demo starts an embedded Redis and two worker processes, runs a few jobs, and
-counts the words of every .go file of the Go installation, on the workers and
-once more here, to compare. It takes less than a minute and leaves nothing
-behind. With --redis or REDIS_URL it uses that Redis, and a queue of its own;
-what it leaves there is the names of its jobs in the list of recent jobs.
-The exit code is 1 when the counts differ.`,
-		Example: "  distpool demo\n  REDIS_URL=redis://localhost:6379 distpool demo",
-		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			self, err := os.Executable()
-			if err != nil {
-				return noResult(fmt.Errorf("finding this program's file, to start workers from: %w", err))
-			}
-			url := a.flags.redis
-			if url == "" {
-				url = os.Getenv(redisconn.EnvURL)
-			}
-			ctx, cancel := a.flags.limit(cmd.Context())
-			defer cancel()
-			err = demo.Run(ctx, demo.Options{Redis: url, Worker: []string{self, demoWorker}, Out: a.Out, Err: a.Err})
-			if errors.Is(err, demo.ErrMismatch) {
-				return &exitError{ExitCallFailed, err}
-			}
-			if err != nil {
-				return noResult(err)
-			}
-			return nil
-		},
-	}
-}
-
-func (a *app) demoWorkerCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: demoWorker + " QUEUE", Short: "Be a worker of the demo", Hidden: true, Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			if err := demo.Worker(args[0], a.In, a.Err); err != nil {
-				return noResult(err)
-			}
-			return nil
-		},
-	}
 }

@@ -46,7 +46,7 @@ func (a *app) applyCommand() *cobra.Command {
   distpool apply square -- -12
   distpool apply word_count '"/etc/hosts"' --timeout 10s
   distpool apply sleep_random --async`,
-		Args: cobra.RangeArgs(1, 2),
+		Args: cobra.RangeArgs(1, 2), ValidArgsFunction: a.complete(1, taskWords),
 		RunE: func(cmd *cobra.Command, words []string) error {
 			args := []json.RawMessage{json.RawMessage("null")}
 			if len(words) == 2 {
@@ -94,6 +94,7 @@ func (a *app) manyCommand(cmd *cobra.Command, check func([]json.RawMessage) erro
 		chunk int
 	)
 	cmd.Args = cobra.MinimumNArgs(1)
+	cmd.ValidArgsFunction = a.complete(1, taskWords)
 	cmd.RunE = func(cmd *cobra.Command, words []string) error {
 		if chunk < 0 {
 			return usagef("--chunk-size is %d; use a positive number of calls, or 0 for automatic", chunk)
