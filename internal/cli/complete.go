@@ -112,3 +112,19 @@ func statusCompletions() (c []cobra.Completion) {
 	}
 	return c
 }
+
+// describeCompletion adds cobra's command that prints completion scripts.
+func describeCompletion(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		if c.Name() == "completion" {
+			c.Short = "Print what makes a shell complete commands, tasks, queues and job IDs"
+			c.Long = `Completion prints a script for bash, zsh, fish or PowerShell, after which the tab key
+completes commands, flags, and what is in Redis: tasks that live workers know,
+queues, and recent jobs. That Redis is the one of --redis, where it is on the line
+already, or of REDIS_URL; one that does not answer within a second completes nothing.
+"distpool completion SHELL --help" says how to install it. There is no --json.`
+			c.Example = "  source <(distpool completion bash)\n  distpool completion fish > ~/.config/fish/completions/distpool.fish"
+		}
+	}
+}

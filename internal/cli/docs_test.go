@@ -30,6 +30,11 @@ func TestTheDocumentationIsThatOfTheCommands(t *testing.T) {
 		t.Errorf("docs/cli.md is out of date; make docs writes it")
 	}
 	for _, name := range cli.CommandNames() {
+		section := string(want)[strings.Index(string(want), "\n## distpool "+name+"\n")+1:]
+		section, _, _ = strings.Cut(section, "\n## ")
+		if name != "help" && !strings.Contains(section, "```sh\n") {
+			t.Errorf("%s has no example", name)
+		}
 		if !strings.Contains(string(want), "\n## distpool "+name+"\n") {
 			t.Errorf("docs/cli.md has nothing about %s", name)
 		}

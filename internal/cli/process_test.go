@@ -454,3 +454,17 @@ func TestCompletionOffersWhatThereIs(t *testing.T) {
 		t.Errorf("without Redis: %+v", got)
 	}
 }
+
+// Scripts want silence; whoever reads a log of something that takes long does not.
+func TestProgressIsLinesWhereThereIsNoTerminal(t *testing.T) {
+	s := newSite(t)
+	s.worker(t)
+	args := append([]string{"map", "sleep", "--chunk-size", "1"}, strings.Fields(strings.Repeat("1.5 ", 16))...)
+	got := s.run(t, "", args...) // 12 s on two slots
+	if got.code != cli.ExitOK || strings.Count(got.out, "\n") != 16 {
+		t.Fatalf("%+v", got)
+	}
+	if !strings.HasSuffix(got.err, "sleep: 16 of 16 (100%)\n") || strings.Contains(got.err, "sleep: 2 of") || strings.ContainsAny(got.err, "\r\x1b") {
+		t.Errorf("standard error %q", got.err)
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -78,20 +79,26 @@ The exit code tells what happened:
   3  there is no result: Redis cannot be used, the time is over, the job was
      canceled or is unknown
 
-An argument that starts with a dash, such as a negative number, goes after "--".`
+An argument that starts with a dash, such as a negative number, goes after "--".
+
+With --json every command prints JSON objects, one a line, but help and
+completion, whose text is for people and for shells.`
 
 // Run runs the program with the given arguments, and returns its exit code.
 func Run(ctx context.Context, args []string, streams Streams) int {
 	a := &app{Streams: streams}
 	root := a.root()
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return ExitOK
 	}
 	e, ok := errors.AsType[*exitError](err)
 	if !ok {
 		e = &exitError{ExitUsage, err} // cobra's own
+		if text := err.Error(); strings.HasPrefix(text, "accepts ") || strings.HasPrefix(text, "requires ") {
+			e.err = fmt.Errorf(`%w; it is: %s ("%s --help" says more)`, err, cmd.UseLine(), cmd.CommandPath())
+		}
 	}
 	if e.err != nil {
 		fmt.Fprintf(a.Err, "distpool: %v\n", e.err)
@@ -120,7 +127,7 @@ func (a *app) root() *cobra.Command {
 		a.jobsCommand(), a.jobCommand(), a.cancelCommand(), a.workersCommand(), a.queuesCommand(), a.doctorCommand(),
 		a.monitorCommand(), a.demoCommand(), a.demoWorkerCommand(), a.versionCommand())
 	a.completeFlag(root, "queue", queueWords)
-	root.InitDefaultCompletionCmd()
+	describeCompletion(root)
 	return root
 }
 

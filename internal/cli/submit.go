@@ -30,7 +30,8 @@ const outputHelp = `
 Each call prints one line, in the order of the arguments: its value as JSON or,
 if it failed, {"error": {...}} with the members task, job, call (counted from
 0), kind, message, type, attempts and worker. The stack of a panic goes to
-standard error, as do all messages.
+standard error, as do all messages: progress as a bar on a terminal, and elsewhere, of
+jobs that take longer than 10 s, as a line for each tenth.
 
 When the time of --timeout is over, the job goes on, and its ID is printed to
 standard error: distpool get ID waits for it again. An interrupt cancels the

@@ -133,6 +133,10 @@ func (s *session) abandon(ctx context.Context, m *results.MapResult[json.RawMess
 
 const cancelLimit = 5 * time.Second
 
+// quiet is how long there are no lines of progress where there is no terminal:
+// scripts want silence, and logs of what takes long something to look at.
+const quiet = 10 * time.Second
+
 // patience is how long no worker may serve the queue before that is said.
 const patience = 2 * time.Second
 
@@ -140,12 +144,20 @@ const patience = 2 * time.Second
 func (s *session) wait(ctx context.Context, m *results.MapResult[json.RawMessage], w waiting) {
 	say := func(text string) { fmt.Fprintln(s.app.Err, text) }
 	show := func(results.Progress) {}
-	if calls := m.Progress().Calls; calls > 1 && progress.IsTerminal(s.app.Err) {
+	served, said := time.Now(), false
+	switch calls := m.Progress().Calls; {
+	case calls > 1 && progress.IsTerminal(s.app.Err):
 		meter := progress.Bar(s.app.Err, w.label, calls)
 		defer meter.End()
 		say, show = meter.Say, meter.Show
+	case calls > 1:
+		meter, began := progress.Lines(s.app.Err, w.label, calls), served
+		show = func(p results.Progress) {
+			if time.Since(began) >= quiet {
+				meter.Show(p)
+			}
+		}
 	}
-	served, said := time.Now(), false
 	for p := range m.Watch(ctx) {
 		show(p)
 		if !p.NoWorker {
