@@ -27,7 +27,7 @@ func TestTheDocumentationIsThatOfTheCommands(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(got, want) {
-		t.Errorf("docs/cli.md is out of date; make docs writes it")
+		t.Error("docs/cli.md is out of date; make docs writes it")
 	}
 	for _, name := range cli.CommandNames() {
 		section := string(want)[strings.Index(string(want), "\n## distpool "+name+"\n")+1:]

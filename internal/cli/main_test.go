@@ -31,11 +31,10 @@ func TestMain(m *testing.M) {
 		context.AfterFunc(ctx, stop)
 		os.Exit(cli.Run(ctx, os.Args[1:], cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
 	}
-	code := m.Run()
+	m.Run()
 	if dir := programsDir.Load(); dir != nil {
 		_ = os.RemoveAll(*dir)
 	}
-	os.Exit(code)
 }
 
 // buffer is a buffer that is safe for concurrent use.
