@@ -123,7 +123,8 @@ func describeCompletion(root *cobra.Command) {
 completes commands, flags, and what is in Redis: tasks that live workers know,
 queues, and recent jobs. That Redis is the one of --redis, where it is on the line
 already, or of REDIS_URL; one that does not answer within a second completes nothing.
-"distpool completion SHELL --help" says how to install it. There is no --json.`
+"distpool completion SHELL --help" says how to install it; bash needs its package
+bash-completion. There is no --json.`
 			c.Example = "  source <(distpool completion bash)\n  distpool completion fish > ~/.config/fish/completions/distpool.fish"
 		}
 	}
