@@ -51,6 +51,15 @@ func TestAWorkerWithAKeyringRunsOnlyWhatIsSigned(t *testing.T) {
 			t.Errorf("no %q in the worker's log:\n%s", want, log)
 		}
 	}
+	for _, command := range []string{"get", "retry-failed"} { // what somebody else has put there
+		plain := s.submitted(t, "apply", "square", "12", "--queue", "lonely")
+		if got := s.run(t, "", "cancel", plain); got.code != cli.ExitOK {
+			t.Fatalf("%+v", got)
+		}
+		if got := s.run(t, "", command, plain, "--keyring", both); got.code != cli.ExitNoResult || !strings.Contains(got.err, "the terms of the job have no signature") {
+			t.Errorf("%s of an unsigned job: %+v", command, got)
+		}
+	}
 	id := s.submitted(t, "map", "fail", `"a"`, `"b"`, "--keyring", both)
 	if got := s.run(t, "", "get", id, "--keyring", both); got.code != cli.ExitCallFailed {
 		t.Errorf("get: %+v", got)

@@ -37,7 +37,8 @@ What cannot be retried:
     that are not on the keyring.
 
 When the time of --timeout is over, the new job goes on; an interrupt cancels it.
-With --async its ID is all that is printed, and nothing is waited for.
+With --async its ID is all that is printed, and nothing is waited for. distpool get
+prints its values then, in the order of the old job.
 
 With --json each line is an object with the members job and call (of the new job),
 of (the index in the old one), and value or error.`,
