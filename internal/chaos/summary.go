@@ -79,7 +79,7 @@ func (s *Summary) printSlowest(w io.Writer) {
 			fmt.Fprintf(w, ": job %s, submitted by %s", r.Job, r.By)
 		}
 		if r.Again > 0 {
-			fmt.Fprintf(w, ", which later faults hit %d times more", r.Again)
+			fmt.Fprintf(w, "; hit again by later faults: %d", r.Again)
 		}
 		fmt.Fprintln(w)
 	}

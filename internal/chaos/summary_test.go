@@ -21,7 +21,7 @@ func TestTheSummaryNamesTheJobThatRecoveredLast(t *testing.T) {
 	}}}
 	var out strings.Builder
 	s.Print(&out)
-	first := strings.Index(out.String(), "long recovery        7s after archive at "+at.Format("15:04:05.000")+": job SLOW, submitted by p1.3, which later faults hit 2 times more\n")
+	first := strings.Index(out.String(), "long recovery        7s after archive at "+at.Format("15:04:05.000")+": job SLOW, submitted by p1.3; hit again by later faults: 2\n")
 	second := strings.Index(out.String(), "long recovery        3s after kill-worker of w1.2 at ")
 	if first < 0 || second < first {
 		t.Errorf("the summary does not name the longest recoveries, the longest one first:\n%s", &out)

@@ -21,8 +21,7 @@ type Recovery struct {
 	Took  time.Duration
 	Job   string // the one that took longest; "" where it is a producer, or Redis, that came back
 	By    string // the process that submitted Job
-	// Again counts the faults of the same kind of targets, deliveries, that hit Job
-	// between the fault and the end of its recovery: the time begins anew with each.
+	// Again counts the later faults that hit deliveries of Job before it was over.
 	Again int
 }
 
