@@ -63,6 +63,10 @@ mutations: redis-server ## Plant bugs in distpool, and see that chaos finds each
 test-topologies: redis-server ## Run the behavioural suite on a Cluster and with Sentinel, and the long tests of faults
 	@DISTPOOL_E2E_REDIS=cluster,sentinel DISTPOOL_E2E_LONG=1 ./scripts/test.sh $(TESTFLAGS) ./internal/e2e
 
+.PHONY: docs
+docs: ## Write docs/cli.md, from the help of the commands
+	$(GO) test -count=1 -run DocumentationIsThatOfTheCommands ./internal/cli -args -update
+
 .PHONY: lint
 lint: format-check vet staticcheck revive ## Check format, and run vet and the linters
 

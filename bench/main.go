@@ -85,6 +85,8 @@ type settings struct {
 	chunk int
 	size  int
 	watch time.Duration
+
+	profile string // file for a profile of this process's processor time
 }
 
 // parse reads the flags that args hold; define names them.
@@ -92,6 +94,7 @@ func (s *settings) parse(fs *flag.FlagSet, args []string, stderr io.Writer) erro
 	fs.SetOutput(stderr)
 	fs.IntVar(&s.conc, "conc", 10, "`slots` of a worker")
 	fs.StringVar(&s.impl, "impl", "distpool", "what is measured: "+strings.Join(implementations(), ", "))
+	fs.StringVar(&s.profile, "cpuprofile", "", "`file` for a profile of this process's processor time, for go tool pprof")
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return err
@@ -125,7 +128,7 @@ func workerCommand(ctx context.Context, args []string, _, stderr io.Writer) erro
 	if err != nil {
 		return err
 	}
-	return sys.work(ctx, s)
+	return s.profiled(func() error { return sys.work(ctx, s) })
 }
 
 func runCommand(ctx context.Context, args []string, stdout, stderr io.Writer) error {
@@ -159,7 +162,11 @@ func runCommand(ctx context.Context, args []string, stdout, stderr io.Writer) er
 	if err != nil {
 		return err
 	}
-	line, err := w.run(ctx, sys, s)
+	var line any
+	err = s.profiled(func() (err error) {
+		line, err = w.run(ctx, sys, s)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("%s of %s: %w", s.w, s.impl, err)
 	}

@@ -16,7 +16,8 @@
 //   - [ApplyAsync], [MapAsync] and [StarmapAsync] return at once, with a handle of
 //     package results, on which the value is got later, or by a callback;
 //   - [IMap] and [IMapUnordered] are streams: they read arguments from an iterator of
-//     any length and yield values while they read, within a [Window].
+//     any length and yield values while they read, within a [Window];
+//   - [RetryFailed] is a new job of the calls that failed in one that is over.
 //
 // When an Async form returns without an error, the job is in Redis and runs,
 // whatever becomes of this process. Another one gets its values with [Attach]
@@ -68,6 +69,6 @@
 // the verbs, and erase the types: what they share is in submit.go, which cuts the
 // arguments into chunks and sends the job record, the deliveries and the ring for
 // idle workers together. A stream begins in imap.go, is explained in stream.go, is
-// sent by sender.go, and pace.go sizes its chunks. internal/broker is how deliveries get to asynq, and
+// sent by sender.go, and pace.go sizes its chunks. retryfailed.go takes failed calls out of a record. internal/broker is how deliveries get to asynq, and
 // internal/await how one goroutine waits for all jobs of the pool.
 package producer

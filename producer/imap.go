@@ -39,13 +39,24 @@ import (
 // with single calls and aims at 50 to 200 ms of work for each chunk, and at no
 // more than 256 KiB of arguments or values.
 func IMap[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], args iter.Seq[A], opts ...Option) iter.Seq2[R, error] {
-	return func(yield func(R, error) bool) { imap(ctx, p, t, args, opts, &inOrder{}, yield) }
+	return func(yield func(R, error) bool) { imap(ctx, p, t, args, opts, &inOrder{}, withoutIndex(yield)) }
 }
 
 // IMapUnordered is IMap with the values in the order in which they become known:
 // one slow call does not hold up the others.
 func IMapUnordered[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], args iter.Seq[A], opts ...Option) iter.Seq2[R, error] {
-	return func(yield func(R, error) bool) { imap(ctx, p, t, args, opts, anyOrder{}, yield) }
+	return func(yield func(R, error) bool) { imap(ctx, p, t, args, opts, anyOrder{}, withoutIndex(yield)) }
+}
+
+// IMapAsCompleted is IMapUnordered with the index of each call in args, counted
+// from 0, so that values find their arguments. The error that ends a stream early
+// comes with the index -1.
+func IMapAsCompleted[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], args iter.Seq[A], opts ...Option) iter.Seq2[int, results.Outcome[R]] {
+	return func(yield func(int, results.Outcome[R]) bool) { imap(ctx, p, t, args, opts, anyOrder{}, yield) }
+}
+
+func withoutIndex[R any](yield func(R, error) bool) func(int, results.Outcome[R]) bool {
+	return func(_ int, o results.Outcome[R]) bool { return yield(o.Value, o.Err) }
 }
 
 // order decides which of the outcomes that have arrived are next.
@@ -82,16 +93,15 @@ func (s *inOrder) next(arrived []wire.Outcome) (ready []wire.Outcome) {
 }
 
 // imap runs one loop over a stream.
-func imap[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], args iter.Seq[A], opts []Option, sequence order, yield func(R, error) bool) {
-	var zero R
+func imap[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], args iter.Seq[A], opts []Option, sequence order, yield func(int, results.Outcome[R]) bool) {
 	s, err := p.openStream(ctx, t, opts)
 	if err != nil {
-		yield(zero, err)
+		yield(-1, results.Outcome[R]{Err: err})
 		return
 	}
 	fail := func(err error) {
 		s.failure = err
-		yield(zero, err)
+		yield(-1, results.Outcome[R]{Err: err})
 	}
 	in := &intake[A]{stream: s, encodeArgs: t.EncodeArgs}
 	go in.read(args)
@@ -105,13 +115,13 @@ func imap[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], args iter
 				fail(err)
 				return
 			}
-			for _, call := range c.All() {
+			for i, call := range c.All() {
 				if ctx.Err() != nil {
 					fail(s.stopped(ctx))
 					return
 				}
 				s.delivered()
-				if !yield(call.Value, call.Err) {
+				if !yield(o.First+i, call) {
 					return
 				}
 			}

@@ -38,6 +38,9 @@ func (jsonCodec) Marshal(v any) ([]byte, error) {
 	if data, ok := appendInts(v); ok {
 		return data, nil
 	}
+	if data, ok := appendBytes(v); ok {
+		return data, nil
+	}
 	if v != nil && traitsOf(reflect.TypeOf(v)).tuples {
 		return encodeTuples(reflect.ValueOf(v))
 	}

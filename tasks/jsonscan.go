@@ -181,6 +181,8 @@ func scanSlice(data []byte, p any) bool {
 		return scanArray(data, p, scanString)
 	case *[]bool:
 		return scanArray(data, p, scanBool)
+	case *[][]byte:
+		return scanArray(data, p, scanBytes)
 	}
 	return false
 }

@@ -45,6 +45,14 @@ func newTask[A, R any](name string, fn func(context.Context, A) (R, error), opts
 	return t
 }
 
+// With returns the task with further options, which win over those that it has. It
+// is for programs that know only once they have read their configuration how a
+// task is to travel, such as encrypted; t stays as it is.
+func (t *Task[A, R]) With(opts ...Option) *Task[A, R] {
+	had := func(o *options) { *o = t.opts }
+	return newTask(t.name, t.fn, append([]Option{had}, opts...))
+}
+
 // Name is the name under which the task is submitted. Workers look it up
 // exactly, so it is part of the agreement between producers and workers and
 // must not change while jobs are under way.

@@ -10,8 +10,8 @@ const (
 	// archiveNewest is how many of the latest entries of an archive every pass sees.
 	archiveNewest = 200
 	// archiveStep is how many of the others: the whole archive, of which asynq keeps
-	// 10,000 entries, is seen within 20 passes.
-	archiveStep = 500
+	// 10,000 entries, is seen within 10 passes.
+	archiveStep = 1000
 	// archiveSettled bounds what is remembered.
 	archiveSettled = 20_000
 )

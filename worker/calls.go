@@ -17,8 +17,17 @@ import (
 
 // checkpointEvery is how often a chunk that runs long saves what it has. When
 // saving itself takes long it is done less often: a twentieth of the time goes
-// into it at the most.
-const checkpointEvery = time.Second
+// into it, unless Redis takes longer than a second for it: what a death costs must
+// not grow to minutes because one request hung.
+const (
+	checkpointEvery = time.Second
+	checkpointLast  = 20 * time.Second
+)
+
+// untilNextSave is how long after a checkpoint that took so long the next one is due.
+func untilNextSave(took time.Duration) time.Duration {
+	return min(max(checkpointEvery, 20*took), checkpointLast)
+}
 
 // errCallTimeout is the cause with which a call's context ends at its CallTimeout.
 var errCallTimeout = errors.New("the call's time is over")
@@ -275,7 +284,7 @@ func (r *chunkRun) checkpoint() {
 	defer cancel()
 	state, err := record.Checkpoint(ctx, r.worker.rdb, refOf(r.delivery), r.delivery.Chunk, r.worker.self.ID, r.partialFrame(time.Time{}), r.finished())
 	r.saved = time.Now()
-	r.saveEvery = max(checkpointEvery, 20*r.saved.Sub(began))
+	r.saveEvery = untilNextSave(r.saved.Sub(began))
 	switch {
 	case err != nil:
 		r.logger().Debug("a checkpoint failed", "error", err)

@@ -26,6 +26,11 @@ const handTime = time.Second
 // looked for: a server that hung may run it late.
 const suspectFor = time.Minute
 
+// ownFor is how long after it was fetched the begin of a chunk still stands. A worker
+// that stood still for longer may have been taken for dead, and the chunk be another's,
+// or recorded: the record is asked again.
+const ownFor = lifetime - beatEvery
+
 const (
 	// Where calls are short, deliveries are fetched ahead, for so much time.
 	aheadFor  = 500 * time.Microsecond
@@ -76,7 +81,8 @@ type weighted struct {
 
 type hand struct {
 	begun *record.Begun
-	at    time.Time
+	asked time.Time // when it was fetched
+	at    time.Time // when it was handed out
 }
 
 func newFetcher(rdb redis.UniversalClient, worker string, cfg Config, slots func() int) *fetcher {
@@ -108,7 +114,7 @@ func (f *fetcher) ask(queue string) (msg string, a answer) {
 	for i, d := range f.fetched {
 		if d.Queue == queue {
 			f.fetched = slices.Delete(f.fetched, i, i+1)
-			f.handed[d.TaskID] = hand{d.Begun, time.Now()}
+			f.handed[d.TaskID] = hand{d.Begun, d.Asked, time.Now()}
 			f.fetchAhead()
 			return d.Msg, handOut
 		}
@@ -264,7 +270,8 @@ func (f *fetcher) forgetJob(job record.Ref) {
 	}
 	for id, h := range f.handed {
 		if strings.HasPrefix(id, job.ID+":") {
-			f.handed[id] = hand{nil, h.at}
+			h.begun = nil
+			f.handed[id] = h
 		}
 	}
 }
@@ -345,12 +352,16 @@ func draw(qs []weighted) int {
 }
 
 // arrived is told by the handler that a delivery has its slot, and answers what is
-// known of its chunk: nil when it has not been begun.
+// known of its chunk: nil when it has not been begun, or so long ago that it may be
+// another worker's by now.
 func (f *fetcher) arrived(taskID string) *record.Begun {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	h := f.handed[taskID]
 	delete(f.handed, taskID)
+	if time.Since(h.asked) > ownFor {
+		return nil
+	}
 	return h.begun
 }
 

@@ -122,6 +122,28 @@ func TestNoMoreDeliveriesAreHereThanSlotsAreFree(t *testing.T) {
 	}
 }
 
+// The process was stopped, or starved, after the fetch: another worker may have taken
+// the chunk over, and recorded it.
+func TestAChunkThatWasBegunLongAgoIsBegunAnew(t *testing.T) {
+	free := 2
+	f, _ := fetching(t, 2, &free, onlyQ)
+	if err := f.fetch(t.Context(), "q", 2); err != nil {
+		t.Fatal(err)
+	}
+	f.fetched[0].Asked = f.fetched[0].Asked.Add(-lifetime + beatEvery)
+	for range 2 {
+		if _, a := f.ask("q"); a != handOut {
+			t.Fatalf("the fetcher answers %v", a)
+		}
+	}
+	if b := f.arrived("j0:0:1"); b != nil {
+		t.Errorf("a chunk that was begun when its worker may have been dead since runs without another look: %+v", b)
+	}
+	if b := f.arrived("j1:0:1"); b == nil {
+		t.Error("a chunk that was begun just now is begun once more")
+	}
+}
+
 func TestAQueueIsAskedAgainOnlyOnceAllCameBackEmpty(t *testing.T) {
 	free := 2
 	f, _ := fetching(t, 0, &free, map[string]int{"a": 1, "b": 1})

@@ -26,6 +26,9 @@ const (
 	// askEvery is how long a live worker may hold a chunk before it is asked whether
 	// it runs it, and how often it is.
 	askEvery = 30 * time.Second
+	// reissueAtOnce is how many chunks share a round trip when they are issued again:
+	// an operator may archive a queue of thousands.
+	reissueAtOnce = 200
 )
 
 // supervisor issues chunks again whose delivery is lost: its worker died, it was
@@ -108,6 +111,7 @@ func (s *supervisor) pass(ctx context.Context) error {
 		alive[w.ID] = true
 	}
 	questions := map[string][]record.ChunkRef{}
+	orphans := map[origin][]orphan{}
 	for i, o := range outs {
 		if o.archived && !holdings[i].Open {
 			s.archive[o.queue].settle(o.id)
@@ -116,7 +120,13 @@ func (s *supervisor) pass(ctx context.Context) error {
 			questions[owner] = append(questions[owner], refs[i])
 		}
 		if s.orphaned(o, holdings[i], alive) {
-			if err := s.reissue(ctx, o, holdings[i]); err != nil {
+			of := origin{o.queue, holdings[i].Task}
+			orphans[of] = append(orphans[of], orphan{o, holdings[i].Owner})
+		}
+	}
+	for of, all := range orphans {
+		for some := range slices.Chunk(all, reissueAtOnce) {
+			if err := s.reissue(ctx, of, some); err != nil {
 				return err
 			}
 		}
@@ -224,25 +234,40 @@ func (s *supervisor) orphaned(o out, h record.Holding, alive map[string]bool) bo
 	return time.Since(since) > unbegunFor
 }
 
-// reissue sends the chunk to its queue again, unless it has been and is on its way.
+// origin is where the chunk of a lost delivery comes from.
+type origin struct{ queue, task string }
+
+// orphan is a delivery on whose chunk nobody works any more.
+type orphan struct {
+	out
+	owner string // who died with it; "" for nobody
+}
+
+// reissue sends chunks to their queue again, each unless it has been and is on its way.
 // The number of the delivery follows from the one that was lost, so that two leaders
 // send the same one.
-func (s *supervisor) reissue(ctx context.Context, o out, h record.Holding) error {
-	sent, err := s.w.broker.Reissue(ctx, o.queue, h.Task, o.delivery)
+func (s *supervisor) reissue(ctx context.Context, of origin, orphans []orphan) error {
+	lost := make([]wire.Delivery, len(orphans))
+	for i, o := range orphans {
+		lost[i] = o.delivery
+	}
+	sent, err := s.w.broker.Reissue(ctx, of.queue, of.task, lost)
 	if err != nil {
 		return err
 	}
-	s.issued[o.id] = time.Now()
-	if sent == 0 {
-		return nil
+	for i, o := range orphans {
+		s.issued[o.id] = time.Now()
+		if sent[i] == 0 {
+			continue
+		}
+		why := "its worker died"
+		switch {
+		case o.archived:
+			why = "its delivery is in asynq's archive"
+		case o.owner == "":
+			why = "its delivery was taken and never begun"
+		}
+		s.w.log.Warn("a chunk is issued again: "+why, "job", o.delivery.Job, "chunk", o.delivery.Chunk, "task", of.task, "dead", o.owner, "delivery", sent[i])
 	}
-	why := "its worker died"
-	switch {
-	case o.archived:
-		why = "its delivery is in asynq's archive"
-	case h.Owner == "":
-		why = "its delivery was taken and never begun"
-	}
-	s.w.log.Warn("a chunk is issued again: "+why, "job", o.delivery.Job, "chunk", o.delivery.Chunk, "task", h.Task, "dead", h.Owner, "delivery", sent)
 	return nil
 }

@@ -25,8 +25,10 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/distpool/distpool/internal/keyfile"
 	"github.com/distpool/distpool/internal/redisconn"
 	"github.com/distpool/distpool/internal/sample"
+	"github.com/distpool/distpool/secure"
 	"github.com/distpool/distpool/tasks"
 	"github.com/distpool/distpool/worker"
 )
@@ -64,8 +66,28 @@ func run(ctx context.Context, args []string, stderr io.Writer) int {
 	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: f.level}))
 	redis.SetLogger(redisLog{log})
 	cfg.Logger = log
+	ring, warning, err := keyfile.Load(f.keyring)
+	if err == nil && ring.IsZero() && (f.encrypt || f.allowUnsigned) {
+		err = errors.New("-encrypt and -allow-unsigned are about keys; name a file of them with -keyring or $" + keyfile.Env)
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "worker: %v\n", err)
+		return exitUsage
+	}
+	if warning != "" {
+		log.Warn(warning)
+	}
 	served := sample.All()
-	log.Info("starting", "redis", target, "queues", describe(cfg.Queues), "slots", cfg.Concurrency, "tasks", taskNames(served))
+	if f.encrypt {
+		served = sample.All(tasks.WithCodec(keyfile.Encrypted(ring)))
+	}
+	cfg.Keyring = ring
+	cfg.Keyring.AllowUnsigned = f.allowUnsigned
+	log.Info("starting", "redis", target, "queues", describe(cfg.Queues), "slots", cfg.Concurrency, "tasks", taskNames(served),
+		"keys", keyNames(ring), "encrypted", f.encrypt)
+	if f.allowUnsigned {
+		log.Warn("jobs without a signature are run (-allow-unsigned): whoever can write to Redis can have tasks run")
+	}
 	if f.http != "" {
 		operations, err := startOperations(ctx, f.http, &cfg)
 		if err != nil {
@@ -87,6 +109,10 @@ type flags struct {
 	worker.Config
 	level slog.Level
 	http  string // where to serve metrics and probes; empty: nowhere
+
+	keyring       string // see package keyfile
+	encrypt       bool
+	allowUnsigned bool
 }
 
 // parse reads the flags. It has written the usage to stderr if the error is
@@ -109,6 +135,9 @@ func parse(args []string, stderr io.Writer) (f flags, err error) {
 		f.http, err = listenAddress(s)
 		return err
 	})
+	fs.StringVar(&f.keyring, "keyring", "", "`file` of keys: refuse jobs that are not signed with one of them, and sign what is recorded (default $"+keyfile.Env+", or no keys)")
+	fs.BoolVar(&f.encrypt, "encrypt", false, "take arguments and record values encrypted with the keyring; producers must encrypt too")
+	fs.BoolVar(&f.allowUnsigned, "allow-unsigned", false, "run jobs without a signature all the same, while producers get their first keys")
 	fs.TextVar(&f.level, "log-level", f.level, "least `level` to log: debug, info, warn or error")
 	switch err := fs.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
@@ -126,6 +155,18 @@ func parse(args []string, stderr io.Writer) (f flags, err error) {
 		return f, fmt.Errorf("-grace is %v; use a positive duration, such as 30s", cfg.Grace)
 	}
 	return f, nil
+}
+
+// keyNames is the IDs of the keys, which are no secrets.
+func keyNames(ring secure.Keyring) string {
+	if ring.IsZero() {
+		return "none"
+	}
+	var ids []string
+	for _, k := range ring.Keys() {
+		ids = append(ids, k.ID)
+	}
+	return strings.Join(ids, ", ")
 }
 
 func taskNames(ts []tasks.Runner) string {

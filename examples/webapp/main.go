@@ -6,7 +6,8 @@
 //
 // which starts a web process and two worker processes, on an embedded Redis unless
 // REDIS_URL names one. A process that dies is started again; jobs survive that,
-// since they live in Redis. To run the parts by hand, on one Redis:
+// since they live in Redis. DISTPOOL_KEYRING names a file of keys to sign jobs with
+// (docs/security.md). To run the parts by hand, on one Redis:
 //
 //	REDIS_URL=redis://127.0.0.1:6379 go run ./examples/webapp -web-only
 //	REDIS_URL=redis://127.0.0.1:6379 go run ./examples/webapp -worker-only
@@ -27,6 +28,7 @@ import (
 	"time"
 
 	"github.com/distpool/distpool/examples/webapp/inspect"
+	"github.com/distpool/distpool/secure"
 	"github.com/distpool/distpool/worker"
 )
 
@@ -66,13 +68,27 @@ func run(ctx context.Context, args []string) error {
 		if url == "" {
 			url = "redis://127.0.0.1:6379"
 		}
-		if o.webOnly {
-			return serve(ctx, o.addr, url, o.keep, log)
+		ring, err := keyring()
+		if err != nil {
+			return err
 		}
-		return worker.Run(ctx, worker.Config{Redis: url, Concurrency: o.slots, Grace: workerGrace, Logger: log}, inspect.Task)
+		if o.webOnly {
+			return serve(ctx, o.addr, url, ring, o.keep, log)
+		}
+		return worker.Run(ctx, worker.Config{Redis: url, Keyring: ring, Concurrency: o.slots, Grace: workerGrace, Logger: log}, inspect.Task)
 	default:
 		return launch(ctx, o, url)
 	}
+}
+
+// keyring reads the keys with which this program signs jobs and outcomes, and
+// outside of which it trusts none; no keys when the environment names no file.
+func keyring() (secure.Keyring, error) {
+	path := os.Getenv("DISTPOOL_KEYRING")
+	if path == "" {
+		return secure.Keyring{}, nil
+	}
+	return secure.ReadKeyring(path)
 }
 
 func parse(args []string) (options, error) {

@@ -16,6 +16,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/distpool/distpool/producer"
+	"github.com/distpool/distpool/secure"
 )
 
 //go:embed assets
@@ -44,14 +45,14 @@ const (
 )
 
 // serve runs the web application on addr until ctx ends.
-func serve(ctx context.Context, addr, redisURL string, keep time.Duration, log *slog.Logger) error {
+func serve(ctx context.Context, addr, redisURL string, ring secure.Keyring, keep time.Duration, log *slog.Logger) error {
 	target, err := redis.ParseURL(redisURL)
 	if err != nil {
 		return fmt.Errorf("REDIS_URL: %w", err)
 	}
 	rdb := redis.NewClient(target)
 	defer rdb.Close()
-	pool, err := producer.Open(ctx, producer.Config{Client: rdb, ResultTTL: keep, JobTTL: jobTTL, Logger: log})
+	pool, err := producer.Open(ctx, producer.Config{Client: rdb, Keyring: ring, ResultTTL: keep, JobTTL: jobTTL, Logger: log})
 	if err != nil {
 		return err
 	}
@@ -122,12 +123,12 @@ func (s *server) handler() http.Handler {
 		s.message(w, http.StatusNotFound, "There is no such page.")
 	})
 	// Another site's page must not submit or cancel with a visitor's browser.
-	return secure(http.NewCrossOriginProtection().Handler(mux))
+	return withHeaders(http.NewCrossOriginProtection().Handler(mux))
 }
 
-// secure lets pages use what this server sends and nothing else: no script, style
+// withHeaders lets pages use what this server sends and nothing else: no script, style
 // or address in a file's name or text could do anything.
-func secure(next http.Handler) http.Handler {
+func withHeaders(next http.Handler) http.Handler {
 	const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
 		"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -3,12 +3,15 @@ package main
 import (
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 
 	"github.com/distpool/distpool/internal/redistest"
+	"github.com/distpool/distpool/secure"
 )
 
 // work is an archive of little texts and, at its end, two with more work in them,
@@ -232,5 +235,33 @@ func TestOneCommandRunsEverything(t *testing.T) {
 	}
 	if err := run(t.Context(), []string{"-addr", fmt.Sprint(addr, "0000")}); err == nil || !strings.Contains(err.Error(), "-addr names another") {
 		t.Errorf("an address that cannot be: %v", err)
+	}
+}
+
+func TestWithAKeyringJobsAreSigned(t *testing.T) {
+	keys := filepath.Join(t.TempDir(), "keys")
+	if err := os.WriteFile(keys, []byte(secure.NewKey("k").Line()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("DISTPOOL_KEYRING", keys)
+	server := redistest.Start(t)
+	web := startProcess(t, server.URL(), "-web-only", "-addr", "127.0.0.1:0")
+	startProcess(t, server.URL(), "-worker-only")
+	url, _ := web.serves(1)
+	_, path, _ := upload(t, url, "", "a.txt", []byte("A short text."))
+	if s := follow(t, url+path, never); s.status.State != done {
+		t.Fatalf("the stream ended with %+v", s.status)
+	}
+	rdb := server.Client(t)
+	jobs, err := rdb.Keys(t.Context(), "distpool:{"+strings.TrimPrefix(path, "/jobs/")+"}").Result()
+	if err != nil || len(jobs) != 1 {
+		t.Fatalf("the records of %s are %v, %v", path, jobs, err)
+	}
+	if sig := rdb.HGet(t.Context(), jobs[0], "sig").Val(); sig == "" {
+		t.Error("the job is not signed")
+	}
+	t.Setenv("DISTPOOL_KEYRING", keys+".gone")
+	if err := run(t.Context(), []string{"-worker-only"}); err == nil || !strings.Contains(err.Error(), keys+".gone") {
+		t.Errorf("a keyring that is not there: %v", err)
 	}
 }

@@ -88,28 +88,37 @@ func (b *Broker) unclaimed(ctx context.Context, job record.Ref) ([]int, error) {
 	return chunks, nil
 }
 
-// Reissue issues the chunk of a delivery that is lost again, unless a later delivery
-// of it is on its way. It returns the number of the delivery that it issued, 0 for
-// none.
-func (b *Broker) Reissue(ctx context.Context, queue, task string, lost wire.Delivery) (int, error) {
-	var states [reviveNumbers]*redis.StringCmd
+// Reissue issues the chunks of deliveries that are lost again, each unless a later
+// delivery of it is on its way. It returns for each the number of the delivery that it
+// issued, 0 for none. All are of one task; there should be no more than some hundred,
+// since they share a round trip.
+func (b *Broker) Reissue(ctx context.Context, queue, task string, lost []wire.Delivery) ([]int, error) {
+	states := make([][reviveNumbers]*redis.StringCmd, len(lost))
 	_, err := b.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
-		d := lost
-		for n := range states {
-			d.Number = lost.Number + 1 + n
-			states[n] = state(ctx, p, queue, d)
+		for i, d := range lost {
+			for n := range reviveNumbers {
+				d.Number = lost[i].Number + 1 + n
+				states[i][n] = state(ctx, p, queue, d)
+			}
 		}
 		return nil
 	})
 	if err != nil && !errors.Is(err, redis.Nil) {
-		return 0, err
+		return nil, err
 	}
-	n := nextNumber(states[:])
-	if n == 0 {
-		return 0, nil
+	sent := make([]int, len(lost))
+	var again []wire.Delivery
+	for i, d := range lost {
+		if n := nextNumber(states[i][:]); n > 0 {
+			d.Number += n
+			sent[i] = d.Number
+			again = append(again, d)
+		}
 	}
-	lost.Number += n
-	return lost.Number, b.Enqueue(ctx, queue, task, []wire.Delivery{lost})
+	if len(again) == 0 {
+		return sent, nil
+	}
+	return sent, b.Enqueue(ctx, queue, task, again)
 }
 
 // state asks asynq's record of the delivery for its state (asynq v0.26,

@@ -144,5 +144,9 @@ func (d *driver) auditOne(ctx context.Context, pool *producer.Pool, e history.Ev
 		return
 	}
 	outs, class, text := outcomes(vs, err)
-	d.h.Write(history.Event{What: history.Audited, Job: e.Job, Outs: outs, Err: class, Text: text})
+	audited := history.Event{What: history.Audited, Job: e.Job, Outs: outs, Err: class, Text: text}
+	if s, err := record.ParseSnapshot(e.Job, record.QueueSnapshot(ctx, d.rdb, e.Job)); err == nil {
+		audited.Finished = s.Finished * int64(time.Millisecond)
+	}
+	d.h.Write(audited)
 }

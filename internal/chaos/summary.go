@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -49,6 +50,7 @@ func (s *Summary) Print(w io.Writer) {
 	if s.Excused > 0 {
 		fmt.Fprintf(w, "answers that differ  %8d   where a failover may have lost what the first one saw\n", s.Excused)
 	}
+	s.printSlowest(w)
 	for i, v := range s.Violations {
 		if i == shown {
 			fmt.Fprintf(w, "... and %d more\n", len(s.Violations)-shown)
@@ -57,6 +59,30 @@ func (s *Summary) Print(w io.Writer) {
 		fmt.Fprintf(w, "VIOLATION %s\n", v)
 	}
 	fmt.Fprintf(w, "\n%s\n", s.Line())
+}
+
+// slowest is how many of the longest recoveries are told of.
+const slowest = 3
+
+// printSlowest names what the longest recoveries waited for, so that the histories
+// and logs can be searched for it.
+func (s *Summary) printSlowest(w io.Writer) {
+	rs := slices.SortedFunc(slices.Values(s.Recoveries), func(a, b history.Recovery) int { return cmp.Compare(b.Took, a.Took) })
+	for _, r := range rs[:min(len(rs), slowest)] {
+		who := r.Fault.Target
+		if who != "" {
+			who = " of " + who
+		}
+		fmt.Fprintf(w, "long recovery        %v after %s%s at %s", r.Took.Round(time.Millisecond), r.Fault.Kind, who,
+			time.Unix(0, r.Fault.End).Format("15:04:05.000"))
+		if r.Job != "" {
+			fmt.Fprintf(w, ": job %s, submitted by %s", r.Job, r.By)
+		}
+		if r.Again > 0 {
+			fmt.Fprintf(w, "; hit again by later faults: %d", r.Again)
+		}
+		fmt.Fprintln(w)
+	}
 }
 
 // Line is the summary in one line.

@@ -38,7 +38,7 @@ or Redis fails; the others are canceled all the same.
 ` + jsonHelp,
 		Example: "  distpool cancel $id\n" +
 			"  distpool jobs --task word_count --status running --json | jq -r .job | xargs distpool cancel",
-		Args: cobra.MinimumNArgs(1),
+		Args: cobra.MinimumNArgs(1), ValidArgsFunction: a.complete(-1, jobWords(isLive)),
 		RunE: func(cmd *cobra.Command, ids []string) error {
 			return a.look(cmd.Context(), func(ctx context.Context, in *inspect.Inspector, _ redis.UniversalClient) error {
 				return a.cancelJobs(ctx, in, ids, asJSON)

@@ -137,7 +137,10 @@ func TestWrongUseIsExitCode2WithTheReason(t *testing.T) {
 		{"starmap add3_random", "[1,2,3]\n7\n", "tuple 2 is 7"},
 		{"map square 1 --queue {x}", "", "--queue"},
 		{"map square 1 --timeout -1s", "", "--timeout is -1s"},
-		{"get", "", "arg"},
+		{"get", "", "distpool get ID"},
+		{"retry-failed", "", "distpool retry-failed ID"},
+		{"imap square --window -1", "1", "--window is -1"},
+		{"apply square 1 --encrypt", "", "--keyring"},
 		{"juggle", "", "juggle"},
 		{"map square 1 --no-such-flag", "", "--no-such-flag"},
 	} {

@@ -25,6 +25,7 @@ func (a *app) imapCommand() *cobra.Command {
 	var (
 		input         string
 		chunk, window int
+		how           streaming
 	)
 	cmd := &cobra.Command{
 		Use: "imap TASK", Short: "Run a task on each line of a stream, and print values as they come",
@@ -37,11 +38,17 @@ A call prints one line, in the order of the input: its value as JSON or, if it
 failed, {"error": {...}} as with map. Messages go to standard error. A line that is
 no JSON value ends the input: what came before is printed, and the exit code is 2.
 
+With --unordered, calls print in the order in which they become known: a slow one
+does not hold up the others. With --json each line is an object with the members
+call (counted from 0; blank lines do not count), and value or error, so that it is
+known which call it is of.
+
 When the time of --timeout is over, or with an interrupt, the calls that are on
 their way are canceled. Nothing of a stream stays in Redis.`,
 		Example: "  seq 1000000 | distpool imap square | head\n" +
-			"  tail -f paths.jsonl | distpool imap word_count --window 100",
-		Args: cobra.ExactArgs(1),
+			"  tail -f paths.jsonl | distpool imap word_count --window 100\n" +
+			"  distpool imap word_count --unordered --json < paths.jsonl | jq -c 'select(.error)'",
+		Args: cobra.ExactArgs(1), ValidArgsFunction: a.complete(1, taskWords),
 		RunE: func(cmd *cobra.Command, words []string) error {
 			if chunk < 0 {
 				return usagef("--chunk-size is %d; use a positive number of calls, or 0 for automatic", chunk)
@@ -60,12 +67,15 @@ their way are canceled. Nothing of a stream stays in Redis.`,
 			} else if progress.IsTerminal(in) {
 				fmt.Fprintln(a.Err, "reading arguments from the terminal, one JSON value a line; end with Ctrl-D")
 			}
-			return a.stream(cmd.Context(), words[0], &lineReader{in: in, name: name}, producer.ChunkSize(chunk), producer.Window(window))
+			return a.stream(cmd.Context(), words[0], &lineReader{in: in, name: name}, how, producer.ChunkSize(chunk), producer.Window(window))
 		},
 	}
 	cmd.Flags().StringVar(&input, "input", "", "file of JSON lines to take the arguments from; - is standard input")
 	cmd.Flags().IntVar(&chunk, "chunk-size", 0, "calls that travel together; 0 is automatic")
 	cmd.Flags().IntVar(&window, "window", 0, "calls that are read ahead of the output at the most; 0 is automatic")
+	cmd.Flags().BoolVar(&how.unordered, "unordered", false, "print values in the order in which they become known")
+	jsonFlag(cmd, &how.form.asJSON)
+	how.codec.flag(cmd)
 	return cmd
 }
 
@@ -102,38 +112,44 @@ func (r *lineReader) all() iter.Seq[json.RawMessage] {
 	}
 }
 
+// streaming is how a stream is printed.
+type streaming struct {
+	unordered bool
+	form      form
+	codec     codecFlag
+}
+
 // stream runs one call for each argument, and prints outcomes as they come.
-func (a *app) stream(ctx context.Context, name string, args *lineReader, opts ...producer.Option) error {
-	task, err := declare(name)
-	if err != nil {
+func (a *app) stream(ctx context.Context, name string, args *lineReader, how streaming, opts ...producer.Option) error {
+	if _, err := declare(name); err != nil { // before Redis is asked
 		return usage(err)
 	}
 	ctx, cancel := a.flags.limit(ctx)
 	defer cancel()
 	s, err := a.open(ctx)
 	if err != nil {
-		return noResult(err)
+		return err
 	}
 	defer s.leave()
+	task, err := how.codec.declare(s, name)
+	if err != nil {
+		return err
+	}
 	if err := s.sayUnserved(ctx); err != nil {
 		return noResult(err)
 	}
 	args.bad = make(chan error, 1)
-	lines := json.NewEncoder(a.Out) // not buffered: a line is there once it is known
-	lines.SetEscapeHTML(false)
-	failed := false
-	for value, err := range producer.IMap(ctx, s.pool, task, args.all(), opts...) {
-		var line any = value
-		if err != nil {
-			e, ok := errors.AsType[*results.TaskError](err)
-			if !ok {
-				return streamEnded(ctx, err)
-			}
-			failed = true
-			line = map[string]failure{"error": newFailure(e)}
-			a.explain(e)
+	calls := inOrder(producer.IMap(ctx, s.pool, task, args.all(), opts...))
+	if how.unordered {
+		calls = producer.IMapAsCompleted(ctx, s.pool, task, args.all(), opts...)
+	}
+	lines := a.outcomes(a.Out, how.form) // not buffered: a line is there once it is known
+	for call, o := range calls {
+		e, ok := errors.AsType[*results.TaskError](o.Err)
+		if o.Err != nil && !ok {
+			return streamEnded(ctx, o.Err)
 		}
-		if err := lines.Encode(line); err != nil {
+		if err := lines.print(call, o.Value, e); err != nil {
 			return noResult(fmt.Errorf("printing the values: %w", err))
 		}
 	}
@@ -142,10 +158,23 @@ func (a *app) stream(ctx context.Context, name string, args *lineReader, opts ..
 		return err
 	default:
 	}
-	if failed {
+	if lines.failed {
 		return &exitError{ExitCallFailed, nil}
 	}
 	return nil
+}
+
+// inOrder counts the calls of a stream that is in the order of its input.
+func inOrder(calls iter.Seq2[json.RawMessage, error]) iter.Seq2[int, results.Outcome[json.RawMessage]] {
+	return func(yield func(int, results.Outcome[json.RawMessage]) bool) {
+		call := 0
+		for value, err := range calls {
+			if !yield(call, results.Outcome[json.RawMessage]{Value: value, Err: err}) {
+				return
+			}
+			call++
+		}
+	}
 }
 
 // streamEnded is the error of a stream that ended before its input.

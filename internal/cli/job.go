@@ -77,7 +77,7 @@ interrupt or the end of --timeout ends the watching only: the job goes on.
 ` + jsonHelp + `
 With --watch there is one for each change, and the last has the failed calls.`,
 		Example: "  distpool job $id\n  distpool job $id --watch\n  distpool job $id --json | jq .done",
-		Args:    cobra.ExactArgs(1),
+		Args:    cobra.ExactArgs(1), ValidArgsFunction: a.complete(1, jobWords(anyStatus)),
 		RunE: func(cmd *cobra.Command, words []string) error {
 			return a.look(cmd.Context(), func(ctx context.Context, in *inspect.Inspector, _ redis.UniversalClient) error {
 				d, err := in.Job(ctx, words[0], 1)

@@ -91,6 +91,9 @@ second after its submission at the latest. Statuses are ` + statusWords() + `.
 	f.StringVar(&status, "status", "", "only jobs with this status")
 	f.IntVar(&q.Limit, "limit", defaultJobs, "how many jobs to list at the most")
 	jsonFlag(cmd, &asJSON)
+	a.completeFlag(cmd, "task", taskWords)
+	a.completeFlag(cmd, "queue", queueWords)
+	_ = cmd.RegisterFlagCompletionFunc("status", cobra.FixedCompletions(statusCompletions(), cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 

@@ -32,6 +32,9 @@ func TestMain(m *testing.M) {
 		os.Exit(cli.Run(ctx, os.Args[1:], cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
 	}
 	m.Run()
+	if dir := programsDir.Load(); dir != nil {
+		_ = os.RemoveAll(*dir)
+	}
 }
 
 // buffer is a buffer that is safe for concurrent use.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -18,9 +19,17 @@ import (
 // envMonitorToken holds the monitor's token.
 const envMonitorToken = "DISTPOOL_MONITOR_TOKEN"
 
+// monitorLine says where the monitor serves.
+type monitorLine struct {
+	URL   string `json:"url"`
+	Write bool   `json:"write"`
+	Token bool   `json:"token"`
+}
+
 func (a *app) monitorCommand() *cobra.Command {
 	var cfg monitor.Config
 	var tokenFile string
+	var asJSON bool
 	cmd := &cobra.Command{
 		Use: "monitor", Short: "Serve a web page that shows jobs, workers, throughput and asynqmon",
 		Long: `Monitor serves a web page: jobs with their progress, one job with its chunks,
@@ -35,7 +44,11 @@ demands a token, which browsers ask for once, and which scripts send as
 The token is taken from --token-file, --token, or the environment variable
 DISTPOOL_MONITOR_TOKEN. What is given with --token can be seen in the list of
 processes. Traffic is not encrypted: put a proxy with TLS before it when it
-leaves the machine.`,
+leaves the machine.
+
+It prints one line once it serves: its address, and whether it may change
+anything. With --json that is a JSON object with the members url, write and
+token (whether one is demanded).`,
 		Example: "  distpool monitor\n" +
 			"  distpool monitor --write --addr 127.0.0.1:9000\n" +
 			"  distpool monitor --addr 0.0.0.0:8500 --token-file /run/secrets/monitor --allow-host monitor.example.com",
@@ -56,6 +69,10 @@ leaves the machine.`,
 				return usagef("monitor: %w", err)
 			}
 			err = monitor.Run(ctx, cfg, func(addr net.Addr) {
+				if asJSON {
+					_ = json.NewEncoder(a.Out).Encode(monitorLine{"http://" + addr.String(), cfg.Write, cfg.Token != ""})
+					return
+				}
 				how := "read-only"
 				if cfg.Write {
 					how = "may cancel jobs and change queues"
@@ -68,6 +85,7 @@ leaves the machine.`,
 			return nil
 		},
 	}
+	jsonFlag(cmd, &asJSON)
 	f := cmd.Flags()
 	f.StringVar(&cfg.Addr, "addr", monitor.DefaultAddr, "address to listen on, host:port")
 	f.StringVar(&cfg.Token, "token", "", "token that is demanded, 16 characters or more (default $"+envMonitorToken+")")

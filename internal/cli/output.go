@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/distpool/distpool/results"
@@ -29,32 +30,110 @@ func newFailure(e *results.TaskError) failure {
 	}
 }
 
-// print prints a line for each call, and more about the failed ones on standard
-// error. failed is nil if there are none.
-func (a *app) print(values []json.RawMessage, failed *results.MapError) error {
+// callLine is the outcome of a call as an object.
+type callLine struct {
+	Job   string           `json:"job,omitempty"`
+	Call  int              `json:"call"`
+	Of    *int             `json:"of,omitempty"` // its index in the job that it was retried from
+	Value *json.RawMessage `json:"value,omitempty"`
+	Error *failure         `json:"error,omitempty"`
+}
+
+// form says how outcomes of calls are printed.
+type form struct {
+	asJSON bool   // as objects, which say which call they are of
+	job    string // in these; "" leaves it out
+	of     []int  // see callLine; nil: the job is no retry
+}
+
+const callsJSONHelp = `
+With --json each line is an object with the members job, call (counted from 0),
+and value or error.`
+
+// outcomes prints outcomes of calls, one a line, and more about failed ones on
+// standard error.
+type outcomes struct {
+	app    *app
+	form   form
+	out    io.Writer
+	lines  *json.Encoder
+	failed bool // some call
+}
+
+func (a *app) outcomes(out io.Writer, f form) *outcomes {
+	o := &outcomes{app: a, form: f, out: out, lines: json.NewEncoder(out)}
+	o.lines.SetEscapeHTML(false)
+	return o
+}
+
+// print prints the outcome of a call. A value that is nil is null.
+func (o *outcomes) print(call int, value json.RawMessage, failed *results.TaskError) error {
+	if failed != nil {
+		o.failed = true
+		o.app.explain(failed)
+	}
+	if o.form.asJSON {
+		l := callLine{Job: o.form.job, Call: call}
+		if o.form.of != nil {
+			l.Of = &o.form.of[call]
+		}
+		if failed != nil {
+			f := newFailure(failed)
+			l.Error = &f
+		} else {
+			l.Value = &value
+		}
+		return o.lines.Encode(l)
+	}
+	if o.form.of != nil {
+		if _, err := fmt.Fprintf(o.out, "%d\t", o.form.of[call]); err != nil {
+			return err
+		}
+	}
+	if failed != nil {
+		return o.lines.Encode(map[string]failure{"error": newFailure(failed)})
+	}
+	return o.lines.Encode(value)
+}
+
+// print prints a line for each call. failed is nil if no call failed.
+func (a *app) print(values []json.RawMessage, failed *results.MapError, f form) error {
 	out := bufio.NewWriter(a.Out)
-	lines := json.NewEncoder(out)
-	lines.SetEscapeHTML(false)
+	lines := a.outcomes(out, f)
 	var left []*results.TaskError
 	if failed != nil {
 		left = failed.Errors
 	}
 	var errs []error
 	for i, value := range values {
+		var e *results.TaskError
 		if len(left) > 0 && left[0].Call == i {
-			e := left[0]
-			left = left[1:]
-			errs = append(errs, lines.Encode(map[string]failure{"error": newFailure(e)}))
-			a.explain(e)
-			continue
+			e, left = left[0], left[1:]
 		}
-		errs = append(errs, lines.Encode(value)) // a value that is nil is null
+		errs = append(errs, lines.print(i, value, e))
 	}
 	if err := errors.Join(append(errs, out.Flush())...); err != nil {
 		return &exitError{ExitNoResult, fmt.Errorf("printing the values: %w", err)}
 	}
 	if failed != nil {
 		return &exitError{ExitCallFailed, nil}
+	}
+	return nil
+}
+
+// printID prints the ID of a job that is not waited for.
+func (a *app) printID(id string, asJSON bool) error {
+	if !asJSON {
+		_, err := fmt.Fprintln(a.Out, id)
+		return printed(err)
+	}
+	return printed(json.NewEncoder(a.Out).Encode(map[string]string{"job": id}))
+}
+
+// printed is the error of printing.
+func printed(err error) error {
+	if err != nil {
+		return noResult(fmt.Errorf("printing: %w", err))
 	}
 	return nil
 }

@@ -89,6 +89,7 @@ oldest delivery that waits has waited.
 func (a *app) steerCommand(cmd *cobra.Command, steer func(*inspect.Inspector, string) error) *cobra.Command {
 	var asJSON bool
 	cmd.Args = cobra.ExactArgs(1)
+	cmd.ValidArgsFunction = a.complete(1, queueWords)
 	cmd.RunE = func(cmd *cobra.Command, words []string) error {
 		name := words[0]
 		if err := names.CheckQueue(name); err != nil {

@@ -8,12 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/distpool/distpool/internal/demo"
+	"github.com/distpool/distpool/internal/keyfile"
 	"github.com/distpool/distpool/internal/names"
 	"github.com/distpool/distpool/internal/redisconn"
 )
@@ -61,6 +61,7 @@ type flags struct {
 	redis   string
 	queue   string
 	timeout time.Duration
+	keyring string // see package keyfile
 }
 
 // app is one run of the program.
@@ -78,20 +79,26 @@ The exit code tells what happened:
   3  there is no result: Redis cannot be used, the time is over, the job was
      canceled or is unknown
 
-An argument that starts with a dash, such as a negative number, goes after "--".`
+An argument that starts with a dash, such as a negative number, goes after "--".
+
+With --json every command prints JSON objects, one a line, but help and
+completion, whose text is for people and for shells.`
 
 // Run runs the program with the given arguments, and returns its exit code.
 func Run(ctx context.Context, args []string, streams Streams) int {
 	a := &app{Streams: streams}
 	root := a.root()
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return ExitOK
 	}
 	e, ok := errors.AsType[*exitError](err)
 	if !ok {
 		e = &exitError{ExitUsage, err} // cobra's own
+		if text := err.Error(); strings.HasPrefix(text, "accepts ") || strings.HasPrefix(text, "requires ") {
+			e.err = fmt.Errorf(`%w; it is: %s ("%s --help" says more)`, err, cmd.UseLine(), cmd.CommandPath())
+		}
 	}
 	if e.err != nil {
 		fmt.Fprintf(a.Err, "distpool: %v\n", e.err)
@@ -113,11 +120,14 @@ func (a *app) root() *cobra.Command {
 	})
 	f := root.PersistentFlags()
 	f.StringVar(&a.flags.redis, "redis", "", "URL of the Redis to use (default $REDIS_URL, or redis://127.0.0.1:6379)")
+	f.StringVar(&a.flags.keyring, "keyring", "", "file of keys: sign jobs, and believe only outcomes that are signed (default $"+keyfile.Env+")")
 	f.StringVar(&a.flags.queue, "queue", names.DefaultQueue, "queue to send the job to")
 	f.DurationVar(&a.flags.timeout, "timeout", 0, "how long to wait, such as 30s; 0 waits for ever")
-	root.AddCommand(a.applyCommand(), a.mapCommand(), a.starmapCommand(), a.imapCommand(), a.getCommand(),
+	root.AddCommand(a.applyCommand(), a.mapCommand(), a.starmapCommand(), a.imapCommand(), a.getCommand(), a.retryFailedCommand(),
 		a.jobsCommand(), a.jobCommand(), a.cancelCommand(), a.workersCommand(), a.queuesCommand(), a.doctorCommand(),
 		a.monitorCommand(), a.probeCommand(), a.demoCommand(), a.demoWorkerCommand(), a.versionCommand())
+	a.completeFlag(root, "queue", queueWords)
+	describeCompletion(root)
 	return root
 }
 
@@ -137,53 +147,4 @@ func (f flags) limit(ctx context.Context) (context.Context, context.CancelFunc) 
 		return context.WithCancel(ctx)
 	}
 	return context.WithTimeout(ctx, f.timeout)
-}
-
-// demoWorker names the hidden command that the demo starts its workers with.
-const demoWorker = "demo-worker"
-
-func (a *app) demoCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "demo", Short: "Show the pool at work, on this machine; needs no Redis",
-		Long: `Demo starts an embedded Redis and two worker processes, runs a few jobs, and
-counts the words of every .go file of the Go installation, on the workers and
-once more here, to compare. It takes less than a minute and leaves nothing
-behind. With --redis or REDIS_URL it uses that Redis, and a queue of its own;
-what it leaves there is the names of its jobs in the list of recent jobs.
-The exit code is 1 when the counts differ.`,
-		Example: "  distpool demo\n  REDIS_URL=redis://localhost:6379 distpool demo",
-		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			self, err := os.Executable()
-			if err != nil {
-				return noResult(fmt.Errorf("finding this program's file, to start workers from: %w", err))
-			}
-			url := a.flags.redis
-			if url == "" {
-				url = os.Getenv(redisconn.EnvURL)
-			}
-			ctx, cancel := a.flags.limit(cmd.Context())
-			defer cancel()
-			err = demo.Run(ctx, demo.Options{Redis: url, Worker: []string{self, demoWorker}, Out: a.Out, Err: a.Err})
-			if errors.Is(err, demo.ErrMismatch) {
-				return &exitError{ExitCallFailed, err}
-			}
-			if err != nil {
-				return noResult(err)
-			}
-			return nil
-		},
-	}
-}
-
-func (a *app) demoWorkerCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: demoWorker + " QUEUE", Short: "Be a worker of the demo", Hidden: true, Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			if err := demo.Worker(args[0], a.In, a.Err); err != nil {
-				return noResult(err)
-			}
-			return nil
-		},
-	}
 }

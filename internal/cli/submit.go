@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/distpool/distpool/internal/keyfile"
 	"github.com/distpool/distpool/producer"
 	"github.com/distpool/distpool/tasks"
 )
@@ -16,27 +17,29 @@ import (
 type rawTask = tasks.Task[json.RawMessage, json.RawMessage]
 
 // declare makes a task of a name that the user typed.
-func declare(name string) (t *rawTask, err error) {
+func declare(name string, opts ...tasks.Option) (t *rawTask, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			t, err = nil, fmt.Errorf("%v", p)
 		}
 	}()
-	return tasks.Declare[json.RawMessage, json.RawMessage](name), nil
+	return tasks.Declare[json.RawMessage, json.RawMessage](name, opts...), nil
 }
 
 const outputHelp = `
 Each call prints one line, in the order of the arguments: its value as JSON or,
 if it failed, {"error": {...}} with the members task, job, call (counted from
 0), kind, message, type, attempts and worker. The stack of a panic goes to
-standard error, as do all messages.
+standard error, as do all messages: progress as a bar on a terminal, and elsewhere, of
+jobs that take longer than 10 s, as a line for each tenth.
 
 When the time of --timeout is over, the job goes on, and its ID is printed to
 standard error: distpool get ID waits for it again. An interrupt cancels the
-job. With --async the job's ID is all that is printed, and nothing is waited for.`
+job. With --async the job's ID is all that is printed, and nothing is waited for.
+` + callsJSONHelp
 
 func (a *app) applyCommand() *cobra.Command {
-	var async bool
+	var how submission
 	cmd := &cobra.Command{
 		Use: "apply TASK [ARGUMENT]", Short: "Run a task on one argument",
 		Long: "Apply runs the task on one argument, a JSON value, null if it is left out.\n" + outputHelp,
@@ -44,7 +47,7 @@ func (a *app) applyCommand() *cobra.Command {
   distpool apply square -- -12
   distpool apply word_count '"/etc/hosts"' --timeout 10s
   distpool apply sleep_random --async`,
-		Args: cobra.RangeArgs(1, 2),
+		Args: cobra.RangeArgs(1, 2), ValidArgsFunction: a.complete(1, taskWords),
 		RunE: func(cmd *cobra.Command, words []string) error {
 			args := []json.RawMessage{json.RawMessage("null")}
 			if len(words) == 2 {
@@ -53,10 +56,10 @@ func (a *app) applyCommand() *cobra.Command {
 				}
 				args[0] = json.RawMessage(words[1])
 			}
-			return a.submit(cmd.Context(), words[0], args, async)
+			return a.submit(cmd.Context(), words[0], args, how)
 		},
 	}
-	asyncFlag(cmd, &async)
+	how.flags(cmd)
 	return cmd
 }
 
@@ -87,11 +90,12 @@ func (a *app) starmapCommand() *cobra.Command {
 // manyCommand completes map and starmap.
 func (a *app) manyCommand(cmd *cobra.Command, check func([]json.RawMessage) error) *cobra.Command {
 	var (
-		async bool
+		how   submission
 		input string
 		chunk int
 	)
 	cmd.Args = cobra.MinimumNArgs(1)
+	cmd.ValidArgsFunction = a.complete(1, taskWords)
 	cmd.RunE = func(cmd *cobra.Command, words []string) error {
 		if chunk < 0 {
 			return usagef("--chunk-size is %d; use a positive number of calls, or 0 for automatic", chunk)
@@ -103,32 +107,73 @@ func (a *app) manyCommand(cmd *cobra.Command, check func([]json.RawMessage) erro
 		if err != nil {
 			return usage(err)
 		}
-		return a.submit(cmd.Context(), words[0], args, async, producer.ChunkSize(chunk))
+		return a.submit(cmd.Context(), words[0], args, how, producer.ChunkSize(chunk))
 	}
-	asyncFlag(cmd, &async)
+	how.flags(cmd)
 	cmd.Flags().StringVar(&input, "input", "", "file of JSON lines to take the arguments from; - is standard input")
 	cmd.Flags().IntVar(&chunk, "chunk-size", 0, "calls that travel together; 0 is automatic")
 	return cmd
 }
 
-func asyncFlag(cmd *cobra.Command, async *bool) {
-	cmd.Flags().BoolVar(async, "async", false, "print the job's ID and do not wait")
+// submission is how a job is submitted and its outcomes are printed.
+type submission struct {
+	async  bool
+	asJSON bool
+	codec  codecFlag
+}
+
+func (s *submission) flags(cmd *cobra.Command) {
+	s.codec.flag(cmd)
+	s.asyncFlags(cmd)
+}
+
+// asyncFlags are those that do not say how arguments travel.
+func (s *submission) asyncFlags(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&s.async, "async", false, "print the job's ID and do not wait")
+	jsonFlag(cmd, &s.asJSON)
+}
+
+// codecFlag says how arguments travel.
+type codecFlag struct{ encrypt bool }
+
+func (c *codecFlag) flag(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&c.encrypt, "encrypt", false, "encrypt arguments with the keyring, for workers that decrypt them")
+}
+
+// declare makes the task that the user has named.
+func (c codecFlag) declare(s *session, name string) (*rawTask, error) {
+	var opts []tasks.Option
+	if c.encrypt {
+		if s.ring.IsZero() {
+			return nil, usagef("--encrypt needs keys; name a file of them with --keyring or $%s", keyfile.Env)
+		}
+		opts = append(opts, tasks.WithCodec(keyfile.Encrypted(s.ring)))
+	}
+	t, err := declare(name, opts...)
+	if err != nil {
+		return nil, usage(err)
+	}
+	return t, nil
 }
 
 // submit runs a job: all verbs are maps underneath, since their values are
 // printed as they come.
-func (a *app) submit(ctx context.Context, name string, args []json.RawMessage, async bool, opts ...producer.Option) error {
-	task, err := declare(name)
-	if err != nil {
+func (a *app) submit(ctx context.Context, name string, args []json.RawMessage, how submission, opts ...producer.Option) error {
+	if _, err := declare(name); err != nil { // before Redis is asked
 		return usage(err)
 	}
 	limited, cancel := a.flags.limit(ctx)
 	defer cancel()
 	s, err := a.open(limited)
 	if err != nil {
-		return noResult(err)
+		return err
 	}
-	if async {
+	task, err := how.codec.declare(s, name)
+	if err != nil {
+		s.leave()
+		return err
+	}
+	if how.async {
 		// Kept as long as those of the library, for whoever asks for the job.
 		opts = append(opts, producer.ResultTTL(producer.DefaultResultTTL))
 	}
@@ -140,10 +185,9 @@ func (a *app) submit(ctx context.Context, name string, args []json.RawMessage, a
 		}
 		return noResult(err)
 	}
-	if async {
+	if how.async {
 		s.leave()
-		fmt.Fprintln(a.Out, m.ID())
-		return nil
+		return a.printID(m.ID(), how.asJSON)
 	}
-	return s.finish(limited, m, waiting{label: name, queue: a.flags.queue, ours: true})
+	return s.finish(limited, m, waiting{label: name, queue: a.flags.queue, ours: true, form: form{asJSON: how.asJSON}})
 }

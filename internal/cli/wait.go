@@ -10,10 +10,14 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/distpool/distpool/internal/keyfile"
 	"github.com/distpool/distpool/internal/progress"
+	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/redisconn"
 	"github.com/distpool/distpool/producer"
 	"github.com/distpool/distpool/results"
+	"github.com/distpool/distpool/secure"
+	"github.com/distpool/distpool/tasks"
 )
 
 // session is an open pool, with its client.
@@ -21,22 +25,61 @@ type session struct {
 	app  *app
 	rdb  redis.UniversalClient
 	pool *producer.Pool
+	ring secure.Keyring
 }
 
 func (a *app) open(ctx context.Context) (*session, error) {
 	s := &session{app: a}
-	var err error
+	ring, warning, err := keyfile.Load(a.flags.keyring)
+	if err != nil {
+		return nil, usage(err)
+	}
+	if warning != "" {
+		fmt.Fprintf(a.Err, "distpool: warning: %s\n", warning)
+	}
+	s.ring = ring
 	if s.rdb, err = redisconn.Open(ctx, a.flags.redis); err != nil {
-		return nil, err
+		return nil, noResult(err)
 	}
 	s.pool, err = producer.Open(ctx, producer.Config{
-		Client: s.rdb, Queue: a.flags.queue, Logger: slog.New(slog.NewTextHandler(a.Err, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		Client: s.rdb, Queue: a.flags.queue, Keyring: ring,
+		Logger: slog.New(slog.NewTextHandler(a.Err, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 	if err != nil {
 		_ = s.rdb.Close()
-		return nil, err
+		return nil, noResult(err)
 	}
 	return s, nil
+}
+
+// find returns a job's record, and its task.
+func (s *session) find(ctx context.Context, id string) (record.Snapshot, *rawTask, error) {
+	job, err := record.Read(ctx, s.rdb, id)
+	if err == nil && job.State == record.Gone {
+		err = results.ErrUnknownJob
+	}
+	var task *rawTask
+	if err == nil {
+		task, err = s.declare(job.Task, job.Codec)
+	}
+	if err != nil {
+		return job, nil, fmt.Errorf("job %s: %w", id, err)
+	}
+	return job, task, nil
+}
+
+// declare makes the task of a job whose codec has this name.
+func (s *session) declare(name, codec string) (*rawTask, error) {
+	encrypted := keyfile.Encrypted(s.ring)
+	switch {
+	case codec == tasks.JSON.Name():
+		return declare(name)
+	case codec != encrypted.Name():
+		return nil, fmt.Errorf("its arguments and values are encoded with codec %q; the command line reads %q and %q only", codec, tasks.JSON.Name(), encrypted.Name())
+	case s.ring.IsZero():
+		return nil, fmt.Errorf("it is encrypted; give its keys with --keyring or $%s", keyfile.Env)
+	}
+	return declare(name, tasks.WithCodec(encrypted))
 }
 
 // leave lets go of Redis without a word to the jobs, which go on.
@@ -50,6 +93,7 @@ type waiting struct {
 	label string // the task's name
 	queue string
 	ours  bool // the job is ours to cancel
+	form  form
 }
 
 // finish waits for the job, prints its outcomes and ends the session.
@@ -65,7 +109,8 @@ func (s *session) finish(ctx context.Context, m *results.MapResult[json.RawMessa
 		return noResult(jerr)
 	}
 	_ = s.rdb.Close()
-	return s.app.print(values, failed)
+	w.form.job = m.ID()
+	return s.app.print(values, failed, w.form)
 }
 
 // abandon ends the session on a job whose outcomes did not come.
@@ -88,6 +133,10 @@ func (s *session) abandon(ctx context.Context, m *results.MapResult[json.RawMess
 
 const cancelLimit = 5 * time.Second
 
+// quiet is how long there are no lines of progress where there is no terminal:
+// scripts want silence, and logs of what takes long something to look at.
+const quiet = 10 * time.Second
+
 // patience is how long no worker may serve the queue before that is said.
 const patience = 2 * time.Second
 
@@ -95,12 +144,20 @@ const patience = 2 * time.Second
 func (s *session) wait(ctx context.Context, m *results.MapResult[json.RawMessage], w waiting) {
 	say := func(text string) { fmt.Fprintln(s.app.Err, text) }
 	show := func(results.Progress) {}
-	if calls := m.Progress().Calls; calls > 1 && progress.IsTerminal(s.app.Err) {
+	served, said := time.Now(), false
+	switch calls := m.Progress().Calls; {
+	case calls > 1 && progress.IsTerminal(s.app.Err):
 		meter := progress.Bar(s.app.Err, w.label, calls)
 		defer meter.End()
 		say, show = meter.Say, meter.Show
+	case calls > 1:
+		meter, began := progress.Lines(s.app.Err, w.label, calls), served
+		show = func(p results.Progress) {
+			if time.Since(began) >= quiet {
+				meter.Show(p)
+			}
+		}
 	}
-	served, said := time.Now(), false
 	for p := range m.Watch(ctx) {
 		show(p)
 		if !p.NoWorker {

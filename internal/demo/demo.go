@@ -39,28 +39,44 @@ const (
 	slots     = 5 // of each process
 )
 
+// Report is what the demo came to.
+type Report struct {
+	OK       bool           `json:"ok"`
+	Redis    string         `json:"redis"` // which one it was
+	Workers  int            `json:"workers"`
+	Slots    int            `json:"slots"`              // of all of them
+	Files    int            `json:"files"`              // whose words were counted
+	Counted  *sample.Counts `json:"counted,omitempty"`  // by the workers
+	Expected *sample.Counts `json:"expected,omitempty"` // by the producer
+	Seconds  float64        `json:"seconds"`
+}
+
 // Run runs the demo, until it is over or ctx ends. It leaves no process, no file
 // and, in a Redis that it did not start, no key behind.
-func Run(ctx context.Context, o Options) error {
+func Run(ctx context.Context, o Options) (r Report, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	start := time.Now()
 	s, err := openStage(ctx, o, cancel)
 	if err != nil {
-		return err
+		return r, err
 	}
-	d := &demo{Options: o, pool: s.pool, stage: s}
+	r = Report{Redis: s.where, Workers: processes, Slots: processes * slots}
+	defer func() { r.OK, r.Seconds = err == nil, time.Since(start).Seconds() }()
+	d := &demo{Options: o, pool: s.pool, stage: s, report: &r}
 	err = d.play(ctx)
 	if err != nil && context.Cause(ctx) != nil {
 		err = context.Cause(ctx) // a worker that died says more than what it led to
 	}
-	return errors.Join(err, s.close(context.WithoutCancel(ctx)))
+	return r, errors.Join(err, s.close(context.WithoutCancel(ctx)))
 }
 
 // demo is one performance.
 type demo struct {
 	Options
-	pool  *producer.Pool
-	stage *stage
+	pool   *producer.Pool
+	stage  *stage
+	report *Report
 }
 
 func (d *demo) play(ctx context.Context) error {
@@ -221,7 +237,7 @@ func (d *demo) wordCount(ctx context.Context) error {
 	for _, c := range values {
 		got = got.Plus(c)
 	}
-	d.report("workers", got, time.Since(start))
+	d.count("workers", got, time.Since(start))
 	start = time.Now()
 	for _, path := range corpus.paths {
 		c, err := sample.CountFile(ctx, path)
@@ -230,7 +246,8 @@ func (d *demo) wordCount(ctx context.Context) error {
 		}
 		want = want.Plus(c)
 	}
-	d.report("producer", want, time.Since(start))
+	d.count("producer", want, time.Since(start))
+	d.report.Files, d.report.Counted, d.report.Expected = len(corpus.paths), &got, &want
 	if got != want {
 		return ErrMismatch
 	}
@@ -238,7 +255,7 @@ func (d *demo) wordCount(ctx context.Context) error {
 	return nil
 }
 
-func (d *demo) report(who string, c sample.Counts, took time.Duration) {
+func (d *demo) count(who string, c sample.Counts, took time.Duration) {
 	d.say("%-9s %d lines, %d words, %d bytes (%.2f s)", who+":", c.Lines, c.Words, c.Bytes, took.Seconds())
 }
 

@@ -28,6 +28,7 @@ func TestTestDependenciesStayOutOfThePrograms(t *testing.T) {
 		"github.com/Shopify/toxiproxy/",
 		"github.com/distpool/distpool/internal/chaos\n",
 		"github.com/distpool/distpool/internal/history\n",
+		"github.com/distpool/distpool/internal/fleettest\n",
 		"github.com/distpool/distpool/internal/redistest\n",
 		"github.com/stretchr/testify/",
 		"go.uber.org/goleak\n",

@@ -44,6 +44,16 @@ func TestTheRulesOfTheSecurityPageAreEnoughAndNoneIsIdle(t *testing.T) {
 	if _, ok := errors.AsType[*results.MapError](err); !ok {
 		t.Errorf("failing calls: %v", err)
 	}
+	failing, err := producer.MapAsync(ctx(t), p, divide, []float64{0, 1, 0}, producer.ChunkSize(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := failing.Get(ctx(t)); err == nil {
+		t.Error("no call failed")
+	}
+	if r, err := producer.RetryFailed(ctx(t), p, divide, failing.ID()); err != nil || !slices.Equal(r.Calls, []int{0, 2}) {
+		t.Errorf("failed calls again: %v", err)
+	}
 	for v, err := range producer.IMap(ctx(t), p, divide, slices.Values([]float64{0, 1, 2, 3, 4, 5}), producer.ChunkSize(1), producer.Window(2)) {
 		if _, failed := errors.AsType[*results.TaskError](err); err != nil && !failed {
 			t.Errorf("a stream with a failing call: %v, %v", v, err)

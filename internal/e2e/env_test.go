@@ -80,7 +80,7 @@ func eachAlone(t *testing.T, f func(t *testing.T, e *env)) {
 			case cluster:
 				f(t, newEnv(t, redistest.StartClusterSetup(t, 3, 0).URL(), true))
 			case sentinel:
-				f(t, newEnv(t, redistest.StartFailover(t).URL(), true))
+				f(t, newEnv(t, redistest.StartFailover(t, healthy).URL(), true))
 			}
 		})
 	}

@@ -76,8 +76,27 @@ func TestArchivedDeliveriesOfJobsThatNobodyWaitsForAreIssuedAgain(t *testing.T) 
 	})
 }
 
+// As with asynqmon's button that archives all of a queue.
+func TestAQueueThatIsArchivedAsAWholeIsIssuedAgain(t *testing.T) {
+	eachReal(t, func(t *testing.T, e *env) {
+		p := e.pool(t)
+		args := make([]int, 1500) // more than a pass of the supervisor sees
+		m, err := producer.MapAsync(ctx(t), p, square, args, producer.ChunkSize(1))
+		must(t, err)
+		p.Release() // nobody waits for it
+		n, err := e.inspector().ArchiveAllPendingTasks(e.queue)
+		if err != nil || n != len(args) {
+			t.Fatalf("%d of %d deliveries were archived: %v", n, len(args), err)
+		}
+		e.worker(t, 4)
+		e.areDone(t, foundWithin, m.ID())
+	})
+}
+
+// On a Redis of its own: where cases share one, the leader of the supervision is a worker
+// of any of them, and whoever follows it counts the seconds anew.
 func TestDeliveriesThatWereTakenAndHaveNoLeaseAreIssuedAgain(t *testing.T) {
-	each(t, func(t *testing.T, e *env) {
+	eachAlone(t, func(t *testing.T, e *env) {
 		m, single := e.abandoned(t)
 		// What asynq never recovers: it looks for leases that are over, and these have
 		// none.

@@ -76,6 +76,16 @@ func TestAStreamYieldsEveryCallExactlyOnce(t *testing.T) {
 		if count != n {
 			t.Errorf("IMapUnordered yielded %d of %d", count, n)
 		}
+		indexes := make([]bool, n)
+		for i, o := range producer.IMapAsCompleted(ctx(t), p, square, upTo(n, nil)) {
+			if i < 0 || i >= n || indexes[i] || o.Err != nil || o.Value != i*i {
+				t.Fatalf("IMapAsCompleted yielded %+v for call %d, or that twice", o, i)
+			}
+			indexes[i] = true
+		}
+		if slices.Contains(indexes, false) {
+			t.Errorf("IMapAsCompleted left calls out: %v", indexes)
+		}
 		for _, opts := range [][]producer.Option{
 			{producer.ChunkSize(7)}, {producer.Window(1)}, {producer.Window(20), producer.ChunkSize(20)},
 			{producer.Window(10), producer.ChunkSize(100)}, {producer.Window(50)},

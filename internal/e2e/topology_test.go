@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/distpool/distpool/internal/redistest"
 )
@@ -58,6 +59,10 @@ func long(t testing.TB) {
 	}
 }
 
+// healthy is for a Sentinel whose master nobody harms: a busy machine must not make it
+// fail over, which may lose jobs.
+var healthy = redistest.DownAfter(time.Minute)
+
 // shared are the Redises that cases share, each case with a queue of its own.
 var shared sharedServers
 
@@ -99,7 +104,7 @@ func (s *sharedServers) start(t testing.TB, topology string) string {
 	case cluster:
 		running, err = redistest.StartClusterProcess(dir, 3, 0)
 	case sentinel:
-		running, err = redistest.StartFailoverProcess(dir)
+		running, err = redistest.StartFailoverProcess(dir, healthy)
 	default:
 		running, err = redistest.StartProcess(dir)
 	}

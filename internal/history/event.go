@@ -41,7 +41,7 @@ const (
 	// Died: the process Text ended by itself, although it should not.
 	Died What = "died"
 	// Audited: the record of Job, read at the very end, says Outs, or Err for the
-	// whole of the job.
+	// whole of the job; and that it was over at Finished.
 	Audited What = "audited"
 	// Orphaned: deliveries of Job were deleted by an operator, or may be lost, nobody
 	// who lives waits for it, and it is not over. From now on the auditor waits for it.
@@ -81,6 +81,9 @@ type Event struct {
 	Err   string    `json:"err,omitempty"`
 	Text  string    `json:"text,omitempty"`
 	Fault *Fault    `json:"fault,omitempty"`
+	// Finished is when Job was over according to its record (ns since 1970), 0 if it
+	// does not say.
+	Finished int64 `json:"finished,omitempty"`
 
 	Process string `json:"-"` // the name of its file
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/distpool/distpool/internal/fleettest"
 	"github.com/distpool/distpool/internal/inspect"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/wire"
@@ -73,7 +74,7 @@ func TestChunksAreCountedIntoCells(t *testing.T) {
 			t.Errorf("the last cell is %+v, want it running", c)
 		}
 		i := slices.IndexFunc(d.Runs, func(r record.ChunkRun) bool { return r.Chunk == 9 })
-		if i < 0 || d.Runs[i].Owner != "w2" || d.Runs[i].Deaths != 1 || time.Since(time.UnixMilli(d.Runs[i].Since)).Abs() > patience {
+		if i < 0 || d.Runs[i].Owner != "w2" || d.Runs[i].Deaths != 1 || time.Since(time.UnixMilli(d.Runs[i].Since)).Abs() > fleettest.Patience {
 			t.Errorf("the runs are %+v", d.Runs)
 		}
 		if len(d.Slow) != 2 || d.Slow[0].Took != 5*time.Second || d.Slow[0].Call != 2 || d.Slow[1].Took != 3*time.Second {
@@ -265,7 +266,7 @@ func TestRealJobsAreReadToTheEnd(t *testing.T) {
 			t.Errorf("its failed calls are %+v, %v", p, err)
 		}
 		d = read(t, in, one.ID(), 100)
-		if waited, ok := d.Waited(); d.Status != inspect.Failed || !ok || waited > patience || len(d.Cells) != 1 || d.Cells[0].Failed != 1 {
+		if waited, ok := d.Waited(); d.Status != inspect.Failed || !ok || waited > fleettest.Patience || len(d.Cells) != 1 || d.Cells[0].Failed != 1 {
 			t.Errorf("the single call reads %+v", d)
 		}
 		p, err = in.FailedCalls(t.Context(), one.ID(), inspect.FailedQuery{})

@@ -8,6 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/distpool/distpool/internal/fleettest"
 	"github.com/distpool/distpool/internal/inspect"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/producer"
@@ -149,7 +150,7 @@ func TestTheListIsBounded(t *testing.T) {
 			}
 		}
 		p := jobs(t, in, inspect.Query{})
-		if p.List.Jobs != 48_000 || p.List.Cut != 16_000 || p.List.Unlisted != flushes || time.Since(p.List.UnlistedAt).Abs() > patience {
+		if p.List.Jobs != 48_000 || p.List.Cut != 16_000 || p.List.Unlisted != flushes || time.Since(p.List.UnlistedAt).Abs() > fleettest.Patience {
 			t.Errorf("after %d jobs the list is %+v", flushes*each, p.List)
 		}
 		if p.Next == "" && p.Looked != 48_000 {

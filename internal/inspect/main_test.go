@@ -2,15 +2,13 @@ package inspect_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"log/slog"
 	"testing"
 	"time"
 
-	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/distpool/distpool/internal/fleettest"
 	"github.com/distpool/distpool/internal/inspect"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/redisconn"
@@ -18,19 +16,13 @@ import (
 	"github.com/distpool/distpool/internal/wire"
 	"github.com/distpool/distpool/producer"
 	"github.com/distpool/distpool/tasks"
-	"github.com/distpool/distpool/worker"
 )
 
-// onBoth runs f on miniredis and on a real redis-server.
-func onBoth(t *testing.T, f func(t *testing.T, rdb redis.UniversalClient)) {
-	t.Helper()
-	t.Run("miniredis", func(t *testing.T) {
-		rdb := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
-		t.Cleanup(func() { rdb.Close() })
-		f(t, rdb)
-	})
-	t.Run("redis", func(t *testing.T) { f(t, redistest.Start(t).Client(t)) })
-}
+// The same as in package fleettest.
+var (
+	onBoth     = fleettest.OnBoth
+	eventually = fleettest.Eventually
+)
 
 // onCluster runs f on a real Cluster.
 func onCluster(t *testing.T, f func(t *testing.T, rdb redis.UniversalClient)) {
@@ -43,17 +35,6 @@ func onCluster(t *testing.T, f func(t *testing.T, rdb redis.UniversalClient)) {
 		t.Cleanup(func() { rdb.Close() })
 		f(t, rdb)
 	})
-}
-
-const patience = 2 * time.Minute
-
-func eventually(t *testing.T, what string, f func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !f(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("after %v it is not so that %s", patience, what)
-		}
-	}
 }
 
 // create makes a job with chunks of n calls each, and lists it.
@@ -131,30 +112,7 @@ var hold = tasks.Define("hold", func(ctx context.Context, _ int) (int, error) {
 
 func start(t *testing.T, rdb redis.UniversalClient) fleet {
 	t.Helper()
-	quiet := slog.New(slog.DiscardHandler)
-	ctx, stop := context.WithCancel(t.Context())
-	over := make(chan error, 1)
-	go func() {
-		over <- worker.Run(ctx, worker.Config{Client: rdb, Concurrency: 2, Grace: time.Second, Name: "host", Logger: quiet}, fail, hold)
-	}()
-	t.Cleanup(func() {
-		stop()
-		if err := <-over; err != nil && !errors.Is(err, context.Canceled) {
-			t.Errorf("the worker ended with %v", err)
-		}
-	})
-	p, err := producer.Open(t.Context(), producer.Config{Client: rdb, Logger: quiet})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		if err := p.Terminate(ctx); err != nil {
-			t.Error(err)
-		}
-	})
-	return fleet{pool: p, rdb: rdb}
+	return fleet{pool: fleettest.Start(t, rdb, fail, hold), rdb: rdb}
 }
 
 func jobs(t *testing.T, in *inspect.Inspector, q inspect.Query) inspect.Page {

@@ -2,7 +2,6 @@ package monitor
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -10,40 +9,23 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
-	"github.com/distpool/distpool/internal/redistest"
+	"github.com/distpool/distpool/internal/fleettest"
 	"github.com/distpool/distpool/producer"
 	"github.com/distpool/distpool/tasks"
-	"github.com/distpool/distpool/worker"
 )
 
-const patience = 2 * time.Minute
+const patience = fleettest.Patience
 
 const testToken = "a token that nobody guesses"
 
-// onBoth runs f on miniredis and on a real redis-server.
-func onBoth(t *testing.T, f func(t *testing.T, rdb redis.UniversalClient)) {
-	t.Helper()
-	t.Run("miniredis", func(t *testing.T) {
-		rdb := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
-		t.Cleanup(func() { rdb.Close() })
-		f(t, rdb)
-	})
-	t.Run("redis", func(t *testing.T) { f(t, redistest.Start(t).Client(t)) })
-}
-
-func eventually(t *testing.T, what string, f func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !f(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("after %v it is not so that %s", patience, what)
-		}
-	}
-}
+// The same as in package fleettest.
+var (
+	onBoth     = fleettest.OnBoth
+	eventually = fleettest.Eventually
+)
 
 // site is a monitor behind a real server.
 type site struct {
@@ -126,30 +108,7 @@ var quick = tasks.Define("quick", func(_ context.Context, n int) (int, error) { 
 // fleet starts a pool and a worker of two slots in this process.
 func fleet(t *testing.T, rdb redis.UniversalClient) *producer.Pool {
 	t.Helper()
-	quiet := slog.New(slog.DiscardHandler)
-	ctx, stop := context.WithCancel(t.Context())
-	over := make(chan error, 1)
-	go func() {
-		over <- worker.Run(ctx, worker.Config{Client: rdb, Concurrency: 2, Grace: time.Second, Name: "host", Logger: quiet}, failing, panicking, holding, quick)
-	}()
-	t.Cleanup(func() {
-		stop()
-		if err := <-over; err != nil && !errors.Is(err, context.Canceled) {
-			t.Errorf("the worker ended with %v", err)
-		}
-	})
-	p, err := producer.Open(t.Context(), producer.Config{Client: rdb, Logger: quiet})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		if err := p.Terminate(ctx); err != nil {
-			t.Error(err)
-		}
-	})
-	return p
+	return fleettest.Start(t, rdb, failing, panicking, holding, quick)
 }
 
 func wantIn(t *testing.T, page, what string) {

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
@@ -58,7 +60,7 @@ func (m *Meter) Show(p results.Progress) {
 	defer m.mu.Unlock()
 	done, failed := p.Done, p.Failed
 	if m.bar != nil {
-		m.bar.Describe(m.label + details(p))
+		m.bar.Describe(describe(m.label, details(p), m.calls, width(m.out)))
 		_ = m.bar.Set(done)
 		return
 	}
@@ -71,6 +73,36 @@ func (m *Meter) Show(p results.Progress) {
 		suffix = fmt.Sprintf(", %d failed", failed)
 	}
 	fmt.Fprintf(m.out, "%s: %d of %d (%d%%)%s\n", m.label, done, m.calls, done*100/m.calls, suffix)
+}
+
+// width is how many characters a line of the terminal has; 0 when that is not known.
+func width(out io.Writer) int {
+	f, ok := out.(*os.File)
+	if !ok {
+		return 0
+	}
+	w, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return 0
+	}
+	return w
+}
+
+// describe is what stands before a bar. It leaves out the details, and then the end
+// of the label, where the line would wrap: a bar that wraps is a new line each time.
+func describe(label, details string, calls, width int) string {
+	if width <= 0 {
+		return label + details
+	}
+	const rest = len("  100% |#| (/) ")
+	room := width - rest - 2*len(strconv.Itoa(calls))
+	if utf8.RuneCountInString(label+details) <= room {
+		return label + details
+	}
+	if utf8.RuneCountInString(label) <= room {
+		return label
+	}
+	return string([]rune(label)[:max(0, room)])
 }
 
 // details is what a bar says beside the calls that are over.

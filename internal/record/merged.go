@@ -86,8 +86,9 @@ type Share struct {
 type Fetched struct {
 	Queue  string
 	TaskID string
-	Msg    string // asynq's message
-	Begun  *Begun // the chunk was begun with it; nil: that is left to Begin
+	Msg    string    // asynq's message
+	Asked  time.Time // when the request for it was sent
+	Begun  *Begun    // the chunk was begun with it; nil: that is left to Begin
 }
 
 // Fetch takes up to n deliveries from the queues, up to more of them in addition where
@@ -103,6 +104,7 @@ func Fetch(ctx context.Context, c redis.UniversalClient, worker string, shares [
 		keys = append(keys, asynqKey(s.Queue, "pending"), asynqKey(s.Queue, "paused"), asynqKey(s.Queue, "active"), asynqKey(s.Queue, "lease"), BellKey(s.Queue))
 		args = append(args, asynqKey(s.Queue, "t:"), s.N)
 	}
+	asked := time.Now()
 	reply, err := Op{fetchScript, keys, args}.runOnce(ctx, c).Slice()
 	if err != nil {
 		return nil, err
@@ -112,6 +114,7 @@ func Fetch(ctx context.Context, c redis.UniversalClient, worker string, shares [
 		if fs[i], err = parseFetched(shares, r); err != nil {
 			return nil, err
 		}
+		fs[i].Asked = asked
 	}
 	return fs, nil
 }

@@ -32,6 +32,7 @@ type options struct {
 	password string
 	tls      bool
 	sentinel bool
+	down     time.Duration // see DownAfter
 }
 
 // Config adds lines to the server's redis.conf, such as "appendonly yes" or
@@ -43,6 +44,13 @@ func Config(lines ...string) Option {
 // Password makes the server want this password, which then is part of URL.
 func Password(password string) Option {
 	return func(o *options) { o.password = password }
+}
+
+// DownAfter is for StartFailover: how long a master may be silent before its replica
+// takes its place. Defaults to a second, which a busy machine can keep a healthy master
+// silent for.
+func DownAfter(d time.Duration) Option {
+	return func(o *options) { o.down = d }
 }
 
 // TLS makes the server speak TLS only, with a certificate for 127.0.0.1 and

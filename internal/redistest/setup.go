@@ -39,8 +39,8 @@ func (s *Setup) Kill() error {
 }
 
 // StartFailover starts a master, a replica that has its data, and a Sentinel that
-// makes the replica the master a second after the other one has gone. It ends when
-// t ends.
+// makes the replica the master a second after the other one has gone (see DownAfter).
+// It ends when t ends.
 func StartFailover(t testing.TB, opts ...Option) *Setup {
 	t.Helper()
 	return startSetup(t, func(dir string) (*Setup, error) { return StartFailoverProcess(dir, opts...) })
@@ -81,8 +81,12 @@ func (s *Setup) startFailover(dir string, opts []Option) error {
 	if err != nil {
 		return err
 	}
+	down := master.opts.down
+	if down == 0 {
+		down = time.Second
+	}
 	watch := []Option{watching(masterName, master.Addr()), Config(
-		fmt.Sprintf("sentinel down-after-milliseconds %s 1000", masterName),
+		fmt.Sprintf("sentinel down-after-milliseconds %s %d", masterName, down.Milliseconds()),
 		// How long a new master may be waited for, and how soon after one failover
 		// the next one may come.
 		fmt.Sprintf("sentinel failover-timeout %s 5000", masterName))}

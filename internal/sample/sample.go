@@ -59,9 +59,12 @@ var Panic = tasks.Define("panic", func(_ context.Context, message string) (struc
 	panic(message)
 })
 
-// All lists every sample task.
-func All() []tasks.Runner {
-	return []tasks.Runner{SleepRandom, AddRandom, Add3Random, Square, WordCount, Sleep, Fail, Panic}
+// All lists every sample task, with further options.
+func All(opts ...tasks.Option) []tasks.Runner {
+	return []tasks.Runner{
+		SleepRandom.With(opts...), AddRandom.With(opts...), Add3Random.With(opts...), Square.With(opts...),
+		WordCount.With(opts...), Sleep.With(opts...), Fail.With(opts...), Panic.With(opts...),
+	}
 }
 
 // maxSleep is what a time.Duration can hold, in seconds.

@@ -150,9 +150,9 @@ func (s *Signer) CheckFrame(p Place, t Terms, frame []byte, now time.Time) error
 	}
 	switch atMs := now.UnixMilli(); {
 	case sig.Expires > 0 && atMs > sig.Expires+Leeway.Milliseconds():
-		return &Error{p.What, secure.Expired, sig.Key, fmt.Sprintf("the %s were signed for use until %s, and are a copy or very late; see Config.JobTTL", p.What, stamp(sig.Expires))}
+		return &Error{p.What, secure.Expired, sig.Key, fmt.Sprintf("the %s were signed for use until %s, and are a copy or very late; see Config.JobTTL", things(p.What), stamp(sig.Expires))}
 	case sig.NotBefore > 0 && atMs < sig.NotBefore-Leeway.Milliseconds():
-		return &Error{p.What, secure.Early, sig.Key, fmt.Sprintf("the %s were signed for use from %s on", p.What, stamp(sig.NotBefore))}
+		return &Error{p.What, secure.Early, sig.Key, fmt.Sprintf("the %s were signed for use from %s on", things(p.What), stamp(sig.NotBefore))}
 	case t.Total > 0 && sig.Total >= 0 && sig.Total != t.Total:
 		return &Error{p.What, secure.Mismatch, sig.Key, fmt.Sprintf("the record says that the job has %d calls, but it was signed with %d", t.Total, sig.Total)}
 	}
@@ -186,20 +186,31 @@ func (s *Signer) CheckText(p Place, t Terms, signature string, now time.Time, te
 	return nil
 }
 
+// things says what was refused, in the plural.
+func things(what string) string {
+	switch what {
+	case secure.JobRecord:
+		return "terms of the job"
+	case secure.Checkpoint:
+		return "outcomes in the checkpoint"
+	}
+	return what
+}
+
 func (s *Signer) unsigned(p Place) error {
 	if s.allowUnsigned {
 		return nil
 	}
-	return &Error{p.What, secure.Unsigned, "", fmt.Sprintf("the %s have no signature; give whoever writes them the keyring", p.What)}
+	return &Error{p.What, secure.Unsigned, "", fmt.Sprintf("the %s have no signature; give whoever writes them the keyring", things(p.What))}
 }
 
 func (s *Signer) check(p Place, t Terms, sig wire.Signature, data []byte) error {
 	key, ok := s.keys[sig.Key]
 	if !ok {
-		return &Error{p.What, secure.UnknownKey, sig.Key, fmt.Sprintf("the %s are signed with key %q, which is not on the keyring here", p.What, sig.Key)}
+		return &Error{p.What, secure.UnknownKey, sig.Key, fmt.Sprintf("the %s are signed with key %q, which is not on the keyring here", things(p.What), sig.Key)}
 	}
 	if want := code(key, sig, p, t, data); !hmac.Equal(want[:], sig.MAC[:]) {
-		return &Error{p.What, secure.Mismatch, sig.Key, fmt.Sprintf("the %s are not what was signed with key %q: they were changed or copied from elsewhere, or another secret has this ID", p.What, sig.Key)}
+		return &Error{p.What, secure.Mismatch, sig.Key, fmt.Sprintf("the %s are not what was signed with key %q: they were changed or copied from elsewhere, or another secret has this ID", things(p.What), sig.Key)}
 	}
 	return nil
 }

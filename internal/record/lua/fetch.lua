@@ -65,8 +65,10 @@ local queues = #KEYS / 5
 for q = 0, queues - 1 do
   take(q, math.min(tonumber(ARGV[6 + 2 * q]), want - #taken))
 end
-for q = 0, queues - 1 do
-  take(q, want - #taken)
+if queues > 1 then -- an only queue's share is all
+  for q = 0, queues - 1 do
+    take(q, want - #taken)
+  end
 end
 -- A ring that waits says that no worker listens for one.
 local more = tonumber(ARGV[4])

@@ -1,0 +1,212 @@
+package producer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/distpool/distpool/internal/call"
+	"github.com/distpool/distpool/internal/inspect"
+	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/sealing"
+	"github.com/distpool/distpool/internal/signing"
+	"github.com/distpool/distpool/internal/wire"
+	"github.com/distpool/distpool/observe"
+	"github.com/distpool/distpool/results"
+	"github.com/distpool/distpool/secure"
+	"github.com/distpool/distpool/tasks"
+)
+
+var (
+	// ErrNoneFailed says that no call of the job failed, so there is nothing to
+	// run again.
+	ErrNoneFailed = errors.New("none of its calls failed")
+	// ErrArgumentsGone says that the job has failed calls, and the arguments of
+	// none of them were kept.
+	ErrArgumentsGone = errors.New("the arguments of its failed calls were not kept: a job keeps up to 64 MiB of them")
+	// ErrNotOver says that the job is not over, so that more of its calls may fail.
+	ErrNotOver = errors.New("it is not over yet")
+)
+
+// Retried is the handle on a job of the calls that failed in another job. Its
+// calls count from 0, in the order in which they were in that job.
+type Retried[R any] struct {
+	*results.MapResult[R]
+	Of    string // ID of the job whose calls these are
+	Calls []int  // for each call, its index in that job
+	Gone  []int  // indexes in that job of failed calls that are left out, since their arguments were not kept
+}
+
+// RetryFailed submits a new job of the calls that failed in the job id, with the
+// arguments that they had, byte for byte. That job must be over, and stays as it
+// is; if it was canceled, the calls that failed before that are taken, and those
+// that never ended are not, since their arguments are gone.
+//
+// The new job goes to the queue of the old one, with its retries and time limits,
+// unless options say otherwise. With a Keyring, what was kept is checked before it
+// is signed anew.
+//
+// A record keeps the arguments of failed calls up to 64 MiB, whole chunks at a
+// time: Retried.Gone lists calls for which that was not enough. A stream (IMap)
+// leaves nothing to retry, nor does a job that has expired.
+//
+// The errors are ErrNoneFailed, ErrArgumentsGone, ErrNotOver,
+// results.ErrUnknownJob, results.ErrTaskMismatch when the job is of another task
+// or codec, results.ErrUntrusted, and those of a submission. The codec of the task
+// must be a tasks.ArrayCodec, as tasks.JSON is.
+func RetryFailed[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], id string, opts ...Option) (*Retried[R], error) {
+	f, err := p.failedCalls(ctx, t, id)
+	if err != nil {
+		return nil, fmt.Errorf("retrying the failed calls of job %s: %w", id, err)
+	}
+	o, err := p.options(append([]Option{f.asBefore}, opts...), false)
+	if err != nil {
+		return nil, err
+	}
+	o.origin.Verb = observe.Map
+	job, err := p.submit(ctx, t, o, len(f.args), func(lo, hi int) ([]byte, error) { return f.codec.Join(f.args[lo:hi]) })
+	if err != nil {
+		return nil, fmt.Errorf("retrying the failed calls of job %s: %w", id, err)
+	}
+	return &Retried[R]{results.NewMapResult(p.hub, job, t.DecodeValues), id, f.calls, f.gone}, nil
+}
+
+// failures are the failed calls of a job.
+type failures struct {
+	codec  tasks.ArrayCodec
+	queue  string
+	policy call.Policy
+	args   [][]byte // encoded, one for each of calls
+	calls  []int
+	gone   []int
+}
+
+// asBefore is an Option: run as the job that these are from.
+func (f *failures) asBefore(o *options) error {
+	o.queue, o.policy = f.queue, f.policy
+	return nil
+}
+
+func (p *pool) failedCalls(ctx context.Context, t erasedTask, id string) (*failures, error) {
+	codec, ok := t.Codec().(tasks.ArrayCodec)
+	if !ok {
+		return nil, fmt.Errorf("codec %q of task %q cannot split what it has encoded, so the failed calls of a chunk cannot be taken out of it; give it the methods of tasks.ArrayCodec", t.Codec().Name(), t.Name())
+	}
+	snap, err := record.Read(ctx, p.rdb, id)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case snap.State == record.Gone:
+		return nil, results.ErrUnknownJob
+	case snap.Task != t.Name():
+		return nil, fmt.Errorf("%w: it is of task %q, not %q", results.ErrTaskMismatch, snap.Task, t.Name())
+	case snap.Codec != codec.Name():
+		return nil, fmt.Errorf("%w: its arguments are encoded with codec %q, the task here uses %q", results.ErrTaskMismatch, snap.Codec, codec.Name())
+	case !snap.State.Ended():
+		return nil, fmt.Errorf("%w: %d of %d calls are; wait for the others, or cancel it", ErrNotOver, snap.Done, snap.Calls)
+	}
+	if _, err := p.trust(ctx, snap); err != nil {
+		return nil, err
+	}
+	_, policy, _, err := record.ReadSignature(ctx, p.rdb, id)
+	if err != nil {
+		return nil, err
+	}
+	f := &failures{codec: codec, queue: snap.Queue}
+	if f.policy, err = call.ParsePolicy(policy); err != nil {
+		return nil, err
+	}
+	r := reopener{pool: p, task: t, job: snap, policy: policy}
+	err = inspect.New(p.rdb).EachFailedChunk(ctx, id, func(c inspect.FailedChunk) error {
+		if err := f.add(r, c); err != nil {
+			return fmt.Errorf("chunk %d: %w", c.Chunk, err)
+		}
+		return nil
+	})
+	switch {
+	case errors.Is(err, inspect.ErrNoJob):
+		return nil, results.ErrUnknownJob
+	case err != nil:
+		return nil, err
+	case len(f.args) > 0:
+		return f, nil
+	case snap.Failed > 0:
+		return nil, fmt.Errorf("%w (%d calls failed)", ErrArgumentsGone, snap.Failed)
+	}
+	return nil, ErrNoneFailed
+}
+
+// add takes the failed calls out of a chunk.
+func (f *failures) add(r reopener, c inspect.FailedChunk) error {
+	failed, err := r.failed(c)
+	if err != nil {
+		return err
+	}
+	if c.Args == nil {
+		for _, e := range failed {
+			f.gone = append(f.gone, c.First+e.Call)
+		}
+		return nil
+	}
+	data, err := r.args(c)
+	if err != nil {
+		return err
+	}
+	items, err := f.codec.Split(data)
+	if err == nil && len(items) != c.Calls {
+		err = fmt.Errorf("%d arguments for %d calls; the record of the job is damaged", len(items), c.Calls)
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range failed {
+		f.calls = append(f.calls, c.First+e.Call)
+		f.args = append(f.args, items[e.Call])
+	}
+	return nil
+}
+
+// reopener checks and opens what the record of a job has kept of failed calls. What
+// this pool submits it signs, so it must not take what nobody has signed.
+type reopener struct {
+	pool   *pool
+	task   erasedTask
+	job    record.Snapshot
+	policy string
+}
+
+// failed is which calls of the chunk failed.
+func (r reopener) failed(c inspect.FailedChunk) ([]wire.CallError, error) {
+	open := r.pool.opener(r.task, r.job.ID, r.job.Queue)
+	if open == nil {
+		return c.Error, nil
+	}
+	frame, err := open(r.job.Gen)(c.Chunk, c.OutcomeFrame)
+	if err != nil {
+		return nil, err
+	}
+	o, err := wire.ParseOutcome(frame)
+	return o.Errors, err
+}
+
+// args is the encoded arguments of all calls of the chunk.
+func (r reopener) args(c inspect.FailedChunk) ([]byte, error) {
+	job := record.Ref{ID: r.job.ID, Gen: r.job.Gen}
+	place := signing.Place{What: secure.Arguments, Job: job, Task: r.job.Task, Chunk: c.Chunk}
+	terms := signing.Terms{Codec: r.job.Codec, Queue: r.job.Queue, Policy: r.policy, Total: r.job.Calls}
+	if err := r.pool.signer.CheckFrame(place, terms, c.ArgsFrame, time.Now()); err != nil {
+		return nil, r.pool.refused(err, job, c.Chunk, r.job.Task, r.job.Queue)
+	}
+	sealer, seals := r.task.Codec().(tasks.SealingCodec)
+	if !seals {
+		return c.Args, nil
+	}
+	frames := sealing.Frames{Sealer: sealer, Job: job, Task: r.job.Task, Chunk: c.Chunk}
+	data, err := frames.OpenArgs(c.First, c.Calls, c.Args)
+	if err != nil {
+		return nil, fmt.Errorf("%w: the arguments cannot be decrypted: %w", results.ErrUntrusted, err)
+	}
+	return data, nil
+}
