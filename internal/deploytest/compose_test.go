@@ -182,12 +182,12 @@ func TestServicesFindAHealthyRedis(t *testing.T) {
 		if got := s.DependsOn["redis"].Condition; got != types.ServiceConditionHealthy {
 			t.Errorf("%s waits for redis to be %q, want service_healthy", name, got)
 		}
-		url := s.Environment[redisconn.EnvURL]
-		if url == nil {
+		address := s.Environment[redisconn.EnvURL]
+		if address == nil {
 			t.Errorf("%s has no %s", name, redisconn.EnvURL)
 			continue
 		}
-		target, err := redisconn.Parse(*url)
+		target, err := redisconn.Parse(*address)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue

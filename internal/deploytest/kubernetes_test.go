@@ -2,7 +2,6 @@ package deploytest
 
 import (
 	"fmt"
-	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,126 +17,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
-	"sigs.k8s.io/yaml"
 )
-
-const manifests = "deploy/kubernetes"
-
-// kustomization is what we use of kustomize's file.
-type kustomization struct {
-	APIVersion string       `json:"apiVersion"`
-	Kind       string       `json:"kind"`
-	Namespace  string       `json:"namespace"`
-	Resources  []string     `json:"resources"`
-	Images     []imageOfOur `json:"images"`
-}
-
-type imageOfOur struct {
-	Name    string `json:"name"`
-	NewName string `json:"newName"`
-	NewTag  string `json:"newTag"`
-}
-
-// kinds are what the manifests may hold, with the types of Kubernetes's own API,
-// which say what keys there are.
-var kinds = map[string]func() any{
-	"v1/Service":                             func() any { return new(corev1.Service) },
-	"apps/v1/Deployment":                     func() any { return new(appsv1.Deployment) },
-	"apps/v1/StatefulSet":                    func() any { return new(appsv1.StatefulSet) },
-	"networking.k8s.io/v1/NetworkPolicy":     func() any { return new(networkingv1.NetworkPolicy) },
-	"policy/v1/PodDisruptionBudget":          func() any { return new(policyv1.PodDisruptionBudget) },
-	"autoscaling/v2/HorizontalPodAutoscaler": func() any { return new(autoscalingv2.HorizontalPodAutoscaler) },
-}
-
-var divider = regexp.MustCompile(`(?m)^---\n`)
-
-// parse reads the documents of a manifest, and fails on keys that Kubernetes does
-// not know and on values of other types. The result is by kind and name.
-func parse(text string) (map[string]any, error) {
-	all := map[string]any{}
-	for _, doc := range divider.Split(text, -1) {
-		var head struct {
-			APIVersion string
-			Kind       string
-			Metadata   struct{ Name string }
-		}
-		if err := yaml.Unmarshal([]byte(doc), &head); err != nil {
-			return nil, err
-		}
-		kind, ok := kinds[head.APIVersion+"/"+head.Kind]
-		if !ok {
-			return nil, fmt.Errorf("there is no %s/%s here", head.APIVersion, head.Kind)
-		}
-		into := kind()
-		if err := yaml.UnmarshalStrict([]byte(doc), into); err != nil {
-			return nil, fmt.Errorf("%s %s: %w", head.Kind, head.Metadata.Name, err)
-		}
-		key := head.Kind + "/" + head.Metadata.Name
-		if _, twice := all[key]; twice || head.Metadata.Name == "" {
-			return nil, fmt.Errorf("%s is there twice, or has no name", key)
-		}
-		all[key] = into
-	}
-	return all, nil
-}
-
-func kustomized(t *testing.T) kustomization {
-	t.Helper()
-	b, err := os.ReadFile(filepath.Join(root, manifests, "kustomization.yml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var k kustomization
-	if err := yaml.UnmarshalStrict(b, &k); err != nil {
-		t.Fatal(err)
-	}
-	return k
-}
-
-// cluster reads all manifests that the kustomization lists.
-func cluster(t *testing.T) map[string]any {
-	t.Helper()
-	all := map[string]any{}
-	for _, file := range kustomized(t).Resources {
-		b, err := os.ReadFile(filepath.Join(root, manifests, file))
-		if err != nil {
-			t.Fatal(err)
-		}
-		objects, err := parse(string(b))
-		if err != nil {
-			t.Fatalf("%s: %v", file, err)
-		}
-		maps.Copy(all, objects)
-	}
-	return all
-}
-
-func object[T any](t *testing.T, key string) *T {
-	t.Helper()
-	o, ok := cluster(t)[key].(*T)
-	if !ok {
-		t.Fatalf("there is no %s", key)
-	}
-	return o
-}
-
-// pods are the templates of pods, by the kind and name of what makes them.
-func pods(t *testing.T) map[string]corev1.PodTemplateSpec {
-	t.Helper()
-	all := map[string]corev1.PodTemplateSpec{}
-	for key, o := range cluster(t) {
-		switch o := o.(type) {
-		case *appsv1.Deployment:
-			all[key] = o.Spec.Template
-		case *appsv1.StatefulSet:
-			all[key] = o.Spec.Template
-		}
-	}
-	if len(all) != 3 {
-		t.Fatalf("there are %d kinds of pods, want workers, a monitor and Redis", len(all))
-	}
-	return all
-}
 
 func TestManifestsAreCheckedAgainstTheAPI(t *testing.T) {
 	b, err := os.ReadFile(filepath.Join(root, manifests, "worker.yml"))
@@ -221,7 +101,7 @@ func TestPodsHaveNoRightsAndBounds(t *testing.T) {
 	}
 }
 
-// mounted are the keys of Secrets that a pod uses, as name/key.
+// usedSecrets are the keys of Secrets that a pod uses, as name/key.
 func usedSecrets(pod corev1.PodSpec) (used []string) {
 	for _, c := range pod.Containers {
 		for _, e := range c.Env {
@@ -437,83 +317,5 @@ func TestRedisInTheClusterKeepsWhatItAccepted(t *testing.T) {
 	most, _ := strconv.ParseInt(m[1], 10, 64)
 	if limit := c.Resources.Limits.Memory().Value(); limit < most<<30*3/2 {
 		t.Errorf("the limit is %d bytes, maxmemory %d GB: no room to rewrite the file", limit, most)
-	}
-}
-
-// adapter is what prometheus-adapter's chart takes, as far as we use it.
-type (
-	adapterValues struct {
-		Rules struct {
-			External []adapterRule `json:"external"`
-			Custom   []adapterRule `json:"custom"`
-		} `json:"rules"`
-	}
-	adapterRule struct {
-		SeriesQuery string `json:"seriesQuery"`
-		Resources   struct {
-			Overrides map[string]struct {
-				Resource string `json:"resource"`
-			} `json:"overrides"`
-		} `json:"resources"`
-		Name struct {
-			As string `json:"as"`
-		} `json:"name"`
-		MetricsQuery string `json:"metricsQuery"`
-	}
-)
-
-func TestScalingIsOnMetricsThatExist(t *testing.T) {
-	b, err := os.ReadFile(filepath.Join(root, manifests, "adapter", "values.yml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var values adapterValues
-	if err := yaml.UnmarshalStrict(b, &values); err != nil {
-		t.Fatal(err)
-	}
-	named := func(rules []adapterRule) map[string]bool {
-		names := map[string]bool{}
-		for _, r := range rules {
-			if !strings.HasPrefix(r.SeriesQuery, r.Name.As+"{") {
-				t.Errorf("the rule for %s reads %s", r.Name.As, r.SeriesQuery)
-			}
-			names[r.Name.As] = true
-		}
-		return names
-	}
-	external, custom := named(values.Rules.External), named(values.Rules.Custom)
-	known := reported(t)
-	h := object[autoscalingv2.HorizontalPodAutoscaler](t, "HorizontalPodAutoscaler/distpool-worker")
-	_, c := own(t, "distpool-worker")
-	slots, err := strconv.ParseInt(flagValue(c.Args, "-concurrency"), 10, 64)
-	if err != nil {
-		t.Fatal(err)
-	}
-	wait := false
-	for _, m := range h.Spec.Metrics {
-		switch {
-		case m.External != nil:
-			name, labels := m.External.Metric.Name, m.External.Metric.Selector.MatchLabels
-			if !external[name] || !maps.Equal(known[name], map[string]bool{"queue": true}) || len(labels) != 1 || !strings.Contains(flagValue(c.Args, "-queues"), labels["queue"]+"=") {
-				t.Errorf("it scales on %s of %v: adapter %v, labels %v", name, labels, external, known[name])
-			}
-			wait = wait || name == "distpool_queue_latency_seconds"
-		case m.Pods != nil:
-			name, target := m.Pods.Metric.Name, m.Pods.Target.AverageValue
-			if _, ok := known[name]; !ok || !custom[name] {
-				t.Errorf("it scales on %s: adapter %v", name, custom)
-			}
-			if target.Sign() <= 0 || target.CmpInt64(slots) >= 0 {
-				t.Errorf("it wants %s busy slots of %d: it would never bring workers", target, slots)
-			}
-		default:
-			t.Errorf("it scales on %+v", m)
-		}
-	}
-	if !wait {
-		t.Error("it does not scale on queue wait")
-	}
-	if h.Spec.MinReplicas == nil || *h.Spec.MinReplicas < 2 {
-		t.Errorf("there may be %v workers: one that is lost leaves none until it is replaced", h.Spec.MinReplicas)
 	}
 }

@@ -29,9 +29,8 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	bin = dir
-	code := m.Run()
-	_ = os.RemoveAll(dir)
-	os.Exit(code)
+	defer func() { _ = os.RemoveAll(dir) }()
+	m.Run()
 }
 
 var build = sync.OnceValue(func() error {
