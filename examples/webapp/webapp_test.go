@@ -25,7 +25,7 @@ func work(t *testing.T, texts int) (data []byte, names []string) {
 		}
 		part := 5
 		if texts <= 2 {
-			part = 2
+			part = 3
 		}
 		pairs = append(pairs, f.Name, string(f.Data[:len(f.Data)/part]))
 		texts--
