@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -20,12 +21,24 @@ const (
 	maxReason = 500
 )
 
+// probeLine is an answer as it is printed.
+type probeLine struct {
+	URL    string `json:"url"`
+	Status int    `json:"status"`
+	Answer string `json:"answer"`
+}
+
+// cells is not used: the text is no table.
+func (l probeLine) cells() []string { return []string{l.URL, strconv.Itoa(l.Status), l.Answer} }
+
 func (a *app) probeCommand() *cobra.Command {
-	return &cobra.Command{
+	var asJSON bool
+	cmd := &cobra.Command{
 		Use: "probe URL", Short: "Ask a worker or a monitor whether it is well, for health checks",
 		Long: `Probe asks the URL once, within two seconds or --timeout. The exit code is 0
 when the answer is 200, and 3, with what was answered, when it is another one or
-none. It is for health checks in images that have no shell and no curl.`,
+none. It is for health checks in images that have no shell and no curl. With
+--json an answer, whichever it is, is a JSON object.`,
 		Example: "  distpool probe http://127.0.0.1:9090/readyz     # of worker -http :9090\n" +
 			"  distpool probe http://127.0.0.1:8500/healthz    # of distpool monitor",
 		Args: cobra.ExactArgs(1),
@@ -40,12 +53,14 @@ none. It is for health checks in images that have no shell and no curl.`,
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), limit)
 			defer cancel()
-			return a.probe(ctx, args[0])
+			return a.probe(ctx, args[0], asJSON)
 		},
 	}
+	jsonFlag(cmd, &asJSON)
+	return cmd
 }
 
-func (a *app) probe(ctx context.Context, address string) error {
+func (a *app) probe(ctx context.Context, address string, asJSON bool) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return usagef("probe: %w", err)
@@ -63,9 +78,16 @@ func (a *app) probe(ctx context.Context, address string) error {
 	defer func() { _ = resp.Body.Close() }()
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxReason))
 	said := strings.TrimSpace(strings.ToValidUTF8(string(body), "\uFFFD"))
+	if asJSON {
+		if err := report(a, true, "", []probeLine{{address, resp.StatusCode, said}}); err != nil {
+			return err
+		}
+	}
 	if resp.StatusCode != http.StatusOK {
 		return noResult(fmt.Errorf("probe: %s answers %s: %s", address, resp.Status, said))
 	}
-	fmt.Fprintln(a.Out, said)
+	if !asJSON {
+		fmt.Fprintln(a.Out, said)
+	}
 	return nil
 }

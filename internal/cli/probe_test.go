@@ -37,6 +37,8 @@ func TestProbeTellsByItsExitCodeWhetherAProcessIsWell(t *testing.T) {
 	}{
 		{"well", []string{srv.URL + "/readyz"}, cli.ExitOK, "ready", ""},
 		{"draining", []string{srv.URL + "/drains"}, cli.ExitNoResult, "", "503 Service Unavailable: not ready: worker w drains"},
+		{"well, as JSON", []string{srv.URL + "/readyz", "--json"}, cli.ExitOK, `"status":200,"answer":"ready"}`, ""},
+		{"draining, as JSON", []string{srv.URL + "/drains", "--json"}, cli.ExitNoResult, `"status":503,`, "503"},
 		{"another page", []string{srv.URL + "/elsewhere"}, cli.ExitNoResult, "", "302 Found"},
 		{"hanging", []string{srv.URL + "/hangs", "--timeout", "50ms"}, cli.ExitNoResult, "", "deadline"},
 		{"gone", []string{gone.URL + "/readyz"}, cli.ExitNoResult, "", "refused"},

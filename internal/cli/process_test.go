@@ -138,7 +138,7 @@ func TestEveryCommandWorksOnRealProcesses(t *testing.T) {
 		"help":          {"help retry-failed", "", 0, "64 MiB"},
 	}
 	// They go on until they are told to end, or need more time; see their own tests.
-	elsewhere := map[string]string{"monitor": "TestMonitorSaysAsJSONWhereItServes", "demo": "TestDemoSaysAsJSONHowItEnded"}
+	elsewhere := map[string]string{"monitor": "TestMonitorSaysAsJSONWhereItServes", "probe": "TestProbeOfARealMonitorProcess", "demo": "TestDemoSaysAsJSONHowItEnded"}
 	for _, name := range cli.CommandNames() {
 		row, ok := rows[name]
 		if !ok && elsewhere[name] == "" {
