@@ -35,8 +35,8 @@ var mutants = []struct {
 		name: "first write wins is off",
 		edits: []edit{{
 			"internal/record/lua/recording.lua",
-			"if redis.call('HDEL', ak, af) == 0 then",
-			"if redis.call('HDEL', ak, af) == 0 then\n  redis.call('HSET', ok, of, ARGV[2])",
+			"'run:lost', 'run:part', 'run:done') == 0 then", // of jobs of one call, which the load consists of
+			"'run:lost', 'run:part', 'run:done') == 0 then\n    redis.call('HSET', KEYS[1], 'out', ARGV[2])",
 		}},
 		// The seed freezes three different workers.
 		run:   []string{"-seed", "5", "-faults", "freeze-worker", "-load", "slow", "-workers", "5", "-gap", "2s", "-duration", "8s"},
