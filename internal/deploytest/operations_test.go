@@ -135,7 +135,7 @@ var (
 	envWord     = regexp.MustCompile(`\b(?:DISTPOOL|REDIS|WORKER|CREDENTIALS)_[A-Z_]+`)
 	fieldWord   = regexp.MustCompile(`\b(producer|worker)\.Config\.(\w+)`)
 	linkWord    = regexp.MustCompile(`\]\(([^)#:]+)(?:#[^)]*)?\)`)
-	fileWord    = regexp.MustCompile(`^(?:[\w.@-]+/)*[\w.@-]+\.(?:yml|json|md|service|sh)$`)
+	fileWord    = regexp.MustCompile(`^(?:[\w.@-]+/)*[\w.@-]+\.(?:yml|json|md|service|conf|sh)$`)
 	codeWord    = regexp.MustCompile("`([^`\n]+)`")
 	blockLine   = regexp.MustCompile(`(?m)^    (?:\$ )?((?:distpool|worker) [^#\n]*)`)
 	commandWord = regexp.MustCompile(`^(?:distpool|worker)( |$)`)
