@@ -99,6 +99,10 @@ bench: ## Build bin/bench, which measures distpool and its peers
 bench-compare: bench redis-server ## Measure all, side by side, and write docs/benchmarks.md
 	bin/bench compare -n $(N) -rounds $(ROUNDS) -for $(FOR) -only '$(ONLY)' -out docs/benchmarks.md
 
+.PHONY: bench-watch
+bench-watch: bench redis-server ## Measure what the monitor costs, and how fast its pages answer
+	bin/bench watch
+
 # The workloads that take long by themselves (many workers, idle ones) are left to
 # bench-compare.
 BRIEFLY := ^(W1:|W2|W3: a call when all is idle |W4|W5|W6: stream|W8|W10).*(distpool|asynq-tuned|python-pool)$$

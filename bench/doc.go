@@ -27,6 +27,10 @@
 // asynq by hand, as a good engineer would do it, each better than the one before;
 // python-pool and python-threadpool are Python's multiprocessing.
 //
+// bench watch measures the monitor: how fast its pages answer with 100,000 jobs and a
+// map of 1,000,000 calls in Redis, and what a call costs while browsers keep them open,
+// beside what it costs without. See docs/monitor.md.
+//
 // W4, W9 and W7 without a worker start one of their own when they need it. All
 // else needs workers of the same -impl on the same Redis. Compare numbers of one
 // run only, since machines and their load differ.

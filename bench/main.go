@@ -38,6 +38,7 @@ const usage = `bench measures distpool beside its peers.
   bench worker [-conc C] [-impl I] [-queues Q]             a worker, until SIGTERM
   bench run W [-n N] [-conc C] [-g G] [-chunk K] [-impl I]  one measurement, W is W1 to W11
   bench compare [-n N] [-rounds R] [-only REGEXP]          all of them, with a Redis of its own
+  bench watch [-rounds R] [-for D] [-browsers B]           what the monitor costs, with a Redis of its own
 
 worker and run use the Redis that REDIS_ADDR names (host:port). -h after a command lists its flags.
 `
@@ -50,6 +51,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	commands := map[string]func(context.Context, []string, io.Writer, io.Writer) error{
 		"worker": workerCommand, "run": runCommand, "compare": compareCommand,
+		"watch": watchCommand, "monitor": webMonitorCommand,
 	}
 	command, ok := commands[args[0]]
 	if !ok {

@@ -180,6 +180,8 @@ func (s serverInfo) memory() finding {
 	case most == 0:
 		f.Verdict, f.Found = doubt, fmt.Sprintf("%d MiB used, no limit", used/mib)
 		f.Remedy = "set maxmemory, so that a full Redis refuses jobs and is not killed by the system"
+	case used >= most:
+		f.Verdict, f.Remedy = trouble, "raise maxmemory or keep results for a shorter time: this full Redis refuses jobs"
 	case used*100 >= most*fullPercent:
 		f.Verdict, f.Remedy = doubt, "raise maxmemory or keep results for a shorter time: a full Redis refuses jobs"
 	}

@@ -50,6 +50,13 @@ func TestDoctorIsContentWithAHealthyPool(t *testing.T) {
 	}
 }
 
+func TestDoctorSaysThatAFullRedisIsBad(t *testing.T) {
+	addr := redistest.Start(t, redistest.Config("maxmemory 100kb", "maxmemory-policy noeviction")).Addr() // less than it has when it starts
+	if code, verdicts, found := doctor(t, addr); code != cli.ExitCallFailed || verdicts["memory"] != "bad" {
+		t.Errorf("exit code %d, %+v", code, found)
+	}
+}
+
 func TestDoctorFindsWhatEndangersJobs(t *testing.T) {
 	addr := redistest.Start(t, redistest.Config("maxmemory 0", "maxmemory-policy allkeys-lru", "appendonly no")).Addr()
 	submitted(t, addr, "apply", "square", "1")

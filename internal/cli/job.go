@@ -38,14 +38,10 @@ type failedLine struct {
 
 func newFailedLine(c inspect.FailedCall) failedLine {
 	e := c.Error
-	l := failedLine{
+	return failedLine{
 		Call: c.Call, Kind: string(e.Kind), Message: e.Message, Type: e.Type, Attempts: e.Attempts,
 		Worker: e.Worker, Stack: e.Stack, Args: c.Args.Text, ArgsNote: c.Args.Note,
 	}
-	if len(e.Sealed) > 0 {
-		l.Message = "encrypted; who has the key reads it with results of the job"
-	}
-	return l
 }
 
 const failedHead = "CALL KIND ATTEMPTS WORKER MESSAGE ARGUMENTS"
@@ -74,12 +70,19 @@ func (a *app) jobCommand() *cobra.Command {
 nothing, unless --watch says so: that follows the job until it is over, and then
 the exit code is that of get: 1 when calls failed, 3 when it was canceled. An
 interrupt or the end of --timeout ends the watching only: the job goes on.
+Arguments and errors of an encrypted job are shown as "(encrypted)" unless
+--keyring has its keys.
 ` + jsonHelp + `
 With --watch there is one for each change, and the last has the failed calls.`,
 		Example: "  distpool job $id\n  distpool job $id --watch\n  distpool job $id --json | jq .done",
 		Args:    cobra.ExactArgs(1), ValidArgsFunction: a.complete(1, jobWords(anyStatus)),
 		RunE: func(cmd *cobra.Command, words []string) error {
+			ring, err := a.keys()
+			if err != nil {
+				return err
+			}
 			return a.look(cmd.Context(), func(ctx context.Context, in *inspect.Inspector, _ redis.UniversalClient) error {
+				in.SetKeys(ring)
 				d, err := in.Job(ctx, words[0], 1)
 				if err != nil {
 					return err

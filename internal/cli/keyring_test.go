@@ -1,7 +1,12 @@
 package cli_test
 
 import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -100,8 +105,22 @@ func TestArgumentsAndValuesCanBeEncrypted(t *testing.T) {
 			t.Errorf("%s without keys: %+v", command, got)
 		}
 	}
-	if got := s.run(t, "", "job", id); got.code != cli.ExitOK || strings.Contains(got.out, "TOPSECRET") {
-		t.Errorf("job: %+v", got)
+	for _, form := range [][]string{{"job", id}, {"job", id, "--json"}} {
+		if got := s.run(t, "", form...); got.code != cli.ExitOK || strings.Contains(got.out, "TOPSECRET") || strings.Count(got.out, "encrypted") != 2 {
+			t.Errorf("%q without keys, want message and arguments to be called encrypted: %+v", form, got)
+		}
+		if got := s.run(t, "", append(form, "--keyring", keyFile(t, secure.NewKey("theirs")))...); got.code != cli.ExitOK || strings.Contains(got.out, "TOPSECRET") || !strings.Contains(got.out, "not on the keyring") {
+			t.Errorf("%q with another key: %+v", form, got)
+		}
+		if got := s.runIn(bounded(t), t, "", []string{"DISTPOOL_KEYRING=" + keys}, form...); got.code != cli.ExitOK || strings.Count(got.out, "TOPSECRET") != 2 || strings.Contains(got.out, "encrypted") {
+			t.Errorf("%q with the keys, want message and arguments: %+v", form, got)
+		}
+	}
+	if got := s.run(t, "", "monitor", "--keyring", keys+".gone", "--addr", "127.0.0.1:0"); got.code != cli.ExitUsage || !strings.Contains(got.err, "no such file") {
+		t.Errorf("monitor without its key file: %+v", got)
+	}
+	if page := s.monitored(t, "/jobs/"+id, "--keyring", keys); !strings.Contains(page, "<code>&#34;TOPSECRET&#34;</code>") {
+		t.Errorf("the monitor does not show the argument: %s", page)
 	}
 	if got := s.run(t, "", "apply", "square", "12", "--keyring", keys); got.code != cli.ExitCallFailed || !strings.Contains(got.err, "codec") {
 		t.Errorf("not encrypted: %+v", got)
@@ -109,6 +128,44 @@ func TestArgumentsAndValuesCanBeEncrypted(t *testing.T) {
 	if got := s.run(t, "", "apply", "square", "12", "--encrypt"); got.code != cli.ExitUsage || !strings.Contains(got.err, "--keyring") {
 		t.Errorf("without keys: %+v", got)
 	}
+}
+
+// monitored is a page of a monitor process.
+func (s site) monitored(t *testing.T, path string, args ...string) string {
+	t.Helper()
+	ctx, stop := context.WithCancel(bounded(t))
+	defer stop()
+	cmd := exec.CommandContext(ctx, filepath.Join(s.dir, "distpool"), append([]string{"monitor", "--redis", s.url, "--addr", "127.0.0.1:0", "--json"}, args...)...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		stop()
+		_ = cmd.Wait() // after what is below has been read
+	}()
+	var line struct{ URL string }
+	if err := json.NewDecoder(out).Decode(&line); err != nil {
+		t.Fatal(err)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, line.URL+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("%s answers %s, %v", path, resp.Status, err)
+	}
+	return string(body)
 }
 
 func TestAKeyringThatOthersMayReadIsAWarning(t *testing.T) {

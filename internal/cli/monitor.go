@@ -46,6 +46,9 @@ DISTPOOL_MONITOR_TOKEN. What is given with --token can be seen in the list of
 processes. Traffic is not encrypted: put a proxy with TLS before it when it
 leaves the machine.
 
+With --keyring or DISTPOOL_KEYRING it shows arguments and errors of encrypted jobs,
+to all who may see its pages; without, "(encrypted)". --hide-payloads shows none.
+
 It prints one line once it serves: its address, and whether it may change
 anything. With --json that is a JSON object with the members url, write and
 token (whether one is demanded).`,
@@ -57,6 +60,11 @@ token (whether one is demanded).`,
 			if err := readToken(&cfg, tokenFile); err != nil {
 				return usage(err)
 			}
+			ring, err := a.keys()
+			if err != nil {
+				return err
+			}
+			cfg.Keyring = ring
 			ctx := cmd.Context()
 			rdb, err := redisconn.Open(ctx, a.flags.redis)
 			if err != nil {

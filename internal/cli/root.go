@@ -120,7 +120,7 @@ func (a *app) root() *cobra.Command {
 	})
 	f := root.PersistentFlags()
 	f.StringVar(&a.flags.redis, "redis", "", "URL of the Redis to use (default $REDIS_URL, or redis://127.0.0.1:6379)")
-	f.StringVar(&a.flags.keyring, "keyring", "", "file of keys: sign jobs, and believe only outcomes that are signed (default $"+keyfile.Env+")")
+	f.StringVar(&a.flags.keyring, "keyring", "", "file of keys: sign jobs, believe only outcomes that are signed, show what is encrypted (default $"+keyfile.Env+")")
 	f.StringVar(&a.flags.queue, "queue", names.DefaultQueue, "queue to send the job to")
 	f.DurationVar(&a.flags.timeout, "timeout", 0, "how long to wait, such as 30s; 0 waits for ever")
 	root.AddCommand(a.applyCommand(), a.mapCommand(), a.starmapCommand(), a.imapCommand(), a.getCommand(), a.retryFailedCommand(),

@@ -29,15 +29,11 @@ type session struct {
 }
 
 func (a *app) open(ctx context.Context) (*session, error) {
-	s := &session{app: a}
-	ring, warning, err := keyfile.Load(a.flags.keyring)
+	ring, err := a.keys()
 	if err != nil {
-		return nil, usage(err)
+		return nil, err
 	}
-	if warning != "" {
-		fmt.Fprintf(a.Err, "distpool: warning: %s\n", warning)
-	}
-	s.ring = ring
+	s := &session{app: a, ring: ring}
 	if s.rdb, err = redisconn.Open(ctx, a.flags.redis); err != nil {
 		return nil, noResult(err)
 	}
@@ -50,6 +46,18 @@ func (a *app) open(ctx context.Context) (*session, error) {
 		return nil, noResult(err)
 	}
 	return s, nil
+}
+
+// keys reads the keyring that the flag or the environment names.
+func (a *app) keys() (secure.Keyring, error) {
+	ring, warning, err := keyfile.Load(a.flags.keyring)
+	if err != nil {
+		return ring, usage(err)
+	}
+	if warning != "" {
+		fmt.Fprintf(a.Err, "distpool: warning: %s\n", warning)
+	}
+	return ring, nil
 }
 
 // find returns a job's record, and its task.

@@ -17,6 +17,7 @@ import (
 	"github.com/compose-spec/compose-go/v2/cli"
 	"github.com/compose-spec/compose-go/v2/types"
 
+	"github.com/distpool/distpool/internal/keyfile"
 	"github.com/distpool/distpool/internal/redisconn"
 )
 
@@ -27,10 +28,10 @@ const tokenVariable = "DISTPOOL_MONITOR_TOKEN"
 
 // load reads docker-compose.yml as docker compose would. The loader checks it
 // against the schema of the compose specification, and the references in it.
-func load(t *testing.T, file string) (*types.Project, error) {
+func load(t *testing.T, files ...string) (*types.Project, error) {
 	t.Helper()
-	opts, err := cli.NewProjectOptions([]string{file}, cli.WithWorkingDirectory(root), cli.WithConsistency(true),
-		cli.WithEnv([]string{tokenVariable + "=" + token}))
+	opts, err := cli.NewProjectOptions(files, cli.WithWorkingDirectory(root), cli.WithConsistency(true),
+		cli.WithEnv([]string{tokenVariable + "=" + token, keyfile.Env + "=" + keyFile}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +40,17 @@ func load(t *testing.T, file string) (*types.Project, error) {
 
 func project(t *testing.T) *types.Project {
 	t.Helper()
-	p, err := load(t, filepath.Join(root, "docker-compose.yml"))
+	return composed(t, "docker-compose.yml")
+}
+
+// composed is what files of this repository make together.
+func composed(t *testing.T, files ...string) *types.Project {
+	t.Helper()
+	paths := make([]string, len(files))
+	for i, f := range files {
+		paths[i] = filepath.Join(root, f)
+	}
+	p, err := load(t, paths...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +90,7 @@ func TestComposeFileIsCheckedAgainstTheSpecification(t *testing.T) {
 		"undefined volume":   {"- redis-data:/data", "- redis-datum:/data"},
 		"unknown condition":  {"condition: service_started", "condition: service_ready"},
 		"bad duration":       {"interval: 2s", "interval: soon"},
-		"undefined secret":   {"secrets: [monitor-token]", "secrets: [monitors-token]"},
+		"undefined secret":   {"source: monitor-token", "source: monitors-token"},
 		"bad published port": {"127.0.0.1:8500:8500", "127.0.0.1:eighty:8500"},
 	} {
 		broken := strings.Replace(string(b), replace[0], replace[1], 1)
@@ -223,8 +234,29 @@ func TestComposeCommandsAreAccepted(t *testing.T) {
 func TestOurServicesAreConfined(t *testing.T) {
 	for _, name := range ours {
 		s := service(t, name)
-		if !s.ReadOnly || !slices.Equal(s.CapDrop, []string{"ALL"}) || !slices.Equal(s.SecurityOpt, []string{"no-new-privileges:true"}) || s.Privileged || s.User != "" {
+		// See TestReadOnlyServicesGetNoSecretThatIsCopied.
+		if s.ReadOnly == (name == "monitor") || !slices.Equal(s.CapDrop, []string{"ALL"}) || !slices.Equal(s.SecurityOpt, []string{"no-new-privileges:true"}) || s.Privileged || s.User != "" {
 			t.Errorf("%s: read-only %t, drops %q, options %q, privileged %t, user %q", name, s.ReadOnly, s.CapDrop, s.SecurityOpt, s.Privileged, s.User)
+		}
+	}
+}
+
+// Compose copies secrets that are no files into the container before it starts. A
+// read-only one refuses that, and the service does not start.
+func TestReadOnlyServicesGetNoSecretThatIsCopied(t *testing.T) {
+	for _, files := range [][]string{{"docker-compose.yml"}, {"docker-compose.yml", composeKeyring}} {
+		p := composed(t, files...)
+		for name, s := range p.Services {
+			for _, use := range s.Secrets {
+				copied := p.Secrets[use.Source].File == ""
+				if copied && s.ReadOnly {
+					t.Errorf("%q: %s is read-only, and gets a copy of %s", files, name, use.Source)
+				}
+				// The copy is root's, and none of the programs with a secret is root.
+				if copied && (use.Mode == nil || *use.Mode != 0o444) {
+					t.Errorf("%q: %s cannot read its copy of %s, of mode %v", files, name, use.Source, use.Mode)
+				}
+			}
 		}
 	}
 }

@@ -3,11 +3,13 @@ package deploytest
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/distpool/distpool/internal/sample"
@@ -47,9 +49,16 @@ func reported(t *testing.T) map[string]map[string]bool {
 	if _, err := producer.Apply(ctx, p, sample.Square, 7); err != nil {
 		t.Fatal(err)
 	}
-	families, err := reg.Gather()
-	if err != nil {
-		t.Fatal(err)
+	// The caller has its value a moment before the worker counts the chunk.
+	var families []*dto.MetricFamily
+	counted := func(f *dto.MetricFamily) bool { return f.GetName() == "distpool_chunks_total" }
+	for deadline := time.Now().Add(time.Minute); !slices.ContainsFunc(families, counted); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("a minute after its call the worker reports no chunk")
+		}
+		if families, err = reg.Gather(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	series := map[string]map[string]bool{}
 	for _, f := range families {

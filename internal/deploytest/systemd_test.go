@@ -50,7 +50,7 @@ func value(settings []setting, key string) string {
 var allowed = map[string][]string{
 	"Unit": {"Description", "Documentation", "Wants", "After", "StartLimitIntervalSec"},
 	"Service": {
-		"Type", "EnvironmentFile", "ExecStart", "KillSignal", "KillMode", "TimeoutStopSec", "Restart", "RestartSec", "RestartPreventExitStatus",
+		"Type", "Environment", "EnvironmentFile", "ExecStart", "KillSignal", "KillMode", "TimeoutStopSec", "Restart", "RestartSec", "RestartPreventExitStatus",
 		"LoadCredential", "DynamicUser", "NoNewPrivileges", "CapabilityBoundingSet", "AmbientCapabilities", "ProtectSystem", "ProtectHome",
 		"PrivateTmp", "PrivateDevices", "ProtectProc", "ProtectKernelTunables", "ProtectKernelModules", "ProtectKernelLogs", "ProtectControlGroups",
 		"ProtectClock", "ProtectHostname", "RestrictAddressFamilies", "RestrictNamespaces", "RestrictRealtime", "RestrictSUIDSGID",

@@ -9,6 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/sealing"
 	"github.com/distpool/distpool/internal/wire"
 )
 
@@ -218,9 +219,18 @@ func (in *Inspector) failedOf(ctx context.Context, j Job, chunk, preview int) ([
 	for i, e := range f.Error {
 		indexes[i] = e.Call
 	}
-	previews := previewCalls(j.Codec, f.Args, indexes, preview)
+	frames := in.framesOf(record.Ref{ID: j.ID, Gen: j.Gen}, j.Task, chunk)
+	codec, args, note := in.open(j.Codec, frames, f.First, f.Calls, f.Args)
+	previews := previewCalls(codec, args, note, indexes, preview)
 	calls := make([]FailedCall, len(f.Error))
 	for i, e := range f.Error {
+		if in.keys != nil {
+			// Each alone: one that does not open keeps saying that it is encrypted.
+			o, err := frames.OpenOutcome(sealing.Outcomes, wire.Outcome{First: f.First, Calls: f.Calls, Errors: []wire.CallError{e}})
+			if err == nil {
+				e = o.Errors[0]
+			}
+		}
 		calls[i] = FailedCall{Chunk: chunk, Call: f.First + e.Call, Error: e, Args: previews[i]}
 	}
 	return calls, nil

@@ -18,8 +18,11 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/distpool/distpool/internal/call"
 	"github.com/distpool/distpool/internal/names"
 	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/secure"
+	"github.com/distpool/distpool/tasks"
 )
 
 // ErrNoJob says that Redis does not have the job: it was never there, has
@@ -30,6 +33,7 @@ var ErrNoJob = errors.New("no such job; it was never here, has expired, or was f
 type Inspector struct {
 	rdb   redis.UniversalClient
 	asynq *asynq.Inspector
+	keys  call.Sealer // opens what is encrypted for previews; nil without keys
 
 	mu      sync.Mutex // guards all below
 	skew    time.Duration
@@ -39,6 +43,16 @@ type Inspector struct {
 // New makes an Inspector on a client that stays the caller's.
 func New(rdb redis.UniversalClient) *Inspector {
 	return &Inspector{rdb: rdb, asynq: asynq.NewInspectorFromRedisClient(rdb)}
+}
+
+// SetKeys has previews show what is encrypted with keys of the ring. Without it, or
+// with an empty ring, they say that it is encrypted. Signatures are not checked. Call
+// it before the Inspector is used.
+func (in *Inspector) SetKeys(ring secure.Keyring) {
+	in.keys = nil
+	if !ring.IsZero() {
+		in.keys = secure.Encrypt(tasks.JSON, secure.From(ring))
+	}
 }
 
 // skewFor is how long a measured difference of clocks is used.

@@ -12,7 +12,10 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/sealing"
 	"github.com/distpool/distpool/internal/wire"
+	"github.com/distpool/distpool/secure"
+	"github.com/distpool/distpool/tasks"
 )
 
 // Preview is what can be shown of encoded data.
@@ -43,15 +46,43 @@ func Cut(s string, n int) (string, bool) {
 // jsonCodec is the name of the codec whose bytes people can read.
 const jsonCodec = "json"
 
+// sealedPrefix begins the names of codecs that encrypt; the rest is the codec inside.
+var sealedPrefix = strings.TrimSuffix(secure.Encrypt(tasks.JSON, nil).Name(), tasks.JSON.Name())
+
+// encrypted is the note on what cannot be shown for want of a key.
+const encrypted = "encrypted"
+
+// framesOf opens the frames of a chunk.
+func (in *Inspector) framesOf(job record.Ref, task string, chunk int) sealing.Frames {
+	return sealing.Frames{Sealer: in.keys, Job: job, Task: task, Chunk: chunk}
+}
+
+// open decrypts arguments if they are encrypted, and returns the codec inside. note
+// says why that is not possible.
+func (in *Inspector) open(codec string, f sealing.Frames, first, calls int, data []byte) (inner string, plain []byte, note string) {
+	inner, ok := strings.CutPrefix(codec, sealedPrefix)
+	switch {
+	case !ok || data == nil:
+		return inner, data, ""
+	case in.keys == nil:
+		return inner, nil, encrypted
+	}
+	plain, err := f.OpenArgs(first, calls, data)
+	if err != nil {
+		return inner, nil, err.Error()
+	}
+	return inner, plain, ""
+}
+
 // previewCalls shows the elements of an encoded array, by their indexes, which
-// ascend. data is nil when there is none.
-func previewCalls(codec string, data []byte, indexes []int, n int) []Preview {
+// ascend. data is nil when there is none; note, if there is one, says why.
+func previewCalls(codec string, data []byte, note string, indexes []int, n int) []Preview {
 	if n <= 0 {
 		n = DefaultPreview
 	}
 	ps := make([]Preview, len(indexes))
-	note := ""
 	switch {
+	case note != "":
 	case data == nil:
 		note = "the arguments were not kept"
 	case codec != jsonCodec:
@@ -120,7 +151,7 @@ func (in *Inspector) Delivery(ctx context.Context, payload []byte, n int) (d wir
 	if err != nil {
 		return d, p, false
 	}
-	fields, err := in.rdb.HMGet(ctx, record.Keys(d.Job)[0], "state", "inline", "codec", "gen").Result()
+	fields, err := in.rdb.HMGet(ctx, record.Keys(d.Job)[0], "state", "inline", "codec", "gen", "task").Result()
 	text := func(i int) string { s, _ := fields[i].(string); return s }
 	switch {
 	case err != nil:
@@ -133,11 +164,15 @@ func (in *Inspector) Delivery(ctx context.Context, payload []byte, n int) (d wir
 	if note != "" {
 		return d, Preview{Note: note}, true
 	}
-	_, calls, data, err := wire.ParseArgs(frame)
+	first, calls, data, err := wire.ParseArgs(frame)
 	if err != nil {
 		return d, Preview{Note: err.Error()}, true
 	}
-	if codec := text(2); codec != jsonCodec {
+	codec, data, note := in.open(text(2), in.framesOf(record.Ref{ID: d.Job, Gen: d.Gen}, text(4), d.Chunk), first, calls, data)
+	if note != "" {
+		return d, Preview{Note: note}, true
+	}
+	if codec != jsonCodec {
 		return d, Preview{Note: fmt.Sprintf("%d calls, encoded with codec %q, %d bytes", calls, codec, len(data))}, true
 	}
 	if n <= 0 {

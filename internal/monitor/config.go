@@ -16,6 +16,8 @@ import (
 	"strings"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/distpool/distpool/secure"
 )
 
 // DefaultAddr is where the monitor listens unless told otherwise.
@@ -39,6 +41,9 @@ type Config struct {
 	Write bool
 	// HidePayloads leaves out arguments, values and error texts.
 	HidePayloads bool
+	// Keyring decrypts the arguments and errors of encrypted jobs, to be shown.
+	// Defaults to none: they are shown as "(encrypted)".
+	Keyring secure.Keyring
 	// Hosts are names by which browsers may call the monitor, besides localhost
 	// and IP addresses. Others are refused, since a name that an attacker controls
 	// could be made to mean this machine.
@@ -77,6 +82,9 @@ func (c Config) Check() error {
 		if h == "" || strings.ContainsAny(h, " /:") {
 			return fmt.Errorf("%q is not the name of a host; give it without scheme and port, such as monitor.example.com", h)
 		}
+	}
+	if err := c.Keyring.Validate(); err != nil {
+		return fmt.Errorf("monitor.Config: field Keyring: %w", err)
 	}
 	if c.Redis == nil {
 		return errors.New("monitor.Config: field Redis is nil")

@@ -38,6 +38,7 @@ func New(cfg Config) (*Monitor, error) {
 		cfg: cfg, in: inspect.New(cfg.Redis), gate: newGate(cfg),
 		rates: newRates(), samples: &sampler{}, pages: pages,
 	}
+	m.in.SetKeys(cfg.Keyring)
 	m.gate.login = m.loginPage
 	m.live = newLive(m.renderLive, m.sample)
 	m.handler = m.gate.guard(m.routes())

@@ -14,7 +14,10 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/distpool/distpool/internal/fleettest"
 	"github.com/distpool/distpool/producer"
+	"github.com/distpool/distpool/secure"
+	"github.com/distpool/distpool/tasks"
 )
 
 // jobID finds the newest job of a task.
@@ -97,6 +100,49 @@ func TestPayloadsAreHiddenEverywhereWhenAsked(t *testing.T) {
 		}
 		wantIn(t, s.get(t, "/asynqmon/api/queues/distpool/archived_tasks"), hidden)
 		wantIn(t, s.get(t, "/jobs/"+s.jobID(t, "panicking")), hidden)
+	})
+}
+
+// What is encrypted is shown to those who run the monitor with its keys, and nobody
+// else; and hidden, if payloads are.
+func TestEncryptedPayloadsAreShownWithTheirKeyOnly(t *testing.T) {
+	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
+		const secret = "xyzzy-secret"
+		ring := secure.Keyring{Sign: secure.NewKey("mine")}
+		sealed := failing.With(tasks.WithCodec(secure.Encrypt(tasks.JSON, secure.From(ring))))
+		p := fleettest.Start(t, rdb, sealed)
+		var job string
+		for _, opts := range [][]producer.Option{{producer.ChunkSize(1)}, {producer.ID("Chosen"), producer.ChunkSize(2)}} {
+			m, err := producer.MapAsync(t.Context(), p, sealed, []string{"first", secret, "third"}, opts...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = m.Wait(t.Context())
+			if job == "" {
+				job = m.ID()
+			}
+		}
+		if _, err := producer.ApplyAsync(t.Context(), p, sealed, secret, producer.Queue("nobody")); err != nil {
+			t.Fatal(err)
+		}
+		keyed := func(k secure.Key) func(*Config) {
+			return func(c *Config) { c.Keyring = secure.Keyring{Sign: k} }
+		}
+		none, mine, others := serve(t, rdb), serve(t, rdb, keyed(ring.Sign)), serve(t, rdb, keyed(secure.NewKey("others")))
+		hidden := serve(t, rdb, keyed(ring.Sign), hiding)
+		pages := []string{"/jobs/" + job, "/jobs/Chosen"}
+		for _, path := range append(pages, "/asynqmon/api/queues/nobody/pending_tasks", "/asynqmon/api/queues/distpool/archived_tasks") {
+			wantIn(t, none.get(t, path), "(encrypted)")
+			wantIn(t, mine.get(t, path), secret)
+			wantIn(t, others.get(t, path), "the key is not on the keyring")
+			for _, s := range []site{none, others, hidden} {
+				wantNotIn(t, s.get(t, path), secret)
+			}
+		}
+		for _, path := range pages {
+			wantIn(t, mine.get(t, path), "no good: "+secret) // the error
+			wantNotIn(t, mine.get(t, path), "encrypted")
+		}
 	})
 }
 
