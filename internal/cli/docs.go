@@ -54,7 +54,7 @@ func Docs() []byte {
 	fmt.Fprintf(&b, "```text\n%s\n```\n\nEvery command has these flags; what it does not need it ignores:\n\n```text\n%s```\n", root.Long, root.PersistentFlags().FlagUsagesWrapped(docsWidth))
 	b.WriteString("\n| command | what it does |\n| --- | --- |\n")
 	eachCommand(func(c *cobra.Command, words string) {
-		anchor := strings.NewReplacer(" ", "-").Replace("distpool " + words)
+		anchor := strings.ReplaceAll("distpool "+words, " ", "-")
 		fmt.Fprintf(&b, "| [`%s`](#%s) | %s |\n", words, anchor, c.Short)
 	})
 	eachCommand(func(c *cobra.Command, words string) {
