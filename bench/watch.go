@@ -352,8 +352,7 @@ func (w *watching) watched(ctx context.Context, events *atomic.Int64) (_ *webMon
 	for range cap(first) {
 		if err := <-first; err != nil {
 			leave()
-			m.stop()
-			return nil, nil, err
+			return nil, nil, errors.Join(err, m.stop())
 		}
 	}
 	return m, leave, nil

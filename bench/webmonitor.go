@@ -66,7 +66,7 @@ func webMonitorCommand(ctx context.Context, args []string, stdout, stderr io.Wri
 		return err
 	}
 	defer func() { _ = rdb.Close() }()
-	return web.Run(ctx, web.Config{Redis: rdb, Addr: "127.0.0.1:0"}, func(a net.Addr) { fmt.Fprintf(stdout, "http://%s\n", a) })
+	return web.Run(ctx, web.Config{Redis: rdb, Addr: "127.0.0.1:0"}, func(a net.Addr) { fmt.Fprintln(stdout, (&url.URL{Scheme: "http", Host: a.String()}).String()) })
 }
 
 // get reads a page, and returns its length.

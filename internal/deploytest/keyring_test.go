@@ -67,6 +67,15 @@ func TestDeployedProgramsStartWithAKeyring(t *testing.T) {
 	deploy(t, service(t, "monitor").Command).probed(t, "monitor", "/healthz")
 }
 
+// keyringComponent is the kustomization of the component.
+type (
+	keyringComponent struct {
+		APIVersion, Kind string
+		Patches          []patchFile
+	}
+	patchFile struct{ Path string }
+)
+
 func TestThePodsOfTheKeyringComponentCanReadIt(t *testing.T) {
 	dir := filepath.Join(root, manifests, kubernetesKeyring)
 	read := func(name string, into any) {
@@ -79,10 +88,7 @@ func TestThePodsOfTheKeyringComponentCanReadIt(t *testing.T) {
 			t.Fatalf("%s: %v", name, err)
 		}
 	}
-	var component struct {
-		APIVersion, Kind string
-		Patches          []struct{ Path string }
-	}
+	var component keyringComponent
 	read("kustomization.yml", &component)
 	if component.Kind != "Component" || len(component.Patches) != 2 {
 		t.Fatalf("it is %+v, want a component with two patches", component)

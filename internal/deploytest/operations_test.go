@@ -29,6 +29,19 @@ type named struct {
 	settings string // the text of everything that reads or sets variables
 }
 
+// ruleFile is what is read of a file of alert rules.
+type (
+	ruleFile struct {
+		Groups []ruleGroup `yaml:"groups"`
+	}
+	ruleGroup struct {
+		Rules []namedRule `yaml:"rules"`
+	}
+	namedRule struct {
+		Alert string `yaml:"alert"`
+	}
+)
+
 // ruleNames are the names of the alert rules.
 func ruleNames(t *testing.T) map[string]bool {
 	t.Helper()
@@ -36,13 +49,7 @@ func ruleNames(t *testing.T) map[string]bool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var file struct {
-		Groups []struct {
-			Rules []struct {
-				Alert string `yaml:"alert"`
-			} `yaml:"rules"`
-		} `yaml:"groups"`
-	}
+	var file ruleFile
 	if err := yaml.Unmarshal(b, &file); err != nil {
 		t.Fatal(err)
 	}
