@@ -104,7 +104,8 @@ func (h *handle) waitFor(d time.Duration) error {
 func (h *handle) Cancel(ctx context.Context) error { return h.hub.Cancel(ctx, h.job) }
 
 // Forget removes every trace of the job from Redis, now instead of after its
-// time to live. A job that is not over is canceled by that. The handle keeps
-// what it has; other handles on the job may find it gone (ErrExpired,
+// time to live. A job that is not over is canceled by that. A handle that is ready
+// keeps what it has; one that is not says ErrCanceled from then on, even if the job
+// was over a moment ago. Other handles on the job may find it gone (ErrExpired,
 // ErrUnknownJob).
 func (h *handle) Forget(ctx context.Context) error { return h.hub.Forget(ctx, h.job) }

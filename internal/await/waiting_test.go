@@ -202,6 +202,24 @@ func TestCancelAndForgetByOthersSettleTheJob(t *testing.T) {
 	}
 }
 
+func TestForgettingAJobThatIsOverBeforeItsOutcomesHaveComeCancelsTheHandle(t *testing.T) {
+	h, rdb := startHub(t)
+	done, ended := submitJob(t, h, "a", "", 1), submitJob(t, h, "b", "", 1) // no notices
+	recordOut(t, h, "a", 0, "[0]", 1000)
+	if _, err := record.Cancel(t.Context(), rdb, "b", "x"); err != nil {
+		t.Fatal(err)
+	}
+	for _, j := range []*Job{done, ended} {
+		if err := h.Forget(t.Context(), j); err != nil {
+			t.Fatal(err)
+		}
+		waitDone(t, j.Done(), "the end")
+		if err := j.Err(); err != nil && !errors.Is(err, ErrCanceled) {
+			t.Errorf("job %s: %v, want its outcomes or ErrCanceled", j.ID, err)
+		}
+	}
+}
+
 func TestAttachFindsAJobOrSaysThatThereIsNone(t *testing.T) {
 	h, rdb := startHub(t)
 	ok := func(record.Snapshot) error { return nil }
