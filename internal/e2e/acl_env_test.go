@@ -206,6 +206,8 @@ func monitorCommands(t *testing.T, server string) func() []usedCommand {
 	}
 	var mu sync.Mutex
 	var seen []usedCommand
+	// The last command that is of interest is followed by this one.
+	const mark = "everything before this has been seen"
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -222,6 +224,9 @@ func monitorCommands(t *testing.T, server string) func() []usedCommand {
 			if !ok || !ok2 || len(f) < 2 {
 				continue
 			}
+			if len(f) > 2 && f[2] == mark {
+				return
+			}
 			if addr == "lua" {
 				addr = last
 			}
@@ -236,8 +241,9 @@ func monitorCommands(t *testing.T, server string) func() []usedCommand {
 		}
 	}()
 	return func() []usedCommand {
-		_ = conn.Close()
-		<-ended
+		defer func() { _ = conn.Close() }()
+		must(t, one.Echo(ctx(t), mark).Err())
+		receive(t, "what MONITOR has to say", ended)
 		return seen
 	}
 }
