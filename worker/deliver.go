@@ -62,12 +62,13 @@ func retryDelay(_ int, err error, _ *asynq.Task) time.Duration {
 // out or a timeout of its own passes, and the record is what says whether this
 // worker may go on.
 func (w *worker) deliver(ctx context.Context, t *asynq.Task) error {
+	taskID, _ := asynq.GetTaskID(ctx)
 	d, err := wire.ParseDelivery(t.Payload())
 	if err != nil {
+		w.over(taskID)
 		w.delivered(ctx, t, d, observe.Foreign, nil)
 		return failed{fmt.Sprintf("%v; if another program uses this queue, give it one of its own", err)}
 	}
-	taskID, _ := asynq.GetTaskID(ctx)
 	select {
 	case w.slots <- struct{}{}:
 	case <-w.calls.Done():
@@ -78,7 +79,7 @@ func (w *worker) deliver(ctx context.Context, t *asynq.Task) error {
 	r := &chunkRun{worker: w, delivery: d, taskID: taskID, task: t.Type(), started: time.Now()}
 	r.queue, _ = asynq.GetQueueName(ctx)
 	begun := w.arrived(taskID)
-	r.inline = begun != nil // others are not begun with their delivery
+	r.inline = begun != nil && begun.Inline
 	defer func() {
 		if !r.handedOn { // otherwise it is not over yet
 			w.over(taskID)

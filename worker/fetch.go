@@ -66,9 +66,10 @@ type fetcher struct {
 	fetched []record.Fetched // not handed out yet
 	since   time.Time        // when the last of them came
 	handed  map[string]hand  // handed out to asynq, and not at the handler yet; by asynq's task ID
-	held    map[string]bool  // all that is here, until its delivery is over; by asynq's task ID
+	held    map[string]int   // deliveries that are here and not over, by their chunk: see chunkOf
 	nothing map[string]bool  // queues for which asynq was told that there is nothing, since the last fetch
 	plenty  bool             // the last fetch got all that it asked for
+	under   sync.WaitGroup   // what is done in the background
 	refill  chan struct{}    // closed when the fetch ahead that is under way is over; nil without one
 	watched bool             // a timer looks whether what was fetched ahead gets slots
 	suspect time.Time        // until then, deliveries may be ours without our knowing
@@ -88,7 +89,7 @@ type hand struct {
 func newFetcher(rdb redis.UniversalClient, worker string, cfg Config, slots func() int) *fetcher {
 	f := &fetcher{
 		rdb: rdb, worker: worker, size: cfg.Concurrency, slots: slots, strict: cfg.StrictPriority,
-		handed: map[string]hand{}, held: map[string]bool{}, nothing: map[string]bool{},
+		handed: map[string]hand{}, held: map[string]int{}, nothing: map[string]bool{},
 	}
 	for q, w := range cfg.Queues {
 		f.queues = append(f.queues, weighted{q, w})
@@ -177,13 +178,13 @@ func (f *fetcher) fetchAhead() {
 	}
 	done := make(chan struct{})
 	f.refill = done
-	go func() {
+	f.under.Go(func() {
 		_ = f.fetch(context.Background(), "", f.free()) // who finds nothing asks itself
 		f.mu.Lock()
 		f.refill = nil
 		f.mu.Unlock()
 		close(done)
-	}()
+	})
 }
 
 // underWay returns a channel that closes when the fetch ahead is over; nil when there
@@ -202,9 +203,10 @@ func (f *fetcher) fetch(ctx context.Context, queue string, n int) error {
 	// Those for slots that are still taken are fetched ahead too.
 	more := f.ahead() + min(0, n)
 	n = max(0, n)
-	if n+more <= 0 {
+	if n+more <= 0 || !f.enter() {
 		return nil
 	}
+	defer f.under.Done()
 	ds, err := record.Fetch(ctx, f.rdb, f.worker, f.shares(n), n, max(0, more), lease)
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -214,8 +216,11 @@ func (f *fetcher) fetch(ctx context.Context, queue string, n int) error {
 		f.suspect = time.Now().Add(suspectFor)
 		return err
 	}
+	for _, d := range ds {
+		f.held[chunkOf(d.TaskID)]++
+	}
 	if f.closed {
-		go f.giveBack(ds)
+		f.returnLater(ds)
 		return nil
 	}
 	if len(ds) == 0 && queue != "" {
@@ -223,14 +228,21 @@ func (f *fetcher) fetch(ctx context.Context, queue string, n int) error {
 	}
 	f.fetched = append(f.fetched, ds...)
 	f.since = time.Now()
-	for _, d := range ds {
-		f.held[d.TaskID] = true
-	}
 	if len(ds) > n && !f.watched {
 		f.watched = true
 		time.AfterFunc(stale, f.watch)
 	}
 	return nil
+}
+
+// enter counts a fetch as something to wait for; false when it must not begin any more.
+func (f *fetcher) enter() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.closed {
+		f.under.Add(1)
+	}
+	return !f.closed
 }
 
 // watch gives back what was fetched ahead and got no slot.
@@ -239,7 +251,7 @@ func (f *fetcher) watch() {
 	defer f.mu.Unlock()
 	// With a free slot they are on their way; without one, how long is anybody's guess.
 	surplus := -f.unclaimed()
-	if surplus <= 0 {
+	if surplus <= 0 || f.closed {
 		f.watched = false
 		return
 	}
@@ -252,11 +264,8 @@ func (f *fetcher) watch() {
 	ds := slices.Clone(f.fetched[keep:])
 	f.fetched = f.fetched[:keep]
 	f.plenty = false
-	for _, d := range ds {
-		delete(f.held, d.TaskID)
-	}
 	f.took.Store(int64(stale)) // chunks are not that short any more
-	go f.giveBack(ds)
+	f.returnLater(ds)
 }
 
 // forgetJob has the chunks of a job that has ended ask the record once more.
@@ -291,14 +300,14 @@ func (f *fetcher) reclaim(ctx context.Context) error {
 		ids, err := record.OwnDeliveries(ctx, f.rdb, f.worker, q.queue, func(taskID string) bool {
 			f.mu.Lock()
 			defer f.mu.Unlock()
-			return f.held[taskID]
+			return f.held[chunkOf(taskID)] > 0
 		})
 		if err != nil {
 			return err
 		}
 		ds := make([]record.Fetched, len(ids))
 		for i, id := range ids {
-			ds[i] = record.Fetched{Queue: q.queue, TaskID: id}
+			ds[i] = record.Fetched{Queue: q.queue, TaskID: id, Owned: true}
 		}
 		if err := record.GiveBack(ctx, f.rdb, f.worker, ds); err != nil {
 			return err
@@ -370,28 +379,71 @@ func (f *fetcher) over(taskID string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.handed, taskID)
-	delete(f.held, taskID)
+	f.drop(taskID)
+}
+
+// drop forgets a delivery that is not here any more, and returns how many others of
+// its chunk are. It is called with mu held.
+func (f *fetcher) drop(taskID string) int {
+	c := chunkOf(taskID)
+	if f.held[c]--; f.held[c] > 0 {
+		return f.held[c]
+	}
+	delete(f.held, c)
+	return 0
+}
+
+// chunkOf is a delivery's task ID without its number: another delivery of the same
+// chunk has another one.
+func chunkOf(taskID string) string {
+	_, rest, _ := strings.Cut(taskID, ":")
+	chunk, _, _ := strings.Cut(rest, ":")
+	return taskID[:len(taskID)-len(rest)+len(chunk)]
 }
 
 // close gives back what was fetched and not handed out, and has later fetches do
 // the same.
 func (f *fetcher) close() {
 	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.closed = true
-	ds := f.fetched
+	f.returnLater(f.fetched)
 	f.fetched = nil
-	f.mu.Unlock()
-	f.giveBack(ds)
 }
 
-// giveBack lets another worker have deliveries, at once. Should it fail, asynq or
-// the supervisor brings them back later.
-func (f *fetcher) giveBack(ds []record.Fetched) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	if err := record.GiveBack(ctx, f.rdb, f.worker, ds); err != nil {
-		f.mu.Lock()
-		f.suspect = time.Now().Add(suspectFor)
-		f.mu.Unlock()
+// wait waits until all that was fetched and not handed out has been given back, after
+// close; or until ctx ends.
+func (f *fetcher) wait(ctx context.Context) {
+	over := make(chan struct{})
+	go func() {
+		f.under.Wait()
+		close(over)
+	}()
+	select {
+	case <-over:
+	case <-ctx.Done():
 	}
+}
+
+// returnLater lets another worker have deliveries, at once, in the background. Should
+// it fail, asynq or the supervisor brings them back later. It is called with mu held.
+func (f *fetcher) returnLater(ds []record.Fetched) {
+	if len(ds) == 0 {
+		return
+	}
+	ds = slices.Clone(ds)
+	for i, d := range ds {
+		if f.drop(d.TaskID) > 0 {
+			ds[i].Owned = false // it may be running here by another delivery
+		}
+	}
+	f.under.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if err := record.GiveBack(ctx, f.rdb, f.worker, ds); err != nil {
+			f.mu.Lock()
+			f.suspect = time.Now().Add(suspectFor)
+			f.mu.Unlock()
+		}
+	})
 }

@@ -166,6 +166,7 @@ func TestClosingGivesBackWhatWasFetchedAndNotBegun(t *testing.T) {
 	}
 	f.ask("q")
 	f.close()
+	f.wait(t.Context())
 	if n := pending(t, rdb); n != 3 {
 		t.Errorf("%d deliveries are back, want the 3 that were not handed out", n)
 	}
@@ -294,5 +295,46 @@ func TestAChunkStaysListedUntilItsRecordingIsAnswered(t *testing.T) {
 	}
 	if n := rdb.LLen(t.Context(), "asynq:{q}:active").Val(); n != 0 {
 		t.Errorf("%d deliveries are active, want none", n)
+	}
+}
+
+// A chunk that runs here must not be given back because another delivery of it came
+// without our knowing, or came again and was over.
+func TestAnotherDeliveryOfAChunkThatRunsHereIsNotReclaimed(t *testing.T) {
+	free := 2
+	f, rdb := fetching(t, 1, &free, onlyQ)
+	if err := f.fetch(t.Context(), "q", 1); err != nil {
+		t.Fatal(err)
+	}
+	again := func() {
+		t.Helper()
+		if err := broker.New(rdb).Enqueue(t.Context(), "q", "square", []wire.Delivery{{Job: "j0", Number: 2}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	runs := func(when string) {
+		t.Helper()
+		if err := f.reclaim(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if owner := rdb.HGet(t.Context(), record.Keys("j0")[0], "run").Val(); owner != "w" {
+			t.Errorf("the owner of the chunk is %q %s, want this worker, which runs it", owner, when)
+		}
+	}
+	again()
+	if err := f.fetch(t.Context(), "q", 1); err != nil {
+		t.Fatal(err)
+	}
+	f.over("j0:0:2") // the handler found that the chunk runs here
+	f.suspect = time.Now().Add(time.Minute)
+	runs("when its second delivery was over")
+	rdb.LPush(t.Context(), "asynq:{q}:active", "j0:0:3") // taken, and the reply was lost
+	runs("when a third one was taken")
+	f.over("j0:0:1")
+	if err := f.reclaim(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if owner := rdb.HGet(t.Context(), record.Keys("j0")[0], "run").Val(); owner != "" {
+		t.Errorf("the owner of the chunk is %q, although nothing of it is here", owner)
 	}
 }

@@ -297,6 +297,7 @@ func (w *worker) drain(srv *asynq.Server) error {
 	srv.Shutdown()
 	if w.finisher != nil {
 		w.finisher.wait(w.calls)
+		w.bell.fetcher.wait(w.calls)
 	}
 	w.abort(errDraining)
 	w.mu.Lock()

@@ -89,6 +89,7 @@ type Fetched struct {
 	Msg    string    // asynq's message
 	Asked  time.Time // when the request for it was sent
 	Begun  *Begun    // the chunk was begun with it; nil: that is left to Begin
+	Owned  bool      // the chunk is the worker's by this delivery, and GiveBack gives it up
 }
 
 // Fetch takes up to n deliveries from the queues, up to more of them in addition where
@@ -121,7 +122,7 @@ func Fetch(ctx context.Context, c redis.UniversalClient, worker string, shares [
 
 func parseFetched(shares []Share, reply any) (Fetched, error) {
 	f, _ := reply.([]any)
-	if len(f) != 3 && len(f) != 9 {
+	if len(f) != 3 && len(f) != 10 {
 		return Fetched{}, fmt.Errorf("fetching deliveries: unknown reply %v", reply)
 	}
 	q, ok := f[0].(int64)
@@ -130,18 +131,22 @@ func parseFetched(shares []Share, reply any) (Fetched, error) {
 	}
 	text := func(i int) string { s, _ := f[i].(string); return s }
 	d := Fetched{Queue: shares[q].Queue, TaskID: text(1), Msg: text(2)}
-	if len(f) == 9 {
+	if len(f) == 10 {
+		d.Owned = true
 		calls, err := strconv.Atoi(text(5))
 		if err != nil || calls < 0 || calls > maxCount {
 			return d, nil // damaged: Begin says so
 		}
-		d.Begun = &Begun{Verdict: Run, Delivery: 1, Args: []byte(text(3)), Codec: text(4), Calls: calls, Task: text(6), Policy: text(7), Headers: text(8)}
+		d.Begun = &Begun{
+			Verdict: Run, Delivery: 1, Args: []byte(text(3)), Codec: text(4), Calls: calls, Task: text(6), Policy: text(7), Headers: text(8),
+			Inline: text(9) == "1",
+		}
 	}
 	return d, nil
 }
 
-// OwnDeliveries lists deliveries that are out of the queue and whose chunk, the only
-// one of its job, worker holds according to the record, but those that it knows of.
+// OwnDeliveries lists deliveries that are out of the queue and whose chunk worker
+// holds according to the record, but those that it knows of.
 func OwnDeliveries(ctx context.Context, c redis.Cmdable, worker, queue string, known func(taskID string) bool) ([]string, error) {
 	ids, err := c.LRange(ctx, asynqKey(queue, "active"), 0, -1).Result()
 	if err != nil {
@@ -151,37 +156,49 @@ func OwnDeliveries(ctx context.Context, c redis.Cmdable, worker, queue string, k
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	owners := make([]*redis.StringCmd, len(ids))
+	// It is in one of two places. What cannot be read is not ours.
+	inline, other := make([]*redis.StringCmd, len(ids)), make([]*redis.StringCmd, len(ids))
 	_, _ = c.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for i, id := range ids {
-			job, _, _ := strings.Cut(id, ":")
-			owners[i] = p.HGet(ctx, Keys(job)[0], "run")
+			job, chunk := partsOf(id)
+			inline[i], other[i] = p.HGet(ctx, Keys(job)[0], "run"), p.HGet(ctx, Keys(job)[4], chunk)
 		}
 		return nil
 	})
 	var own []string
 	for i, id := range ids {
-		if owners[i].Val() == worker && !known(id) {
+		if (inline[i].Val() == worker || other[i].Val() == worker) && !known(id) {
 			own = append(own, id)
 		}
 	}
 	return own, nil
 }
 
+// partsOf is the job and the chunk of a delivery, by asynq's task ID.
+func partsOf(taskID string) (job, chunk string) {
+	job, rest, _ := strings.Cut(taskID, ":")
+	chunk, _, _ = strings.Cut(rest, ":")
+	return job, chunk
+}
+
 // GiveBack puts deliveries that worker has fetched back to the front of their queues,
-// the first one to the very front, and their chunks back into the record.
+// the first one to the very front, and the chunks that it owns by them back into the
+// record.
 func GiveBack(ctx context.Context, c redis.UniversalClient, worker string, ds []Fetched) error {
 	if len(ds) == 0 {
 		return nil
 	}
 	_, err := c.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for _, d := range slices.Backward(ds) {
-			job, _, _ := strings.Cut(d.TaskID, ":")
+			job, chunk := partsOf(d.TaskID)
+			if !d.Owned {
+				chunk = ""
+			}
 			// With its source: it is rare, and the worker may not load scripts.
 			giveBackScript.Eval(ctx, p, []string{
 				asynqKey(d.Queue, "active"), asynqKey(d.Queue, "lease"), asynqKey(d.Queue, "pending"), asynqKey(d.Queue, "t:") + d.TaskID,
-				BellKey(d.Queue), Keys(job)[0],
-			}, d.TaskID, worker)
+				BellKey(d.Queue), Keys(job)[0], Keys(job)[4],
+			}, d.TaskID, worker, chunk)
 		}
 		return nil
 	})

@@ -213,6 +213,7 @@ type Begun struct {
 	Partial  []byte // Run, Lost: what an earlier owner saved (wire.Partial)
 	Policy   string // Run, Lost: what the job says about retries and limits (call.Policy)
 	Headers  string // Run, Lost: see Job
+	Inline   bool   // the job is known to be inline: only Fetch says so
 }
 
 // Begin asks whether worker may run the chunk, and makes it the owner if so.

@@ -9,29 +9,117 @@
 -- share. What a queue does not have of its share goes to the others, in this order.
 -- Reply: for each delivery an array: the index of its queue, from 0, its task ID
 -- and asynq's message; and where the chunk was begun what begin answers: args, codec,
--- calls, task, policy, headers. It is then the first time that it runs.
+-- calls, task, policy, headers; and "1" if the job is inline. It is then the first
+-- time that it runs.
 
 local want = tonumber(ARGV[2])
 local taken = {}
 local now
+local maps = {} -- jobs of several chunks that have some here, by their ID; false: left to begin
+local order = {}
 
--- Begins the only chunk of a job, if nothing about it asks for more thought: nobody
--- holds it, nobody died in it, no time limits it, and it has nothing saved.
-local function begun(id)
-  local job, gen = string.match(id, '^([^:]+):0:%d+(.*)$')
+-- How many bytes of arguments of such jobs are begun here; more would hold up
+-- everybody else. At least one chunk, whatever its size.
+local room = 1048576
+
+local function begun(d, j, args, inline)
+  d[4], d[5], d[6], d[7], d[8], d[9], d[10] = args, j[5], j[6], j[7], j[8] or '', j[9] or '', inline
+end
+
+-- Begins the chunk of a delivery, if nothing about it asks for more thought: nobody
+-- holds it, nobody died in it, no time limits its job, and it has nothing saved.
+-- Those of jobs of several chunks are noted, and begun together by begin_noted.
+local function begin(d)
+  local job, chunk, gen = string.match(d[2], '^([^:]+):(%d+):%d+(.*)$')
   if not job or gen ~= '' then
+    return
+  end
+  local m = maps[job]
+  if m == nil then
+    local key = 'distpool:{' .. job .. '}'
+    local j = redis.pcall('HMGET', key, 'state', 'inline', 'gen', 'expires', 'codec', 'calls', 'task', 'policy', 'headers',
+      'run', 'run:lost', 'run:part', 'args')
+    if j.err or (j[1] ~= 'sealed' and j[1] ~= 'open') or j[3] or j[4] or not (j[5] and j[6] and j[7]) then
+      maps[job] = false
+      return
+    end
+    if j[2] == '1' then
+      if chunk == '0' and (j[10] or '') == '' and not j[11] and not j[12] and j[13] then
+        now = now or now_ms()
+        redis.call('HSET', key, 'run', ARGV[1], 'run:at', now)
+        begun(d, j, j[13], '1')
+      end
+      maps[job] = false -- another delivery of it comes too late
+      return
+    end
+    m = {key = key, job = j, noted = {}, seen = {}}
+    maps[job] = m
+    order[#order + 1] = m
+  end
+  if m and not m.seen[chunk] then
+    m.seen[chunk] = true
+    m.noted[#m.noted + 1] = {d, chunk}
+  end
+end
+
+-- Begins so many of a job's noted chunks, from the given one on. Returns the size of
+-- the largest one; nil when the rest is left to begin.
+local function begin_some(m, from, n)
+  local ask, state = {}, {}
+  for i = from, from + n - 1 do
+    local chunk = m.noted[i][2]
+    ask[#ask + 1] = chunk
+    state[#state + 1] = chunk
+    state[#state + 1] = chunk .. ':lost'
+    state[#state + 1] = chunk .. ':part'
+  end
+  local args = redis.pcall('HMGET', m.key .. ':args', unpack(ask))
+  state = redis.pcall('HMGET', m.key .. ':run', unpack(state))
+  if args.err or state.err then
     return nil
   end
-  local key = 'distpool:{' .. job .. '}'
-  local j = redis.pcall('HMGET', key, 'state', 'inline', 'gen', 'expires', 'run', 'run:lost', 'run:part',
-    'args', 'codec', 'calls', 'task', 'policy', 'headers')
-  if j.err or j[1] ~= 'sealed' or j[2] ~= '1' or j[3] or j[4] or (j[5] and j[5] ~= '') or j[6] or j[7]
-    or not (j[8] and j[9] and j[10] and j[11]) then
-    return nil
-  end
+  local set, mine, largest = {}, {}, 1
   now = now or now_ms()
-  redis.call('HSET', key, 'run', ARGV[1], 'run:at', now)
-  return j
+  for i = 1, n do
+    if args[i] and (state[3 * i - 2] or '') == '' and not state[3 * i - 1] and not state[3 * i] then
+      local k = #set
+      set[k + 1], set[k + 2], set[k + 3], set[k + 4] = ask[i], ARGV[1], ask[i] .. ':at', now
+      mine[#mine + 1] = i
+      largest = math.max(largest, #args[i])
+      room = room - #args[i]
+    end
+  end
+  if #mine == 0 then
+    return largest
+  end
+  local running = redis.pcall('HINCRBY', m.key, 'running', #mine)
+  if type(running) == 'table' then -- damaged: begin says so
+    return nil
+  end
+  redis.call('HSET', m.key .. ':run', unpack(set))
+  for _, i in ipairs(mine) do
+    begun(m.noted[from + i - 1][1], m.job, args[i], '')
+  end
+  m.held = true
+  return largest
+end
+
+local function begin_noted(m)
+  local from, n = 1, 1 -- by the first one it is seen how large they are
+  while from <= #m.noted do
+    local largest = begin_some(m, from, n)
+    from = from + n
+    if not largest or room < largest then
+      break
+    end
+    n = math.min(#m.noted - from + 1, 500, math.floor(room / largest))
+  end
+  if m.held then
+    local left = redis.call('PTTL', m.key)
+    if left > 0 then
+      redis.call('PEXPIRE', m.key .. ':run', left)
+    end
+  end
 end
 
 local function take(q, n)
@@ -51,12 +139,9 @@ local function take(q, n)
     redis.call('ZADD', KEYS[k + 4], ARGV[3], id)
     local msg = redis.call('HGET', key, 'msg')
     if msg then
-      local j = begun(id)
-      if j then
-        taken[#taken + 1] = {q, id, msg, j[8], j[9], j[10], j[11], j[12] or '', j[13] or ''}
-      else
-        taken[#taken + 1] = {q, id, msg}
-      end
+      local d = {q, id, msg}
+      taken[#taken + 1] = d
+      begin(d)
     end
   end
 end
@@ -78,6 +163,9 @@ if #taken == want and more > 0 then
       take(q, want + more - #taken)
     end
   end
+end
+for i = 1, #order do
+  begin_noted(order[i])
 end
 -- What is left is for another worker: one was rung for each delivery only if no
 -- ring was waiting. So whoever leaves something passes the ring on.

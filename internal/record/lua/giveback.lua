@@ -3,13 +3,22 @@
 -- it. It is for a server that holds all keys, not for a Cluster.
 --
 -- KEYS: 1 asynq's active list, 2 its leases (sorted set), 3 its pending list, 4 the
--- task (hash), 5 the queue's bell, 6 the job (hash), which is inline if it was begun.
--- ARGV: 1 asynq's task ID, 2 worker.
+-- task (hash), 5 the queue's bell, 6 the job (hash), 7 its run state (hash).
+-- ARGV: 1 asynq's task ID, 2 worker, 3 the chunk; "" to leave its owner as it is.
 -- Reply: 1 given back, 0 it was not active.
 
-local j = redis.pcall('HMGET', KEYS[6], 'inline', 'run')
-if not j.err and j[1] == '1' and j[2] == ARGV[2] then
-  redis.call('HSET', KEYS[6], 'run', '')
+if ARGV[3] ~= '' then
+  local inline = redis.pcall('HGET', KEYS[6], 'inline') == '1'
+  local key, field = KEYS[7], ARGV[3]
+  if inline then
+    key, field = KEYS[6], 'run'
+  end
+  if redis.pcall('HGET', key, field) == ARGV[2] then
+    redis.call('HSET', key, field, '')
+    if not inline then
+      redis.pcall('HINCRBY', KEYS[6], 'running', -1)
+    end
+  end
 end
 -- asynq v0.26, internal/rdb: requeueCmd
 if redis.call('LREM', KEYS[1], 0, ARGV[1]) == 0 then
