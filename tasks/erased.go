@@ -75,11 +75,17 @@ func (c *chunk[A, R]) decodeItems(items [][]byte) {
 
 func (c *chunk[A, R]) values() []R { return *c.held.Load() }
 
-func (c *chunk[A, R]) Len() int        { return len(c.args) }
-func (c *chunk[A, R]) Bad(i int) error { return c.bad[i] }
+func (c *chunk[A, R]) Len() int { return len(c.args) }
+
+func (c *chunk[A, R]) Bad(i int) error {
+	if c.bad == nil { // as nearly always
+		return nil
+	}
+	return c.bad[i]
+}
 
 func (c *chunk[A, R]) Call(ctx context.Context, i int) error {
-	if err := c.bad[i]; err != nil {
+	if err := c.Bad(i); err != nil {
 		return err
 	}
 	values := c.values() // now: Abandon may replace them while the task runs

@@ -59,6 +59,9 @@ type round struct {
 // next goroutine goes on behind it. A call that does not end at all keeps its
 // goroutine, which then no longer touches the chunk.
 func (r *chunkRun) runCalls() end {
+	// Nobody settles what an abandoned call has begun, and MaxCalls counts each.
+	r.watch.exact = r.policy.HardTimeout != nil || r.worker.cfg.MaxCalls > 0
+	defer r.watch.stop()
 	for {
 		d := &round{over: make(chan end, 1), died: make(chan struct{}), stuck: make(chan int, 1)}
 		go r.work(d)
@@ -83,7 +86,7 @@ func (r *chunkRun) runCalls() end {
 // work runs calls until none is left, or one ends the goroutine.
 func (r *chunkRun) work(d *round) {
 	returned := false
-	r.mark = time.Now()
+	r.watch.start(&r.worker.metronome)
 	defer func() {
 		if returned {
 			return
@@ -94,7 +97,8 @@ func (r *chunkRun) work(d *round) {
 		}
 		r.endPanicked(d, p)
 		r.advance()
-		r.clock(d.current)
+		r.watch.calls++
+		r.settleClock(d.current)
 		r.panicked(d.current, d.tries+1, p)
 		close(d.died)
 	}()
@@ -102,17 +106,20 @@ func (r *chunkRun) work(d *round) {
 		i, attempts, ok := r.upcoming()
 		if !ok {
 			returned = true
+			r.settleClock(d.current)
 			d.over <- finished
 			return
 		}
 		if r.ctx.Err() != nil || r.worker.draining.Load() {
 			returned = true
+			r.settleClock(d.current)
 			d.over <- interrupted
 			return
 		}
-		if r.number >= budget || r.mark.Sub(r.saved) > r.saveEvery {
+		if r.number >= budget || r.watch.mark.Sub(r.saved) > r.saveEvery {
+			r.settleClock(d.current)
 			r.checkpoint()
-			r.mark = time.Now()
+			r.watch.start(&r.worker.metronome)
 		}
 		if !r.one(d, i, attempts) {
 			returned = true
@@ -132,7 +139,7 @@ func (r *chunkRun) one(d *round, i, attempts int) bool {
 		r.fail(wire.CallError{Call: i, Kind: wire.KindBadArgument, Message: err.Error()})
 		return true
 	}
-	own := &callContext{Context: r.ctx, slot: callSlot{run: r, call: int32(r.first + i)}, number: i, attempts: attempts}
+	own := r.callContext(i, attempts)
 	defer own.slot.end()
 	var ctx context.Context = own
 	if r.worker.watcher != nil {
@@ -158,17 +165,18 @@ func (r *chunkRun) one(d *round, i, attempts int) bool {
 		return false // too late: nobody waits for this goroutine
 	}
 	if err != nil && r.ctx.Err() != nil {
+		r.settleClock(i)
 		r.endCall(d, observe.CallInterrupted, err)
 		d.over <- interrupted // most likely for that reason; it is not the call's failure
 		return false
 	}
 	r.advance()
-	r.clock(i)
-	r.worker.countCall()
+	r.lap(i)
 	if err == nil {
 		r.endCall(d, observe.CallOK, nil)
 		return true
 	}
+	r.settleClock(i)
 	e := wire.CallError{
 		Call: i, Kind: wire.KindError, Message: err.Error(), Type: typeName(err),
 		Codes: tasks.ErrorCodes(err), Attempts: attempts + 1,
@@ -182,18 +190,6 @@ func (r *chunkRun) one(d *round, i, attempts int) bool {
 	}
 	r.failOrRetry(e, err)
 	return true
-}
-
-// clock notes how long a call took: the time since the one before it ended, which
-// costs one look at the clock for each call.
-func (r *chunkRun) clock(i int) {
-	now := time.Now()
-	took := now.Sub(r.mark)
-	r.mark = now
-	r.worker.busyTime.Add(int64(took))
-	if took > r.slowest.Took && r.total > 1 {
-		r.slowest = record.SlowCall{Call: r.first + i, Took: took, Worker: r.worker.self.ID}
-	}
 }
 
 // typeName is the type of the error that the task made, without our marks on it.
@@ -243,7 +239,6 @@ func (r *chunkRun) panicked(i, attempts int, p any) {
 		e.Kind, e.Type, e.Message = wire.KindGoexit, "", "the task called runtime.Goexit"
 	}
 	e.Stack = trimStack(string(debug.Stack()))
-	r.worker.countCall()
 	r.failOrRetry(e, err)
 }
 

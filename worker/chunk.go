@@ -55,8 +55,9 @@ type chunkRun struct {
 	inline    bool          // its job is known to be inline
 	watched   *observe.Chunk
 
-	mark    time.Time       // when the last call ended, or the round began
-	slowest record.SlowCall // of those that this worker ran
+	watch    stopwatch
+	slowest  record.SlowCall // of those that this worker ran
+	contexts []callContext   // for calls to come
 }
 
 func (r *chunkRun) logger() *slog.Logger {

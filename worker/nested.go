@@ -5,8 +5,10 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/distpool/distpool/internal/nested"
@@ -27,10 +29,21 @@ type callSlot struct {
 	run  *chunkRun
 	call int32 // index in the job. One of these is made for each call: 32 bytes, not more
 
-	mu    sync.Mutex // guards all below, and serializes what is done with the pass
+	stage atomic.Int32 // see below; most calls never wait, and end without a lock
+	mu    sync.Mutex   // guards all below, and serializes what is done with the pass
 	waits int32
-	over  bool
 }
+
+// The stages of a callSlot. It is entered with mu held.
+const (
+	slotFresh int32 = iota
+	slotEntered
+	slotOver
+)
+
+// slotEnded is what waits is once the slot's call has ended, as far as mu says: a wait
+// that is left then does not end the last one.
+const slotEnded = math.MinInt32 / 2
 
 // waits is what the calls of a worker wait for.
 type waits struct {
@@ -52,7 +65,7 @@ type openWait struct {
 func (s *callSlot) Enter(j nested.Job) (jam <-chan error, leave func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.over {
+	if !s.stage.CompareAndSwap(slotFresh, slotEntered) && s.stage.Load() == slotOver {
 		return nil, func() {} // a goroutine that the call left behind: it holds nothing
 	}
 	if s.waits++; s.waits == 1 {
@@ -64,7 +77,7 @@ func (s *callSlot) Enter(j nested.Job) (jam <-chan error, leave func()) {
 		all.end(w)
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if s.waits--; s.waits == 0 && !s.over {
+		if s.waits--; s.waits == 0 {
 			s.run.pass.takeBack()
 		}
 	}
@@ -72,13 +85,16 @@ func (s *callSlot) Enter(j nested.Job) (jam <-chan error, leave func()) {
 
 // end is called when the call has ended, whatever it has left behind.
 func (s *callSlot) end() {
+	if s.stage.Swap(slotOver) == slotFresh {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.over = true
 	if s.waits > 0 {
 		s.run.worker.waits.endAll(s.run)
 		s.run.pass.takeBack()
 	}
+	s.waits = slotEnded
 }
 
 func (ws *waits) begin(r *chunkRun, call int, j nested.Job) *openWait {

@@ -173,7 +173,10 @@ type worker struct {
 	failures atomic.Int64 // of these
 	busyTime atomic.Int64 // ns that calls took, added up
 	pulse    pulse        // the heartbeat's goroutine has it
-	recycled chan error   // holds the reason for which the worker ends by itself
+
+	metronome metronome // for the stopwatches of chunks
+
+	recycled chan error // holds the reason for which the worker ends by itself
 
 	mu      sync.Mutex // guards running
 	running map[chunkKey]*chunkRun
@@ -278,9 +281,10 @@ func (w *worker) recycle(why error) {
 	}
 }
 
-// countCall counts a call that ended.
-func (w *worker) countCall() {
-	if n := w.ran.Add(1); w.cfg.MaxCalls > 0 && n == int64(w.cfg.MaxCalls) {
+// countCalls counts calls that ended.
+func (w *worker) countCalls(calls int) {
+	n, most := w.ran.Add(int64(calls)), int64(w.cfg.MaxCalls)
+	if most > 0 && n >= most && n-int64(calls) < most {
 		w.log.Info("the worker has run its MaxCalls and ends", "calls", n)
 		w.draining.Store(true) // at once: what has been fetched already begins no call any more
 		w.recycle(nil)
