@@ -338,3 +338,33 @@ func TestAnotherDeliveryOfAChunkThatRunsHereIsNotReclaimed(t *testing.T) {
 		t.Errorf("the owner of the chunk is %q, although nothing of it is here", owner)
 	}
 }
+
+// The recording of large outcomes goes alone, and its slot does not wait for it either.
+func TestLargeOutcomesAreRecordedInTheBackground(t *testing.T) {
+	free := 1
+	f, rdb := fetching(t, 2, &free, onlyQ)
+	if err := f.fetch(t.Context(), "q", 2); err != nil {
+		t.Fatal(err)
+	}
+	w := newWorker(Config{Concurrency: 1, MaxResult: DefaultMaxResult, Queues: onlyQ, Logger: slog.New(slog.DiscardHandler)}, rdb, map[string]call.Task{})
+	take := func(job string, size int) bool {
+		r := &chunkRun{worker: w, delivery: wire.Delivery{Job: job, Number: 1}, taskID: job + ":0:1", task: "square", queue: "q", inline: true, calls: 1}
+		if !w.enlist(r) {
+			t.Fatal("the chunk is listed already")
+		}
+		return w.finisher.take(r, record.Recording{Outcome: []byte("0 1 0\n" + strings.Repeat("x", size)), Calls: 1})
+	}
+	if !take("j0", 100<<10) {
+		t.Error("the finisher does not take outcomes of 100 KiB")
+	}
+	if take("j1", finishUpTo) {
+		t.Error("the finisher takes outcomes of more than 1 MiB")
+	}
+	w.finisher.wait(t.Context())
+	if s := rdb.HGet(t.Context(), record.Keys("j0")[0], "state").Val(); s != "done" {
+		t.Errorf("the job is %q, want done", s)
+	}
+	if len(w.finisher.room) != 0 || len(w.finisher.large) != 0 {
+		t.Errorf("%d and %d places are taken, although nothing is under way", len(w.finisher.room), len(w.finisher.large))
+	}
+}

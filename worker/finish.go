@@ -10,8 +10,12 @@ import (
 )
 
 // atOnce is how many chunks are under way at the most; as many as there are slots, if
-// those are more. Each is a call or some, of less than combine.Large.
-const atOnce = 64
+// those are more. Of those with outcomes of more than combine.Large there are as many as
+// slots, and none of more than finishUpTo: so what they take of memory is bounded, too.
+const (
+	atOnce     = 64
+	finishUpTo = 1 << 20
+)
 
 // finisher records the outcomes of chunks in which nothing failed, and ends their
 // deliveries with it, while their slots run the next ones already: a slot is for
@@ -25,6 +29,7 @@ const atOnce = 64
 type finisher struct {
 	worker *worker
 	room   chan struct{} // a token for each chunk under way
+	large  chan struct{} // and one for each of them that goes alone
 	wg     sync.WaitGroup
 
 	mu   sync.Mutex
@@ -32,18 +37,19 @@ type finisher struct {
 }
 
 func newFinisher(w *worker) *finisher {
-	return &finisher{worker: w, room: make(chan struct{}, max(atOnce, w.cfg.Concurrency)), done: map[string]bool{}}
+	return &finisher{worker: w, room: make(chan struct{}, max(atOnce, w.cfg.Concurrency)), large: make(chan struct{}, w.cfg.Concurrency), done: map[string]bool{}}
 }
 
 // take takes over a chunk with its outcomes, once there is room for it. It refuses
-// large ones, which should not hold up others.
+// very large ones: their slot waits.
 func (f *finisher) take(r *chunkRun, recording record.Recording) bool {
-	if len(recording.Outcome) > combine.Large {
+	size := len(recording.Outcome)
+	if size > finishUpTo || !f.enter(f.room) {
 		return false
 	}
-	select {
-	case f.room <- struct{}{}:
-	case <-f.worker.calls.Done():
+	alone := size > combine.Large
+	if alone && !f.enter(f.large) {
+		<-f.room
 		return false
 	}
 	r.handedOn = true
@@ -52,6 +58,13 @@ func (f *finisher) take(r *chunkRun, recording record.Recording) bool {
 	f.mu.Unlock()
 	f.wg.Add(1)
 	op := record.Finish(refOf(r.delivery), r.inline, r.delivery.Chunk, recording, r.queue, r.taskID)
+	if alone { // others should not wait for its transfer
+		go func() {
+			f.repeat(r, op)
+			<-f.large
+		}()
+		return true
+	}
 	cmd := op.Cmd(context.Background())
 	f.worker.shared.Go(cmd, func() {
 		answer, err := cmd.Text()
@@ -67,7 +80,18 @@ func (f *finisher) take(r *chunkRun, recording record.Recording) bool {
 	return true
 }
 
-// repeat does alone what failed together with others.
+// enter waits for room; false when the worker gives up its calls before there is.
+func (f *finisher) enter(room chan struct{}) bool {
+	select {
+	case room <- struct{}{}:
+		return true
+	case <-f.worker.calls.Done():
+		return false
+	}
+}
+
+// repeat does alone what failed together with others, or is too large for them; until
+// it is answered.
 func (f *finisher) repeat(r *chunkRun, op record.Op) {
 	answer, err := untilAnswered(f.worker, r.delivery, "finish", func(ctx context.Context) (record.Result, error) {
 		s, err := op.Run(ctx, f.worker.rdb).Text()
