@@ -55,6 +55,10 @@ type chunkRun struct {
 	inline    bool          // its job is known to be inline
 	watched   *observe.Chunk
 
+	begun    time.Time // when its calls began here
+	toRun    int       // how many those were
+	foreseen bool      // when it will end
+
 	watch    stopwatch
 	slowest  record.SlowCall // of those that this worker ran
 	contexts []callContext   // for calls to come
@@ -98,6 +102,7 @@ func (r *chunkRun) run(b record.Begun) error {
 	} else if !r.pause(left) {
 		return r.interrupted()
 	}
+	r.foresee()
 	for {
 		switch r.runCalls() {
 		case interrupted:
@@ -110,6 +115,7 @@ func (r *chunkRun) run(b record.Begun) error {
 		case finished:
 		}
 		if len(r.again) == 0 {
+			r.ran()
 			return r.record(r.encode())
 		}
 		if r.stuck && r.wait <= waitHere+time.Second {

@@ -84,6 +84,9 @@ func (w *worker) deliver(ctx context.Context, t *asynq.Task) error {
 		if !r.handedOn { // otherwise it is not over yet
 			w.over(taskID)
 		}
+		if r.foreseen {
+			w.bell.fetcher.ends.end(r)
+		}
 		if !r.stuck { // an abandoned call keeps its slot
 			<-w.slots
 			w.bell.slotFreed()

@@ -129,6 +129,7 @@ func (d *doorbell) fetch(ctx context.Context, queue string) *redis.Cmd {
 			return nothing(ctx)
 		case silent:
 			d.listen(ctx)
+			d.fetcher.listened()
 		case unknown:
 			if over := d.fetcher.underWay(); over != nil {
 				<-over
@@ -143,7 +144,7 @@ func (d *doorbell) fetch(ctx context.Context, queue string) *redis.Cmd {
 		if d.closed.Load() {
 			continue
 		}
-		if err := d.fetcher.fetch(ctx, queue, n); err != nil {
+		if err := d.fetcher.fetch(ctx, n); err != nil {
 			d.pause(d.retry.NextBackOff())
 			cmd := redis.NewCmd(ctx)
 			cmd.SetErr(err)

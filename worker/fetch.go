@@ -44,10 +44,11 @@ const (
 // delivery at a time: it is handed those that were fetched, one after the other.
 //
 // There are no more of them than slots that are free, so that none waits here while
-// another worker could run it; with one exception. While chunks take less time than a
-// round trip does, the next ones are fetched before the slots are free, but only those
-// for which no worker is idle, and what has no slot within a moment after all is given
-// back.
+// another worker could run it; with two exceptions. While chunks take less time than a
+// round trip does, the next ones are fetched before the slots are free; and so they are
+// for slots of which it is known that they will be free in a moment, see forecast.go. But
+// only those for which no worker is idle, and what has no slot within a moment after all
+// is given back.
 //
 // It works on a single server only. Elsewhere asynq's own requests pass.
 type fetcher struct {
@@ -58,6 +59,7 @@ type fetcher struct {
 	queues []weighted // heaviest first
 	strict bool
 	took   atomic.Int64 // what a chunk takes: a moving average, ns; 0 while none has run
+	ends   forecast     // when slots will be free
 
 	fetching sync.Mutex // held while a fetch is under way; before mu
 
@@ -67,7 +69,7 @@ type fetcher struct {
 	since   time.Time        // when the last of them came
 	handed  map[string]hand  // handed out to asynq, and not at the handler yet; by asynq's task ID
 	held    map[string]int   // deliveries that are here and not over, by their chunk: see chunkOf
-	nothing map[string]bool  // queues for which asynq was told that there is nothing, since the last fetch
+	dry     bool             // the last fetch found the queues empty, and nobody has listened since
 	plenty  bool             // the last fetch got all that it asked for
 	under   sync.WaitGroup   // what is done in the background
 	refill  chan struct{}    // closed when the fetch ahead that is under way is over; nil without one
@@ -89,8 +91,10 @@ type hand struct {
 func newFetcher(rdb redis.UniversalClient, worker string, cfg Config, slots func() int) *fetcher {
 	f := &fetcher{
 		rdb: rdb, worker: worker, size: cfg.Concurrency, slots: slots, strict: cfg.StrictPriority,
-		handed: map[string]hand{}, held: map[string]int{}, nothing: map[string]bool{},
+		handed: map[string]hand{}, held: map[string]int{},
+		ends: forecast{at: map[*chunkRun]time.Time{}},
 	}
+	f.ends.fetch = f.fetchSoon
 	for q, w := range cfg.Queues {
 		f.queues = append(f.queues, weighted{q, w})
 	}
@@ -103,7 +107,7 @@ type answer int
 
 const (
 	unknown  answer = iota // it has to fetch
-	silent                 // it has to fetch, and all queues came back empty the last time
+	silent                 // all queues came back empty the last time: it is time to listen
 	handOut                // here is a delivery
 	noneHere               // this queue has none; asynq asks the others next
 )
@@ -123,13 +127,17 @@ func (f *fetcher) ask(queue string) (msg string, a answer) {
 	switch {
 	case len(f.fetched) > 0:
 		return "", noneHere
-	case len(f.nothing) == 0:
-		return "", unknown
-	case f.nothing[queue]:
-		return "", silent // once around
+	case f.dry:
+		return "", silent
 	}
-	f.nothing[queue] = true
-	return "", noneHere
+	return "", unknown
+}
+
+// listened is told that a ring was listened for: there may be something now.
+func (f *fetcher) listened() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.dry = false
 }
 
 // free is the number of slots for which nothing is here.
@@ -169,17 +177,39 @@ func (f *fetcher) ahead() int {
 	return min(mostAhead, f.size*int(aheadFor/took))
 }
 
+// soon is how many slots will be free in a moment, as far as that is known.
+func (f *fetcher) soon() int {
+	if len(f.queues) > 1 {
+		return 0 // as for ahead
+	}
+	return f.ends.soon()
+}
+
 // fetchAhead fetches in the background when what is here runs low and there is
 // likely to be more. It is called with mu held.
 func (f *fetcher) fetchAhead() {
 	ahead := f.ahead()
-	if !f.plenty || f.closed || f.refill != nil || 2*len(f.fetched) > ahead {
+	if 2*len(f.fetched) <= ahead {
+		f.refillInBackground()
+	}
+}
+
+// fetchSoon fetches in the background for slots that will soon be free.
+func (f *fetcher) fetchSoon() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.refillInBackground()
+}
+
+// refillInBackground is called with mu held.
+func (f *fetcher) refillInBackground() {
+	if !f.plenty || f.closed || f.refill != nil {
 		return
 	}
 	done := make(chan struct{})
 	f.refill = done
 	f.under.Go(func() {
-		_ = f.fetch(context.Background(), "", f.free()) // who finds nothing asks itself
+		_ = f.fetch(context.Background(), f.free()) // who finds nothing asks itself
 		f.mu.Lock()
 		f.refill = nil
 		f.mu.Unlock()
@@ -195,13 +225,12 @@ func (f *fetcher) underWay() <-chan struct{} {
 	return f.refill
 }
 
-// fetch takes deliveries for n slots. asynq is asking for those of the queue; "" if
-// it is not.
-func (f *fetcher) fetch(ctx context.Context, queue string, n int) error {
+// fetch takes deliveries for n slots.
+func (f *fetcher) fetch(ctx context.Context, n int) error {
 	f.fetching.Lock()
 	defer f.fetching.Unlock()
 	// Those for slots that are still taken are fetched ahead too.
-	more := f.ahead() + min(0, n)
+	more := max(f.ahead(), f.soon()) + min(0, n)
 	n = max(0, n)
 	if n+more <= 0 || !f.enter() {
 		return nil
@@ -210,8 +239,8 @@ func (f *fetcher) fetch(ctx context.Context, queue string, n int) error {
 	ds, err := record.Fetch(ctx, f.rdb, f.worker, f.shares(n), n, max(0, more), lease)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	clear(f.nothing)
 	f.plenty = err == nil && len(ds) > 0 && len(ds) >= n
+	f.dry = err == nil && len(ds) < n
 	if err != nil {
 		f.suspect = time.Now().Add(suspectFor)
 		return err
@@ -222,9 +251,6 @@ func (f *fetcher) fetch(ctx context.Context, queue string, n int) error {
 	if f.closed {
 		f.returnLater(ds)
 		return nil
-	}
-	if len(ds) == 0 && queue != "" {
-		f.nothing[queue] = true
 	}
 	f.fetched = append(f.fetched, ds...)
 	f.since = time.Now()
@@ -265,6 +291,7 @@ func (f *fetcher) watch() {
 	f.fetched = f.fetched[:keep]
 	f.plenty = false
 	f.took.Store(int64(stale)) // chunks are not that short any more
+	f.ends.failed()
 	f.returnLater(ds)
 }
 

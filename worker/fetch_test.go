@@ -99,7 +99,7 @@ func TestNoMoreDeliveriesAreHereThanSlotsAreFree(t *testing.T) {
 	if _, a := f.ask("q"); a != unknown {
 		t.Fatalf("an empty fetcher answers %v", a)
 	}
-	if err := f.fetch(t.Context(), "q", f.free()); err != nil {
+	if err := f.fetch(t.Context(), f.free()); err != nil {
 		t.Fatal(err)
 	}
 	if n := pending(t, rdb); n != 7 {
@@ -127,7 +127,7 @@ func TestNoMoreDeliveriesAreHereThanSlotsAreFree(t *testing.T) {
 func TestAChunkThatWasBegunLongAgoIsBegunAnew(t *testing.T) {
 	free := 2
 	f, _ := fetching(t, 2, &free, onlyQ)
-	if err := f.fetch(t.Context(), "q", 2); err != nil {
+	if err := f.fetch(t.Context(), 2); err != nil {
 		t.Fatal(err)
 	}
 	f.fetched[0].Asked = f.fetched[0].Asked.Add(-lifetime + beatEvery)
@@ -144,24 +144,36 @@ func TestAChunkThatWasBegunLongAgoIsBegunAnew(t *testing.T) {
 	}
 }
 
-func TestAQueueIsAskedAgainOnlyOnceAllCameBackEmpty(t *testing.T) {
-	free := 2
-	f, _ := fetching(t, 0, &free, map[string]int{"a": 1, "b": 1})
-	if err := f.fetch(t.Context(), "a", 2); err != nil {
+func TestAFetchThatEmptiedTheQueuesIsFollowedByListening(t *testing.T) {
+	free := 4
+	f, rdb := fetching(t, 3, &free, map[string]int{"q": 1, "b": 1})
+	rdb.RPush(t.Context(), record.BellKey("q"), "1", "1") // rung for what is fetched now
+	if err := f.fetch(t.Context(), 4); err != nil {
 		t.Fatal(err)
 	}
-	if _, a := f.ask("b"); a != noneHere {
-		t.Errorf("for b the fetcher answers %v right after a fetch of nothing", a)
+	for range 3 {
+		if _, a := f.ask("q"); a != handOut {
+			t.Fatalf("the fetcher answers %v, want a delivery", a)
+		}
 	}
-	if _, a := f.ask("a"); a != silent {
-		t.Errorf("for a the fetcher answers %v, want that it is time to listen", a)
+	for _, q := range []string{"q", "b"} {
+		if _, a := f.ask(q); a != silent {
+			t.Errorf("for %s the fetcher answers %v, want that it is time to listen", q, a)
+		}
+	}
+	if n := rdb.LLen(t.Context(), record.BellKey("q")).Val(); n != 0 {
+		t.Errorf("%d rings wait although nothing is left to fetch", n)
+	}
+	f.listened()
+	if _, a := f.ask("q"); a != unknown {
+		t.Errorf("after listening the fetcher answers %v, want that it has to fetch", a)
 	}
 }
 
 func TestClosingGivesBackWhatWasFetchedAndNotBegun(t *testing.T) {
 	free := 4
 	f, rdb := fetching(t, 4, &free, onlyQ)
-	if err := f.fetch(t.Context(), "q", 4); err != nil {
+	if err := f.fetch(t.Context(), 4); err != nil {
 		t.Fatal(err)
 	}
 	f.ask("q")
@@ -183,7 +195,7 @@ func TestShortChunksAreFetchedAheadAndGivenBackWhenNoSlotComes(t *testing.T) {
 	for range 10 {
 		f.note(time.Microsecond)
 	}
-	if err := f.fetch(t.Context(), "q", 2); err != nil {
+	if err := f.fetch(t.Context(), 2); err != nil {
 		t.Fatal(err)
 	}
 	f.mu.Lock()
@@ -207,7 +219,7 @@ func TestLongChunksAreNotFetchedAhead(t *testing.T) {
 	free := 2
 	f, rdb := fetching(t, 10, &free, onlyQ)
 	f.note(10 * time.Millisecond)
-	if err := f.fetch(t.Context(), "q", 2); err != nil {
+	if err := f.fetch(t.Context(), 2); err != nil {
 		t.Fatal(err)
 	}
 	if n := pending(t, rdb); n != 8 {
@@ -218,7 +230,7 @@ func TestLongChunksAreNotFetchedAhead(t *testing.T) {
 func TestWhatWasFetchedWithoutAReplyIsGivenBack(t *testing.T) {
 	free := 2
 	f, rdb := fetching(t, 2, &free, onlyQ)
-	if err := f.fetch(t.Context(), "q", 1); err != nil {
+	if err := f.fetch(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}
 	// A fetch of which this worker has never heard.
@@ -269,7 +281,7 @@ func TestTheSharesOfQueuesFollowTheirWeights(t *testing.T) {
 func TestAChunkStaysListedUntilItsRecordingIsAnswered(t *testing.T) {
 	free := 1
 	f, rdb := fetching(t, 1, &free, onlyQ)
-	if err := f.fetch(t.Context(), "q", 1); err != nil {
+	if err := f.fetch(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}
 	w := newWorker(Config{Concurrency: 1, MaxResult: DefaultMaxResult, Queues: onlyQ, Logger: slog.New(slog.DiscardHandler)}, rdb, map[string]call.Task{})
@@ -303,7 +315,7 @@ func TestAChunkStaysListedUntilItsRecordingIsAnswered(t *testing.T) {
 func TestAnotherDeliveryOfAChunkThatRunsHereIsNotReclaimed(t *testing.T) {
 	free := 2
 	f, rdb := fetching(t, 1, &free, onlyQ)
-	if err := f.fetch(t.Context(), "q", 1); err != nil {
+	if err := f.fetch(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}
 	again := func() {
@@ -322,7 +334,7 @@ func TestAnotherDeliveryOfAChunkThatRunsHereIsNotReclaimed(t *testing.T) {
 		}
 	}
 	again()
-	if err := f.fetch(t.Context(), "q", 1); err != nil {
+	if err := f.fetch(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}
 	f.over("j0:0:2") // the handler found that the chunk runs here
@@ -343,7 +355,7 @@ func TestAnotherDeliveryOfAChunkThatRunsHereIsNotReclaimed(t *testing.T) {
 func TestLargeOutcomesAreRecordedInTheBackground(t *testing.T) {
 	free := 1
 	f, rdb := fetching(t, 2, &free, onlyQ)
-	if err := f.fetch(t.Context(), "q", 2); err != nil {
+	if err := f.fetch(t.Context(), 2); err != nil {
 		t.Fatal(err)
 	}
 	w := newWorker(Config{Concurrency: 1, MaxResult: DefaultMaxResult, Queues: onlyQ, Logger: slog.New(slog.DiscardHandler)}, rdb, map[string]call.Task{})

@@ -174,7 +174,8 @@ type worker struct {
 	busyTime atomic.Int64 // ns that calls took, added up
 	pulse    pulse        // the heartbeat's goroutine has it
 
-	metronome metronome // for the stopwatches of chunks
+	metronome metronome        // for the stopwatches of chunks
+	paces     map[string]*pace // of tasks
 
 	recycled chan error // holds the reason for which the worker ends by itself
 
@@ -204,12 +205,16 @@ func newWorker(cfg Config, rdb redis.UniversalClient, known map[string]call.Task
 		cfg: cfg, rdb: rdb, tasks: known, broker: broker.New(rdb), signer: signing.New(cfg.Keyring),
 		slots:    make(chan struct{}, cfg.Concurrency),
 		running:  map[chunkKey]*chunkRun{},
+		paces:    make(map[string]*pace, len(known)),
 		recycled: make(chan error, 1), inspector: asynq.NewInspectorFromRedisClient(rdb),
 		self: record.Worker{
 			ID: fmt.Sprintf("%s:%d:%s", name, os.Getpid(), strings.ToLower(rand.Text()[:8])), Host: host, PID: os.Getpid(),
 			Concurrency: cfg.Concurrency, Queues: cfg.Queues,
 			Tasks: slices.Sorted(maps.Keys(known)), Started: time.Now().UTC().Truncate(time.Second), Version: version.Of(),
 		},
+	}
+	for name := range known {
+		w.paces[name] = &pace{}
 	}
 	w.log = cfg.Logger.With("worker", w.self.ID)
 	w.bell = newDoorbell(rdb, w.self.ID, slices.Collect(maps.Keys(cfg.Queues)))

@@ -127,10 +127,12 @@ local function take(q, n)
   if n <= 0 or redis.call('EXISTS', KEYS[k + 2]) == 1 then
     return
   end
-  for _ = 1, n do
+  local before = #taken
+  for _ = 1, n + 1000 do -- some may have lost their task
     -- asynq v0.26, internal/rdb: dequeueCmd
     local id = redis.call('RPOPLPUSH', KEYS[k + 1], KEYS[k + 3])
     if not id then
+      redis.call('DEL', KEYS[k + 5]) -- whatever was rung for is gone
       return
     end
     local key = prefix .. id
@@ -142,6 +144,9 @@ local function take(q, n)
       local d = {q, id, msg}
       taken[#taken + 1] = d
       begin(d)
+      if #taken == before + n then
+        return
+      end
     end
   end
 end
