@@ -4,7 +4,6 @@ import (
 	"context"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -271,78 +270,6 @@ func (f *fetcher) enter() bool {
 	return !f.closed
 }
 
-// watch gives back what was fetched ahead and got no slot.
-func (f *fetcher) watch() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	// With a free slot they are on their way; without one, how long is anybody's guess.
-	surplus := -f.unclaimed()
-	if surplus <= 0 || f.closed {
-		f.watched = false
-		return
-	}
-	if wait := stale - time.Since(f.since); wait > 0 {
-		time.AfterFunc(wait, f.watch)
-		return
-	}
-	f.watched = false
-	keep := max(0, len(f.fetched)-surplus)
-	ds := slices.Clone(f.fetched[keep:])
-	f.fetched = f.fetched[:keep]
-	f.plenty = false
-	f.took.Store(int64(stale)) // chunks are not that short any more
-	f.ends.failed()
-	f.returnLater(ds)
-}
-
-// forgetJob has the chunks of a job that has ended ask the record once more.
-func (f *fetcher) forgetJob(job record.Ref) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for i, d := range f.fetched {
-		if d.Begun != nil && strings.HasPrefix(d.TaskID, job.ID+":") {
-			f.fetched[i].Begun = nil
-		}
-	}
-	for id, h := range f.handed {
-		if strings.HasPrefix(id, job.ID+":") {
-			h.begun = nil
-			f.handed[id] = h
-		}
-	}
-}
-
-// reclaim gives back what was fetched without our knowing: the reply was lost. The
-// record says that we run it, so nobody else would.
-func (f *fetcher) reclaim(ctx context.Context) error {
-	f.mu.Lock()
-	suspect := time.Now().Before(f.suspect)
-	f.mu.Unlock()
-	if !suspect {
-		return nil
-	}
-	f.fetching.Lock()
-	defer f.fetching.Unlock()
-	for _, q := range f.queues {
-		ids, err := record.OwnDeliveries(ctx, f.rdb, f.worker, q.queue, func(taskID string) bool {
-			f.mu.Lock()
-			defer f.mu.Unlock()
-			return f.held[chunkOf(taskID)] > 0
-		})
-		if err != nil {
-			return err
-		}
-		ds := make([]record.Fetched, len(ids))
-		for i, id := range ids {
-			ds[i] = record.Fetched{Queue: q.queue, TaskID: id, Owned: true}
-		}
-		if err := record.GiveBack(ctx, f.rdb, f.worker, ds); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // shares divides n requests among the queues as asynq would, were they made one by
 // one: each of them asks the queues in a random order, the heavy ones first more
 // often; or always in the order of their weights, with strict priority.
@@ -399,78 +326,4 @@ func (f *fetcher) arrived(taskID string) *record.Begun {
 		return nil
 	}
 	return h.begun
-}
-
-// over is told that a delivery is over, as far as this worker is concerned.
-func (f *fetcher) over(taskID string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	delete(f.handed, taskID)
-	f.drop(taskID)
-}
-
-// drop forgets a delivery that is not here any more, and returns how many others of
-// its chunk are. It is called with mu held.
-func (f *fetcher) drop(taskID string) int {
-	c := chunkOf(taskID)
-	if f.held[c]--; f.held[c] > 0 {
-		return f.held[c]
-	}
-	delete(f.held, c)
-	return 0
-}
-
-// chunkOf is a delivery's task ID without its number: another delivery of the same
-// chunk has another one.
-func chunkOf(taskID string) string {
-	_, rest, _ := strings.Cut(taskID, ":")
-	chunk, _, _ := strings.Cut(rest, ":")
-	return taskID[:len(taskID)-len(rest)+len(chunk)]
-}
-
-// close gives back what was fetched and not handed out, and has later fetches do
-// the same.
-func (f *fetcher) close() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.closed = true
-	f.returnLater(f.fetched)
-	f.fetched = nil
-}
-
-// wait waits until all that was fetched and not handed out has been given back, after
-// close; or until ctx ends.
-func (f *fetcher) wait(ctx context.Context) {
-	over := make(chan struct{})
-	go func() {
-		f.under.Wait()
-		close(over)
-	}()
-	select {
-	case <-over:
-	case <-ctx.Done():
-	}
-}
-
-// returnLater lets another worker have deliveries, at once, in the background. Should
-// it fail, asynq or the supervisor brings them back later. It is called with mu held.
-func (f *fetcher) returnLater(ds []record.Fetched) {
-	if len(ds) == 0 {
-		return
-	}
-	ds = slices.Clone(ds)
-	for i, d := range ds {
-		if f.drop(d.TaskID) > 0 {
-			ds[i].Owned = false // it may be running here by another delivery
-		}
-	}
-	f.under.Go(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		if err := record.GiveBack(ctx, f.rdb, f.worker, ds); err != nil {
-			f.mu.Lock()
-			f.suspect = time.Now().Add(suspectFor)
-			f.mu.Unlock()
-		}
-	})
 }
