@@ -80,21 +80,7 @@ func (w *worker) deliver(ctx context.Context, t *asynq.Task) error {
 	r.queue, _ = asynq.GetQueueName(ctx)
 	begun := w.arrived(taskID)
 	r.inline = begun != nil && begun.Inline
-	defer func() {
-		if !r.handedOn { // otherwise it is not over yet
-			w.over(taskID)
-		}
-		if r.foreseen {
-			w.bell.fetcher.ends.end(r)
-		}
-		if !r.stuck { // an abandoned call keeps its slot
-			<-w.slots
-			w.bell.slotFreed()
-		}
-		if w.bell.fetcher != nil {
-			w.bell.fetcher.note(time.Since(r.started))
-		}
-	}()
+	defer w.leave(r)
 	if _, ok := w.tasks[t.Type()]; !ok {
 		elsewhere, err := w.knownElsewhere(t.Type(), r.queue)
 		if err != nil || elsewhere {
@@ -140,6 +126,23 @@ func (w *worker) deliver(ctx context.Context, t *asynq.Task) error {
 		return nil
 	}
 	return nil
+}
+
+// leave frees the slot of a chunk whose delivery has been dealt with.
+func (w *worker) leave(r *chunkRun) {
+	if !r.handedOn { // otherwise it is not over yet
+		w.over(r.taskID)
+	}
+	if r.foreseen {
+		w.bell.fetcher.ends.end(r)
+	}
+	if !r.stuck { // an abandoned call keeps its slot
+		<-w.slots
+		w.bell.slotFreed()
+	}
+	if w.bell.fetcher != nil {
+		w.bell.fetcher.note(time.Since(r.started))
+	}
 }
 
 // arrived answers what is known of the chunk of a delivery that has come to the

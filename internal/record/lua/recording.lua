@@ -81,7 +81,7 @@ local function recording()
     keep(rk, rf, args)
     failed = redis.call('HINCRBY', KEYS[1], 'failed', failed)
   else
-    failed = redis.call('HGET', KEYS[1], 'failed')
+    failed = j[11]
   end
   if redis.call('RPUSH', KEYS[4], chunk) == 1 then
     local left = redis.call('PTTL', KEYS[1])
