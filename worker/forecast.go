@@ -128,6 +128,16 @@ func (f *forecast) soon() int {
 	return n
 }
 
+// stop ends all forecasts.
+func (f *forecast) stop() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	clear(f.at)
+	if f.timer != nil {
+		f.timer.Stop()
+	}
+}
+
 // failed notes that what was fetched for slots that would soon be free got none.
 func (f *forecast) failed() {
 	f.mu.Lock()

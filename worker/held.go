@@ -114,6 +114,7 @@ func chunkOf(taskID string) string {
 // close gives back what was fetched and not handed out, and has later fetches do
 // the same.
 func (f *fetcher) close() {
+	f.ends.stop()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.closed = true
