@@ -30,7 +30,7 @@ type row interface {
 const (
 	columnGap = 2
 	// leastLast is how narrow the last column may get. It is the one that wraps.
-	leastLast = 20
+	leastLast = 30
 )
 
 // screen is what a table is written for. The zero value is a pipe or a file, whose

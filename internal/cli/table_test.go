@@ -37,7 +37,7 @@ func TestATableHasAllColumnsWhereThereIsRoom(t *testing.T) {
 }
 
 func TestANarrowTableWrapsAndThenLeavesColumnsOut(t *testing.T) {
-	for width, want := range map[int]string{60: "", 50: "RATE", 42: "RATE QUEUE"} {
+	for width, want := range map[int]string{64: "", 60: "RATE", 50: "RATE QUEUE"} {
 		text, dropped := drawn(t, width)
 		if dropped != want {
 			t.Errorf("in %d columns it leaves out %q, want %q", width, dropped, want)

@@ -6,12 +6,14 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/distpool/distpool/internal/call"
 )
 
 // helpers are the functions that templates call.
 var helpers = template.FuncMap{
 	"count": count, "duration": duration, "number": number, "percent": percent, "stamp": stamp, "short": short, "text": text,
-	"took": took, "count64": func(n int64) string { return count(int(n)) },
+	"took": took, "policy": policy, "count64": func(n int64) string { return count(int(n)) },
 	"perSecond": func(f float64) string { return number(f) + "/s" },
 	"add":       func(a, b float64) float64 { return a + b },
 	"join":      func(s []string) string { return strings.Join(s, ", ") },
@@ -88,6 +90,26 @@ func roughly(d time.Duration) string {
 		return fmt.Sprintf("%d min", int(d.Round(time.Minute).Minutes()))
 	}
 	return duration(d)
+}
+
+// policy is what a job says about its calls, in words; as it is, if it is not
+// understood.
+func policy(s string) string {
+	p, err := call.ParsePolicy(s)
+	if err != nil {
+		return text(s, 300)
+	}
+	var parts []string
+	if p.Retries != nil {
+		parts = append(parts, fmt.Sprintf("retries: %d", *p.Retries))
+	}
+	if p.CallTimeout != nil {
+		parts = append(parts, "call timeout: "+duration(*p.CallTimeout))
+	}
+	if p.HardTimeout != nil {
+		parts = append(parts, "hard timeout: "+duration(*p.HardTimeout))
+	}
+	return strings.Join(parts, ", ")
 }
 
 // percent is the part of a whole, for the width of a bar.
