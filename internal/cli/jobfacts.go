@@ -36,6 +36,9 @@ func jobFacts(l jobLine, d inspect.Detail, waits string, number func(int64) stri
 	if d.Finished > 0 {
 		facts = append(facts, fact{"ended", when(d.Finished) + ", after " + brief(l.lasted)})
 	}
+	if d.Deaths > 0 {
+		facts = append(facts, fact{"deaths", count(d.Deaths, "worker") + " died while they ran its chunks"})
+	}
 	name := "running"
 	for _, r := range d.Runs[:min(len(d.Runs), shownRuns)] {
 		if r.Owner == "" {
