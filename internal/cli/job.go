@@ -207,7 +207,11 @@ func (a *app) watcher(j inspect.Job, asJSON bool) (show func(jobLine) error, end
 		}, meter.End
 	}
 	return func(l jobLine) error {
-		fmt.Fprintf(a.Err, "%s: %s, %d of %d calls are over, %d failed, %s, left: %s\n", plain(l.Task, 40), l.Status, l.Done, l.Calls, l.Failed, l.speed(screen{}.number), brief(l.left))
+		line := fmt.Sprintf("%s: %s, %d of %d calls are over, %d failed", plain(l.Task, 40), l.Status, l.Done, l.Calls, l.Failed)
+		if pace := l.pace(screen{}.number); pace != "" {
+			line += ", " + pace
+		}
+		fmt.Fprintln(a.Err, line)
 		return nil
 	}, func() {}
 }

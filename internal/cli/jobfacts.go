@@ -23,25 +23,21 @@ func jobFacts(l jobLine, d inspect.Detail, waits string, number func(int64) stri
 		status += ": " + waits
 	}
 	over := func(done, all int) string { return number(int64(done)) + " of " + number(int64(all)) + " are over, " }
-	var pace []string
-	if speed := l.speed(number); speed != "-" {
-		pace = append(pace, speed)
-	}
-	if l.left >= 0 {
-		pace = append(pace, brief(l.left)+" left")
-	}
 	when := func(ms int64) string { return time.UnixMilli(ms).UTC().Format("2006-01-02 15:04:05 UTC") }
 	facts := []fact{
 		{"job", plain(l.Job, 128)}, {"task", plain(l.Task, 100)}, {"queue", plain(l.Queue, 100)}, {"status", status},
 		{"calls", over(l.Done, l.Calls) + number(int64(l.Failed)) + " failed"},
 		{"chunks", over(d.Recorded, l.Chunks) + number(int64(l.Running)) + " running"},
-		{"pace", strings.Join(pace, ", ")}, {"submitted", when(d.Created) + ", " + brief(l.age) + " ago"},
+		{"pace", l.pace(number)}, {"submitted", when(d.Created) + ", " + brief(l.age) + " ago"},
 	}
 	if d.Start > 0 && l.Status == inspect.Scheduled {
 		facts = append(facts, fact{"starts", when(d.Start)})
 	}
 	if d.Finished > 0 {
 		facts = append(facts, fact{"ended", when(d.Finished) + ", after " + brief(l.lasted)})
+	}
+	if d.Deaths > 0 {
+		facts = append(facts, fact{"deaths", count(d.Deaths, "worker") + " died while they ran its chunks"})
 	}
 	name := "running"
 	for _, r := range d.Runs[:min(len(d.Runs), shownRuns)] {
@@ -53,6 +49,18 @@ func jobFacts(l jobLine, d inspect.Detail, waits string, number func(int64) stri
 		name = ""
 	}
 	return facts
+}
+
+// pace is how fast a job goes, and how long it goes on; "" if nothing is known.
+func (l jobLine) pace(number func(int64) string) string {
+	var parts []string
+	if speed := l.speed(number); speed != "-" {
+		parts = append(parts, speed)
+	}
+	if l.left >= 0 {
+		parts = append(parts, brief(l.left)+" left")
+	}
+	return strings.Join(parts, ", ")
 }
 
 // whyItWaits says what holds up a job that waits; "" if nothing is known to.

@@ -83,7 +83,11 @@ The exit code tells what happened:
 An argument that starts with a dash, such as a negative number, goes after "--".
 
 With --json every command prints JSON objects, one a line, but help and
-completion, whose text is for people and for shells.`
+completion, whose text is for people and for shells.
+
+Tables fit the terminal: where it is narrow they wrap their last column, then
+leave columns out and say which. Elsewhere they have all columns, and numbers
+without spaces in them.`
 
 // Run runs the program with the given arguments, and returns its exit code.
 func Run(ctx context.Context, args []string, streams Streams) int {

@@ -51,7 +51,7 @@ func (m *Monitor) asynqmon() http.HandlerFunc {
 }
 
 // back is what leads from asynqmon's page to ours; it has no such place itself.
-const back = `<a href="/jobs" style="position:fixed;top:22px;right:24px;z-index:2000;font:15px sans-serif;color:#4379ff">distpool: jobs, workers</a>`
+const back = `<a href="/jobs" style="position:fixed;top:22px;right:24px;z-index:2000;font:15px sans-serif;color:#4379ff">← distpool</a>`
 
 // leadBack adds the way back to asynqmon's page. Other files go as they are.
 func leadBack(h http.Handler, w http.ResponseWriter, r *http.Request) {

@@ -13,7 +13,7 @@ import (
 // helpers are the functions that templates call.
 var helpers = template.FuncMap{
 	"count": count, "duration": duration, "number": number, "percent": percent, "stamp": stamp, "short": short, "text": text,
-	"took": took, "policy": policy, "count64": func(n int64) string { return count(int(n)) },
+	"took": took, "policy": policy, "ago": ago, "count64": func(n int64) string { return count(int(n)) },
 	"perSecond": func(f float64) string { return number(f) + "/s" },
 	"add":       func(a, b float64) float64 { return a + b },
 	"join":      func(s []string) string { return strings.Join(s, ", ") },
@@ -75,6 +75,20 @@ func took(d time.Duration) string {
 		return "<\u202f1 ms"
 	}
 	return duration(d)
+}
+
+// ago is how long something is past. It is coarse, so that a page on which nothing
+// happens stays as it is.
+func ago(d time.Duration) string {
+	switch {
+	case d < time.Second:
+		return "just now"
+	case d < time.Minute:
+		return fmt.Sprintf("%d s ago", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%d min ago", int(d.Minutes()))
+	}
+	return duration(d) + " ago"
 }
 
 // roughly is an estimate, which is not as exact as duration would make it look.

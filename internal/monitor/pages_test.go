@@ -319,6 +319,7 @@ func TestNumbersAndTimesAreShort(t *testing.T) {
 		count(0): "0", count(1234567): "1\u202f234\u202f567", count(-1234): "-1\u202f234",
 		number(0.123): "0.12", number(3): "3", number(12.34): "12.3", number(1234.5): "1\u202f235", number(10): "10",
 		took(0): "<\u202f1 ms", took(1500 * time.Millisecond): "1.5 s",
+		ago(300 * time.Millisecond): "just now", ago(59 * time.Second): "59 s ago", ago(119 * time.Second): "1 min ago", ago(90 * time.Minute): "1 h 30 min ago",
 		policy(""): "", policy("{"): "{", policy(`{"retries":2,"call_timeout":120000000000}`): "retries: 2, call timeout: 2 min 0 s",
 		roughly(300 * time.Millisecond): "1 s", roughly(23 * time.Second): "25 s", roughly(123 * time.Second): "2 min 0 s", roughly(25*time.Minute + 31*time.Second): "26 min",
 		duration(0): "0", duration(1500 * time.Microsecond): "1 ms", duration(90 * time.Second): "1 min 30 s", duration(50 * time.Hour): "2 d 2 h", duration(-1): "–",
