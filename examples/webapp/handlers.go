@@ -166,7 +166,11 @@ var functions = template.FuncMap{
 
 // about is a duration for people, such as 2h or 4m10s.
 func about(d time.Duration) string {
-	text := d.Round(time.Second).String()
+	exact := time.Second
+	if d > time.Minute {
+		exact = 10 * time.Second // more would look as if it were known
+	}
+	text := d.Round(exact).String()
 	if short, ok := strings.CutSuffix(text, "m0s"); ok {
 		text = short + "m"
 	}

@@ -227,7 +227,8 @@ func (j *Job) MarkSubmitted() {
 	j.speed.note(j.heard, j.counts.Done)
 }
 
-// WasSubmitted reports whether MarkSubmitted was called.
+// WasSubmitted reports whether the record is known to have existed: its submission
+// was answered, or Redis told of it before that.
 func (j *Job) WasSubmitted() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -247,6 +248,7 @@ func (j *Job) hear(counts Counts, chunk int, outcome []byte) (missing bool) {
 		j.mu.Unlock()
 		return false
 	}
+	j.submitted = true // Redis knows it, even if the submission's own reply is still on its way
 	j.heard = time.Now()
 	before := j.counts
 	j.merge(counts)

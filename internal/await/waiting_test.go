@@ -103,6 +103,28 @@ func wantOutcomes(t *testing.T, j *Job, values ...string) {
 	}
 }
 
+func TestANoticeThatOvertakesTheSubmissionsReplyProvesTheJob(t *testing.T) {
+	h, rdb := startHub(t)
+	told := make(chan bool, 1)
+	h.SetObserve(func(j *Job) { told <- j.WasSubmitted() })
+	j, err := h.Track(NewJob("early", "task", "q", 1, 1, true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	op := record.Create(record.Job{
+		ID: "early", Task: "task", Codec: "json", Queue: "q", Reply: h.Channel(), Calls: 1, Chunks: 1, Sealed: true,
+		OpenTTL: time.Hour, ResultTTL: time.Hour,
+	}, []record.Chunk{{Args: wire.EncodeArgs(0, 1, []byte("[0]"))}})
+	if err := op.Run(t.Context(), rdb).Err(); err != nil {
+		t.Fatal(err)
+	}
+	recordOut(t, h, "early", 0, "[7]", 1000) // and its submitter still waits for the reply
+	wantOutcomes(t, j, "[7]")
+	if !<-told {
+		t.Error("observers were told of a job that was never accepted: they leave it out")
+	}
+}
+
 func TestNoticeSettlesAJobWithoutARead(t *testing.T) {
 	h, _ := startHub(t)
 	j := submitJob(t, h, "a", h.Channel(), 2)

@@ -18,9 +18,9 @@ type canceledLine struct {
 	Error string `json:"error,omitempty"`
 }
 
-const canceledHead = "JOB STATE"
+var canceledColumns = []column{{head: "JOB"}, {head: "STATE"}}
 
-func (l canceledLine) cells() []string {
+func (l canceledLine) cells(func(int64) string) []string {
 	if l.Error != "" {
 		return []string{plain(l.Job, 128), "error: " + plain(l.Error, 200)}
 	}
@@ -66,7 +66,7 @@ func (a *app) cancelJobs(ctx context.Context, in *inspect.Inspector, ids []strin
 		}
 		rows = append(rows, l)
 	}
-	if err := report(a, asJSON, canceledHead, rows); err != nil {
+	if err := report(a, asJSON, canceledColumns, rows); err != nil {
 		return err
 	}
 	if bad > 0 {

@@ -30,10 +30,14 @@ type finding struct {
 	Remedy  string `json:"remedy,omitempty"`
 }
 
-const findingsHead = "CHECK VERDICT FOUND REMEDY"
+var findingsColumns = []column{{head: "CHECK"}, {head: "VERDICT"}, {head: "FOUND"}}
 
-func (f finding) cells() []string {
-	return []string{f.Check, f.Verdict, plain(f.Found, 120), plain(f.Remedy, 200)}
+func (f finding) cells(func(int64) string) []string {
+	found := plain(f.Found, 120)
+	if f.Remedy != "" {
+		found += "; " + plain(f.Remedy, 200)
+	}
+	return []string{f.Check, f.Verdict, found}
 }
 
 const (
@@ -63,7 +67,7 @@ warning or bad, with what to do about it. The exit code is 1 when one is bad, an
 				if err != nil {
 					return err
 				}
-				if err := report(a, asJSON, findingsHead, found); err != nil {
+				if err := report(a, asJSON, findingsColumns, found); err != nil {
 					return err
 				}
 				if slices.ContainsFunc(found, func(f finding) bool { return f.Verdict == trouble }) {

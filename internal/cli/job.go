@@ -44,14 +44,16 @@ func newFailedLine(c inspect.FailedCall) failedLine {
 	}
 }
 
-const failedHead = "CALL KIND ATTEMPTS WORKER MESSAGE ARGUMENTS"
+var failedColumns = []column{
+	{head: "CALL", right: true}, {head: "KIND"}, {head: "ATTEMPTS", right: true, drop: 1}, {head: "WORKER", drop: 2}, {head: "ARGUMENTS"}, {head: "MESSAGE"},
+}
 
-func (l failedLine) cells() []string {
-	args := plain(l.Args, 60)
+func (l failedLine) cells(number func(int64) string) []string {
+	args := plain(l.Args, 40)
 	if l.Args == "" && l.ArgsNote != "" {
 		args = "(" + plain(l.ArgsNote, 60) + ")"
 	}
-	return []string{strconv.Itoa(l.Call), l.Kind, strconv.Itoa(l.Attempts), plain(l.Worker, 60), plain(l.Message, 100), args}
+	return []string{number(int64(l.Call)), l.Kind, number(int64(l.Attempts)), plain(l.Worker, 60), args, plain(l.Message, 200)}
 }
 
 // jobDetail is a job with what goes on in it, as JSON.
@@ -111,28 +113,24 @@ func (a *app) showJob(ctx context.Context, in *inspect.Inspector, d inspect.Deta
 	}
 	l.MoreFailed = d.Failed > len(l.FailedCalls)
 	if asJSON {
-		return report(a, true, "", []jobDetail{l})
+		return printJSON(a, l)
 	}
-	if err := report(a, false, jobsHead, []jobLine{l.jobLine}); err != nil {
-		return err
-	}
-	if d.Reason != "" {
-		fmt.Fprintf(a.Out, "\nreason: %s\n", plain(d.Reason, 500))
-	}
-	for _, r := range d.Runs[:min(len(d.Runs), shownFailures)] {
-		if r.Owner != "" {
-			fmt.Fprintf(a.Out, "chunk %d: on %s for %s\n", r.Chunk, plain(r.Owner, 100), brief(d.Read.Sub(time.UnixMilli(r.Since))))
-		}
+	s := screenOf(a.Out)
+	if err := writeFacts(a.Out, s, jobFacts(l.jobLine, d, whyItWaits(ctx, in, d.Job), s.number)); err != nil {
+		return fmt.Errorf("printing: %w", err)
 	}
 	if len(l.FailedCalls) == 0 {
 		return nil
 	}
 	fmt.Fprintln(a.Out)
-	if err := report(a, false, failedHead, l.FailedCalls); err != nil {
+	if err := report(a, false, failedColumns, l.FailedCalls); err != nil {
 		return err
 	}
 	if l.MoreFailed {
 		fmt.Fprintf(a.Err, "distpool: these are %d of %d failed calls; distpool get %s prints all\n", len(l.FailedCalls), d.Failed, d.ID)
+	}
+	if d.Status.Over() {
+		fmt.Fprintf(a.Err, "distpool: distpool retry-failed %s runs them again, as a new job\n", d.ID)
 	}
 	return nil
 }
@@ -200,7 +198,7 @@ func stopped(ctx context.Context) error {
 func (a *app) watcher(j inspect.Job, asJSON bool) (show func(jobLine) error, end func()) {
 	switch {
 	case asJSON:
-		return func(l jobLine) error { return report(a, true, "", []jobLine{l}) }, func() {}
+		return func(l jobLine) error { return printJSON(a, l) }, func() {}
 	case j.Calls > 1 && !j.Status.Over() && progress.IsTerminal(a.Err):
 		meter := progress.Bar(a.Err, j.Task, j.Calls)
 		return func(l jobLine) error {
@@ -209,7 +207,11 @@ func (a *app) watcher(j inspect.Job, asJSON bool) (show func(jobLine) error, end
 		}, meter.End
 	}
 	return func(l jobLine) error {
-		fmt.Fprintf(a.Err, "%s: %s, %d of %d calls are over, %d failed, %s, left: %s\n", plain(l.Task, 40), l.Status, l.Done, l.Calls, l.Failed, perSecond(l.Rate), brief(l.left))
+		line := fmt.Sprintf("%s: %s, %d of %d calls are over, %d failed", plain(l.Task, 40), l.Status, l.Done, l.Calls, l.Failed)
+		if pace := l.pace(screen{}.number); pace != "" {
+			line += ", " + pace
+		}
+		fmt.Fprintln(a.Err, line)
 		return nil
 	}, func() {}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -50,12 +49,31 @@ func newJobLine(j inspect.Job, rate float64) jobLine {
 	return l
 }
 
-const jobsHead = "JOB TASK QUEUE STATUS DONE FAILED RATE LEFT LASTED AGE"
+var jobsColumns = []column{
+	{head: "JOB"}, {head: "TASK"}, {head: "QUEUE", drop: 3}, {head: "STATUS"}, {head: "DONE", right: true},
+	{head: "FAILED", right: true}, {head: "RATE", right: true, drop: 1}, {head: "LEFT", right: true, drop: 4},
+	{head: "LASTED", right: true, drop: 2}, {head: "AGE", right: true, drop: 5},
+}
 
-func (l jobLine) cells() []string {
+// tellingTime is how long a job must have taken for its rate to say something: of
+// a few calls in a millisecond it is noise.
+const tellingTime = 100 * time.Millisecond
+
+func (l jobLine) speed(number func(int64) string) string {
+	if l.Done < 2 || l.lasted < tellingTime {
+		return "-"
+	}
+	return perSecond(l.Rate, number)
+}
+
+func (l jobLine) cells(number func(int64) string) []string {
+	lasted := "-"
+	if l.Status.Over() {
+		lasted = brief(l.lasted)
+	}
 	return []string{
-		plain(l.Job, 128), plain(l.Task, 40), plain(l.Queue, 40), string(l.Status), fmt.Sprintf("%d/%d", l.Done, l.Calls),
-		strconv.Itoa(l.Failed), perSecond(l.Rate), brief(l.left), brief(l.lasted), brief(l.age),
+		plain(l.Job, 128), plain(l.Task, 40), plain(l.Queue, 40), string(l.Status), number(int64(l.Done)) + "/" + number(int64(l.Calls)),
+		number(int64(l.Failed)), l.speed(number), brief(l.left), lasted, brief(l.age),
 	}
 }
 
@@ -144,7 +162,7 @@ func (a *app) listJobs(ctx context.Context, in *inspect.Inspector, q inspect.Que
 			break
 		}
 	}
-	if err := report(a, asJSON, jobsHead, rows); err != nil {
+	if err := report(a, asJSON, jobsColumns, rows); err != nil {
 		return err
 	}
 	if more {

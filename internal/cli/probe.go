@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -27,9 +26,6 @@ type probeLine struct {
 	Status int    `json:"status"`
 	Answer string `json:"answer"`
 }
-
-// cells is not used: the text is no table.
-func (l probeLine) cells() []string { return []string{l.URL, strconv.Itoa(l.Status), l.Answer} }
 
 func (a *app) probeCommand() *cobra.Command {
 	var asJSON bool
@@ -79,7 +75,7 @@ func (a *app) probe(ctx context.Context, address string, asJSON bool) error {
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxReason))
 	said := strings.TrimSpace(strings.ToValidUTF8(string(body), "\uFFFD"))
 	if asJSON {
-		if err := report(a, true, "", []probeLine{{address, resp.StatusCode, said}}); err != nil {
+		if err := printJSON(a, probeLine{address, resp.StatusCode, said}); err != nil {
 			return err
 		}
 	}

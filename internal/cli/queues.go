@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"strconv"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -38,18 +37,27 @@ func newQueueLine(q inspect.Queue) queueLine {
 	}
 }
 
-const queuesHead = "QUEUE STATE PENDING ACTIVE SCHEDULED RETRY ARCHIVED PROCESSED FAILED LATENCY WORKERS SLOTS"
+var queuesColumns = []column{
+	{head: "QUEUE"}, {head: "STATE"}, {head: "PENDING", right: true}, {head: "ACTIVE", right: true},
+	{head: "SCHEDULED", right: true, drop: 2}, {head: "RETRY", right: true, drop: 3}, {head: "ARCHIVED", right: true},
+	{head: "PROCESSED", right: true, drop: 4}, {head: "FAILED", right: true, drop: 5}, {head: "LATENCY", right: true},
+	{head: "WORKERS", right: true}, {head: "SLOTS", right: true, drop: 1},
+}
 
-func (l queueLine) cells() []string {
+func (l queueLine) cells(number func(int64) string) []string {
 	state := "open"
 	if l.Paused {
 		state = "paused"
 	}
+	latency := "-"
+	if l.Pending > 0 {
+		latency = brief(l.latency)
+	}
 	cells := []string{plain(l.Queue, 60), state}
 	for _, n := range []int{l.Pending, l.Active, l.Scheduled, l.Retry, l.Archived, l.Processed, l.Failed} {
-		cells = append(cells, strconv.Itoa(n))
+		cells = append(cells, number(int64(n)))
 	}
-	return append(cells, brief(l.latency), strconv.Itoa(l.Workers), strconv.Itoa(l.Slots))
+	return append(cells, latency, number(int64(l.Workers)), number(int64(l.Slots)))
 }
 
 func (a *app) queuesCommand() *cobra.Command {
@@ -118,5 +126,5 @@ func (a *app) listQueues(ctx context.Context, in *inspect.Inspector, name string
 			rows = append(rows, newQueueLine(q))
 		}
 	}
-	return report(a, asJSON, queuesHead, rows)
+	return report(a, asJSON, queuesColumns, rows)
 }

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 	"unicode"
 
@@ -47,27 +46,34 @@ func jsonFlag(cmd *cobra.Command, asJSON *bool) {
 	cmd.Flags().BoolVar(asJSON, "json", false, "print JSON objects, one a line")
 }
 
-// row is a thing that is printed: as JSON of itself, or as the cells of a line.
-type row interface{ cells() []string }
-
-// report prints rows: with JSON each as a line, otherwise under the head as a
-// table.
-func report[R row](a *app, asJSON bool, head string, rows []R) error {
-	out := bufio.NewWriter(a.Out)
-	var errs []error
+// report prints rows: with JSON each as a line, otherwise as a table.
+func report[R row](a *app, asJSON bool, columns []column, rows []R) error {
 	if asJSON {
-		lines := json.NewEncoder(out)
-		lines.SetEscapeHTML(false)
-		for _, r := range rows {
-			errs = append(errs, lines.Encode(r))
-		}
-	} else {
-		table := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
-		fmt.Fprintln(table, strings.ReplaceAll(head, " ", "\t"))
-		for _, r := range rows {
-			fmt.Fprintln(table, strings.Join(r.cells(), "\t"))
-		}
-		errs = append(errs, table.Flush())
+		return printJSON(a, rows...)
+	}
+	s := screenOf(a.Out)
+	cells := make([][]string, len(rows))
+	for i, r := range rows {
+		cells[i] = r.cells(s.number)
+	}
+	dropped, err := writeTable(a.Out, s, columns, cells)
+	if err != nil {
+		return fmt.Errorf("printing: %w", err)
+	}
+	if len(dropped) > 0 {
+		fmt.Fprintf(a.Err, "distpool: no room for %s in %d columns; --json has all\n", strings.Join(dropped, ", "), s.width)
+	}
+	return nil
+}
+
+// printJSON prints each value as a line of JSON.
+func printJSON[T any](a *app, values ...T) error {
+	out := bufio.NewWriter(a.Out)
+	lines := json.NewEncoder(out)
+	lines.SetEscapeHTML(false)
+	var errs []error
+	for _, v := range values {
+		errs = append(errs, lines.Encode(v))
 	}
 	if err := errors.Join(append(errs, out.Flush())...); err != nil {
 		return fmt.Errorf("printing: %w", err)
@@ -110,9 +116,12 @@ func brief(d time.Duration) string {
 }
 
 // perSecond is a rate as people say it.
-func perSecond(rate float64) string {
-	if rate <= 0 {
+func perSecond(rate float64, number func(int64) string) string {
+	switch {
+	case rate <= 0:
 		return "-"
+	case rate >= 100:
+		return number(int64(rate+0.5)) + "/s"
 	}
 	return strconv.FormatFloat(rate, 'g', 3, 64) + "/s"
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/producer"
 )
 
@@ -81,6 +82,9 @@ func (a *app) retryFailed(ctx context.Context, id, queue string, how submission)
 		s.leave()
 		if errors.Is(err, producer.ErrNoneFailed) {
 			fmt.Fprintf(a.Err, "distpool: no call of job %s failed; nothing to retry\n", id)
+			if left := job.Calls - job.Done; job.State == record.Canceled && left > 0 {
+				fmt.Fprintf(a.Err, "distpool: %s of it had not ended when it was canceled, and cannot be run again: their arguments are gone\n", count(left, "call"))
+			}
 			return nil
 		}
 		return noResult(err)

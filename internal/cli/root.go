@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/distpool/distpool/internal/keyfile"
 	"github.com/distpool/distpool/internal/names"
@@ -82,7 +83,11 @@ The exit code tells what happened:
 An argument that starts with a dash, such as a negative number, goes after "--".
 
 With --json every command prints JSON objects, one a line, but help and
-completion, whose text is for people and for shells.`
+completion, whose text is for people and for shells.
+
+Tables fit the terminal: where it is narrow they wrap their last column, then
+leave columns out and say which. Elsewhere they have all columns, and numbers
+without spaces in them.`
 
 // Run runs the program with the given arguments, and returns its exit code.
 func Run(ctx context.Context, args []string, streams Streams) int {
@@ -116,6 +121,9 @@ func (a *app) root() *cobra.Command {
 	root.SetOut(a.Out)
 	root.SetErr(a.Err)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		if bad, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+			return usagef("--%s is %q; use %s", bad.GetFlag().Name, bad.GetValue(), valueWords(bad.GetFlag().Value.Type()))
+		}
 		return usagef(`%w; "%s --help" lists the flags; an argument that starts with a dash goes after "--"`, err, cmd.CommandPath())
 	})
 	f := root.PersistentFlags()
@@ -129,6 +137,19 @@ func (a *app) root() *cobra.Command {
 	a.completeFlag(root, "queue", queueWords)
 	describeCompletion(root)
 	return root
+}
+
+// valueWords is what a flag of this type takes.
+func valueWords(kind string) string {
+	switch kind {
+	case "int":
+		return "a whole number"
+	case "duration":
+		return "a duration such as 30s or 5m"
+	case "bool":
+		return "true or false"
+	}
+	return "a " + kind
 }
 
 func (f flags) check() error {

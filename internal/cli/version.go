@@ -15,9 +15,6 @@ type versionLine struct {
 	Revision string `json:"revision,omitempty"`
 }
 
-// cells is not used: the text is no table.
-func (l versionLine) cells() []string { return []string{l.Version, l.Go} }
-
 func (a *app) versionCommand() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
@@ -37,7 +34,7 @@ func (a *app) versionCommand() *cobra.Command {
 				}
 			}
 			if asJSON {
-				return report(a, true, "", []versionLine{l})
+				return printJSON(a, l)
 			}
 			fmt.Fprintf(a.Out, "distpool %s %s\n", l.Version, l.Go)
 			return nil

@@ -136,7 +136,7 @@ func (s *session) abandon(ctx context.Context, m *results.MapResult[json.RawMess
 		return noResult(fmt.Errorf("interrupted: job %s was canceled", m.ID()))
 	}
 	p := m.Progress()
-	return noResult(fmt.Errorf("%w (%d of %d calls are over); the job goes on: distpool get %s", err, p.Done, p.Calls, m.ID()))
+	return noResult(fmt.Errorf("%w (%d of %d calls are over); to wait again: distpool get %s", err, p.Done, p.Calls, m.ID()))
 }
 
 const cancelLimit = 5 * time.Second

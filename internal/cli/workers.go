@@ -44,13 +44,17 @@ func newWorkerLine(w record.LiveWorker) workerLine {
 	}
 }
 
-const workersHead = "WORKER HOST PID BUSY CALLS FAILED RATE SEEN VERSION QUEUES TASKS"
+var workersColumns = []column{
+	{head: "WORKER"}, {head: "HOST", drop: 2}, {head: "PID", right: true, drop: 1}, {head: "BUSY", right: true},
+	{head: "CALLS", right: true}, {head: "FAILED", right: true}, {head: "RATE", right: true}, {head: "SEEN", right: true, drop: 5},
+	{head: "VERSION", drop: 3}, {head: "QUEUES", drop: 6}, {head: "TASKS", drop: 4},
+}
 
-func (l workerLine) cells() []string {
+func (l workerLine) cells(number func(int64) string) []string {
 	return []string{
 		plain(l.Worker, 80), plain(l.Host, 40), strconv.Itoa(l.PID), fmt.Sprintf("%d/%d", l.Busy, l.Slots),
-		strconv.FormatInt(l.Calls, 10), strconv.FormatInt(l.Failed, 10), perSecond(l.Rate), brief(l.lastSeen),
-		plain(l.Version, 20), plain(strings.Join(slices.Sorted(maps.Keys(l.Queues)), ","), 60), plain(strings.Join(l.Tasks, ","), 80),
+		number(l.Calls), number(l.Failed), perSecond(l.Rate, number), brief(l.lastSeen),
+		plain(l.Version, 20), plain(strings.Join(slices.Sorted(maps.Keys(l.Queues)), ", "), 60), plain(strings.Join(l.Tasks, ", "), 200),
 	}
 }
 
@@ -73,7 +77,7 @@ the last ` + inspect.WorkerLifetime.String() + `. How busy they are, and their c
 				for i, w := range workers {
 					rows[i] = newWorkerLine(w)
 				}
-				return report(a, asJSON, workersHead, rows)
+				return report(a, asJSON, workersColumns, rows)
 			})
 		},
 	}

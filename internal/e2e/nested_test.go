@@ -20,6 +20,11 @@ type nesting struct {
 	Queues []string // one for each level below
 	Width  int      // calls of each map
 	How    string   // how the first level waits: one of the how constants for nest
+
+	// Together, if it is not 0, is how many calls of the first level must have
+	// begun, by Key, before one goes on: each then holds a slot.
+	Together int64
+	Key      string
 }
 
 const (
@@ -42,6 +47,9 @@ func runNest(ctx context.Context, n nesting) (int, error) {
 		return 0, err
 	}
 	defer p.Release()
+	if err := n.gather(ctx); err != nil {
+		return 0, err
+	}
 	args := slices.Repeat([]nesting{{URL: n.URL, Queues: n.Queues[1:], Width: n.Width, How: howMap}}, n.Width)
 	counts, err := n.wait(ctx, p, args)
 	if err != nil {
@@ -52,6 +60,24 @@ func runNest(ctx context.Context, n nesting) (int, error) {
 		sum += c
 	}
 	return sum, nil
+}
+
+// gather waits until as many calls as want to begin together have begun.
+func (n nesting) gather(ctx context.Context) error {
+	if n.Together == 0 {
+		return nil
+	}
+	c := client(n.URL)
+	begun, err := c.Incr(ctx, n.Key).Result()
+	for err == nil && begun < n.Together {
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		begun, err = c.Get(ctx, n.Key).Int64()
+	}
+	return err
 }
 
 func (n nesting) wait(ctx context.Context, p *producer.Pool, args []nesting) (counts []int, err error) {
@@ -116,10 +142,13 @@ func TestANestedWaitWithoutASlotSaysSo(t *testing.T) {
 	each(t, func(t *testing.T, e *env) {
 		ways := []string{howMap, howGet, howAll, howIMap}
 		e.worker(t, len(ways))
-		p := e.pool(t)
+		p, gate := e.pool(t), e.probe()
 		var args []nesting
 		for _, how := range ways {
-			args = append(args, nesting{URL: e.url, Queues: []string{e.queue}, Width: 3, How: how})
+			args = append(args, nesting{
+				URL: e.url, Queues: []string{e.queue}, Width: 3, How: how,
+				Together: int64(len(ways)), Key: gate.Key,
+			})
 		}
 		began := time.Now()
 		_, err := producer.Map(ctx(t), p, nest, args, producer.ChunkSize(1))

@@ -39,12 +39,26 @@ func (m *Monitor) asynqmon() http.HandlerFunc {
 	}) // it is not closed: that would close the client, which is the caller's
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Security-Policy", asynqmonPolicy)
-		if !m.cfg.HidePayloads || !strings.HasPrefix(r.URL.Path, asynqmonPath+"/api/") {
+		switch path := strings.TrimPrefix(r.URL.Path, asynqmonPath); {
+		case strings.HasPrefix(path, "/api/") && m.cfg.HidePayloads:
+			hide(h, w, r)
+		case strings.HasPrefix(path, "/api/") || strings.HasPrefix(path, "/static/"):
 			h.ServeHTTP(w, r)
-			return
+		default:
+			leadBack(h, w, r)
 		}
-		hide(h, w, r)
 	}
+}
+
+// back is what leads from asynqmon's page to ours; it has no such place itself.
+const back = `<a href="/jobs" style="position:fixed;top:22px;right:24px;z-index:2000;font:15px sans-serif;color:#4379ff">← distpool</a>`
+
+// leadBack adds the way back to asynqmon's page. Other files go as they are.
+func leadBack(h http.Handler, w http.ResponseWriter, r *http.Request) {
+	rec := &recorder{header: w.Header(), status: http.StatusOK}
+	h.ServeHTTP(rec, r)
+	w.WriteHeader(rec.status)
+	_, _ = w.Write(bytes.Replace(rec.body.Bytes(), []byte("</body>"), []byte(back+"</body>"), 1))
 }
 
 const (

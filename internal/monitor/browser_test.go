@@ -127,12 +127,9 @@ func (b *browser) shoot(t *testing.T, name string) {
 	}
 }
 
-// looks are the ways in which each page is seen.
+// shootAll looks at a page in light, in dark and on a phone, where it must fit.
 func (b *browser) shootAll(t *testing.T, name string) {
 	t.Helper()
-	if os.Getenv(envScreenshots) == "" {
-		return
-	}
 	scheme := func(s string) chromedp.Action {
 		return emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: s}})
 	}
@@ -206,6 +203,7 @@ func TestInABrowserJobsAreWatchedCanceledAndFoundInAsynqmon(t *testing.T) {
 	b.run(t, "a task", chromedp.Click("tbody tr", chromedp.ByQuery))
 	b.sees(t, "arguments:")
 	b.shoot(t, "asynqmon-task")
+	b.run(t, "back", chromedp.Click(`a[href="/jobs"]`, chromedp.ByQuery), chromedp.WaitVisible("table.jobs", chromedp.ByQuery))
 	for _, e := range b.faults() {
 		// Its fonts from elsewhere are not loaded, on purpose. Browsers ask for its
 		// manifest without the cookie.

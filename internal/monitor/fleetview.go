@@ -43,15 +43,38 @@ func (m *Monitor) fleetView(ctx context.Context) (fleetView, error) {
 			}
 			return float64(p.busy)
 		}),
-		s.plot("Longest wait in a queue", inTime, 0, func(p point) float64 { return p.wait.Seconds() }),
-		s.plot("Time of a call, on average", inTime, 0, func(p point) float64 {
+		timed(s.plot("Longest wait in a queue", inTime, 0, func(p point) float64 { return p.wait.Seconds() })),
+		timed(s.plot("Time of a call, on average", inTime, 0, func(p point) float64 {
 			if p.perCall < 0 {
 				return math.NaN()
 			}
 			return p.perCall.Seconds()
-		}),
+		})),
 	}
 	return v, nil
+}
+
+// waits says why deliveries of a queue stay where they are, by the last look; "" if
+// nothing is known to hold them up.
+func (s *sampler) waits(queue string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at := slices.IndexFunc(s.queues, func(q inspect.Queue) bool { return q.Name == queue })
+	switch {
+	case at < 0:
+		return ""
+	case s.queues[at].Paused:
+		return "The queue " + queue + " is paused."
+	case s.queues[at].Workers == 0:
+		return "No worker serves the queue " + queue + ". The job waits until one is started."
+	}
+	return ""
+}
+
+// timed says that the values are seconds.
+func timed(s series) series {
+	s.Times = true
+	return s
 }
 
 // plot puts the points on an even grid of the last ten minutes. It is called with

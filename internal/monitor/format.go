@@ -6,11 +6,14 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/distpool/distpool/internal/call"
 )
 
 // helpers are the functions that templates call.
 var helpers = template.FuncMap{
 	"count": count, "duration": duration, "number": number, "percent": percent, "stamp": stamp, "short": short, "text": text,
+	"took": took, "policy": policy, "ago": ago, "count64": func(n int64) string { return count(int(n)) },
 	"perSecond": func(f float64) string { return number(f) + "/s" },
 	"add":       func(a, b float64) float64 { return a + b },
 	"join":      func(s []string) string { return strings.Join(s, ", ") },
@@ -35,10 +38,10 @@ func number(f float64) string {
 	switch {
 	case f >= 100:
 		return count(int(f + 0.5))
-	case f >= 10:
-		return strconv.FormatFloat(f, 'f', 1, 64)
 	case f == float64(int(f)):
 		return strconv.Itoa(int(f))
+	case f >= 10:
+		return strconv.FormatFloat(f, 'f', 1, 64)
 	}
 	return strconv.FormatFloat(f, 'f', 2, 64)
 }
@@ -66,6 +69,63 @@ func duration(d time.Duration) string {
 	return fmt.Sprintf("%d d %d h", int(d.Hours())/24, int(d.Hours())%24)
 }
 
+// took is a time that was measured in milliseconds.
+func took(d time.Duration) string {
+	if d < time.Millisecond {
+		return "<\u202f1 ms"
+	}
+	return duration(d)
+}
+
+// ago is how long something is past. It is coarse, so that a page on which nothing
+// happens stays as it is.
+func ago(d time.Duration) string {
+	switch {
+	case d < time.Second:
+		return "just now"
+	case d < time.Minute:
+		return fmt.Sprintf("%d s ago", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%d min ago", int(d.Minutes()))
+	}
+	return duration(d) + " ago"
+}
+
+// roughly is an estimate, which is not as exact as duration would make it look.
+func roughly(d time.Duration) string {
+	switch {
+	case d < 10*time.Second:
+		return fmt.Sprintf("%d s", int(d.Seconds())+1)
+	case d < time.Minute:
+		return fmt.Sprintf("%d s", int(d.Round(5*time.Second).Seconds()))
+	case d < 10*time.Minute:
+		return duration(d.Round(10 * time.Second))
+	case d < time.Hour:
+		return fmt.Sprintf("%d min", int(d.Round(time.Minute).Minutes()))
+	}
+	return duration(d)
+}
+
+// policy is what a job says about its calls, in words; as it is, if it is not
+// understood.
+func policy(s string) string {
+	p, err := call.ParsePolicy(s)
+	if err != nil {
+		return text(s, 300)
+	}
+	var parts []string
+	if p.Retries != nil {
+		parts = append(parts, fmt.Sprintf("retries: %d", *p.Retries))
+	}
+	if p.CallTimeout != nil {
+		parts = append(parts, "call timeout: "+duration(*p.CallTimeout))
+	}
+	if p.HardTimeout != nil {
+		parts = append(parts, "hard timeout: "+duration(*p.HardTimeout))
+	}
+	return strings.Join(parts, ", ")
+}
+
 // percent is the part of a whole, for the width of a bar.
 func percent(part, whole int) float64 {
 	if whole <= 0 {
@@ -74,12 +134,12 @@ func percent(part, whole int) float64 {
 	return min(100, 100*float64(part)/float64(whole))
 }
 
-// stamp is a time of day, with the day if it is another one.
+// stamp is a time of a record, UTC, which its label says.
 func stamp(ms int64) string {
 	if ms == 0 {
 		return "–"
 	}
-	return time.UnixMilli(ms).UTC().Format("2006-01-02 15:04:05 UTC")
+	return time.UnixMilli(ms).UTC().Format("2006-01-02 15:04:05")
 }
 
 // short is an ID for a place where there is little room.

@@ -32,9 +32,25 @@ func (r row) Good() int { return max(0, r.Done-r.Failed) }
 // TimeLeft is the estimate; "" when there is none.
 func (r row) TimeLeft() string {
 	if d := r.Left(r.Speed); d >= 0 {
-		return duration(d)
+		return roughly(d)
 	}
 	return ""
+}
+
+// tellingTime is how long a job must have taken for its rate to say something: of
+// a few calls in a millisecond it is noise.
+const tellingTime = 100 * time.Millisecond
+
+// Telling reports whether the rate is worth showing.
+func (r row) Telling() bool { return r.Done > 1 && r.Lasted() >= tellingTime }
+
+// Rest is what the chunks are that nobody has begun: those of a job that is over
+// never run.
+func (r row) Rest() string {
+	if r.Status.Over() {
+		return "never run"
+	}
+	return "waiting"
 }
 
 // Total is how many calls there are; of a stream, so far.
@@ -110,7 +126,8 @@ type jobView struct {
 	Detail inspect.Detail
 	Grid   grid
 	Runs   []run
-	Whole  bool // what follows is known
+	Waits  string // why it waits, as far as that is a fault
+	Whole  bool   // what follows is known
 	Calls  inspect.FailedPage
 	Error  string // why there are no failed calls to show
 	Older  string // the address of the page with more failed calls
@@ -139,6 +156,10 @@ func (m *Monitor) jobView(ctx context.Context, id string, q url.Values, whole bo
 	v := jobView{row: m.row(d.Job), Detail: d, Grid: newGrid(d.Cells), Whole: whole, Hide: m.cfg.HidePayloads}
 	for _, r := range d.Runs[:min(len(d.Runs), shownRuns)] {
 		v.Runs = append(v.Runs, run{r, max(0, d.Read.Sub(time.UnixMilli(r.Since)))})
+	}
+	if d.Status == inspect.Waiting {
+		m.sample(ctx)
+		v.Waits = m.samples.waits(d.Queue)
 	}
 	if !whole || d.Failed == 0 {
 		return v, nil
@@ -198,7 +219,7 @@ type square struct {
 }
 
 func newGrid(cells []inspect.Cell) grid {
-	g := grid{Columns: min(40, max(10, len(cells)))}
+	g := grid{Columns: 40} // of few chunks too: a cell has one size
 	for i, c := range cells {
 		g.Squares = append(g.Squares, square{Cell: c, X: i % g.Columns, Y: i / g.Columns, Class: cellClass(c)})
 	}

@@ -101,17 +101,21 @@ func (m *Monitor) show(w http.ResponseWriter, _ *http.Request, status int, name 
 
 // sorry says what went wrong.
 func (m *Monitor) sorry(w http.ResponseWriter, r *http.Request, status int, why string) {
+	m.sorryFor(w, r, status, http.StatusText(status), why)
+}
+
+func (m *Monitor) sorryFor(w http.ResponseWriter, r *http.Request, status int, title, why string) {
 	if !wantsHTML(r) {
 		http.Error(w, why, status)
 		return
 	}
-	m.show(w, r, status, "sorry", page{Title: http.StatusText(status), Body: why})
+	m.show(w, r, status, "sorry", page{Title: title, Body: why})
 }
 
 // fail answers a request that could not be served.
 func (m *Monitor) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if errors.Is(err, inspect.ErrNoJob) {
-		m.sorry(w, r, http.StatusNotFound, "There is no such job: it was never here, has expired, or was forgotten.")
+		m.sorryFor(w, r, http.StatusNotFound, "No such job", "There is no such job: it was never here, has expired, or was forgotten.")
 		return
 	}
 	m.cfg.Logger.Warn("reading for a page failed", "page", r.URL.Path, "error", err)
@@ -175,8 +179,14 @@ func (m *Monitor) look(ctx context.Context, u *url.URL, whole bool) (view, error
 	default:
 		id := strings.TrimPrefix(u.Path, "/jobs/")
 		body, err := m.jobView(ctx, id, q, whole)
-		return view{"job", "Job " + id, "jobs", body}, err
+		return view{"job", body.Task + " · job " + short(id), "jobs", body}, err
 	}
+}
+
+// toFailed leads to a job's failed calls, read anew: a link to a place on the page
+// where the browser is would show those that it has.
+func (m *Monitor) toFailed(w http.ResponseWriter, r *http.Request) {
+	http.Redirect(w, r, "/jobs/"+url.PathEscape(r.PathValue("id"))+"#failed", http.StatusSeeOther)
 }
 
 // cancel ends a job, for a person.

@@ -172,13 +172,42 @@ func TestPagesShowWhatTheyAreFor(t *testing.T) {
 			s.samples.points = nil // look anew
 			s.samples.mu.Unlock()
 			workers = s.get(t, "/workers")
-			return strings.Contains(workers, ">2036<")
+			return strings.Contains(workers, ">"+count(2036)+"<")
 		})
 		wantIn(t, workers, "host:")
 		wantIn(t, s.get(t, "/throughput"), "<polyline")
+		resp, _ := s.do(t, http.MethodGet, "/jobs/"+id+"/failed", nil)
+		if to := resp.Header.Get("Location"); to != "/jobs/"+id+"#failed" {
+			t.Errorf("the link to the failed calls leads to %q", to)
+		}
+		wantIn(t, s.get(t, "/jobs/"+id), "distpool retry-failed "+id)
+		wantIn(t, s.get(t, "/asynqmon/"), `<a href="/jobs"`)
 		if resp, _ := s.do(t, http.MethodGet, "/jobs/nobody", nil); resp.StatusCode != http.StatusNotFound {
 			t.Errorf("an unknown job answers %s", resp.Status)
 		}
+	})
+}
+
+func TestAJobThatNobodyServesSaysWhyItWaits(t *testing.T) {
+	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
+		p := fleet(t, rdb)
+		s := serve(t, rdb)
+		m, err := producer.ApplyAsync(t.Context(), p, quick, 1, producer.Queue("nobody"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantIn(t, s.get(t, "/jobs/"+m.ID()), "No worker serves the queue nobody")
+		if err := s.in.Pause("nobody"); err != nil {
+			t.Fatal(err)
+		}
+		s.samples.mu.Lock()
+		s.samples.points = nil // look anew
+		s.samples.mu.Unlock()
+		wantIn(t, s.get(t, "/jobs/"+m.ID()), "The queue nobody is paused")
+		if err := m.Cancel(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		wantNotIn(t, s.get(t, "/jobs/"+m.ID()), "is paused")
 	})
 }
 
@@ -288,11 +317,27 @@ func TestPlotsCopeWithAnyValues(t *testing.T) {
 func TestNumbersAndTimesAreShort(t *testing.T) {
 	for got, want := range map[string]string{
 		count(0): "0", count(1234567): "1\u202f234\u202f567", count(-1234): "-1\u202f234",
-		number(0.123): "0.12", number(3): "3", number(12.34): "12.3", number(1234.5): "1\u202f235",
+		number(0.123): "0.12", number(3): "3", number(12.34): "12.3", number(1234.5): "1\u202f235", number(10): "10",
+		took(0): "<\u202f1 ms", took(1500 * time.Millisecond): "1.5 s",
+		ago(300 * time.Millisecond): "just now", ago(59 * time.Second): "59 s ago", ago(119 * time.Second): "1 min ago", ago(90 * time.Minute): "1 h 30 min ago",
+		policy(""): "", policy("{"): "{", policy(`{"retries":2,"call_timeout":120000000000}`): "retries: 2, call timeout: 2 min 0 s",
+		roughly(300 * time.Millisecond): "1 s", roughly(23 * time.Second): "25 s", roughly(123 * time.Second): "2 min 0 s", roughly(25*time.Minute + 31*time.Second): "26 min",
 		duration(0): "0", duration(1500 * time.Microsecond): "1 ms", duration(90 * time.Second): "1 min 30 s", duration(50 * time.Hour): "2 d 2 h", duration(-1): "–",
 	} {
 		if got != want {
 			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+func TestTheScaleOfAPlotIsARoundNumberOrTime(t *testing.T) {
+	for _, c := range []struct {
+		times bool
+		value float64
+		want  float64
+	}{{false, 281, 500}, {false, 0, 1}, {true, 0.071, 0.1}, {true, 17, 20}, {true, 281, 300}, {true, 86400 * 3, 500_000}} {
+		if got := (series{Times: c.times, Values: []float64{c.value}}).most(); math.Abs(got-c.want) > 1e-9 {
+			t.Errorf("the scale for %v (times: %t) ends at %v, want %v", c.value, c.times, got, c.want)
 		}
 	}
 }

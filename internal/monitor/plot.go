@@ -11,6 +11,7 @@ import (
 type series struct {
 	Title  string
 	Unit   func(float64) string
+	Times  bool // the values are seconds
 	Values []float64
 	Limit  float64 // a line to compare with; 0: none
 	Span   string  // what the left end is, such as "10 min ago"
@@ -38,6 +39,13 @@ func (s series) most() float64 {
 	}
 	if most <= 0 {
 		return 1
+	}
+	if s.Times && most > 10 {
+		for _, f := range []float64{15, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 2 * 3600, 6 * 3600, 12 * 3600, 24 * 3600} {
+			if f >= most {
+				return f
+			}
+		}
 	}
 	step := math.Pow(10, math.Floor(math.Log10(most)))
 	for _, f := range []float64{1, 2, 2.5, 5, 10} {

@@ -33,6 +33,7 @@ func (m *Monitor) table() []route {
 		{"GET /{$}", needToken, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/jobs", http.StatusFound) }},
 		{"GET /jobs", needToken, m.page},
 		{"GET /jobs/{id}", needToken, m.page},
+		{"GET /jobs/{id}/failed", needToken, m.toFailed},
 		{"GET /workers", needToken, m.page},
 		{"GET /throughput", needToken, m.page},
 		{"GET /events", needToken, m.events},

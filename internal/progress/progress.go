@@ -117,7 +117,10 @@ func details(p results.Progress) string {
 	case p.Running > 0:
 		parts = append(parts, fmt.Sprintf("%d running", p.Running))
 	}
-	if p.Rate > 0 {
+	switch {
+	case p.Rate >= 100: // more digits than %.3g writes without an exponent
+		parts = append(parts, fmt.Sprintf("%.0f/s", p.Rate))
+	case p.Rate > 0:
 		parts = append(parts, fmt.Sprintf("%.3g/s", p.Rate))
 	}
 	if p.Left > 0 {
