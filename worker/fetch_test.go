@@ -24,6 +24,8 @@ type spy struct {
 	redis.UniversalClient
 	mu            sync.Mutex
 	dequeue, done string
+	forward       string
+	forwarded     chan struct{} // closed when forward is known
 }
 
 func (s *spy) EvalSha(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd {
@@ -33,6 +35,9 @@ func (s *spy) EvalSha(ctx context.Context, sha string, keys []string, args ...an
 		s.dequeue = sha
 	case len(keys) == 5 && strings.HasSuffix(keys[0], ":active") && strings.HasSuffix(keys[4], ":processed"):
 		s.done = sha
+	case len(keys) == 2 && strings.HasSuffix(keys[0], ":retry") && s.forward == "":
+		s.forward = sha
+		close(s.forwarded)
 	}
 	s.mu.Unlock()
 	return s.UniversalClient.EvalSha(ctx, sha, keys, args...)
@@ -43,8 +48,10 @@ func (s *spy) EvalSha(ctx context.Context, sha string, keys []string, args ...an
 func TestTheMergedScriptsStandForThoseOfThisAsynq(t *testing.T) {
 	rdb := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
 	defer func() { _ = rdb.Close() }()
-	s := &spy{UniversalClient: rdb}
-	srv := asynq.NewServerFromRedisClient(s, asynq.Config{Concurrency: 1, TaskCheckInterval: time.Millisecond, LogLevel: asynq.FatalLevel})
+	s := &spy{UniversalClient: rdb, forwarded: make(chan struct{})}
+	srv := asynq.NewServerFromRedisClient(s, asynq.Config{
+		Concurrency: 1, TaskCheckInterval: time.Millisecond, DelayedTaskCheckInterval: time.Millisecond, LogLevel: asynq.FatalLevel,
+	})
 	ran := make(chan struct{})
 	if err := srv.Start(asynq.HandlerFunc(func(context.Context, *asynq.Task) error { close(ran); return nil })); err != nil {
 		t.Fatal(err)
@@ -53,11 +60,13 @@ func TestTheMergedScriptsStandForThoseOfThisAsynq(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-ran
+	<-s.forwarded
 	srv.Shutdown()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.dequeue != record.AsynqDequeue || s.done != record.AsynqDone {
-		t.Errorf("asynq's scripts are %s and %s, want %s and %s: compare the merged ones with the new ones", s.dequeue, s.done, record.AsynqDequeue, record.AsynqDone)
+	if s.dequeue != record.AsynqDequeue || s.done != record.AsynqDone || s.forward != record.AsynqForward {
+		t.Errorf("asynq's scripts are %s, %s and %s, want %s, %s and %s: compare what stands for them with the new ones",
+			s.dequeue, s.done, s.forward, record.AsynqDequeue, record.AsynqDone, record.AsynqForward)
 	}
 }
 
