@@ -43,6 +43,7 @@ type doorbell struct {
 	done     chan struct{} // closed with closed
 	freed    chan struct{} // a slot was freed
 	listens  atomic.Bool   // right now
+	listed   listed
 
 	knowsDone atomic.Bool // asynq ends deliveries as we expect
 
@@ -117,6 +118,8 @@ func (d *doorbell) EvalSha(ctx context.Context, sha string, keys []string, args 
 		return d.dequeue(ctx, sha, keys, args)
 	case d.outlook != nil && isForward(sha, keys):
 		return d.outlook.forward(ctx, keys[0], func() *redis.Cmd { return d.Client.EvalSha(ctx, sha, keys, args...) })
+	case isListing(sha, keys, args):
+		return d.listed.write(ctx, d.UniversalClient, keys, args, func() *redis.Cmd { return d.Client.EvalSha(ctx, sha, keys, args...) })
 	case sha == record.AsynqDone && d.finisher != nil && len(args) > 0:
 		d.knowsDone.Store(true)
 		if id, ok := args[0].(string); ok && d.finisher.ended(id) {

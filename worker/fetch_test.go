@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -24,6 +25,7 @@ type spy struct {
 	redis.UniversalClient
 	mu            sync.Mutex
 	dequeue, done string
+	listing       string
 	forward       string
 	forwarded     chan struct{} // closed when forward is known
 }
@@ -35,6 +37,8 @@ func (s *spy) EvalSha(ctx context.Context, sha string, keys []string, args ...an
 		s.dequeue = sha
 	case len(keys) == 5 && strings.HasSuffix(keys[0], ":active") && strings.HasSuffix(keys[4], ":processed"):
 		s.done = sha
+	case len(keys) == 2 && strings.HasPrefix(keys[0], "asynq:servers:") && len(args) > 1:
+		s.listing = sha
 	case len(keys) == 2 && strings.HasSuffix(keys[0], ":retry") && s.forward == "":
 		s.forward = sha
 		close(s.forwarded)
@@ -64,9 +68,10 @@ func TestTheMergedScriptsStandForThoseOfThisAsynq(t *testing.T) {
 	srv.Shutdown()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.dequeue != record.AsynqDequeue || s.done != record.AsynqDone || s.forward != record.AsynqForward {
-		t.Errorf("asynq's scripts are %s, %s and %s, want %s, %s and %s: compare what stands for them with the new ones",
-			s.dequeue, s.done, s.forward, record.AsynqDequeue, record.AsynqDone, record.AsynqForward)
+	got := []string{s.dequeue, s.done, s.forward, s.listing}
+	want := []string{record.AsynqDequeue, record.AsynqDone, record.AsynqForward, record.AsynqListing}
+	if !slices.Equal(got, want) {
+		t.Errorf("asynq's scripts are %v, want %v: compare what stands for them with the new ones", got, want)
 	}
 }
 

@@ -21,6 +21,7 @@ const (
 	AsynqDequeue = "a8153319360adc71cdc370107f8ab9786f204765"
 	AsynqDone    = "1241eaa1c73409baaf1fea0c08d203a4911bda15"
 	AsynqForward = "522b1a6ae66fe79ea2f24a9af58798ab71879035"
+	AsynqListing = "3c8548ad44d0dfcfde50f07ea9271d77f656042c" // writeServerStateCmd
 )
 
 // OneServer reports whether all keys are on one server, which runs what it is sent
