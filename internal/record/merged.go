@@ -70,7 +70,7 @@ func (o Op) Submit(s Submission) (op Op, ok bool) {
 	args := make([]any, 0, 7+len(fields))
 	args = append(args, o.args[0], within, s.Msg, s.TaskID, s.Now)
 	for i := 0; i < len(fields); i += 2 {
-		if name := fields[i]; name != "id" && name != "chunks" {
+		if name := fields[i].(string); name != "id" && name != "chunks" && !isUsual(name, fields[i+1]) {
 			args = append(args, name, fields[i+1])
 		}
 	}

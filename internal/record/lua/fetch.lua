@@ -26,7 +26,7 @@ local function begun(id)
   local j = redis.pcall('HMGET', key, 'state', 'inline', 'gen', 'expires', 'run', 'run:lost', 'run:part',
     'args', 'codec', 'calls', 'task', 'policy', 'headers')
   if j.err or j[1] ~= 'sealed' or j[2] ~= '1' or j[3] or j[4] or (j[5] and j[5] ~= '') or j[6] or j[7]
-    or not (j[8] and j[9] and j[10] and j[11]) then
+    or not (j[8] and j[11]) then
     return nil
   end
   now = now or now_ms()
@@ -53,7 +53,7 @@ local function take(q, n)
     if msg then
       local j = begun(id)
       if j then
-        taken[#taken + 1] = {q, id, msg, j[8], j[9], j[10], j[11], j[12] or '', j[13] or ''}
+        taken[#taken + 1] = {q, id, msg, j[8], or_usual('1', j[9], 'json'), or_usual('1', j[10], '1'), j[11], j[12] or '', j[13] or ''}
       else
         taken[#taken + 1] = {q, id, msg}
       end
