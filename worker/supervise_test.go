@@ -69,7 +69,7 @@ func (s *supervisor) submitted(t *testing.T, rdb *redis.Client, id, queue, to st
 	case "archived":
 		err = s.w.inspector.ArchiveTask(queue, d.TaskID())
 	case "active":
-		err = rdb.RPopLPush(t.Context(), prefix+"pending", prefix+to).Err()
+		err = rdb.LMove(t.Context(), prefix+"pending", prefix+to, "RIGHT", "LEFT").Err()
 		rdb.HSet(t.Context(), prefix+"t:"+d.TaskID(), "state", to)
 	}
 	if err != nil {
