@@ -85,7 +85,9 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 	if err := record.Load(ctx, rdb); err != nil {
 		return nil, p.abandon(fmt.Errorf("opening a pool: loading scripts: %w", err))
 	}
-	if p.hub, err = await.Start(ctx, rdb, rand.Text(), cfg.Logger); err != nil {
+	// The channel's name is in each of the pool's jobs, so it is as short as it can be
+	// and still is nobody else's.
+	if p.hub, err = await.Start(ctx, rdb, rand.Text()[:16], cfg.Logger); err != nil {
 		return nil, p.abandon(fmt.Errorf("opening a pool: %w", err))
 	}
 	p.hub.SetSweep(p.withdraw)

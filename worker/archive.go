@@ -7,23 +7,25 @@ import (
 )
 
 const (
-	// archiveNewest is how many of the latest entries of an archive every pass sees.
+	// archiveNewest is how many of the latest entries of an archive every look sees.
 	archiveNewest = 200
 	// archiveStep is how many of the others: the whole archive, of which asynq keeps
-	// 10,000 entries, is seen within 10 passes.
-	archiveStep = 1000
+	// 10,000 entries, is seen within 8 looks, which come with each pass if there are
+	// so many.
+	archiveStep = 1250
 	// archiveSettled bounds what is remembered.
 	archiveSettled = 20_000
 )
 
 // archive finds deliveries in a queue's archive whose chunks may be waiting for
 // them. Nearly all that lie there have ended: deliveries of failed calls are kept
-// for operators. Those are remembered, so that a pass costs two reads of the list
-// and nothing else.
+// for operators. Those are remembered, so that a look costs two reads of the list
+// and nothing else, and one if the newest are all.
 type archive struct {
 	key     string
 	settled map[string]bool // asynq task IDs of chunks that are over
 	from    int64           // rank from which the next step goes on
+	small   bool            // the last look saw all of it
 }
 
 func newArchive(queue string) *archive {
@@ -33,21 +35,26 @@ func newArchive(queue string) *archive {
 
 // look returns IDs of archived deliveries that are not known to be settled.
 func (a *archive) look(ctx context.Context, rdb redis.Cmdable) ([]string, error) {
-	var newest, step *redis.StringSliceCmd
-	_, err := rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
-		newest = p.ZRevRange(ctx, a.key, 0, archiveNewest-1)
-		step = p.ZRange(ctx, a.key, a.from, a.from+archiveStep-1)
-		return nil
-	})
+	found, err := rdb.ZRevRange(ctx, a.key, 0, archiveNewest-1).Result()
 	if err != nil {
 		return nil, err
 	}
-	a.from += archiveStep
-	if len(step.Val()) < archiveStep {
+	a.small = len(found) < archiveNewest
+	if a.small {
 		a.from = 0
+	} else {
+		step, err := rdb.ZRange(ctx, a.key, a.from, a.from+archiveStep-1).Result()
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, step...)
+		a.from += archiveStep
+		if len(step) < archiveStep {
+			a.from = 0
+		}
 	}
 	var ids []string
-	for _, id := range append(newest.Val(), step.Val()...) { // one that is in both is looked at once: it is of one chunk
+	for _, id := range found { // one that is in both is looked at once: it is of one chunk
 		if !a.settled[id] {
 			ids = append(ids, id)
 		}

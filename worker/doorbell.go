@@ -14,9 +14,14 @@ import (
 	"github.com/distpool/distpool/internal/record"
 )
 
-// listenFor is how long an idle worker listens before it looks by itself: what a
-// lost ring costs.
-const listenFor = 2 * time.Second
+const (
+	// listenFor is how long an idle worker listens before it looks by itself: what a
+	// lost ring costs where there is no outlook.
+	listenFor = 2 * time.Second
+	// listenLonger is how long it listens at once where there is one. A connection
+	// that broke without a word is noticed only after that.
+	listenLonger = 4 * time.Second
+)
 
 // doorbell is the Redis client that the asynq server gets. asynq polls: it asks
 // for a task, sleeps when there is none, and asks again. The doorbell recognises
@@ -31,11 +36,14 @@ type doorbell struct {
 	*combine.Client
 	fetcher  *fetcher  // nil when the keys are on several servers
 	finisher *finisher // nil likewise
+	outlook  *outlook  // nil likewise
 	keys     []string  // what to listen to: our own wake-up first, then each queue's bell
 	queues   int
 	closed   atomic.Bool
 	done     chan struct{} // closed with closed
 	freed    chan struct{} // a slot was freed
+	listens  atomic.Bool   // right now
+	listed   listed
 
 	knowsDone atomic.Bool // asynq ends deliveries as we expect
 
@@ -65,13 +73,27 @@ func (d *doorbell) close() {
 	if d.fetcher != nil {
 		d.fetcher.close()
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	// Should this fail, the listening ends by itself.
+	d.wake(context.Background())
+}
+
+// wake ends the listening.
+func (d *doorbell) wake(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	// Should this fail, the listening ends by itself within listenFor.
 	_, _ = d.TxPipelined(ctx, func(p redis.Pipeliner) error {
 		p.RPush(ctx, d.keys[0], "1")
 		p.Expire(ctx, d.keys[0], 10*time.Second)
 		return nil
+	})
+}
+
+// lookOut has the outlook tell whether there is something to fetch.
+func (d *doorbell) lookOut(queues []string) {
+	d.outlook = newOutlook(d.UniversalClient, queues, func(ctx context.Context) {
+		if d.listens.Load() { // otherwise it looks by itself
+			d.wake(ctx)
+		}
 	})
 }
 
@@ -94,6 +116,10 @@ func (d *doorbell) EvalSha(ctx context.Context, sha string, keys []string, args 
 		return d.fetch(ctx, queueOf(keys[0]))
 	case isDequeue(keys):
 		return d.dequeue(ctx, sha, keys, args)
+	case d.outlook != nil && isForward(sha, keys):
+		return d.outlook.forward(ctx, keys[0], func() *redis.Cmd { return d.Client.EvalSha(ctx, sha, keys, args...) })
+	case isListing(sha, keys, args):
+		return d.listed.write(ctx, d.UniversalClient, keys, args, func() *redis.Cmd { return d.Client.EvalSha(ctx, sha, keys, args...) })
 	case sha == record.AsynqDone && d.finisher != nil && len(args) > 0:
 		d.knowsDone.Store(true)
 		if id, ok := args[0].(string); ok && d.finisher.ended(id) {
@@ -128,7 +154,9 @@ func (d *doorbell) fetch(ctx context.Context, queue string) *redis.Cmd {
 		case noneHere:
 			return nothing(ctx)
 		case silent:
-			d.listen(ctx)
+			if !d.listen(ctx) {
+				continue
+			}
 			d.fetcher.listened()
 		case unknown:
 			if over := d.fetcher.underWay(); over != nil {
@@ -196,11 +224,23 @@ func (d *doorbell) dequeue(ctx context.Context, sha string, keys []string, args 
 	return cmd
 }
 
-// listen waits for a ring. How it ends does not matter: the server asks again.
-func (d *doorbell) listen(ctx context.Context) {
-	err := d.BLPop(ctx, listenFor, d.keys...).Err()
-	if err != nil && !errors.Is(err, redis.Nil) {
+// listen waits for a ring, and reports whether there may be something to fetch.
+func (d *doorbell) listen(ctx context.Context) bool {
+	wait := listenFor
+	if d.outlook != nil && d.outlook.recent() {
+		wait = listenLonger
+	}
+	d.listens.Store(true)
+	defer d.listens.Store(false)
+	switch err := d.BLPop(ctx, wait, d.keys...).Err(); {
+	case err == nil:
+		return true
+	case errors.Is(err, redis.Nil):
+		// Whoever looks out wakes us if there is something.
+		return d.outlook == nil || !d.outlook.recent()
+	default:
 		d.pause(d.retry.NextBackOff())
+		return true
 	}
 }
 

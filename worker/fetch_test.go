@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -24,6 +25,9 @@ type spy struct {
 	redis.UniversalClient
 	mu            sync.Mutex
 	dequeue, done string
+	listing       string
+	forward       string
+	forwarded     chan struct{} // closed when forward is known
 }
 
 func (s *spy) EvalSha(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd {
@@ -33,6 +37,11 @@ func (s *spy) EvalSha(ctx context.Context, sha string, keys []string, args ...an
 		s.dequeue = sha
 	case len(keys) == 5 && strings.HasSuffix(keys[0], ":active") && strings.HasSuffix(keys[4], ":processed"):
 		s.done = sha
+	case len(keys) == 2 && strings.HasPrefix(keys[0], "asynq:servers:") && len(args) > 1:
+		s.listing = sha
+	case len(keys) == 2 && strings.HasSuffix(keys[0], ":retry") && s.forward == "":
+		s.forward = sha
+		close(s.forwarded)
 	}
 	s.mu.Unlock()
 	return s.UniversalClient.EvalSha(ctx, sha, keys, args...)
@@ -43,8 +52,10 @@ func (s *spy) EvalSha(ctx context.Context, sha string, keys []string, args ...an
 func TestTheMergedScriptsStandForThoseOfThisAsynq(t *testing.T) {
 	rdb := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
 	defer func() { _ = rdb.Close() }()
-	s := &spy{UniversalClient: rdb}
-	srv := asynq.NewServerFromRedisClient(s, asynq.Config{Concurrency: 1, TaskCheckInterval: time.Millisecond, LogLevel: asynq.FatalLevel})
+	s := &spy{UniversalClient: rdb, forwarded: make(chan struct{})}
+	srv := asynq.NewServerFromRedisClient(s, asynq.Config{
+		Concurrency: 1, TaskCheckInterval: time.Millisecond, DelayedTaskCheckInterval: time.Millisecond, LogLevel: asynq.FatalLevel,
+	})
 	ran := make(chan struct{})
 	if err := srv.Start(asynq.HandlerFunc(func(context.Context, *asynq.Task) error { close(ran); return nil })); err != nil {
 		t.Fatal(err)
@@ -53,11 +64,14 @@ func TestTheMergedScriptsStandForThoseOfThisAsynq(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-ran
+	<-s.forwarded
 	srv.Shutdown()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.dequeue != record.AsynqDequeue || s.done != record.AsynqDone {
-		t.Errorf("asynq's scripts are %s and %s, want %s and %s: compare the merged ones with the new ones", s.dequeue, s.done, record.AsynqDequeue, record.AsynqDone)
+	got := []string{s.dequeue, s.done, s.forward, s.listing}
+	want := []string{record.AsynqDequeue, record.AsynqDone, record.AsynqForward, record.AsynqListing}
+	if !slices.Equal(got, want) {
+		t.Errorf("asynq's scripts are %v, want %v: compare what stands for them with the new ones", got, want)
 	}
 }
 

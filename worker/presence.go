@@ -19,6 +19,8 @@ const (
 	lifetime  = 5 * time.Second
 	// Every so many beats the description is sent again.
 	describeEvery = 20
+	// Every so many beats the worker reads what it was asked.
+	answerEvery = 2
 )
 
 func (w *worker) beat(ctx context.Context, full bool, held []record.HeldSlot) error {
@@ -66,7 +68,9 @@ func (w *worker) keepBeating(ctx context.Context) {
 			published = held
 			w.report(ctx)
 			w.checkJobs(ctx)
-			w.answer(ctx)
+			if n%answerEvery == 0 {
+				w.answer(ctx)
+			}
 			w.reclaim(ctx)
 			w.breakJams(ctx, held)
 		}

@@ -37,6 +37,9 @@ type sample struct {
 // them after ten minutes.
 const republish = 5 * time.Minute
 
+// fading is how often a rate is published that falls because nothing happens.
+const fading = 2*beatEvery + beatEvery/2
+
 // next returns what to publish, and false when that has been published already.
 func (p *pulse) next(busy int, calls, failed, tookMS int64) (record.Stats, bool) {
 	now := time.Now()
@@ -59,7 +62,7 @@ func (p *pulse) next(busy int, calls, failed, tookMS int64) (record.Stats, bool)
 		s.Until = p.step.Unix()
 	}
 	if was := p.published; was != nil && now.Sub(p.at) < republish && was.Busy == s.Busy && was.Calls == s.Calls &&
-		was.Failed == s.Failed && was.Rate == s.Rate && slices.Equal(was.History, s.History) {
+		was.Failed == s.Failed && slices.Equal(was.History, s.History) && (was.Rate == s.Rate || now.Sub(p.at) < fading) {
 		return s, false
 	}
 	return s, true

@@ -222,6 +222,7 @@ func newWorker(cfg Config, rdb redis.UniversalClient, known map[string]call.Task
 	if record.OneServer(rdb) {
 		w.finisher = newFinisher(w)
 		w.bell.finisher = w.finisher
+		w.bell.lookOut(slices.Collect(maps.Keys(cfg.Queues)))
 		w.bell.fetcher = newFetcher(rdb, w.self.ID, cfg, func() int { return cap(w.slots) - len(w.slots) })
 	}
 	w.calls, w.abort = context.WithCancelCause(tasks.WithLogger(context.Background(), w.log))
@@ -235,7 +236,7 @@ func (w *worker) run(ctx context.Context) error {
 		// An empty queue makes asynq sleep for about this long before it asks again.
 		// The doorbell does the waiting instead.
 		TaskCheckInterval:        time.Nanosecond,
-		DelayedTaskCheckInterval: 3 * time.Second,
+		DelayedTaskCheckInterval: lookEvery,
 		JanitorInterval:          time.Minute, // it removes finished tasks that asynq kept, and we let it keep none
 		ShutdownTimeout:          w.cfg.Grace + lastMoment,
 		RetryDelayFunc:           retryDelay,

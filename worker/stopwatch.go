@@ -13,7 +13,7 @@ import (
 // within these bounds:
 //
 //   - the time that is measured for a call may contain that of the calls before it
-//     since the last look: lookEvery, as long as they are as short as they were;
+//     since the last look: clockEvery, as long as they are as short as they were;
 //   - a call that suddenly takes longer is told from those before and after it, by a
 //     metronome that ticks meanwhile: the clock is looked at after the first call behind
 //     a tick. A tick comes late when all processors are busy with calls, up to about
@@ -22,7 +22,7 @@ import (
 //     another one of at most mostShared that ran with it;
 //   - sums of times lose nothing.
 const (
-	lookEvery  = 50 * time.Microsecond
+	clockEvery = 50 * time.Microsecond
 	mostShared = 256
 	tickEvery  = time.Millisecond
 )
@@ -63,12 +63,12 @@ func (s *stopwatch) look() (took time.Duration, calls int) {
 	took, calls = time.Since(s.mark), s.calls
 	s.mark, s.calls = s.mark.Add(took), 0
 	switch {
-	case took > lookEvery:
+	case took > clockEvery:
 		s.share = max(1, s.share/2)
 		if took > tickEvery {
 			s.share = 1
 		}
-	case took < lookEvery/2 && s.share < mostShared && calls >= s.share && !s.exact:
+	case took < clockEvery/2 && s.share < mostShared && calls >= s.share && !s.exact:
 		s.share *= 2
 		if !s.listening {
 			s.listening = true

@@ -17,6 +17,12 @@ const (
 	superviseEvery = 2 * time.Second
 	// term is how long a leader that died keeps others from taking its place.
 	term = 2*superviseEvery + time.Second
+	// Most passes do with less, so that a leader with nothing to do is quiet. Every so
+	// many of them it reads who leads (in between it knows, since its term goes on),
+	// which queues there are, and what lies in archives that it knows to be small.
+	leaderEvery   = 4
+	queuesEvery   = 2
+	archivesEvery = 4
 	// unbegunFor is how long a delivery may be out of its queue without anybody
 	// having begun its chunk. A worker begins at once, so this one died in between.
 	unbegunFor = 10 * time.Second
@@ -44,10 +50,16 @@ type supervisor struct {
 	issued  map[string]time.Time // asynq task ID -> when its chunk was issued again
 	held    map[string]time.Time // asynq task ID -> since when a live worker holds its chunk, or was asked
 	archive map[string]*archive  // queue -> what is known of its archived deliveries
+
+	rounds   int             // so far
+	passes   int             // so far: rounds in which it led, and looked
+	led      time.Time       // when the term began that it knows to be its own; zero: it does not lead
+	queues   []string        // as of the last time that they were read
+	archived map[string]bool // asynq task IDs that the last looks into archives found
 }
 
 func newSupervisor(w *worker) *supervisor {
-	return &supervisor{w: w, unbegun: map[string]time.Time{}, issued: map[string]time.Time{}, held: map[string]time.Time{}, archive: map[string]*archive{}}
+	return &supervisor{w: w, unbegun: map[string]time.Time{}, issued: map[string]time.Time{}, held: map[string]time.Time{}, archive: map[string]*archive{}, archived: map[string]bool{}}
 }
 
 // run supervises until ctx ends.
@@ -60,7 +72,7 @@ func (s *supervisor) run(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		lead, err := record.Lead(ctx, s.w.rdb, s.w.self.ID, term)
+		lead, err := s.lead(ctx)
 		if err == nil && lead && !s.w.isTroubled() {
 			err = s.pass(ctx)
 		}
@@ -68,6 +80,22 @@ func (s *supervisor) run(ctx context.Context) {
 			s.w.log.Warn("supervising failed; will try again", "error", err)
 		}
 	}
+}
+
+// lead reports whether this worker leads for the next term.
+func (s *supervisor) lead(ctx context.Context) (lead bool, err error) {
+	began := time.Now()
+	if s.rounds++; s.rounds%leaderEvery != 0 && began.Sub(s.led) < term {
+		lead, err = record.GoOnLeading(ctx, s.w.rdb, term)
+	}
+	if !lead && err == nil {
+		lead, err = record.Lead(ctx, s.w.rdb, s.w.self.ID, term)
+	}
+	s.led = time.Time{}
+	if lead && err == nil {
+		s.led = began
+	}
+	return lead, err
 }
 
 func (s *supervisor) resign(ctx context.Context) {
@@ -150,17 +178,62 @@ func (s *supervisor) isToBeAsked(id string) bool {
 	return ok
 }
 
-// outside lists the deliveries that are in no queue: of each chunk the newest,
-// since the older ones have been dealt with.
-func (s *supervisor) outside(ctx context.Context) ([]out, error) {
+// readQueues reads which queues there are.
+func (s *supervisor) readQueues(ctx context.Context) error {
 	queues, err := s.w.rdb.SMembers(ctx, "asynq:queues").Result()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for q := range s.w.cfg.Queues { // asynq lists a queue once per producer process: a Redis that lost its data may lack it
 		if !slices.Contains(queues, q) {
 			queues = append(queues, q)
 		}
+	}
+	for _, q := range queues {
+		if s.archive[q] == nil {
+			s.archive[q] = newArchive(q)
+		}
+	}
+	for q := range s.archive {
+		if !slices.Contains(queues, q) {
+			delete(s.archive, q)
+		}
+	}
+	s.queues = queues
+	return nil
+}
+
+// busy lists queues in whose lists of taken deliveries it is worth looking: none, if one
+// command tells that there are no such deliveries.
+func (s *supervisor) busy(ctx context.Context) ([]string, error) {
+	if !record.OneServer(s.w.rdb) {
+		return s.queues, nil
+	}
+	keys := make([]string, len(s.queues))
+	for i, q := range s.queues {
+		keys[i] = activeKey(q)
+	}
+	if n, err := s.w.rdb.Exists(ctx, keys...).Result(); err != nil || n == 0 {
+		return nil, err
+	}
+	return s.queues, nil
+}
+
+// activeKey is asynq's list of deliveries that were taken from the queue (asynq v0.26,
+// internal/base).
+func activeKey(queue string) string { return "asynq:{" + queue + "}:active" }
+
+// outside lists the deliveries that are in no queue: of each chunk the newest,
+// since the older ones have been dealt with.
+func (s *supervisor) outside(ctx context.Context) ([]out, error) {
+	if s.passes%queuesEvery == 0 || s.queues == nil {
+		if err := s.readQueues(ctx); err != nil {
+			return nil, err
+		}
+	}
+	busy, err := s.busy(ctx)
+	if err != nil {
+		return nil, err
 	}
 	newest := map[chunkKey]out{}
 	add := func(queue string, ids []string, archived bool) {
@@ -174,29 +247,36 @@ func (s *supervisor) outside(ctx context.Context) ([]out, error) {
 			}
 		}
 	}
-	for _, q := range queues {
-		ids, err := s.w.rdb.LRange(ctx, "asynq:{"+q+"}:active", 0, -1).Result()
+	for _, q := range busy {
+		ids, err := s.w.rdb.LRange(ctx, activeKey(q), 0, -1).Result()
 		if err != nil {
 			return nil, err
 		}
 		add(q, ids, false)
-		if s.archive[q] == nil {
-			s.archive[q] = newArchive(q)
+	}
+	if s.passes%archivesEvery == 0 {
+		clear(s.archived)
+	}
+	for _, q := range s.queues {
+		a := s.archive[q]
+		if s.passes%archivesEvery != 0 && a.small {
+			continue
 		}
-		if ids, err = s.archive[q].look(ctx, s.w.rdb); err != nil {
+		ids, err := a.look(ctx, s.w.rdb)
+		if err != nil {
 			return nil, err
 		}
 		add(q, ids, true)
-	}
-	for q := range s.archive {
-		if !slices.Contains(queues, q) {
-			delete(s.archive, q)
+		for _, id := range ids {
+			s.archived[id] = true
 		}
 	}
+	s.passes++
 	return slices.Collect(maps.Values(newest)), nil
 }
 
-// forget drops what was remembered of deliveries that are no longer out.
+// forget drops what was remembered of deliveries that are no longer out, as far as
+// that is known: not every pass looks into the archives.
 func (s *supervisor) forget(outs []out) {
 	still := make(map[string]bool, len(outs))
 	for _, o := range outs {
@@ -204,7 +284,7 @@ func (s *supervisor) forget(outs []out) {
 	}
 	for _, m := range []map[string]time.Time{s.unbegun, s.issued, s.held} {
 		for id := range m {
-			if !still[id] {
+			if !still[id] && !s.archived[id] {
 				delete(m, id)
 			}
 		}

@@ -81,6 +81,54 @@ func TestAnInfiniteStreamRunsInConstantMemory(t *testing.T) {
 	})
 }
 
+// liveHeap streams n calls and returns the most that the heap held, not counting garbage,
+// in the last third of the stream.
+func liveHeap(t *testing.T, p *producer.Pool, n int) (most uint64) {
+	t.Helper()
+	const window, chunk, looks = 500, 5, 30
+	taken := 0
+	for v, err := range producer.IMapUnordered(ctx(t), p, square, upTo(n, nil), producer.Window(window), producer.ChunkSize(chunk)) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i := int(math.Sqrt(float64(v))); i*i != v || i >= n {
+			t.Fatalf("%d is not the square of an input", v)
+		}
+		if taken++; taken > n-n/3 && taken%(n/3/looks) == 0 {
+			var m runtime.MemStats
+			runtime.GC() //revive:disable-line:call-to-gc what is to be known is what it leaves
+			runtime.ReadMemStats(&m)
+			most = max(most, m.HeapAlloc)
+		}
+	}
+	if taken != n {
+		t.Fatalf("%d of %d calls came", taken, n)
+	}
+	return most
+}
+
+// The window is so small that both streams fill it many times: what is more in the
+// longer one is kept for each call or chunk of it. It has the process for itself.
+func TestTheHeapOfAStreamDoesNotGrowWithItsLength(t *testing.T) {
+	usual(t)
+	const (
+		n = 40_000
+		// Less than eight bytes for each chunk that the longer stream has more, and than
+		// two for each call. What the heap holds otherwise varies by a tenth of it.
+		growth = 512 << 10
+	)
+	e := newEnv(t, redistest.Start(t).URL(), true)
+	e.worker(t, 4)
+	p := e.pool(t)
+	liveHeap(t, p, n) // everything is up, and has the buffers that it wants
+	short := liveHeap(t, p, n)
+	long := liveHeap(t, p, 10*n)
+	t.Logf("the heap held %d KiB in a stream of %d calls, %d KiB in one of %d", short>>10, n, long>>10, 10*n)
+	if long > short+growth {
+		t.Errorf("the heap held %d bytes in a stream of %d calls, and %d in one of %d", short, n, long, 10*n)
+	}
+}
+
 func usedMemory(t *testing.T, rdb redis.UniversalClient) int {
 	t.Helper()
 	info := rdb.Info(ctx(t), "memory").Val()

@@ -168,7 +168,7 @@ func (in *Inspector) Delivery(ctx context.Context, payload []byte, n int) (d wir
 	if err != nil {
 		return d, Preview{Note: err.Error()}, true
 	}
-	codec, data, note := in.open(text(2), in.framesOf(record.Ref{ID: d.Job, Gen: d.Gen}, text(4), d.Chunk), first, calls, data)
+	codec, data, note := in.open(record.CodecOf(text(2), text(1)), in.framesOf(record.Ref{ID: d.Job, Gen: d.Gen}, text(4), d.Chunk), first, calls, data)
 	if note != "" {
 		return d, Preview{Note: note}, true
 	}

@@ -30,7 +30,18 @@ func TestThereIsOneLeaderUntilItResignsOrDies(t *testing.T) {
 	if err := record.Resign(t.Context(), c, "a"); err != nil || !lead("b") {
 		t.Error("after a's resignation b does not lead", err)
 	}
+	m.FastForward(50 * time.Second)
+	if ok, err := record.GoOnLeading(t.Context(), c, time.Minute); !ok || err != nil {
+		t.Error("the leader cannot go on", err)
+	}
+	m.FastForward(50 * time.Second)
+	if lead("a") {
+		t.Error("a leads although b's term was lengthened")
+	}
 	m.FastForward(time.Minute + time.Second)
+	if ok, err := record.GoOnLeading(t.Context(), c, time.Minute); ok || err != nil {
+		t.Error("whoever has fallen silent for a term leads all the same", err)
+	}
 	if !lead("a") {
 		t.Error("nobody took the place of a leader that fell silent")
 	}

@@ -20,6 +20,8 @@ const (
 	AsynqEnqueue = "98d28b42650870a743450ffda9791e9e19c6991b"
 	AsynqDequeue = "a8153319360adc71cdc370107f8ab9786f204765"
 	AsynqDone    = "1241eaa1c73409baaf1fea0c08d203a4911bda15"
+	AsynqForward = "522b1a6ae66fe79ea2f24a9af58798ab71879035"
+	AsynqListing = "3c8548ad44d0dfcfde50f07ea9271d77f656042c" // writeServerStateCmd
 )
 
 // OneServer reports whether all keys are on one server, which runs what it is sent
@@ -68,7 +70,7 @@ func (o Op) Submit(s Submission) (op Op, ok bool) {
 	args := make([]any, 0, 7+len(fields))
 	args = append(args, o.args[0], within, s.Msg, s.TaskID, s.Now)
 	for i := 0; i < len(fields); i += 2 {
-		if name := fields[i]; name != "id" && name != "chunks" {
+		if name := fields[i].(string); name != "id" && name != "chunks" && !isUsual(name, fields[i+1]) {
 			args = append(args, name, fields[i+1])
 		}
 	}

@@ -60,7 +60,8 @@ func ParseSnapshot(id string, cmd *redis.SliceCmd) (Snapshot, error) {
 	return parseSnapshot(id, fieldsOf(snapshotFields, reply))
 }
 
-// fieldsOf is the reply to HMGET by name. Fields that are not there are left out.
+// fieldsOf is the reply to HMGET by name. Fields that are not there are left out, but
+// those that an inline job leaves out because they are as usual.
 func fieldsOf(names []string, reply []any) map[string]string {
 	fields := make(map[string]string, len(reply))
 	for i, v := range reply {
@@ -68,6 +69,7 @@ func fieldsOf(names []string, reply []any) map[string]string {
 			fields[names[i]] = s
 		}
 	}
+	complete(fields, names)
 	return fields
 }
 
@@ -90,11 +92,7 @@ func parseSnapshot(id string, fields map[string]string) (Snapshot, error) {
 	for name, dst := range map[string]*int{
 		"calls": &s.Calls, "chunks": &s.Chunks, "recorded": &s.Recorded, "done": &s.Done, "failed": &s.Failed,
 	} {
-		text, ok := fields[name]
-		if !ok && s.Inline && name != "calls" {
-			text = absentCount(name) // see lua/submit.lua
-		}
-		n, err := strconv.Atoi(text)
+		n, err := strconv.Atoi(fields[name])
 		if err != nil || n < 0 || n > maxCount {
 			return s, fmt.Errorf("%w: job %s: field %s is %.40q, not a count", errCorrupt, id, name, fields[name])
 		}
@@ -111,14 +109,6 @@ func parseSnapshot(id string, fields map[string]string) (Snapshot, error) {
 	}
 	s.Finished, _ = strconv.ParseInt(fields["finished"], 10, 64)
 	return s, nil
-}
-
-// absentCount is a count of an inline job that its record leaves out.
-func absentCount(field string) string {
-	if field == "chunks" {
-		return "1"
-	}
-	return "0"
 }
 
 // running is how many chunks workers hold. It is for people only, so what does

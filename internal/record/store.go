@@ -18,8 +18,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// schemaVersion is stored in every record. A reader that meets another one must
-// not guess.
+// schemaVersion is stored in every record but short ones (see short.go). A reader that
+// meets another one must not guess.
 const schemaVersion = 1
 
 // State of a job.

@@ -26,6 +26,13 @@ func Lead(ctx context.Context, c redis.Cmdable, worker string, term time.Duratio
 	return true, c.PExpire(ctx, leaderKey, term).Err()
 }
 
+// GoOnLeading lengthens the term of a worker that leads: it was told so less than a
+// term ago. It asks for less than Lead does, and reports false when nobody leads any
+// more.
+func GoOnLeading(ctx context.Context, c redis.Cmdable, term time.Duration) (bool, error) {
+	return c.PExpire(ctx, leaderKey, term).Result()
+}
+
 // Resign lets another worker become the supervisor at once.
 func Resign(ctx context.Context, c redis.Cmdable, worker string) error {
 	leader, err := c.Get(ctx, leaderKey).Result()

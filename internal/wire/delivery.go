@@ -30,15 +30,21 @@ func (d Delivery) TaskID() string {
 	return id
 }
 
+// first reports whether this is the first delivery of the first chunk, as of each single
+// call: then the payload does not say so.
+func (d Delivery) first() bool { return d.Chunk == 0 && d.Number == 1 && d.Gen == "" && d.At > 0 }
+
 // Encode returns the payload.
 func (d Delivery) Encode() []byte {
 	b := make([]byte, 0, len(d.Job)+72)
 	b = append(b, `{"job":`...)
 	b = strconv.AppendQuote(b, d.Job) // IDs are ASCII without quotes, so Go's quoting is JSON's
-	b = append(b, `,"chunk":`...)
-	b = strconv.AppendInt(b, int64(d.Chunk), 10)
-	b = append(b, `,"delivery":`...)
-	b = strconv.AppendInt(b, int64(d.Number), 10)
+	if !d.first() {
+		b = append(b, `,"chunk":`...)
+		b = strconv.AppendInt(b, int64(d.Chunk), 10)
+		b = append(b, `,"delivery":`...)
+		b = strconv.AppendInt(b, int64(d.Number), 10)
+	}
 	if d.Gen != "" {
 		b = append(b, `,"gen":`...)
 		b = strconv.AppendQuote(b, d.Gen)
@@ -69,6 +75,9 @@ func ParseDelivery(payload []byte) (Delivery, error) {
 // their order. It is an eighth of a worker's time.
 func parseOwn(payload []byte) (d Delivery, ok bool) {
 	b, ok1 := bytes.CutPrefix(payload, []byte(`{"job":"`))
+	if job, at, ok := bytes.Cut(b, []byte(`","at":`)); ok1 && ok && !bytes.ContainsRune(job, '"') {
+		return parseFirst(payload, job, at)
+	}
 	job, b, ok2 := bytes.Cut(b, []byte(`","chunk":`))
 	chunk, b, ok3 := bytes.Cut(b, []byte(`,"delivery":`))
 	b, ok4 := bytes.CutSuffix(b, []byte(`}`))
@@ -89,6 +98,17 @@ func parseOwn(payload []byte) (d Delivery, ok bool) {
 		d.At, err3 = strconv.ParseInt(string(at), 10, 64)
 	}
 	return d, err1 == nil && err2 == nil && err3 == nil && d.plausible() && bytes.Equal(d.Encode(), payload)
+}
+
+// parseFirst reads the payload of a first delivery, of which b is what follows "at".
+func parseFirst(payload, job, b []byte) (d Delivery, ok bool) {
+	at, ok := bytes.CutSuffix(b, []byte(`}`))
+	if !ok {
+		return Delivery{}, false
+	}
+	n, err := strconv.ParseInt(string(at), 10, 64)
+	d = Delivery{Job: string(job), Number: 1, At: n}
+	return d, err == nil && d.plausible() && bytes.Equal(d.Encode(), payload)
 }
 
 // ParseTaskID undoes TaskID; ok is false for the ID of a task that is not a

@@ -116,6 +116,25 @@ func TestDeliverySurvivesPayloadAndTaskID(t *testing.T) {
 	}
 }
 
+// It is in the memory of each queued call.
+func TestTheFirstDeliveryOfASingleCallSaysNoMoreThanItMust(t *testing.T) {
+	first := Delivery{Job: "j", Number: 1, At: 5}
+	if got := string(first.Encode()); got != `{"job":"j","at":5}` {
+		t.Errorf("the payload is %s", got)
+	}
+	// As programs wrote it that did not leave out anything.
+	for _, payload := range []string{string(first.Encode()), `{"job":"j","chunk":0,"delivery":1,"at":5}`} {
+		if d, err := ParseDelivery([]byte(payload)); err != nil || d != first {
+			t.Errorf("%s parses as %+v, %v", payload, d, err)
+		}
+	}
+	for _, d := range []Delivery{{"j", 1, 1, "", 5}, {"j", 0, 2, "", 5}, {"j", 0, 1, "g", 5}, {"j", 0, 1, "", 0}} {
+		if got, err := ParseDelivery(d.Encode()); err != nil || got != d || !strings.Contains(string(d.Encode()), "chunk") {
+			t.Errorf("%+v became %s, and came back as %+v, %v", d, d.Encode(), got, err)
+		}
+	}
+}
+
 func TestTaskIDsTellDeliveriesApart(t *testing.T) {
 	seen := map[string]Delivery{}
 	for _, d := range []Delivery{{"a", 1, 1, "", 0}, {"a", 1, 2, "", 0}, {"a", 2, 1, "", 0}, {"a", 11, 1, "", 0}, {"a", 1, 11, "", 0}, {"b", 1, 1, "", 0}, {"a", 1, 1, "x", 0}, {"a", 1, 1, "y", 0}} {
@@ -131,6 +150,7 @@ func TestForeignPayloadsAreNoDeliveries(t *testing.T) {
 		"", "hello", "null", "{}", "[]", `"j"`, `{"job":"","chunk":0,"delivery":1}`, `{"job":"j","chunk":-1,"delivery":1}`,
 		`{"job":"j","chunk":0,"delivery":0}`, `{"job":"j","chunk":0}`, `{"job":"j","chunk":"0","delivery":1}`,
 		`{"job":"j","chunk":1.5,"delivery":1}`, `{"job":"j","chunk":0,"delivery":1} x`,
+		`{"job":"j"}`, `{"job":"j","at":0}`, `{"job":"j","at":-5}`, `{"job":"j","at":05}`, `{"job":"","at":5}`, `{"job":"a b","at":5}`, `{"job":"j","at":5} `,
 	} {
 		if d, err := ParseDelivery([]byte(payload)); err == nil {
 			t.Errorf("%q parses: %+v", payload, d)

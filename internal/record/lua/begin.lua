@@ -64,4 +64,4 @@ end
 if verdict == 'run' then
   lost = lost + 1
 end
-return {verdict, lost, args, j[3], j[4], part, j[5], j[6] or '', j[9] or ''}
+return {verdict, lost, args, or_usual(j[2], j[3], 'json'), or_usual(j[2], j[4], '1'), part, j[5], j[6] or '', j[9] or ''}

@@ -18,6 +18,14 @@ local function name(id)
   return id or string.match(KEYS[1], '{(.*)}')
 end
 
+-- A field of which submit leaves out what is as usual: see short.go.
+local function or_usual(inline, value, usual)
+  if value or inline ~= '1' then
+    return value
+  end
+  return usual
+end
+
 -- Whether the job is not the one that the caller means. An ID that the caller
 -- chose can be used again once its job is forgotten, and what was still under way
 -- of that one must not touch the new one. Other jobs have no generation.
@@ -45,7 +53,7 @@ end
 
 -- Every key of the job lives for ms milliseconds from now.
 local function expire(ms)
-  ms = tonumber(ms) or 3600000 -- a damaged record must end all the same
+  ms = tonumber(ms) or 3600000 -- as usual; and a damaged record must end all the same
   for i = 1, 5 do
     redis.call('PEXPIRE', KEYS[i], ms)
   end

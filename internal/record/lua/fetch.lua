@@ -39,6 +39,9 @@ local function begin(d)
     local key = 'distpool:{' .. job .. '}'
     local j = redis.pcall('HMGET', key, 'state', 'inline', 'gen', 'expires', 'codec', 'calls', 'task', 'policy', 'headers',
       'run', 'run:lost', 'run:part', 'args')
+    if not j.err then
+      j[5], j[6] = or_usual(j[2], j[5], 'json'), or_usual(j[2], j[6], '1')
+    end
     if j.err or (j[1] ~= 'sealed' and j[1] ~= 'open') or j[3] or j[4] or not (j[5] and j[6] and j[7]) then
       maps[job] = false
       return

@@ -36,7 +36,7 @@ local function record_inline(j)
   if state == 'sealed' and recorded == tonumber(j[3] or '1') then
     state = 'done'
     redis.call('HSET', KEYS[1], 'state', state, 'finished', now_ms(), unpack(fields))
-    redis.call('PEXPIRE', KEYS[1], tonumber(j[4]) or 3600000)
+    redis.call('PEXPIRE', KEYS[1], tonumber(j[4]) or 3600000) -- as usual
   else
     redis.call('HSET', KEYS[1], unpack(fields))
   end

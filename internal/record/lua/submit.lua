@@ -9,7 +9,7 @@
 -- Reply: 1 created; 0 the ID exists already, and the job was not changed.
 --
 -- What follows from the job's being inline is left out of the hash: its number of
--- chunks is 1, and counts that are not there are 0.
+-- chunks is 1, and counts that are not there are 0. So is what is as usual: short.go.
 
 local created = 0
 if redis.call('EXISTS', KEYS[1]) == 0 then
