@@ -13,7 +13,7 @@ for i = 1, #ARGV do
   if failed and failed ~= '0' then
     local kept = redis.call('HSTRLEN', KEYS[5], ARGV[i] .. ':failed')
     if redis.call('HDEL', KEYS[5], ARGV[i] .. ':failed') == 1 then
-      redis.call('HINCRBY', KEYS[1], 'kept', -kept)
+      redis.call('HINCRBY', KEYS[1], 'kept', 0 - kept) -- minus nothing would be "-0", which Redis refuses
     end
   end
   redis.call('LREM', KEYS[4], 1, ARGV[i])
