@@ -35,10 +35,12 @@ func newFinisher(w *worker) *finisher {
 	return &finisher{worker: w, room: make(chan struct{}, max(atOnce, w.cfg.Concurrency)), done: map[string]bool{}}
 }
 
-// take takes over a chunk with its outcomes, once there is room for it. It refuses
-// large ones, which should not hold up others.
+// take takes over a chunk with its outcomes, once there is room for it. Those that
+// would hold up others it records at once, while the slot is held; but it refuses what
+// would do so within a script.
 func (f *finisher) take(r *chunkRun, recording record.Recording) bool {
-	if len(recording.Outcome) > combine.Large {
+	alone := recording.IsLarge()
+	if len(recording.Outcome) > combine.Large && !alone {
 		return false
 	}
 	select {
@@ -52,6 +54,10 @@ func (f *finisher) take(r *chunkRun, recording record.Recording) bool {
 	f.mu.Unlock()
 	f.wg.Add(1)
 	op := record.Finish(refOf(r.delivery), r.inline, r.delivery.Chunk, recording, r.queue, r.taskID)
+	if alone {
+		f.repeat(r, op)
+		return true
+	}
 	cmd := op.Cmd(context.Background())
 	f.worker.shared.Go(cmd, func() {
 		answer, err := cmd.Text()
@@ -67,7 +73,7 @@ func (f *finisher) take(r *chunkRun, recording record.Recording) bool {
 	return true
 }
 
-// repeat does alone what failed together with others.
+// repeat does alone what failed together with others, or is too large for them.
 func (f *finisher) repeat(r *chunkRun, op record.Op) {
 	answer, err := untilAnswered(f.worker, r.delivery, "finish", func(ctx context.Context) (record.Result, error) {
 		s, err := op.Run(ctx, f.worker.rdb).Text()

@@ -121,7 +121,7 @@ func Fetch(ctx context.Context, c redis.UniversalClient, worker string, shares [
 
 func parseFetched(shares []Share, reply any) (Fetched, error) {
 	f, _ := reply.([]any)
-	if len(f) != 3 && len(f) != 9 {
+	if len(f) != 3 && len(f) != 10 {
 		return Fetched{}, fmt.Errorf("fetching deliveries: unknown reply %v", reply)
 	}
 	q, ok := f[0].(int64)
@@ -130,12 +130,12 @@ func parseFetched(shares []Share, reply any) (Fetched, error) {
 	}
 	text := func(i int) string { s, _ := f[i].(string); return s }
 	d := Fetched{Queue: shares[q].Queue, TaskID: text(1), Msg: text(2)}
-	if len(f) == 9 {
+	if len(f) == 10 {
 		calls, err := strconv.Atoi(text(5))
 		if err != nil || calls < 0 || calls > maxCount {
 			return d, nil // damaged: Begin says so
 		}
-		d.Begun = &Begun{Verdict: Run, Delivery: 1, Args: []byte(text(3)), Codec: text(4), Calls: calls, Task: text(6), Policy: text(7), Headers: text(8)}
+		d.Begun = &Begun{Verdict: Run, Delivery: 1, Args: []byte(text(3)), Codec: text(4), Calls: calls, Task: text(6), Policy: text(7), Headers: text(8), Big: text(9) == "1"}
 	}
 	return d, nil
 }

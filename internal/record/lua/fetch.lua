@@ -9,7 +9,7 @@
 -- share. What a queue does not have of its share goes to the others, in this order.
 -- Reply: for each delivery an array: the index of its queue, from 0, its task ID
 -- and asynq's message; and where the chunk was begun what begin answers: args, codec,
--- calls, task, policy, headers. It is then the first time that it runs.
+-- calls, task, policy, headers, big. It is then the first time that it runs.
 
 local want = tonumber(ARGV[2])
 local taken = {}
@@ -24,7 +24,7 @@ local function begun(id)
   end
   local key = 'distpool:{' .. job .. '}'
   local j = redis.pcall('HMGET', key, 'state', 'inline', 'gen', 'expires', 'run', 'run:lost', 'run:part',
-    'args', 'codec', 'calls', 'task', 'policy', 'headers')
+    'args', 'codec', 'calls', 'task', 'policy', 'headers', 'big')
   if j.err or j[1] ~= 'sealed' or j[2] ~= '1' or j[3] or j[4] or (j[5] and j[5] ~= '') or j[6] or j[7]
     or not (j[8] and j[9] and j[10] and j[11]) then
     return nil
@@ -53,7 +53,7 @@ local function take(q, n)
     if msg then
       local j = begun(id)
       if j then
-        taken[#taken + 1] = {q, id, msg, j[8], j[9], j[10], j[11], j[12] or '', j[13] or ''}
+        taken[#taken + 1] = {q, id, msg, j[8], j[9], j[10], j[11], j[12] or '', j[13] or '', j[14] or ''}
       else
         taken[#taken + 1] = {q, id, msg}
       end

@@ -1,10 +1,13 @@
 -- Shared by record and finish; prepended to both, behind common.lua.
 --
--- ARGV of both: 1 chunk, 2 framed outcomes, 3 calls in it, 4 failed calls in it, 5
+-- ARGV of both: 1 chunk, 2 framed outcomes, or the reference to large ones, 3 calls in it, 4 failed calls in it, 5
 -- largest outcome (bytes) that travels inside the notice, 6 the job's generation,
 -- 7 how long its slowest call took (ms; "" if nobody measured), 8 "<call> <worker>".
 
 local function traveling()
+  if blob(ARGV[2]) then
+    return 'rec', ARGV[2] -- who hears of it need not look it up
+  end
   if #ARGV[2] > tonumber(ARGV[5]) then
     return 'rec', ''
   end
@@ -16,14 +19,20 @@ local function record_inline(j)
   local failed, args = tonumber(ARGV[4]), nil
   if failed > 0 then
     args = redis.call('HGET', KEYS[1], 'args')
+  elseif j[13] then
+    args = reference(KEYS[1], 'args')
   end
   -- A recording leaves none of these, so there is none exactly if there was one.
   -- When it began is kept.
   if redis.call('HDEL', KEYS[1], 'args', 'run', 'run:lost', 'run:part', 'run:done') == 0 then
+    spurn(ARGV[2])
     return 'recorded'
   end
+  adopt(ARGV[2], 'out', redis.call('PTTL', KEYS[1]))
   if failed > 0 then
     keep(KEYS[1], 'run', args)
+  else
+    drop(args)
   end
   -- A damaged counter counts as 0: the job must end all the same.
   local state, recorded = j[1], (tonumber(j[9]) or 0) + 1
@@ -37,6 +46,9 @@ local function record_inline(j)
     state = 'done'
     redis.call('HSET', KEYS[1], 'state', state, 'finished', now_ms(), unpack(fields))
     redis.call('PEXPIRE', KEYS[1], tonumber(j[4]) or 3600000)
+    if j[13] or blob(ARGV[2]) then
+      expire_blobs(tonumber(j[4]) or 3600000)
+    end
   else
     redis.call('HSET', KEYS[1], unpack(fields))
   end
@@ -50,13 +62,19 @@ end
 local function recording()
   local chunk = ARGV[1]
   local j = redis.call('HMGET', KEYS[1], 'state', 'inline', 'chunks', 'ttl', 'reply', 'id', 'gen', 'slow',
-    'recorded', 'done', 'failed', 'run:done')
+    'recorded', 'done', 'failed', 'run:done', 'blobs')
   local state = j[1]
   if not state or another(j[7], ARGV[6]) then
+    spurn(ARGV[2])
     return 'gone'
   end
   if state == 'canceled' then
+    spurn(ARGV[2])
     return state
+  end
+  local problem = absent(ARGV[2])
+  if problem then
+    return problem
   end
   if j[2] == '1' then
     return record_inline(j)
@@ -65,10 +83,14 @@ local function recording()
   local failed, args = tonumber(ARGV[4]), nil
   if failed > 0 then
     args = redis.call('HGET', ak, af)
+  elseif j[13] then
+    args = reference(ak, af)
   end
   if redis.call('HDEL', ak, af) == 0 then
+    spurn(ARGV[2])
     return 'recorded'
   end
+  adopt(ARGV[2], 'out', redis.call('PTTL', KEYS[1]))
   redis.call('HSET', ok, of, ARGV[2])
   -- Calls that a checkpoint has counted are not counted again.
   local r = redis.call('HMGET', rk, rf, rf .. ':done')
@@ -81,6 +103,7 @@ local function recording()
     keep(rk, rf, args)
     failed = redis.call('HINCRBY', KEYS[1], 'failed', failed)
   else
+    drop(args)
     failed = redis.call('HGET', KEYS[1], 'failed')
   end
   if redis.call('RPUSH', KEYS[4], chunk) == 1 then
