@@ -43,7 +43,7 @@ local blob_slack = 10000
 
 -- The key of a large frame, its field, and its size; nil if frame is no reference.
 local function blob(frame)
-  if not frame or string.byte(frame) ~= 64 then
+  if not frame or string.byte(frame, 1, 1) ~= 64 then
     return nil
   end
   local token, size = string.match(frame, '^@ (%w+) (%d+)$')
