@@ -70,7 +70,9 @@ local function adopt(frame, what, ms)
       ms = 3600000 -- the record is damaged: see expire
     end
     redis.call('HSET', KEYS[1], field, what)
-    redis.call('HSETNX', KEYS[1], 'blobs', string.format('%.0f', now_ms() + ms))
+    if not redis.call('HGET', KEYS[1], 'blobs') then
+      redis.call('HSET', KEYS[1], 'blobs', string.format('%.0f', now_ms() + ms))
+    end
     redis.call('PEXPIRE', key, ms + blob_slack)
   end
 end
