@@ -9,9 +9,10 @@
 
 local j = redis.call('HMGET', KEYS[1], 'failed', 'blobs')
 local failed, blobs = j[1], j[2]
-if blobs then
+local frames = blobs and large()
+if frames then
   for i = 1, #ARGV do
-    drop(reference(KEYS[3], ARGV[i]))
+    frames.drop(frames.reference(KEYS[3], ARGV[i]))
   end
 end
 local removed = redis.call('HDEL', KEYS[3], unpack(ARGV))
@@ -19,11 +20,11 @@ for i = 1, #ARGV do
   if failed and failed ~= '0' then
     local field = ARGV[i] .. ':failed'
     local kept = redis.call('HSTRLEN', KEYS[5], field)
-    if blobs then
-      local args = reference(KEYS[5], field)
-      local _, _, size = blob(args)
+    if frames then
+      local args = frames.reference(KEYS[5], field)
+      local _, _, size = frames.find(args)
       kept = size or kept
-      drop(args)
+      frames.drop(args)
     end
     if redis.call('HDEL', KEYS[5], field) == 1 then
       redis.call('HINCRBY', KEYS[1], 'kept', 0 - kept) -- minus nothing would be "-0", which Redis refuses

@@ -5,7 +5,7 @@
 
 local j = redis.call('HMGET', KEYS[1], 'state', 'reply', 'id', 'recorded', 'done', 'failed')
 if redis.call('HGET', KEYS[1], 'blobs') then
-  each_blob(function(key)
+  large().each(function(key)
     redis.pcall('DEL', key)
   end)
 end

@@ -4,8 +4,11 @@
 -- largest outcome (bytes) that travels inside the notice, 6 the job's generation,
 -- 7 how long its slowest call took (ms; "" if nobody measured), 8 "<call> <worker>".
 
+-- Large frames are met if the outcomes are, or the job has some (then j[13]).
+local apart = string.byte(ARGV[2], 1, 1) == 64
+
 local function traveling()
-  if blob(ARGV[2]) then
+  if apart then
     return 'rec', ARGV[2] -- who hears of it need not look it up
   end
   if #ARGV[2] > tonumber(ARGV[5]) then
@@ -20,19 +23,23 @@ local function record_inline(j)
   if failed > 0 then
     args = redis.call('HGET', KEYS[1], 'args')
   elseif j[13] then
-    args = reference(KEYS[1], 'args')
+    args = large().reference(KEYS[1], 'args')
   end
   -- A recording leaves none of these, so there is none exactly if there was one.
   -- When it began is kept.
   if redis.call('HDEL', KEYS[1], 'args', 'run', 'run:lost', 'run:part', 'run:done') == 0 then
-    spurn(ARGV[2])
+    if apart then
+      large().spurn(ARGV[2])
+    end
     return 'recorded'
   end
-  adopt(ARGV[2], 'out', redis.call('PTTL', KEYS[1]))
+  if apart then
+    large().adopt(ARGV[2], 'out', redis.call('PTTL', KEYS[1]))
+  end
   if failed > 0 then
     keep(KEYS[1], 'run', args)
-  else
-    drop(args)
+  elseif args then
+    large().drop(args)
   end
   -- A damaged counter counts as 0: the job must end all the same.
   local state, recorded = j[1], (tonumber(j[9]) or 0) + 1
@@ -46,8 +53,8 @@ local function record_inline(j)
     state = 'done'
     redis.call('HSET', KEYS[1], 'state', state, 'finished', now_ms(), unpack(fields))
     redis.call('PEXPIRE', KEYS[1], tonumber(j[4]) or 3600000)
-    if j[13] or blob(ARGV[2]) then
-      expire_blobs(tonumber(j[4]) or 3600000)
+    if j[13] or apart then
+      large().expire(tonumber(j[4]) or 3600000)
     end
   else
     redis.call('HSET', KEYS[1], unpack(fields))
@@ -65,14 +72,18 @@ local function recording()
     'recorded', 'done', 'failed', 'run:done', 'blobs')
   local state = j[1]
   if not state or another(j[7], ARGV[6]) then
-    spurn(ARGV[2])
+    if apart then
+      large().spurn(ARGV[2])
+    end
     return 'gone'
   end
   if state == 'canceled' then
-    spurn(ARGV[2])
+    if apart then
+      large().spurn(ARGV[2])
+    end
     return state
   end
-  local problem = absent(ARGV[2])
+  local problem = apart and large().absent(ARGV[2])
   if problem then
     return problem
   end
@@ -84,13 +95,17 @@ local function recording()
   if failed > 0 then
     args = redis.call('HGET', ak, af)
   elseif j[13] then
-    args = reference(ak, af)
+    args = large().reference(ak, af)
   end
   if redis.call('HDEL', ak, af) == 0 then
-    spurn(ARGV[2])
+    if apart then
+      large().spurn(ARGV[2])
+    end
     return 'recorded'
   end
-  adopt(ARGV[2], 'out', redis.call('PTTL', KEYS[1]))
+  if apart then
+    large().adopt(ARGV[2], 'out', redis.call('PTTL', KEYS[1]))
+  end
   redis.call('HSET', ok, of, ARGV[2])
   -- Calls that a checkpoint has counted are not counted again.
   local r = redis.call('HMGET', rk, rf, rf .. ':done')
@@ -103,7 +118,9 @@ local function recording()
     keep(rk, rf, args)
     failed = redis.call('HINCRBY', KEYS[1], 'failed', failed)
   else
-    drop(args)
+    if args then
+      large().drop(args)
+    end
     failed = redis.call('HGET', KEYS[1], 'failed')
   end
   if redis.call('RPUSH', KEYS[4], chunk) == 1 then

@@ -11,7 +11,8 @@
 -- What follows from the job's being inline is left out of the hash: its number of
 -- chunks is 1, and counts that are not there are 0.
 
-local problem = absent(ARGV[#ARGV])
+local frames = string.byte(ARGV[#ARGV], 1, 1) == 64 and large()
+local problem = frames and frames.absent(ARGV[#ARGV])
 if problem then
   return problem
 end
@@ -23,10 +24,12 @@ if redis.call('EXISTS', KEYS[1]) == 0 then
     redis.call('HSET', KEYS[1], 'expires', now + ARGV[2])
   end
   redis.call('PEXPIRE', KEYS[1], ARGV[1])
-  adopt(ARGV[#ARGV], 'args', ARGV[1])
+  if frames then
+    frames.adopt(ARGV[#ARGV], 'args', ARGV[1])
+  end
   created = 1
-else
-  spurn(ARGV[#ARGV])
+elseif frames then
+  frames.spurn(ARGV[#ARGV])
 end
 -- asynq v0.26, internal/rdb: enqueueCmd
 if redis.call('EXISTS', KEYS[2]) == 0 then
