@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/distpool/distpool/internal/call"
 	"github.com/distpool/distpool/observe"
 	"github.com/distpool/distpool/results"
 	"github.com/distpool/distpool/tasks"
@@ -40,7 +41,9 @@ func applyAsync[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], arg
 	}
 	o.chunkSize = 1
 	o.origin.Verb = observe.Apply
-	job, err := p.submit(ctx, t, o, 1, func(int, int) ([]byte, error) { return t.EncodeArgs([]A{arg}) })
+	job, err := p.submit(ctx, t, o, 1, func(_, _ int, raw call.Reads) ([]byte, error) {
+		return tasks.EncodeFor(t, []A{arg}, raw)
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/distpool/distpool/internal/call"
 	"github.com/distpool/distpool/internal/record"
 )
 
@@ -38,7 +39,7 @@ func TestAutomaticChunkSizeIsPythonsRuleOverTheFleet(t *testing.T) {
 
 func TestRoundTripOfASubmissionIsBounded(t *testing.T) {
 	c := &cutter{calls: 1201, size: 1, exact: true, maxArgument: 1 << 20,
-		encode: func(int, int) ([]byte, error) { return []byte("[0]"), nil }}
+		encode: func(int, int, call.Reads) ([]byte, error) { return []byte("[0]"), nil }}
 	next := 0
 	for _, want := range []int{500, 500, 201, 0} {
 		batch, err := c.next(next)

@@ -6,13 +6,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/distpool/distpool/internal/call"
 	"github.com/distpool/distpool/internal/wire"
 )
 
 // cutAll cuts n calls whose arguments encode to size bytes each.
 func cutAll(t *testing.T, c *cutter, size int) (calls []int) {
 	t.Helper()
-	c.encode = func(lo, hi int) ([]byte, error) { return bytes.Repeat([]byte("x"), (hi-lo)*size), nil }
+	c.encode = func(lo, hi int, _ call.Reads) ([]byte, error) { return bytes.Repeat([]byte("x"), (hi-lo)*size), nil }
 	chunks, at := 0, 0
 	for !c.done() {
 		batch, err := c.next(chunks)
@@ -58,7 +59,7 @@ func TestAnAutomaticChunkIsBoundedByItsBytes(t *testing.T) {
 
 func TestAnArgumentThatIsTooLargeIsNamed(t *testing.T) {
 	c := &cutter{calls: 5, size: 5, task: "square", maxArgument: 10}
-	c.encode = func(lo, hi int) ([]byte, error) {
+	c.encode = func(lo, hi int, _ call.Reads) ([]byte, error) {
 		n := 2 * (hi - lo)
 		if lo <= 3 && 3 < hi {
 			n += 20
@@ -94,7 +95,7 @@ func TestBadSettingsAreRefusedByName(t *testing.T) {
 }
 
 func TestOneLargeArgumentDoesNotShrinkTheChunksBehindIt(t *testing.T) {
-	c := &cutter{calls: 1000, size: 250, maxArgument: 16 << 20, encode: func(lo, hi int) ([]byte, error) {
+	c := &cutter{calls: 1000, size: 250, maxArgument: 16 << 20, encode: func(lo, hi int, _ call.Reads) ([]byte, error) {
 		n := 2 * (hi - lo)
 		if lo == 0 {
 			n += 5 << 20

@@ -52,6 +52,13 @@ func (f *fleet) slots(ctx context.Context, queue string) (int, error) {
 	return n, nil
 }
 
+// readsBig reports whether all live workers of the queue read arguments that are kept
+// apart from the record, and such in the raw form; true when there are none.
+func (f *fleet) readsBig(ctx context.Context, queue string) bool {
+	known, err := f.read(ctx)
+	return err == nil && !slices.ContainsFunc(known.workers, func(w record.Worker) bool { return w.Serves(queue) && !w.Big })
+}
+
 func (f *fleet) read(ctx context.Context) (*census, error) {
 	f.reading.Lock()
 	defer f.reading.Unlock()

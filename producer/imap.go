@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"slices"
 
+	"github.com/distpool/distpool/internal/call"
 	"github.com/distpool/distpool/internal/wire"
 	"github.com/distpool/distpool/results"
 	"github.com/distpool/distpool/tasks"
@@ -103,7 +104,7 @@ func imap[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], args iter
 		s.failure = err
 		yield(-1, results.Outcome[R]{Err: err})
 	}
-	in := &intake[A]{stream: s, encodeArgs: t.EncodeArgs}
+	in := &intake[A, R]{stream: s, task: t}
 	go in.read(args)
 	go s.run(in)
 	defer s.leave()
@@ -136,16 +137,16 @@ func imap[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], args iter
 }
 
 // intake is the typed end of a stream: arguments that were read and not sent.
-type intake[A any] struct {
-	stream     *stream
-	encodeArgs func([]A) ([]byte, error)
+type intake[A, R any] struct {
+	stream *stream
+	task   *tasks.Task[A, R]
 
 	args []A // guarded by stream.mu
 	base int // call number of args[0]; of the sending goroutine
 }
 
 // read is the reader: it reads the input to its end, or until it is told to stop.
-func (in *intake[A]) read(args iter.Seq[A]) {
+func (in *intake[A, R]) read(args iter.Seq[A]) {
 	s := in.stream
 	finished := false
 	defer func() {
@@ -174,17 +175,17 @@ func (in *intake[A]) read(args iter.Seq[A]) {
 }
 
 // encode encodes the arguments of calls lo to hi-1.
-func (in *intake[A]) encode(lo, hi int) ([]byte, error) {
+func (in *intake[A, R]) encode(lo, hi int, raw call.Reads) ([]byte, error) {
 	in.stream.mu.Lock()
 	args := in.args[lo-in.base : hi-in.base]
 	in.stream.mu.Unlock()
-	return in.encodeArgs(args) // the reader appends behind these, and nothing else
+	return tasks.EncodeFor(in.task, args, raw) // the reader appends behind these, and nothing else
 }
 
-// drop forgets the arguments of calls before call.
-func (in *intake[A]) drop(call int) {
+// drop forgets the arguments of the calls before that one.
+func (in *intake[A, R]) drop(before int) {
 	in.stream.mu.Lock()
 	defer in.stream.mu.Unlock()
-	in.args = slices.Delete(in.args, 0, call-in.base)
-	in.base = call
+	in.args = slices.Delete(in.args, 0, before-in.base)
+	in.base = before
 }

@@ -3,6 +3,7 @@ package producer
 import (
 	"context"
 
+	"github.com/distpool/distpool/internal/call"
 	"github.com/distpool/distpool/observe"
 	"github.com/distpool/distpool/results"
 	"github.com/distpool/distpool/tasks"
@@ -51,7 +52,9 @@ func mapAsync[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], args 
 		return nil, err
 	}
 	o.origin.Verb = observe.Map
-	job, err := p.submit(ctx, t, o, len(args), func(lo, hi int) ([]byte, error) { return t.EncodeArgs(args[lo:hi]) })
+	job, err := p.submit(ctx, t, o, len(args), func(lo, hi int, raw call.Reads) ([]byte, error) {
+		return tasks.EncodeFor(t, args[lo:hi], raw)
+	})
 	if err != nil {
 		return nil, err
 	}

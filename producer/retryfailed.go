@@ -65,7 +65,7 @@ func RetryFailed[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], id
 		return nil, err
 	}
 	o.origin.Verb = observe.Map
-	job, err := p.submit(ctx, t, o, len(f.args), func(lo, hi int) ([]byte, error) { return f.codec.Join(f.args[lo:hi]) })
+	job, err := p.submit(ctx, t, o, len(f.args), func(lo, hi int, _ call.Reads) ([]byte, error) { return f.codec.Join(f.args[lo:hi]) })
 	if err != nil {
 		return nil, fmt.Errorf("retrying the failed calls of job %s: %w", id, err)
 	}

@@ -290,7 +290,7 @@ func (s *stream) insist(try func() error) error {
 func (s *stream) refuse(first, calls int, err error) {
 	limit := first
 	for call := first; call < first+calls; call++ {
-		one := cutter{encode: s.cut.encode, task: s.cut.task, calls: call + 1, at: call, size: 1, exact: true, maxArgument: s.cut.maxArgument}
+		one := cutter{encode: s.cut.encode, task: s.cut.task, calls: call + 1, at: call, size: 1, exact: true, maxArgument: s.cut.maxArgument, big: s.cut.big}
 		if _, _, cannot := one.one(); cannot != nil {
 			limit, err = call, cannot
 			break

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/distpool/distpool/internal/await"
+	"github.com/distpool/distpool/internal/call"
 	"github.com/distpool/distpool/internal/nested"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/wire"
@@ -83,7 +84,7 @@ type stream struct {
 
 // arguments are those that wait to be sent.
 type arguments interface {
-	encode(lo, hi int) ([]byte, error)
+	encode(lo, hi int, raw call.Reads) ([]byte, error)
 	drop(call int)
 }
 
@@ -101,7 +102,10 @@ func (p *Pool) openStream(ctx context.Context, t erasedTask, opts []Option) (*st
 		wake: make(chan struct{}, 1), room: make(chan struct{}, 1), arrived: make(chan struct{}, 1),
 		stop: make(chan struct{}), enough: make(chan struct{}), inputRead: make(chan struct{}), sent: make(chan struct{}),
 		limit: math.MaxInt, pace: pace{size: 1, slots: runtime.NumCPU(), noted: time.Now()},
-		cut: cutter{task: t.Name(), exact: o.chunkSize > 0, maxArgument: p.cfg.MaxArgument},
+		cut: cutter{
+			task: t.Name(), exact: o.chunkSize > 0, maxArgument: p.cfg.MaxArgument,
+			big: func() bool { return p.fleet.readsBig(context.WithoutCancel(ctx), o.queue) },
+		},
 	}
 	if ctx.Err() != nil {
 		return nil, s.stopped(ctx)

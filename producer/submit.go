@@ -32,8 +32,8 @@ type erasedTask interface {
 	Policy() call.Policy
 }
 
-// encoder encodes the arguments of calls lo to hi-1.
-type encoder func(lo, hi int) ([]byte, error)
+// encoder encodes the arguments of calls lo to hi-1, for those who read them.
+type encoder func(lo, hi int, raw call.Reads) ([]byte, error)
 
 // submit puts a job of n calls into Redis, in as few round trips as its size
 // allows, and returns it, tracked.
@@ -60,7 +60,10 @@ func (p *Pool) submit(ctx context.Context, t erasedTask, o options, n int, encod
 	}
 	s := &submission{
 		pool: p, task: t, options: o, calls: n,
-		cut: cutter{encode: encode, calls: n, size: size, exact: exact, maxArgument: p.cfg.MaxArgument, task: t.Name()},
+		cut: cutter{
+			encode: encode, calls: n, size: size, exact: exact, maxArgument: p.cfg.MaxArgument, task: t.Name(),
+			big: func() bool { return p.fleet.readsBig(ctx, o.queue) },
+		},
 	}
 	send := s.send
 	if o.id != "" {
@@ -210,6 +213,7 @@ type cutter struct {
 	reduced     int  // calls per chunk for now, where size is too many bytes; 0: size
 	exact       bool // size was asked for, and is kept
 	maxArgument int
+	big         call.Reads // whether the workers know the forms of what is large
 
 	at int // calls cut so far
 }
@@ -226,7 +230,8 @@ func (c *cutter) next(first int) ([]record.Chunk, error) {
 			return nil, err
 		}
 		frame := wire.EncodeArgs(c.at, n, data)
-		batch = append(batch, record.Chunk{Number: first + len(batch), Args: frame})
+		apart := len(frame) >= record.LargeFrame && c.big != nil && c.big()
+		batch = append(batch, record.Chunk{Number: first + len(batch), Args: frame, Apart: apart})
 		bytes += len(frame)
 		c.at += n
 	}
@@ -241,7 +246,7 @@ func (c *cutter) one() (n int, data []byte, err error) {
 	}
 	n = min(n, c.calls-c.at)
 	for {
-		if data, err = c.encode(c.at, c.at+n); err != nil {
+		if data, err = c.encode(c.at, c.at+n, c.big); err != nil {
 			return 0, nil, c.rebase(err, c.at)
 		}
 		if len(data) > c.maxArgument {
@@ -272,7 +277,7 @@ func (c *cutter) one() (n int, data []byte, err error) {
 // checkEach finds an argument that is too large by itself.
 func (c *cutter) checkEach(n int) error {
 	for i := c.at; i < c.at+n; i++ {
-		data, err := c.encode(i, i+1)
+		data, err := c.encode(i, i+1, c.big)
 		if err != nil {
 			return c.rebase(err, i)
 		}

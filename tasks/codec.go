@@ -4,6 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+
+	"github.com/distpool/distpool/internal/call"
+	"github.com/distpool/distpool/internal/rawbytes"
 )
 
 // Codec turns arguments and values into bytes and back. Its methods may be
@@ -52,6 +55,7 @@ type sliceCoder[T any] struct {
 	// items: most formats, JSON too, have a form of their own for byte strings.
 	// Then every item is encoded alone, so that calls stay calls.
 	byItem bool
+	raw    bool // the codec's arrays have a raw form, see package rawbytes
 }
 
 func newSliceCoder[T any](c Codec) sliceCoder[T] {
@@ -60,7 +64,23 @@ func newSliceCoder[T any](c Codec) sliceCoder[T] {
 		codec:  c,
 		array:  array,
 		byItem: ok && reflect.TypeFor[T]().Kind() == reflect.Uint8,
+		raw:    hasRaw(c),
 	}
+}
+
+// hasRaw reports whether what c encodes may have the raw form.
+func hasRaw(c Codec) bool {
+	_, ok := c.(jsonCodec)
+	return ok
+}
+
+// encodeFor is encode for a reader that reads the raw form if raw says so, which is
+// asked only where that form is of use.
+func (s sliceCoder[T]) encodeFor(items []T, raw call.Reads) ([]byte, error) {
+	if byteStrings, ok := any(items).([][]byte); ok && s.raw && raw != nil && rawbytes.Worth(byteStrings) && raw() {
+		return rawbytes.Encode(byteStrings), nil
+	}
+	return s.encode(items)
 }
 
 // encode encodes items as one array. A nil slice is an empty array: "no calls"

@@ -59,7 +59,10 @@ type chunk[A, R any] struct {
 	args []A
 	held atomic.Pointer[[]R] // the values; Abandon replaces them while a call runs
 	bad  map[int]error       // arguments that could not be decoded
+	raw  call.Reads          // whether values may be encoded in the raw form
 }
+
+func (c *chunk[A, R]) MayBeRaw() { c.raw = func() bool { return true } }
 
 func (c *chunk[A, R]) decodeItems(items [][]byte) {
 	clear(c.args)
@@ -120,7 +123,7 @@ func (c *chunk[A, R]) Abandon(i int) {
 }
 
 func (c *chunk[A, R]) Size(i int) int {
-	data, err := c.task.values.encode(c.values()[i : i+1])
+	data, err := c.task.values.encodeFor(c.values()[i:i+1], c.raw)
 	if err != nil {
 		return 0
 	}
@@ -139,7 +142,7 @@ func (c *chunk[A, R]) Encode(failed func(i int) bool) (values []byte, bad map[in
 		return nil, nil
 	}
 	c.fill(holes)
-	values, err := t.values.encode(c.values())
+	values, err := t.values.encodeFor(c.values(), c.raw)
 	if err == nil {
 		return values, nil
 	}
@@ -158,7 +161,7 @@ func (c *chunk[A, R]) Encode(failed func(i int) bool) (values []byte, bad map[in
 	if len(holes) < len(c.values()) {
 		slices.Sort(holes)
 		c.fill(holes)
-		if values, err = t.values.encode(c.values()); err == nil {
+		if values, err = t.values.encodeFor(c.values(), c.raw); err == nil {
 			return values, bad
 		}
 		// The codec takes each value, but not all of them together.

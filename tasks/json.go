@@ -8,6 +8,8 @@ import (
 	"io"
 	"reflect"
 	"strings"
+
+	"github.com/distpool/distpool/internal/rawbytes"
 )
 
 // JSON is the default codec: encoding/json, set up so that values arrive as
@@ -19,7 +21,8 @@ import (
 //     one arrives empty.
 //   - Nothing is escaped for HTML.
 //   - A string that is not valid UTF-8 is an error, since JSON cannot carry it:
-//     use []byte, which travels as base64. (A type with its own MarshalJSON or
+//     use []byte, which travels as base64, or as it is where all of a large
+//     argument or value is one []byte. (A type with its own MarshalJSON or
 //     MarshalText answers for its output itself.)
 //   - NaN, infinities, functions, channels and complex numbers are errors.
 //   - Data after the value is an error.
@@ -56,7 +59,10 @@ func (jsonCodec) Marshal(v any) ([]byte, error) {
 	return out.data, nil
 }
 
-func (jsonCodec) Unmarshal(data []byte, v any) error {
+func (c jsonCodec) Unmarshal(data []byte, v any) error {
+	if rawbytes.Is(data) {
+		return c.unmarshalRaw(data, v)
+	}
 	// First the quick ways, then the general one.
 	if scanSlice(data, v) {
 		return nil
@@ -85,6 +91,9 @@ func (jsonCodec) Unmarshal(data []byte, v any) error {
 }
 
 func (jsonCodec) Split(data []byte) ([][]byte, error) {
+	if rawbytes.Is(data) {
+		return splitRaw(data)
+	}
 	var raw []json.RawMessage
 	if err := json.Unmarshal(data, &raw); err != nil {
 		return nil, jsonDecodeError(err)

@@ -3,7 +3,52 @@ package tasks
 import (
 	"bytes"
 	"encoding/base64"
+	"fmt"
+
+	"github.com/distpool/distpool/internal/rawbytes"
 )
+
+// unmarshalRaw decodes an array in the raw form. Into byte strings it copies; for
+// every other type it goes by way of JSON.
+func (c jsonCodec) unmarshalRaw(data []byte, v any) error {
+	dst, ok := v.(*[][]byte)
+	if !ok {
+		items, err := splitRaw(data)
+		if err != nil {
+			return err
+		}
+		array, err := c.Join(items)
+		if err != nil {
+			return err
+		}
+		return c.Unmarshal(array, v)
+	}
+	items, err := rawbytes.Parse(data)
+	if err != nil {
+		return fmt.Errorf("invalid raw bytes: %w", err)
+	}
+	got := (*dst)[:0]
+	for _, item := range items {
+		got = append(got, bytes.Clone(item))
+	}
+	if got == nil {
+		got = [][]byte{}
+	}
+	*dst = got
+	return nil
+}
+
+// splitRaw is Split of an array in the raw form: its items as JSON.
+func splitRaw(data []byte) ([][]byte, error) {
+	items, err := rawbytes.Parse(data)
+	if err != nil {
+		return nil, fmt.Errorf("invalid raw bytes: %w", err)
+	}
+	for i, item := range items {
+		items[i] = rawbytes.Quote(item)
+	}
+	return items, nil
+}
 
 // appendBytes is the quick way to encode a slice of byte strings, each of them base64
 // in a JSON string: what encoding/json writes, which it then reads once more to see

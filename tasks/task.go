@@ -82,8 +82,10 @@ func (t *Task[A, R]) Call(ctx context.Context, arg A) (R, error) {
 // An argument that cannot be encoded fails the whole slice: the error is an
 // [*ArgError] whose Call is the index of the first such argument in args. A
 // caller that encodes a job in pieces adds the start of the piece to it.
-func (t *Task[A, R]) EncodeArgs(args []A) ([]byte, error) {
-	data, err := t.args.encode(args)
+func (t *Task[A, R]) EncodeArgs(args []A) ([]byte, error) { return t.encodeFor(args, nil) }
+
+func (t *Task[A, R]) encodeFor(args []A, raw call.Reads) ([]byte, error) {
+	data, err := t.args.encodeFor(args, raw)
 	if err == nil {
 		return data, nil
 	}
@@ -173,4 +175,12 @@ func Erase(r Runner) call.Task {
 		panic("tasks.Erase: task is nil; pass a task made by tasks.Define")
 	}
 	return r.erase()
+}
+
+// EncodeFor is Task.EncodeArgs for workers that may read what it does not make: large
+// byte strings as they are.
+//
+// It exists for package producer; the type of raw is internal to distpool.
+func EncodeFor[A, R any](t *Task[A, R], args []A, raw call.Reads) ([]byte, error) {
+	return t.encodeFor(args, raw)
 }

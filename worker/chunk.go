@@ -53,6 +53,8 @@ type chunkRun struct {
 	stuck     bool          // a call was abandoned: its goroutine keeps the slot
 	handedOn  bool          // the finisher has it
 	inline    bool          // its job is known to be inline
+	big       bool          // see record.Begun
+	spent     []byte        // its arguments as they are in the record: a reference, if they are kept apart
 	watched   *observe.Chunk
 
 	begun    time.Time // when its calls began here
@@ -70,6 +72,11 @@ func (r *chunkRun) logger() *slog.Logger {
 
 // run runs the calls and records their outcomes.
 func (r *chunkRun) run(b record.Begun) error {
+	args, err := r.whole(b)
+	if err != nil {
+		return r.unread(err)
+	}
+	r.spent, b.Args = b.Args, args
 	if err := r.trust(b); err != nil {
 		return r.refuse(err)
 	}
@@ -77,7 +84,7 @@ func (r *chunkRun) run(b record.Begun) error {
 	if err != nil {
 		return r.worker.condemn(r.logger(), r.delivery.Job, err)
 	}
-	r.first, r.calls, r.total, r.number = first, n, b.Calls, b.Delivery
+	r.first, r.calls, r.total, r.number, r.big = first, n, b.Calls, b.Delivery, b.Big
 	r.saved, r.saveEvery = time.Now(), checkpointEvery
 	kind, why := r.decode(b, data)
 	if why != nil && first+n > b.Calls {
@@ -152,6 +159,9 @@ func (r *chunkRun) decode(b record.Begun, data []byte) (wire.Kind, error) {
 		return wire.KindBadArgument, err
 	}
 	r.chunk, err = t.Decode(data, r.calls)
+	if err == nil && r.big {
+		r.chunk.MayBeRaw()
+	}
 	return wire.KindBadArgument, err
 }
 
@@ -240,12 +250,16 @@ func (r *chunkRun) putBack(d time.Duration, due time.Time) error {
 // record records the outcomes, and ends the delivery accordingly.
 func (r *chunkRun) record(values []byte) error {
 	frame := r.outcomeFrame(values)
-	recording := record.Recording{Outcome: frame, Calls: r.calls, Failed: len(r.errors), Inline: noticeBytes, Slow: r.slowest}
+	recording := record.Recording{
+		Outcome: frame, Calls: r.calls, Failed: len(r.errors), Inline: noticeBytes, Slow: r.slowest, Apart: r.big, Spent: r.spent,
+	}
 	if f := r.worker.finisher; f != nil && len(r.errors) == 0 && r.worker.bell.knowsDone.Load() && f.take(r, recording) {
 		return nil
 	}
+	op := recording.Op(refOf(r.delivery), r.delivery.Chunk)
 	answer, err := untilAnswered(r.worker, r.delivery, "record", func(ctx context.Context) (record.Result, error) {
-		return recording.Run(ctx, r.worker.shared, refOf(r.delivery), r.delivery.Chunk)
+		s, err := op.Run(ctx, r.worker.shared).Text()
+		return record.Result(s), err
 	})
 	if err != nil {
 		return r.interrupted()

@@ -263,13 +263,13 @@ func untilAnswered[T any](w *worker, d wire.Delivery, what string, f func(contex
 // or when somebody corrects a setting: of Redis, not of the job.
 var passing = []string{
 	"OOM", "LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "MOVED", "ASK", "TRYAGAIN", "NOREPLICAS", "BUSY", "MISCONF", "UNBLOCKED",
-	"NOAUTH", "WRONGPASS", "NOPERM", "ERR max number of clients",
+	"NOAUTH", "WRONGPASS", "NOPERM", "ERR max number of clients", "LARGEGONE",
 }
 
 // isFinal reports whether the same request would fail again: the record is
 // corrupt, or not for this version.
 func isFinal(err error) bool {
-	if record.IsCorrupt(err) {
+	if record.IsCorrupt(err) || errors.Is(err, errLost) || errors.Is(err, errOver) {
 		return true
 	}
 	var reply redis.Error

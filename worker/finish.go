@@ -14,7 +14,7 @@ import (
 // slots, and none of more than finishUpTo: so what they take of memory is bounded, too.
 const (
 	atOnce     = 64
-	finishUpTo = 1 << 20
+	finishUpTo = 2 << 20
 )
 
 // finisher records the outcomes of chunks in which nothing failed, and ends their

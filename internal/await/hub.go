@@ -51,6 +51,7 @@ type Hub struct {
 type chunkRef struct {
 	job   *Job
 	chunk int
+	large []byte // the reference to its outcomes, if that is known
 }
 
 // Start subscribes to the reply channel of the pool and starts waiting. It
@@ -221,7 +222,7 @@ func (h *Hub) notice(payload string) {
 	if !ok || j.Gen != n.Job.Gen {
 		return // another pool's job on a borrowed channel, or one that is settled
 	}
-	if n.State == record.Untrusted || n.What == record.NoticeOut && j.Open != nil && !h.openNotice(j, &n) {
+	if n.State == record.Untrusted || n.State == record.Missing || n.What == record.NoticeOut && j.Open != nil && !h.openNotice(j, &n) {
 		h.reread(j) // it says why
 		return
 	}
@@ -237,7 +238,11 @@ func (h *Hub) notice(payload string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if n.What == record.NoticeRec {
-		h.wanted = append(h.wanted, chunkRef{j, n.Chunk})
+		ref := chunkRef{job: j, chunk: n.Chunk}
+		if record.IsReference(n.Outcome) {
+			ref.large = n.Outcome
+		}
+		h.wanted = append(h.wanted, ref)
 		h.kick()
 	}
 	if n.State.Ended() {

@@ -25,15 +25,18 @@ func (h *Hub) readLeftover(ctx context.Context, j *Job) error {
 			}
 			return nil
 		})
-		j.mu.Lock()
-		defer j.mu.Unlock()
 		for i, chunk := range batch {
 			frame, err := record.ParseOut(cmds[i])
-			if errors.Is(err, redis.Nil) {
+			if err == nil {
+				frame, err = record.Whole(ctx, h.rdb, j.ID, frame)
+			}
+			if errors.Is(err, redis.Nil) || errors.Is(err, record.ErrLargeGone) {
 				continue
 			}
 			if err == nil {
+				j.mu.Lock()
 				err = j.keep(chunk, frame)
+				j.mu.Unlock()
 			}
 			if err != nil {
 				return err

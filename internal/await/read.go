@@ -146,6 +146,7 @@ func (h *Hub) readJobs(ctx context.Context, dirty map[*Job]bool) error {
 		}
 	}
 	var behind []*Job
+	var refs []chunkRef // large outcomes of inline jobs
 	err := inBatches(jobs, readBatch, func(batch []*Job) error {
 		cmds := make([]*redis.SliceCmd, len(batch))
 		// Asked before the read: a record that is created right after it is not gone.
@@ -167,6 +168,9 @@ func (h *Hub) readJobs(ctx context.Context, dirty map[*Job]bool) error {
 			if err == nil && snap.State == record.Gone && !existed[i] {
 				continue
 			}
+			if err == nil && record.IsReference(snap.Out) {
+				refs = append(refs, chunkRef{job: j, large: snap.Out})
+			}
 			if h.apply(j, snap, err) {
 				behind = append(behind, j)
 			}
@@ -176,11 +180,11 @@ func (h *Hub) readJobs(ctx context.Context, dirty map[*Job]bool) error {
 	if err != nil {
 		return err
 	}
-	refs, err := h.readOrders(ctx, behind)
+	listed, err := h.readOrders(ctx, behind)
 	if err != nil {
 		return err
 	}
-	return h.readOutcomes(ctx, refs)
+	return h.readOutcomes(ctx, append(refs, listed...))
 }
 
 // apply takes in a snapshot, and reports whether the record has outcomes that
@@ -195,9 +199,17 @@ func (h *Hub) apply(j *Job, snap record.Snapshot, err error) bool {
 		j.fail(fmt.Errorf("job %s of task %q: %w: it was forgotten, outlived its time to live, or Redis lost it", j.ID, j.Task, ErrExpired))
 		return false
 	}
+	if snap.State == record.Missing {
+		j.fail(fmt.Errorf("job %s of task %q: %w: %s", j.ID, j.Task, ErrExpired, snap.Reason))
+		return false
+	}
 	if snap.State == record.Untrusted {
 		j.fail(fmt.Errorf("job %s of task %q: %w by a worker: %s", j.ID, j.Task, ErrUntrusted, snap.Reason))
 		return false
+	}
+	large := record.IsReference(snap.Out)
+	if large {
+		snap.Out = nil // it is read apart
 	}
 	if snap.Out, err = j.open(0, snap.Out); err != nil {
 		h.refuse(j, 0, err)
@@ -208,7 +220,7 @@ func (h *Hub) apply(j *Job, snap record.Snapshot, err error) bool {
 		Recorded: snap.Recorded, Done: snap.Done, Failed: snap.Failed, Running: snap.Running,
 	}
 	missing := j.hear(counts, 0, snap.Out)
-	if missing && snap.Inline {
+	if missing && snap.Inline && !large {
 		j.miss(unlisted)
 	}
 	return missing && !snap.Inline
@@ -237,7 +249,7 @@ func (h *Hub) readOrders(ctx context.Context, jobs []*Job) (refs []chunkRef, err
 			listed := len(refs)
 			for i, chunk := range chunks {
 				if !j.has(chunk) {
-					refs = append(refs, chunkRef{j, chunk})
+					refs = append(refs, chunkRef{job: j, chunk: chunk})
 				} else if j.cursor == start+i && !j.streams() {
 					j.cursor = start + i + 1 // all up to here are known: need not be listed again
 				}
@@ -253,20 +265,32 @@ func (h *Hub) readOrders(ctx context.Context, jobs []*Job) (refs []chunkRef, err
 
 // readOutcomes reads outcomes and hands them to their jobs.
 func (h *Hub) readOutcomes(ctx context.Context, refs []chunkRef) error {
-	return inBatches(refs, outBatch, func(batch []chunkRef) error {
-		cmds := make([]*redis.StringCmd, len(batch))
+	var larges []chunkRef // found to be kept apart
+	err := inBatches(refs, outBatch, func(batch []chunkRef) error {
+		reads := make([]func() ([]byte, error), len(batch))
 		_, _ = h.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 			for i, ref := range batch {
-				cmds[i] = record.QueueOut(ctx, p, ref.job.ID, ref.chunk)
+				if ref.large != nil {
+					reads[i] = record.QueueLarge(ctx, p, ref.job.ID, ref.large).Frame
+					continue
+				}
+				cmd := record.QueueOut(ctx, p, ref.job.ID, ref.chunk)
+				reads[i] = func() ([]byte, error) { return record.ParseOut(cmd) }
 			}
 			return nil
 		})
 		for i, ref := range batch {
-			frame, err := record.ParseOut(cmds[i])
-			if errors.Is(err, redis.Nil) && ref.job.has(ref.chunk) {
+			frame, err := reads[i]()
+			if ref.large == nil && record.IsReference(frame) {
+				ref.large = frame
+				larges = append(larges, ref)
+				continue
+			}
+			absent := errors.Is(err, redis.Nil) || errors.Is(err, record.ErrLargeGone)
+			if absent && ref.job.has(ref.chunk) {
 				continue // it came another way meanwhile, and a stream's is removed then
 			}
-			if errors.Is(err, redis.Nil) {
+			if absent {
 				// An inline job keeps its outcomes elsewhere, and a job that is gone has
 				// none: its record says which.
 				if ref.job.miss(ref.chunk) {
@@ -294,6 +318,10 @@ func (h *Hub) readOutcomes(ctx context.Context, refs []chunkRef) error {
 		}
 		return nil
 	})
+	if err != nil || len(larges) == 0 {
+		return err
+	}
+	return h.readOutcomes(ctx, larges)
 }
 
 // inBatches calls f with at most n of the items at a time.

@@ -38,6 +38,8 @@ type Chunk interface {
 	// returns later is dropped. It must not run at the same time as other methods,
 	// except for the abandoned call.
 	Abandon(i int)
+	// MayBeRaw says that whoever reads the values knows the raw form of byte strings.
+	MayBeRaw()
 	// Size is how many bytes the value of call i, which succeeded, encodes to by
 	// itself; 0 when it cannot be encoded.
 	Size(i int) int
@@ -49,6 +51,10 @@ type Chunk interface {
 	// out more calls, never fewer.
 	Encode(failed func(i int) bool) (values []byte, bad map[int]error)
 }
+
+// Reads says whether those who will read something know the raw form of byte strings
+// (package rawbytes). It is asked where that form is of use; nil is no.
+type Reads func() bool
 
 // InfoKey is the key under which the context of a call has its tasks.CallInfo.
 type InfoKey struct{}

@@ -87,6 +87,31 @@ func TestTheRulesOfTheSecurityPageAreEnoughAndNoneIsIdle(t *testing.T) {
 	if err != nil || len(large[1]) != 20_000 {
 		t.Errorf("large outcomes: %v", err)
 	}
+	// Values that travel beside the scripts; of which one fails, one is canceled by an
+	// operator, and some are a stream's.
+	heavy := [][]byte{random(1<<17, 1), random(1<<17, 2), random(1<<17, 3)}
+	heavy[0][0], heavy[1][0], heavy[2][0] = 1, 0, 1
+	m, err := producer.MapAsync(ctx(t), p, spoil, heavy, producer.ChunkSize(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.Get(ctx(t)); !errors.Is(err, errStock) {
+		t.Errorf("large values, of which one fails: %v", err)
+	}
+	if r, err := producer.RetryFailed(ctx(t), p, spoil, m.ID()); err != nil || len(r.Calls) != 1 {
+		t.Errorf("the large call that failed again: %v", err)
+	}
+	if data, err := producer.Apply(ctx(t), p, spoil, heavy[0]); err != nil || len(data) != 1<<17 {
+		t.Errorf("a large call: %v", err)
+	}
+	for v, err := range producer.IMap(ctx(t), p, spoil, slices.Values(heavy), producer.ChunkSize(1), producer.Window(2)) {
+		if err != nil && !errors.Is(err, errStock) {
+			t.Errorf("a stream of large calls: %d bytes, %v", len(v), err)
+		}
+	}
+	if err := m.Forget(ctx(t)); err != nil {
+		t.Errorf("forgetting large values: %v", err)
+	}
 	// A long chunk, so that there are checkpoints.
 	if _, err := producer.Map(ctx(t), p, sleep, []int{700, 700, 10}, producer.ChunkSize(3)); err != nil {
 		t.Errorf("a long chunk: %v", err)
@@ -169,6 +194,16 @@ func TestTheRulesOfTheSecurityPageAreEnoughAndNoneIsIdle(t *testing.T) {
 	}
 	if _, err := doomed.Get(ctx(t)); !errors.Is(err, results.ErrCanceled) {
 		t.Errorf("a job that an operator canceled: %v", err)
+	}
+	doomedToo, err := producer.ApplyAsync(ctx(t), p, spoil, heavy[2], producer.Delay(time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if state, err := record.Cancel(ctx(t), c, doomedToo.ID(), "by an operator"); err != nil || state != record.Canceled {
+		t.Errorf("canceling a large call as an operator: %v, %v", state, err)
+	}
+	if keys := g.env.blobsOf(t, doomedToo.ID()); len(keys) != 0 {
+		t.Errorf("left of a large call that an operator canceled: %q", keys)
 	}
 	if err := other.stop(t); err != nil {
 		t.Error(err)

@@ -2,11 +2,8 @@ package inspect
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/sealing"
@@ -129,21 +126,22 @@ func (in *Inspector) failedChunks(ctx context.Context, j Job) ([]int, error) {
 
 // failedSizes is how much there is to read of each chunk.
 func (in *Inspector) failedSizes(ctx context.Context, s record.Snapshot, chunks []int) ([]int, error) {
-	cmds := make([]*redis.IntCmd, 0, 2*len(chunks))
-	_, err := in.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
-		for _, k := range chunks {
-			key, field := record.OutField(s, k)
-			cmds = append(cmds, p.HStrLen(ctx, key, field))
-			key, field = record.FailedField(s, k)
-			cmds = append(cmds, p.HStrLen(ctx, key, field))
-		}
-		return nil
-	})
+	places := make([]place, 0, 2*len(chunks))
+	for _, k := range chunks {
+		key, field := record.OutField(s, k)
+		places = append(places, place{key, field})
+		key, field = record.FailedField(s, k)
+		places = append(places, place{key, field})
+	}
+	each, err := in.frameSizes(ctx, places)
+	if err != nil {
+		return nil, err
+	}
 	sizes := make([]int, len(chunks))
 	for i := range sizes {
-		sizes[i] = int(cmds[2*i].Val() + cmds[2*i+1].Val())
+		sizes[i] = each[2*i] + each[2*i+1]
 	}
-	return sizes, err
+	return sizes, nil
 }
 
 // FailedChunk is a chunk with failed calls.
@@ -174,23 +172,21 @@ func (in *Inspector) failedChunk(ctx context.Context, s record.Snapshot, chunk i
 // readFailed reads chunks, in one round trip. It leaves out those of which there
 // is nothing to read: the outcomes of a stream leave Redis once they are taken.
 func (in *Inspector) readFailed(ctx context.Context, s record.Snapshot, chunks []int) ([]FailedChunk, error) {
-	outs, args := make([]*redis.StringCmd, len(chunks)), make([]*redis.StringCmd, len(chunks))
-	_, err := in.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
-		for i, k := range chunks {
-			key, field := record.OutField(s, k)
-			outs[i] = p.HGet(ctx, key, field)
-			key, field = record.FailedField(s, k)
-			args[i] = p.HGet(ctx, key, field)
-		}
-		return nil
-	})
-	if err != nil && !errors.Is(err, redis.Nil) {
+	places := make([]place, 0, 2*len(chunks))
+	for _, k := range chunks {
+		key, field := record.OutField(s, k)
+		places = append(places, place{key, field})
+		key, field = record.FailedField(s, k)
+		places = append(places, place{key, field})
+	}
+	frames, err := in.readFrames(ctx, s.ID, places)
+	if err != nil {
 		return nil, err
 	}
 	found := make([]FailedChunk, 0, len(chunks))
 	for i, k := range chunks {
-		frame, err := outs[i].Bytes()
-		if err != nil {
+		frame, kept := frames[2*i], frames[2*i+1]
+		if frame == nil {
 			continue
 		}
 		o, err := wire.ParseOutcome(frame)
@@ -198,7 +194,7 @@ func (in *Inspector) readFailed(ctx context.Context, s record.Snapshot, chunks [
 			return nil, fmt.Errorf("chunk %d: %w", k, err)
 		}
 		f := FailedChunk{Chunk: k, First: o.First, Calls: o.Calls, Error: o.Errors, OutcomeFrame: frame}
-		if kept, err := args[i].Bytes(); err == nil && len(kept) > 0 {
+		if len(kept) > 0 {
 			first, n, data, err := wire.ParseArgs(kept)
 			if err != nil || first != o.First || n != o.Calls {
 				return nil, fmt.Errorf("chunk %d: the arguments that were kept are not those of its outcomes: %w", k, err)

@@ -9,8 +9,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/redis/go-redis/v9"
-
+	"github.com/distpool/distpool/internal/rawbytes"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/sealing"
 	"github.com/distpool/distpool/internal/wire"
@@ -121,8 +120,15 @@ func previewBytes(b []byte, n int) Preview {
 	return Preview{Text: text, Cut: cut || more}
 }
 
-// elements calls f with each element of a JSON array, until it returns false.
+// elements calls f with each element of an array of the JSON codec, as JSON, until it
+// returns false.
 func elements(data []byte, f func(i int, element []byte) bool) error {
+	if rawbytes.Is(data) {
+		items, err := rawbytes.Parse(data)
+		for i := 0; i < len(items) && f(i, rawbytes.Quote(items[i])); i++ {
+		}
+		return err
+	}
 	dec := json.NewDecoder(bytes.NewReader(data))
 	if t, err := dec.Token(); err != nil || t != json.Delim('[') {
 		return errors.New("not an array")
@@ -178,32 +184,44 @@ func (in *Inspector) Delivery(ctx context.Context, payload []byte, n int) (d wir
 	if n <= 0 {
 		n = DefaultPreview
 	}
-	return d, previewBytes(data, n), true
+	return d, previewBytes(asJSON(data), n), true
+}
+
+// asJSON is an array of the JSON codec as JSON.
+func asJSON(data []byte) []byte {
+	if !rawbytes.Is(data) {
+		return data
+	}
+	items, err := tasks.JSON.Split(data)
+	if err != nil {
+		return data
+	}
+	array, err := tasks.JSON.Join(items)
+	if err != nil {
+		return data
+	}
+	return array
 }
 
 // argsOf reads the framed arguments of a chunk, or those that were kept since
 // calls of it failed; note says why there are none.
 func (in *Inspector) argsOf(ctx context.Context, s record.Snapshot, chunk int) (frame []byte, note string) {
-	for _, place := range []func(record.Snapshot, int) (string, string){record.ArgsField, record.FailedField} {
-		key, field := place(s, chunk)
-		size, err := in.rdb.HStrLen(ctx, key, field).Result()
-		if err != nil {
-			return nil, "the arguments cannot be read: " + err.Error()
+	for _, of := range []func(record.Snapshot, int) (string, string){record.ArgsField, record.FailedField} {
+		key, field := of(s, chunk)
+		at := []place{{key, field}}
+		size, err := in.frameSizes(ctx, at)
+		if err == nil && size[0] > maxDeliveryArgs {
+			return nil, fmt.Sprintf("%d bytes of arguments, too many to be shown", size[0])
 		}
-		if size == 0 {
-			continue
-		}
-		if size > maxDeliveryArgs {
-			return nil, fmt.Sprintf("%d bytes of arguments, too many to be shown", size)
-		}
-		b, err := in.rdb.HGet(ctx, key, field).Bytes()
-		if errors.Is(err, redis.Nil) {
-			continue
+		if err == nil && size[0] > 0 {
+			var frames [][]byte
+			if frames, err = in.readFrames(ctx, s.ID, at); err == nil && frames[0] != nil {
+				return frames[0], ""
+			}
 		}
 		if err != nil {
 			return nil, "the arguments cannot be read: " + err.Error()
 		}
-		return b, ""
 	}
 	return nil, "the chunk has its outcomes; its arguments are gone"
 }

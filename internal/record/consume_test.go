@@ -81,3 +81,24 @@ func TestExtendGivesAJobThatIsNotOverMoreTime(t *testing.T) {
 		keys(t, rdb, resultTTL)
 	})
 }
+
+func TestConsumeOfAChunkWhoseFailedArgumentsWereNotKept(t *testing.T) {
+	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
+		create(t, rdb, job(2, 1, false), chunks(0, 1))
+		rdb.HSet(t.Context(), record.Keys("j")[0], "kept", 64<<20) // there is no room for more
+		begin(t, rdb, 0, "w", "", record.Run)
+		rec(t, rdb, 0, "o", 2, record.OK)
+		if kept := rdb.HGet(t.Context(), record.Keys("j")[4], "0:failed"); kept.Err() != nil || kept.Val() != "" {
+			t.Fatalf("of the arguments %q were kept, %v; want an empty field", kept.Val(), kept.Err())
+		}
+		if err := record.Consume(t.Context(), rdb, "j", []int{0}); err != nil {
+			t.Fatal(err)
+		}
+		if n := rdb.HGet(t.Context(), record.Keys("j")[0], "kept").Val(); n != "67108864" {
+			t.Errorf("%s bytes count as kept afterwards, want what it was", n)
+		}
+		if got := keys(t, rdb, openTTL); !maps.Equal(got, map[string]bool{"": true}) {
+			t.Errorf("keys %v are left, want only the job's own", got)
+		}
+	})
+}

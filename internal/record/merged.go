@@ -124,7 +124,7 @@ func Fetch(ctx context.Context, c redis.UniversalClient, worker string, shares [
 
 func parseFetched(shares []Share, reply any) (Fetched, error) {
 	f, _ := reply.([]any)
-	if len(f) != 3 && len(f) != 10 {
+	if len(f) != 3 && len(f) != 11 {
 		return Fetched{}, fmt.Errorf("fetching deliveries: unknown reply %v", reply)
 	}
 	q, ok := f[0].(int64)
@@ -133,7 +133,7 @@ func parseFetched(shares []Share, reply any) (Fetched, error) {
 	}
 	text := func(i int) string { s, _ := f[i].(string); return s }
 	d := Fetched{Queue: shares[q].Queue, TaskID: text(1), Msg: text(2)}
-	if len(f) == 10 {
+	if len(f) == 11 {
 		d.Owned = true
 		calls, err := strconv.Atoi(text(5))
 		if err != nil || calls < 0 || calls > maxCount {
@@ -141,7 +141,7 @@ func parseFetched(shares []Share, reply any) (Fetched, error) {
 		}
 		d.Begun = &Begun{
 			Verdict: Run, Delivery: 1, Args: []byte(text(3)), Codec: text(4), Calls: calls, Task: text(6), Policy: text(7), Headers: text(8),
-			Inline: text(9) == "1",
+			Inline: text(9) == "1", Big: text(10) == "1",
 		}
 	}
 	return d, nil

@@ -17,7 +17,7 @@ type Notice struct {
 	Failed   int
 	Running  int // chunks that workers hold
 	State    State
-	Outcome  []byte // What is NoticeOut: the framed outcomes
+	Outcome  []byte // What is NoticeOut: the framed outcomes; NoticeRec: the reference to them, if they are large
 }
 
 // What a notice tells.

@@ -76,7 +76,8 @@ var (
 	listScript       = redis.NewScript(listLua)
 )
 
-// Op is one transition, ready to run: alone, or as part of a pipeline.
+// Op is one transition, ready to run: alone, or as part of a pipeline. Its arguments
+// may be large (see there).
 type Op struct {
 	script *redis.Script
 	keys   []string
@@ -86,17 +87,21 @@ type Op struct {
 // Run runs the transition in a round trip of its own, loading the script when
 // the server does not have it.
 func (o Op) Run(ctx context.Context, c redis.Scripter) *redis.Cmd {
+	if ls := o.larges(); ls != nil {
+		return o.runApart(ctx, c, ls)
+	}
 	return o.script.Run(ctx, c, o.keys, o.args...)
 }
 
 // Queue adds the transition to a pipeline. The script must have been loaded: a
 // server that does not have it answers NOSCRIPT (see IsNoScript, Load).
 func (o Op) Queue(ctx context.Context, p redis.Pipeliner) *redis.Cmd {
+	put(ctx, p, o.larges())
 	return o.script.EvalSha(ctx, p, o.keys, o.args...)
 }
 
 // Cmd is the transition as a command, for a pipeline of somebody else's. As with
-// Queue, the script must have been loaded.
+// Queue, the script must have been loaded; and nothing about it must be Apart.
 func (o Op) Cmd(ctx context.Context) *redis.Cmd {
 	cmd, _ := combine.Script(ctx, o.script.Hash(), o.keys, o.args...)
 	return cmd

@@ -41,7 +41,7 @@ func TestTheUsualJobStoresOnlyWhatIsItsOwn(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
 		submitJob(t, rdb, usualJob("j"))
 		got := slices.Sorted(maps.Keys(rdb.HGetAll(t.Context(), record.Keys("j")[0]).Val()))
-		if want := []string{"args", "created", "inline", "reply", "state", "task"}; !slices.Equal(got, want) {
+		if want := []string{"args", "big", "created", "inline", "reply", "state", "task"}; !slices.Equal(got, want) {
 			t.Errorf("its hash has the fields %v, want %v", got, want)
 		}
 	})

@@ -18,7 +18,7 @@ type Snapshot struct {
 	Codec    string
 	Queue    string
 	Reply    string
-	State    State // Gone: no such job, and every other field is zero; Unstarted and Untrusted stand for Canceled for that reason
+	State    State // Gone: no such job, and every other field is zero; Unstarted, Untrusted and Missing stand for Canceled for that reason
 	Reason   string
 	Inline   bool
 	Calls    int
@@ -29,7 +29,7 @@ type Snapshot struct {
 	Running  int // chunks that workers hold, as far as known
 	Created  int64
 	Finished int64
-	Out      []byte // outcomes of an inline job's chunk
+	Out      []byte // outcomes of an inline job's chunk, or the reference to large ones
 	Start    int64  // see Job, ms; 0: none
 	Expires  int64  // it must begin before this, ms; 0: it has begun, or has no limit
 	Sum      string // see Job
@@ -106,6 +106,8 @@ func parseSnapshot(id string, fields map[string]string) (Snapshot, error) {
 		s.State = Unstarted
 	} else if s.State == Canceled && strings.HasPrefix(s.Reason, refusal) {
 		s.State, s.Reason = Untrusted, s.Reason[len(refusal):]
+	} else if s.State == Canceled && strings.HasPrefix(s.Reason, vanished) {
+		s.State, s.Reason = Missing, s.Reason[len(vanished):]
 	}
 	s.Finished, _ = strconv.ParseInt(fields["finished"], 10, 64)
 	return s, nil
@@ -136,7 +138,7 @@ func QueueOrder(ctx context.Context, p redis.Cmdable, id string, seen int) *redi
 }
 
 // QueueOut adds to a pipeline the reading of the outcomes of one chunk (of a
-// job that is not inline).
+// job that is not inline). They may be the reference to large ones (see QueueLarge).
 func QueueOut(ctx context.Context, p redis.Cmdable, id string, chunk int) *redis.StringCmd {
 	return p.HGet(ctx, Keys(id)[2], strconv.Itoa(chunk))
 }

@@ -39,6 +39,7 @@ const (
 	Forgotten State = "forgotten"
 	Unstarted State = "unstarted"
 	Untrusted State = "untrusted" // canceled because a worker refused its signature
+	Missing   State = "missing"   // canceled because arguments of it were lost
 )
 
 // Ended reports whether nothing more will be recorded.
@@ -95,6 +96,7 @@ func (j Job) Inline() bool { return j.Sealed && j.Chunks == 1 }
 type Chunk struct {
 	Number int
 	Args   []byte
+	Apart  bool // large arguments may be kept apart from the record: all that will read them know that
 }
 
 // Create makes the job with its first chunks. The reply (Cmd.Int) is 1, or 0
@@ -107,6 +109,7 @@ func Create(j Job, chunks []Chunk) Op {
 	fields := []any{
 		"v", schemaVersion, "id", Ref{j.ID, j.Gen}.String(), "task", j.Task, "codec", j.Codec, "queue", j.Queue, "reply", j.Reply,
 		"state", string(state), "calls", j.Calls, "chunks", j.Chunks, "ttl", j.ResultTTL.Milliseconds(),
+		"big", 1, // we read outcomes that are large, or in the raw form
 	}
 	if j.Gen != "" {
 		fields = append(fields, "gen", j.Gen)
@@ -136,9 +139,9 @@ func Create(j Job, chunks []Chunk) Op {
 	args = append(args, j.OpenTTL.Milliseconds(), len(fields)/2)
 	args = append(args, fields...)
 	for _, c := range chunks {
-		args = append(args, c.Number, c.Args)
+		args = append(args, c.Number, frameArg(j.ID, c.Args, c.Apart))
 	}
-	return Op{createScript, Keys(j.ID), args}
+	return Op{createScript, Keys(j.ID), args}.declared()
 }
 
 // Add adds chunks to an open job, which then has the given totals, and seals it
@@ -154,9 +157,9 @@ func Extend(job Ref, calls, chunks int, seal bool, ttl time.Duration, more []Chu
 	args := make([]any, 0, 5+2*len(more))
 	args = append(args, calls, chunks, flag(seal), ttl.Milliseconds(), job.Gen)
 	for _, c := range more {
-		args = append(args, c.Number, c.Args)
+		args = append(args, c.Number, frameArg(job.ID, c.Args, c.Apart))
 	}
-	return Op{addScript, Keys(job.ID), args}
+	return Op{addScript, Keys(job.ID), args}.declared()
 }
 
 // maxConsumed is how many chunks one run of the consume script is given: Lua
@@ -206,7 +209,7 @@ type Begun struct {
 	State    State  // EndedJob: how the job ended
 	Owner    string // Busy: who runs it
 	Delivery int    // Run: 1 plus the workers that died in it; Lost: the workers that died
-	Args     []byte // Run, Lost: the framed arguments
+	Args     []byte // Run, Lost: the framed arguments, or the reference to large ones (see Whole)
 	Task     string // Run, Lost
 	Codec    string // Run, Lost
 	Calls    int    // Run, Lost: calls of the job, as far as known
@@ -214,6 +217,7 @@ type Begun struct {
 	Policy   string // Run, Lost: what the job says about retries and limits (call.Policy)
 	Headers  string // Run, Lost: see Job
 	Inline   bool   // the job is known to be inline: only Fetch says so
+	Big      bool   // Run, Lost: outcomes may be kept apart, and be in the raw form: all that will read them know that
 }
 
 // Begin asks whether worker may run the chunk, and makes it the owner if so.
@@ -255,7 +259,7 @@ func parseBegun(reply []any) (Begun, error) {
 		b.Owner = text(1)
 	case Run, Lost:
 		b.Delivery, b.Args, b.Codec, b.Partial = count(1), []byte(text(2)), text(3), []byte(text(5))
-		b.Task, b.Policy, b.Headers = text(6), text(7), text(8)
+		b.Task, b.Policy, b.Headers, b.Big = text(6), text(7), text(8), text(9) == "1"
 		n, err := strconv.Atoi(text(4))
 		if err != nil || n < 0 || n > maxCount {
 			return Begun{}, fmt.Errorf("field calls is %.40q, not a count", text(4))
@@ -297,7 +301,12 @@ type Recording struct {
 	Outcome               []byte
 	Calls, Failed, Inline int // as in Record
 	Slow                  SlowCall
+	Apart                 bool   // large outcomes are kept apart from the record: see Begun.Big
+	Spent                 []byte // Begun.Args, which are not needed any more
 }
+
+// IsLarge reports whether the outcomes will be kept apart.
+func (r Recording) IsLarge() bool { return r.Apart && len(r.Outcome) >= LargeFrame }
 
 // args are the arguments of the scripts, see lua/recording.lua.
 func (r Recording) args(job Ref, chunk int) []any {
@@ -305,13 +314,23 @@ func (r Recording) args(job Ref, chunk int) []any {
 	if r.Slow.Took >= time.Millisecond {
 		ms = strconv.FormatInt(r.Slow.Took.Milliseconds(), 10)
 	}
-	return []any{chunk, r.Outcome, r.Calls, r.Failed, r.Inline, job.Gen, ms, strconv.Itoa(r.Slow.Call) + " " + r.Slow.Worker}
+	return []any{chunk, frameArg(job.ID, r.Outcome, r.Apart), r.Calls, r.Failed, r.Inline, job.Gen, ms, strconv.Itoa(r.Slow.Call) + " " + r.Slow.Worker}
 }
 
-// Run is Record.
+// Run is Record. What is repeated must be Op.
 func (r Recording) Run(ctx context.Context, c redis.Scripter, job Ref, chunk int) (Result, error) {
-	s, err := Op{recordScript, Keys(job.ID), r.args(job, chunk)}.Run(ctx, c).Text()
+	s, err := r.Op(job, chunk).Run(ctx, c).Text()
 	return Result(s), err
+}
+
+// Op is the recording, which may be run again and again. The reply (Cmd.Text) is the
+// Result.
+func (r Recording) Op(job Ref, chunk int) Op {
+	op := Op{recordScript, Keys(job.ID), r.args(job, chunk)}.declared()
+	if key, ok := keyOfReference(job.ID, r.Spent); ok {
+		op.keys = append(op.keys, key)
+	}
+	return op
 }
 
 // Release gives the chunk back on purpose, with the partial outcomes (may be

@@ -99,7 +99,7 @@ func TestBeginVerdicts(t *testing.T) {
 		begin(t, rdb, 0, "w1", "", record.GoneJob)
 		create(t, rdb, job(4, 2, true), chunks(0, 2))
 		b := begin(t, rdb, 0, "w1", "", record.Run)
-		want := record.Begun{Verdict: record.Run, Delivery: 1, Args: args(0), Task: "square", Codec: "json", Calls: 4, Partial: []byte{}}
+		want := record.Begun{Verdict: record.Run, Delivery: 1, Args: args(0), Task: "square", Codec: "json", Calls: 4, Partial: []byte{}, Big: true}
 		if !reflect.DeepEqual(b, want) {
 			t.Errorf("begin answers %+v, want %+v", b, want)
 		}

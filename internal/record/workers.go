@@ -19,6 +19,7 @@ type Worker struct {
 	Tasks       []string       `json:"tasks"`       // names, sorted
 	Started     time.Time      `json:"started"`
 	Version     string         `json:"version,omitempty"` // of distpool, as far as the program knows
+	Big         bool           `json:"big,omitempty"`     // it reads arguments that are kept apart, or in the raw form
 	Held        []HeldSlot     `json:"held,omitempty"`    // slots whose calls wait for nested jobs, for a while now
 }
 

@@ -9,13 +9,15 @@
 --   "ended" state        the job is done or canceled
 --   "recorded"           the chunk has its outcome already
 --   "busy" owner         another worker runs it
---   "lost" n args codec calls partial task policy headers   n owners died in it: give
+--   "lost" n args codec calls partial task policy headers big   n owners died in it: give
 --       up the call in which the last one died, and run the others, for which the
 --       count starts anew
---   "run" n args codec calls partial task policy headers   run it; n is 1 the first time
+--   "run" n args codec calls partial task policy headers big   run it; n is 1 the first
+--       time. args may be the reference to large ones; big is "1" if who reads the
+--       outcomes knows references
 
 local chunk, worker, from, budget = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-local j = redis.call('HMGET', KEYS[1], 'state', 'inline', 'codec', 'calls', 'task', 'policy', 'expires', 'gen', 'headers')
+local j = redis.call('HMGET', KEYS[1], 'state', 'inline', 'codec', 'calls', 'task', 'policy', 'expires', 'gen', 'headers', 'big')
 if not j[1] or another(j[8], ARGV[5]) then
   return {'gone'}
 end
@@ -64,4 +66,4 @@ end
 if verdict == 'run' then
   lost = lost + 1
 end
-return {verdict, lost, args, or_usual(j[2], j[3], 'json'), or_usual(j[2], j[4], '1'), part, j[5], j[6] or '', j[9] or ''}
+return {verdict, lost, args, or_usual(j[2], j[3], 'json'), or_usual(j[2], j[4], '1'), part, j[5], j[6] or '', j[9] or '', j[10] or ''}

@@ -41,6 +41,102 @@ local function places(inline, chunk)
   return KEYS[2], chunk, KEYS[3], chunk, KEYS[5], chunk
 end
 
+-- A large frame is not in these hashes but in a key of its own, which plain commands
+-- write and read: Lua is slow with it (see large.go). In its place is a reference,
+-- "@ <token> <bytes>". The job hash has a field "blob:<token>" for each, which says
+-- what it is: "args", "out", or "kept", the arguments of failed calls; and from the
+-- first one on the field blobs, until when all of them live at least (ms). They
+-- outlive the job by a moment, for those who have read a reference.
+--
+-- Most scripts meet none, and do not pay for these functions: large() makes them.
+local function large()
+  local self, slack = {}, 10000
+
+  -- The key of a large frame, its field, and its size; nil if frame is no reference.
+  function self.find(frame)
+    local token, size = string.match(frame or '', '^@ (%w+) (%d+)$')
+    if token then
+      return KEYS[1] .. ':blob:' .. token, 'blob:' .. token, tonumber(size)
+    end
+  end
+
+  -- What a script answers that was sent a reference to nothing, before it changes
+  -- anything; nil if all is well.
+  function self.absent(frame)
+    local key = self.find(frame)
+    if key and redis.call('EXISTS', key) == 0 then
+      return redis.error_reply('LARGEGONE a large value was not stored, or not for long enough')
+    end
+  end
+
+  -- Makes a large frame the job's, which lives for ms.
+  function self.adopt(frame, what, ms)
+    local key, field = self.find(frame)
+    if key then
+      ms = tonumber(ms)
+      if ms <= 0 then
+        ms = 3600000 -- the record is damaged: see expire
+      end
+      redis.call('HSET', KEYS[1], field, what)
+      if not redis.call('HGET', KEYS[1], 'blobs') then
+        redis.call('HSET', KEYS[1], 'blobs', string.format('%.0f', now_ms() + ms))
+      end
+      redis.call('PEXPIRE', key, ms + slack)
+    end
+  end
+
+  -- Removes a large frame. One that a moving slot has taken elsewhere goes by itself.
+  function self.drop(frame)
+    local key, field = self.find(frame)
+    if key then
+      redis.call('HDEL', KEYS[1], field)
+      redis.pcall('DEL', key)
+    end
+  end
+
+  -- Removes a large frame that was sent and is not wanted, unless it is the job's
+  -- already: then it was sent twice.
+  function self.spurn(frame)
+    local key, field = self.find(frame)
+    if key and not redis.call('HGET', KEYS[1], field) then
+      redis.call('DEL', key)
+    end
+  end
+
+  -- A field that may hold a reference, without reading what is none.
+  function self.reference(key, field)
+    if redis.call('HSTRLEN', key, field) <= 64 then
+      return redis.call('HGET', key, field) or nil
+    end
+  end
+
+  -- Calls f with key and field of each large frame of the job.
+  function self.each(f)
+    for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
+      local token = string.match(field, '^blob:(%w+)$')
+      if token then
+        f(KEYS[1] .. ':blob:' .. token, field)
+      end
+    end
+  end
+
+  -- The large frames of the job live for ms from now on, as it does. By and by: if they
+  -- live for three quarters of that, it is left at that. A stream is given more time
+  -- with each of its steps, and would pay for all of them with each.
+  function self.expire(ms, by_and_by)
+    local till = redis.call('HGET', KEYS[1], 'blobs')
+    if not till or (by_and_by and (tonumber(till) or 0) >= now_ms() + ms * 3 / 4) then
+      return
+    end
+    self.each(function(key)
+      redis.pcall('PEXPIRE', key, ms + slack)
+    end)
+    redis.call('HSET', KEYS[1], 'blobs', string.format('%.0f', now_ms() + ms))
+  end
+
+  return self
+end
+
 -- Counts the chunks that workers hold: by more of them from now on. Returns how
 -- many that are. A job that is inline does not count: it has one chunk, and
 -- whether that has an owner is in the same hash.
@@ -51,11 +147,14 @@ local function hold(inline, by)
   return redis.call('HINCRBY', KEYS[1], 'running', by)
 end
 
--- Every key of the job lives for ms milliseconds from now.
-local function expire(ms)
+-- Every key of the job lives for ms milliseconds from now. by_and_by: see large.
+local function expire(ms, by_and_by)
   ms = tonumber(ms) or 3600000 -- as usual; and a damaged record must end all the same
   for i = 1, 5 do
     redis.call('PEXPIRE', KEYS[i], ms)
+  end
+  if redis.call('HGET', KEYS[1], 'blobs') then
+    large().expire(ms, by_and_by)
   end
 end
 
@@ -72,9 +171,15 @@ local most_kept = 67108864
 -- who want the calls to run again: in the field <chunk>:failed, which is empty
 -- when there was no room for them.
 local function keep(rk, rf, args)
-  if redis.call('HINCRBY', KEYS[1], 'kept', #args) > most_kept then
-    redis.call('HINCRBY', KEYS[1], 'kept', -#args)
+  local frames = large()
+  local _, field, size = frames.find(args)
+  size = size or #args
+  if redis.call('HINCRBY', KEYS[1], 'kept', size) > most_kept then
+    redis.call('HINCRBY', KEYS[1], 'kept', 0 - size)
+    frames.drop(args)
     args = ''
+  elseif field then
+    redis.call('HSET', KEYS[1], field, 'kept')
   end
   redis.call('HSET', rk, rf .. ':failed', args)
   local left = redis.call('PTTL', KEYS[1])
@@ -114,6 +219,14 @@ local function abort(reason, shown)
   local j = redis.call('HMGET', KEYS[1], 'ttl', 'reply', 'id', 'recorded', 'done', 'failed')
   redis.call('HDEL', KEYS[1], 'args', 'run', 'running', 'expires')
   redis.call('HSET', KEYS[1], 'reason', reason)
+  if redis.call('HGET', KEYS[1], 'blobs') then
+    large().each(function(key, field)
+      if redis.call('HGET', KEYS[1], field) == 'args' then
+        redis.call('HDEL', KEYS[1], field)
+        redis.pcall('DEL', key)
+      end
+    end)
+  end
   redis.call('DEL', KEYS[2])
   if (j[6] or '0') == '0' then
     redis.call('DEL', KEYS[5])

@@ -9,8 +9,8 @@
 -- share. What a queue does not have of its share goes to the others, in this order.
 -- Reply: for each delivery an array: the index of its queue, from 0, its task ID
 -- and asynq's message; and where the chunk was begun what begin answers: args, codec,
--- calls, task, policy, headers; and "1" if the job is inline. It is then the first
--- time that it runs.
+-- calls, task, policy, headers; "1" if the job is inline; and big. It is then the
+-- first time that it runs.
 
 local want = tonumber(ARGV[2])
 local taken = {}
@@ -23,7 +23,7 @@ local order = {}
 local room = 1048576
 
 local function begun(d, j, args, inline)
-  d[4], d[5], d[6], d[7], d[8], d[9], d[10] = args, j[5], j[6], j[7], j[8] or '', j[9] or '', inline
+  d[4], d[5], d[6], d[7], d[8], d[9], d[10], d[11] = args, j[5], j[6], j[7], j[8] or '', j[9] or '', inline, j[14] or ''
 end
 
 -- Begins the chunk of a delivery, if nothing about it asks for more thought: nobody
@@ -38,7 +38,7 @@ local function begin(d)
   if m == nil then
     local key = 'distpool:{' .. job .. '}'
     local j = redis.pcall('HMGET', key, 'state', 'inline', 'gen', 'expires', 'codec', 'calls', 'task', 'policy', 'headers',
-      'run', 'run:lost', 'run:part', 'args')
+      'run', 'run:lost', 'run:part', 'args', 'big')
     if not j.err then
       j[5], j[6] = or_usual(j[2], j[5], 'json'), or_usual(j[2], j[6], '1')
     end

@@ -4,6 +4,11 @@
 -- Reply: the state it was in, or "gone".
 
 local j = redis.call('HMGET', KEYS[1], 'state', 'reply', 'id', 'recorded', 'done', 'failed')
+if redis.call('HGET', KEYS[1], 'blobs') then
+  large().each(function(key)
+    redis.pcall('DEL', key)
+  end)
+end
 redis.call('DEL', unpack(KEYS))
 if not j[1] then
   return 'gone'

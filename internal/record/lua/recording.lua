@@ -1,10 +1,16 @@
 -- Shared by record and finish; prepended to both, behind common.lua.
 --
--- ARGV of both: 1 chunk, 2 framed outcomes, 3 calls in it, 4 failed calls in it, 5
+-- ARGV of both: 1 chunk, 2 framed outcomes, or the reference to large ones, 3 calls in it, 4 failed calls in it, 5
 -- largest outcome (bytes) that travels inside the notice, 6 the job's generation,
 -- 7 how long its slowest call took (ms; "" if nobody measured), 8 "<call> <worker>".
 
+-- Large frames are met if the outcomes are, or the job has some (then j[13]).
+local apart = string.byte(ARGV[2], 1, 1) == 64
+
 local function traveling()
+  if apart then
+    return 'rec', ARGV[2] -- who hears of it need not look it up
+  end
   if #ARGV[2] > tonumber(ARGV[5]) then
     return 'rec', ''
   end
@@ -16,14 +22,24 @@ local function record_inline(j)
   local failed, args = tonumber(ARGV[4]), nil
   if failed > 0 then
     args = redis.call('HGET', KEYS[1], 'args')
+  elseif j[13] then
+    args = large().reference(KEYS[1], 'args')
   end
   -- A recording leaves none of these, so there is none exactly if there was one.
   -- When it began is kept.
   if redis.call('HDEL', KEYS[1], 'args', 'run', 'run:lost', 'run:part', 'run:done') == 0 then
+    if apart then
+      large().spurn(ARGV[2])
+    end
     return 'recorded'
+  end
+  if apart then
+    large().adopt(ARGV[2], 'out', redis.call('PTTL', KEYS[1]))
   end
   if failed > 0 then
     keep(KEYS[1], 'run', args)
+  elseif args then
+    large().drop(args)
   end
   -- A damaged counter counts as 0: the job must end all the same.
   local state, recorded = j[1], (tonumber(j[9]) or 0) + 1
@@ -37,6 +53,9 @@ local function record_inline(j)
     state = 'done'
     redis.call('HSET', KEYS[1], 'state', state, 'finished', now_ms(), unpack(fields))
     redis.call('PEXPIRE', KEYS[1], tonumber(j[4]) or 3600000) -- as usual
+    if j[13] or apart then
+      large().expire(tonumber(j[4]) or 3600000)
+    end
   else
     redis.call('HSET', KEYS[1], unpack(fields))
   end
@@ -50,13 +69,23 @@ end
 local function recording()
   local chunk = ARGV[1]
   local j = redis.call('HMGET', KEYS[1], 'state', 'inline', 'chunks', 'ttl', 'reply', 'id', 'gen', 'slow',
-    'recorded', 'done', 'failed', 'run:done')
+    'recorded', 'done', 'failed', 'run:done', 'blobs')
   local state = j[1]
   if not state or another(j[7], ARGV[6]) then
+    if apart then
+      large().spurn(ARGV[2])
+    end
     return 'gone'
   end
   if state == 'canceled' then
+    if apart then
+      large().spurn(ARGV[2])
+    end
     return state
+  end
+  local problem = apart and large().absent(ARGV[2])
+  if problem then
+    return problem
   end
   if j[2] == '1' then
     return record_inline(j)
@@ -65,9 +94,17 @@ local function recording()
   local failed, args = tonumber(ARGV[4]), nil
   if failed > 0 then
     args = redis.call('HGET', ak, af)
+  elseif j[13] then
+    args = large().reference(ak, af)
   end
   if redis.call('HDEL', ak, af) == 0 then
+    if apart then
+      large().spurn(ARGV[2])
+    end
     return 'recorded'
+  end
+  if apart then
+    large().adopt(ARGV[2], 'out', redis.call('PTTL', KEYS[1]))
   end
   redis.call('HSET', ok, of, ARGV[2])
   -- Calls that a checkpoint has counted are not counted again.
@@ -81,6 +118,9 @@ local function recording()
     keep(rk, rf, args)
     failed = redis.call('HINCRBY', KEYS[1], 'failed', failed)
   else
+    if args then
+      large().drop(args)
+    end
     failed = j[11]
   end
   if redis.call('RPUSH', KEYS[4], chunk) == 1 then

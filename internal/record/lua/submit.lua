@@ -5,12 +5,17 @@
 -- KEYS: 1 the job, 2 asynq's task (hash), 3 asynq's pending list, 4 the queue's bell.
 -- ARGV: 1 time to live while open (ms), 2 how soon it must begin (ms; 0: no limit),
 -- 3 asynq's message, 4 asynq's task ID, 5 now (ns), then pairs of field and value
--- of the job hash, the arguments among them.
+-- of the job hash, of which the arguments are the last, or the reference to large ones.
 -- Reply: 1 created; 0 the ID exists already, and the job was not changed.
 --
 -- What follows from the job's being inline is left out of the hash: its number of
 -- chunks is 1, and counts that are not there are 0. So is what is as usual: short.go.
 
+local frames = string.byte(ARGV[#ARGV], 1, 1) == 64 and large()
+local problem = frames and frames.absent(ARGV[#ARGV])
+if problem then
+  return problem
+end
 local created = 0
 if redis.call('EXISTS', KEYS[1]) == 0 then
   local now = now_ms()
@@ -19,7 +24,12 @@ if redis.call('EXISTS', KEYS[1]) == 0 then
     redis.call('HSET', KEYS[1], 'expires', now + ARGV[2])
   end
   redis.call('PEXPIRE', KEYS[1], ARGV[1])
+  if frames then
+    frames.adopt(ARGV[#ARGV], 'args', ARGV[1])
+  end
   created = 1
+elseif frames then
+  frames.spurn(ARGV[#ARGV])
 end
 -- asynq v0.26, internal/rdb: enqueueCmd
 if redis.call('EXISTS', KEYS[2]) == 0 then
