@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -79,7 +80,7 @@ func (o *outlook) forward(ctx context.Context, set string, pass func() *redis.Cm
 // look reports whether all sets are empty. asynq is asking for one of them.
 func (o *outlook) look(ctx context.Context, set string) (empty bool, err error) {
 	clear(o.empty)
-	n, err := o.rdb.Exists(ctx, append(append([]string{}, o.sets...), o.queues...)...).Result()
+	n, err := o.rdb.Exists(ctx, slices.Concat(o.sets, o.queues)...).Result()
 	if err == nil && n > 0 {
 		var waiting int64
 		if waiting, err = o.rdb.Exists(ctx, o.queues...).Result(); err == nil && waiting > 0 {
