@@ -116,13 +116,13 @@ func imap[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], args iter
 				fail(err)
 				return
 			}
-			for i, call := range c.All() {
+			for i, outcome := range c.All() {
 				if ctx.Err() != nil {
 					fail(s.stopped(ctx))
 					return
 				}
 				s.delivered()
-				if !yield(o.First+i, call) {
+				if !yield(o.First+i, outcome) {
 					return
 				}
 			}

@@ -85,7 +85,7 @@ type stream struct {
 // arguments are those that wait to be sent.
 type arguments interface {
 	encode(lo, hi int, raw call.Reads) ([]byte, error)
-	drop(call int)
+	drop(before int)
 }
 
 func (p *Pool) openStream(ctx context.Context, t erasedTask, opts []Option) (*stream, error) {

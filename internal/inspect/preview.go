@@ -125,7 +125,10 @@ func previewBytes(b []byte, n int) Preview {
 func elements(data []byte, f func(i int, element []byte) bool) error {
 	if rawbytes.Is(data) {
 		items, err := rawbytes.Parse(data)
-		for i := 0; i < len(items) && f(i, rawbytes.Quote(items[i])); i++ {
+		for i, item := range items {
+			if !f(i, rawbytes.Quote(item)) {
+				break
+			}
 		}
 		return err
 	}
