@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/redistest"
 	"github.com/distpool/distpool/producer"
 	"github.com/distpool/distpool/results"
 	"github.com/distpool/distpool/tasks"
@@ -173,6 +174,64 @@ func TestALargeCallOfAWorkerThatIsKilledIsRunByAnother(t *testing.T) {
 			t.Errorf("%d keys hold large values, want the value alone", n)
 		}
 	})
+}
+
+// A worker is killed when it has sent a large value and not the script that makes it the
+// job's, or when that has run and it does not know: the value is right, and what is left
+// over goes by itself.
+func TestAWorkerThatIsKilledWhileItRecordsALargeValueLeavesNothing(t *testing.T) {
+	usual(t)
+	t.Parallel()
+	server := redistest.Start(t)
+	warm(t, newWarmed(t, server))
+	for name, after := range map[string]bool{"the value was sent": false, "the value was recorded": true} {
+		t.Run(name, func(t *testing.T) {
+			e := newEnv(t, server.URL(), true)
+			way := newTap(t, server.Addr(), "finish_inline", after)
+			victim := e.worker(t, 1, dies, func(s *workerSpec) { s.Redis = way.url })
+			p := e.pool(t)
+			// A worker finishes chunks once it has seen how its asynq ends a delivery.
+			n, err := producer.Apply(ctx(t), p, square, 3)
+			same(t, "a call before", n, err, 9)
+			eventually(t, "its delivery has ended", func() bool { return e.rdb.LLen(ctx(t), "asynq:{"+e.queue+"}:active").Val() == 0 })
+			want := random(1<<19, 4)
+			r, err := producer.ApplyAsync(ctx(t), p, echoBytes, want)
+			must(t, err)
+			receive(t, "the script goes by", way.hit)
+			victim.kill()
+			<-victim.ended
+			// Its connection is closed with the test: the script does not come late.
+			sent := e.blobsOf(t, r.ID())
+			if n := len(sent); n != 2 && !after || n != 1 && after {
+				t.Errorf("%d keys hold large values", n)
+			}
+			e.worker(t, 1)
+			got, err := r.Get(ctx(t))
+			if err != nil || !bytes.Equal(got, want) {
+				t.Fatalf("%d bytes came back, %v", len(got), err)
+			}
+			owned := 0
+			for _, key := range e.blobsOf(t, r.ID()) {
+				_, token, _ := strings.Cut(key, ":blob:")
+				if e.rdb.HGet(ctx(t), record.Keys(r.ID())[0], "blob:"+token).Val() == "out" {
+					owned++
+				} else if ttl := e.rdb.PTTL(ctx(t), key).Val(); ttl <= 0 || ttl > 10*time.Minute {
+					t.Errorf("what was left over lives for %v", ttl)
+				}
+			}
+			if owned != 1 {
+				t.Errorf("the job has %d large values, want one", owned)
+			}
+		})
+	}
+}
+
+// newWarmed is a case on the server with a worker.
+func newWarmed(t *testing.T, server *redistest.Server) *env {
+	t.Helper()
+	e := newEnv(t, server.URL(), true)
+	e.worker(t, 1)
+	return e
 }
 
 func TestCanceledLargeCallsLeaveNoArguments(t *testing.T) {

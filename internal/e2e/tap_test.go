@@ -72,37 +72,62 @@ func (tp *tap) serve(down, up net.Conn, end <-chan struct{}) {
 	var seen atomic.Bool
 	over := make(chan struct{}, 2)
 	go func() {
-		_, _ = io.Copy(up, tapReader{down, func(b []byte) bool {
-			if !bytes.Contains(b, tp.sha) {
-				return true
+		var tail []byte // of what was read before: the name may come in two parts
+		_, _ = io.Copy(up, &tapReader{Conn: down, pass: func(b []byte) (int, bool) {
+			before := len(tail)
+			all := append(tail, b...)
+			at := bytes.Index(all, tp.sha)
+			tail = slices.Clone(all[max(0, len(all)-len(tp.sha)+1):])
+			if at < 0 {
+				return len(b), true
 			}
 			seen.Store(true)
-			return tp.after
-		}, tp, end})
+			if tp.after {
+				return len(b), true
+			}
+			// What the same pipeline has before the script's request gets through.
+			return max(0, bytes.LastIndex(all[:at], []byte("\r\n*"))+2-before), false
+		}, tap: tp, end: end})
 		over <- struct{}{}
 	}()
 	go func() {
-		_, _ = io.Copy(down, tapReader{up, func([]byte) bool { return !seen.Load() }, tp, end})
+		_, _ = io.Copy(down, &tapReader{Conn: up, pass: func(b []byte) (int, bool) {
+			if seen.Load() {
+				return 0, false
+			}
+			return len(b), true
+		}, tap: tp, end: end})
 		over <- struct{}{}
 	}()
 	<-over
 }
 
-// tapReader passes on what pass lets through; it stands still, until end, before
-// what it does not.
+// tapReader passes on what pass lets through, which is so many bytes; before what it
+// does not it stands still, until end.
 type tapReader struct {
 	net.Conn
-	pass func([]byte) bool
-	tap  *tap
-	end  <-chan struct{}
+	pass  func([]byte) (n int, all bool)
+	tap   *tap
+	end   <-chan struct{}
+	still bool
 }
 
-func (r tapReader) Read(b []byte) (int, error) {
-	n, err := r.Conn.Read(b)
-	if n > 0 && !r.pass(b[:n]) {
-		r.tap.once.Do(func() { close(r.tap.hit) })
-		<-r.end
-		return 0, io.EOF
+func (r *tapReader) Read(b []byte) (int, error) {
+	if !r.still {
+		n, err := r.Conn.Read(b)
+		if n == 0 {
+			return n, err
+		}
+		through, all := r.pass(b[:n])
+		if all {
+			return n, err
+		}
+		r.still = true
+		if through > 0 {
+			return through, nil
+		}
 	}
-	return n, err
+	r.tap.once.Do(func() { close(r.tap.hit) })
+	<-r.end
+	return 0, io.EOF
 }
