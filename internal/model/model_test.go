@@ -24,9 +24,11 @@ import (
 // EnvSeed reruns one program: its value is the seed that a failure printed.
 const EnvSeed = "DISTPOOL_MODEL_SEED"
 
+// Most programs run on a real Redis: it runs scripts several times as fast as the
+// embedded one.
 const (
-	programs     = 1000
-	realPrograms = 50
+	programs     = 250
+	realPrograms = 1000
 	patience     = 30 * time.Second
 )
 

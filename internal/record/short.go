@@ -19,6 +19,7 @@ var usually = map[string]string{
 	"queue": names.DefaultQueue,
 	"calls": "1",
 	"ttl":   "3600000", // ms
+	"big":   "1",       // where there is no version either: makers of before wrote that, and not this
 	// Never stored by submit; what a count is that nobody has counted.
 	"chunks":   "1",
 	"recorded": "0",

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -41,7 +42,7 @@ func TestTheUsualJobStoresOnlyWhatIsItsOwn(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
 		submitJob(t, rdb, usualJob("j"))
 		got := slices.Sorted(maps.Keys(rdb.HGetAll(t.Context(), record.Keys("j")[0]).Val()))
-		if want := []string{"args", "big", "created", "inline", "reply", "state", "task"}; !slices.Equal(got, want) {
+		if want := []string{"args", "created", "inline", "reply", "state", "task"}; !slices.Equal(got, want) {
 			t.Errorf("its hash has the fields %v, want %v", got, want)
 		}
 	})
@@ -96,8 +97,8 @@ func TestAShortRecordIsReadAsOneThatLeavesNothingOut(t *testing.T) {
 				}
 				submitJob(t, rdb, j)
 				short, shortFetch := look(), fetched()
-				// As an older program's submit stored it.
-				err := rdb.HSet(t.Context(), key, "v", 1, "codec", j.Codec, "queue", j.Queue, "calls", j.Calls, "ttl", j.ResultTTL.Milliseconds()).Err()
+				// As create stores it.
+				err := rdb.HSet(t.Context(), key, "v", 1, "codec", j.Codec, "queue", j.Queue, "calls", j.Calls, "ttl", j.ResultTTL.Milliseconds(), "big", 1).Err()
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -106,6 +107,15 @@ func TestAShortRecordIsReadAsOneThatLeavesNothingOut(t *testing.T) {
 				}
 				if full := fetched(); full != shortFetch {
 					t.Errorf("of a short record a fetch begins\n%s\nand of one that leaves nothing out\n%s", shortFetch, full)
+				}
+				// As an older program's submit stored it, which cannot read what is large.
+				if err := rdb.HDel(t.Context(), key, "big").Err(); err != nil {
+					t.Fatal(err)
+				}
+				for _, begun := range []string{look(), fetched()} {
+					if !strings.Contains(begun, "Big:false") || !strings.Contains(short, "Big:true") {
+						t.Errorf("an older program's job is begun as\n%s\nand a short one as\n%s", begun, short)
+					}
 				}
 				if ttl := end(); ttl != j.ResultTTL {
 					t.Errorf("the full record is kept for %v, want %v", ttl, j.ResultTTL)

@@ -17,7 +17,7 @@
 --       outcomes knows references
 
 local chunk, worker, from, budget = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-local j = redis.call('HMGET', KEYS[1], 'state', 'inline', 'codec', 'calls', 'task', 'policy', 'expires', 'gen', 'headers', 'big')
+local j = redis.call('HMGET', KEYS[1], 'state', 'inline', 'codec', 'calls', 'task', 'policy', 'expires', 'gen', 'headers', 'big', 'v')
 if not j[1] or another(j[8], ARGV[5]) then
   return {'gone'}
 end
@@ -66,4 +66,4 @@ end
 if verdict == 'run' then
   lost = lost + 1
 end
-return {verdict, lost, args, or_usual(j[2], j[3], 'json'), or_usual(j[2], j[4], '1'), part, j[5], j[6] or '', j[9] or '', j[10] or ''}
+return {verdict, lost, args, or_usual(j[2], j[3], 'json'), or_usual(j[2], j[4], '1'), part, j[5], j[6] or '', j[9] or '', reads_large(j[2], j[10], j[11])}

@@ -26,6 +26,15 @@ local function or_usual(inline, value, usual)
   return usual
 end
 
+-- The field big. A job without a version is a short one, whose maker reads what is
+-- large; makers that do not wrote the version, and not this field.
+local function reads_large(inline, big, version)
+  if big or inline ~= '1' or version then
+    return big or ''
+  end
+  return '1'
+end
+
 -- Whether the job is not the one that the caller means. An ID that the caller
 -- chose can be used again once its job is forgotten, and what was still under way
 -- of that one must not touch the new one. Other jobs have no generation.

@@ -23,7 +23,7 @@ local order = {}
 local room = 1048576
 
 local function begun(d, j, args, inline)
-  d[4], d[5], d[6], d[7], d[8], d[9], d[10], d[11] = args, j[5], j[6], j[7], j[8] or '', j[9] or '', inline, j[14] or ''
+  d[4], d[5], d[6], d[7], d[8], d[9], d[10], d[11] = args, j[5], j[6], j[7], j[8] or '', j[9] or '', inline, reads_large(j[2], j[14], j[15])
 end
 
 -- Begins the chunk of a delivery, if nothing about it asks for more thought: nobody
@@ -38,7 +38,7 @@ local function begin(d)
   if m == nil then
     local key = 'distpool:{' .. job .. '}'
     local j = redis.pcall('HMGET', key, 'state', 'inline', 'gen', 'expires', 'codec', 'calls', 'task', 'policy', 'headers',
-      'run', 'run:lost', 'run:part', 'args', 'big')
+      'run', 'run:lost', 'run:part', 'args', 'big', 'v')
     if not j.err then
       j[5], j[6] = or_usual(j[2], j[5], 'json'), or_usual(j[2], j[6], '1')
     end
