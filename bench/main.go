@@ -88,7 +88,8 @@ type settings struct {
 	size  int
 	watch time.Duration
 
-	profile string // file for a profile of this process's processor time
+	profile       string // file for a profile of this process's processor time
+	memoryProfile string // and for one of its allocations
 }
 
 // parse reads the flags that args hold; define names them.
@@ -97,6 +98,7 @@ func (s *settings) parse(fs *flag.FlagSet, args []string, stderr io.Writer) erro
 	fs.IntVar(&s.conc, "conc", 10, "`slots` of a worker")
 	fs.StringVar(&s.impl, "impl", "distpool", "what is measured: "+strings.Join(implementations(), ", "))
 	fs.StringVar(&s.profile, "cpuprofile", "", "`file` for a profile of this process's processor time, for go tool pprof")
+	fs.StringVar(&s.memoryProfile, "memprofile", "", "`file` for a profile of what this process allocates; how much in all goes to standard error")
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return err
@@ -130,7 +132,7 @@ func workerCommand(ctx context.Context, args []string, _, stderr io.Writer) erro
 	if err != nil {
 		return err
 	}
-	return s.profiled(func() error { return sys.work(ctx, s) })
+	return s.profiled(stderr, func() error { return sys.work(ctx, s) })
 }
 
 func runCommand(ctx context.Context, args []string, stdout, stderr io.Writer) error {
@@ -165,7 +167,7 @@ func runCommand(ctx context.Context, args []string, stdout, stderr io.Writer) er
 		return err
 	}
 	var line any
-	err = s.profiled(func() (err error) {
+	err = s.profiled(stderr, func() (err error) {
 		line, err = w.run(ctx, sys, s)
 		return err
 	})
