@@ -335,6 +335,7 @@ func TestLargeValuesAmongOldVersions(t *testing.T) {
 		must(t, record.Depart(ctx(t), e.rdb, old.ID))
 		// As an old producer makes it.
 		must(t, e.rdb.HDel(ctx(t), record.Keys(r.ID())[0], "big").Err())
+		must(t, e.rdb.HSet(ctx(t), record.Keys(r.ID())[0], "v", 1).Err())
 		e.worker(t, 1)
 		got, err := r.Get(ctx(t))
 		if err != nil || !bytes.Equal(got, arg) {
