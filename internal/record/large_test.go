@@ -365,10 +365,10 @@ func refusedFinish(t *testing.T, rdb redis.UniversalClient, alone func(record.Op
 func TestALargeFrameThatNoScriptCameForGoesByItself(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
 		p := rdb.Pipeline()
-		cmd := record.Create(job(2, 1, true), bigChunks(0, 1)).Queue(t.Context(), p)
+		queued := record.Create(job(2, 1, true), bigChunks(0, 1)).Queue(t.Context(), p)
 		_, _ = p.Exec(t.Context())
-		if !record.IsNoScript(cmd.Err()) {
-			t.Fatalf("a script that was not loaded answers %v", cmd.Err())
+		if err := queued.Reply().Err(); !record.IsNoScript(err) {
+			t.Fatalf("a script that was not loaded answers %v", err)
 		}
 		wantBlobs(t, rdb, "without a job", "a", 10*time.Minute)
 	})
