@@ -62,7 +62,7 @@ func (p *Pool) submit(ctx context.Context, t erasedTask, o options, n int, encod
 		pool: p, task: t, options: o, calls: n,
 		cut: cutter{
 			encode: encode, calls: n, size: size, exact: exact, maxArgument: p.cfg.MaxArgument, task: t.Name(),
-			big: func() bool { return p.fleet.readsBig(ctx, o.queue) },
+			big: func() bool { return p.fleet.readsBig(ctx, o.queue) }, chosen: o.id != "",
 		},
 	}
 	send := s.send
@@ -214,6 +214,7 @@ type cutter struct {
 	exact       bool // size was asked for, and is kept
 	maxArgument int
 	big         call.Reads // whether the workers know the forms of what is large
+	chosen      bool       // the ID is the caller's, and others may have to cut the calls in the same way
 
 	at int // calls cut so far
 }
@@ -238,6 +239,16 @@ func (c *cutter) next(first int) ([]record.Chunk, error) {
 	return batch, nil
 }
 
+// reads says whether the raw form may be used. That depends on the workers that live just
+// now, and how calls are cut that somebody else may have to cut must not: there it is not
+// used where the cut follows from the bytes.
+func (c *cutter) reads() call.Reads {
+	if c.chosen && !c.exact && c.size > 1 {
+		return nil
+	}
+	return c.big
+}
+
 // one encodes the next chunk.
 func (c *cutter) one() (n int, data []byte, err error) {
 	n = c.size
@@ -246,7 +257,7 @@ func (c *cutter) one() (n int, data []byte, err error) {
 	}
 	n = min(n, c.calls-c.at)
 	for {
-		if data, err = c.encode(c.at, c.at+n, c.big); err != nil {
+		if data, err = c.encode(c.at, c.at+n, c.reads()); err != nil {
 			return 0, nil, c.rebase(err, c.at)
 		}
 		if len(data) > c.maxArgument {
@@ -277,7 +288,7 @@ func (c *cutter) one() (n int, data []byte, err error) {
 // checkEach finds an argument that is too large by itself.
 func (c *cutter) checkEach(n int) error {
 	for i := c.at; i < c.at+n; i++ {
-		data, err := c.encode(i, i+1, c.big)
+		data, err := c.encode(i, i+1, c.reads())
 		if err != nil {
 			return c.rebase(err, i)
 		}

@@ -59,7 +59,7 @@ type chunk[A, R any] struct {
 	args []A
 	held atomic.Pointer[[]R] // the values; Abandon replaces them while a call runs
 	bad  map[int]error       // arguments that could not be decoded
-	raw  call.Reads          // whether values may be encoded in the raw form
+	raw  call.Reads          // whether outcomes may be encoded in the raw form
 }
 
 func (c *chunk[A, R]) MayBeRaw() { c.raw = func() bool { return true } }
@@ -131,6 +131,14 @@ func (c *chunk[A, R]) Size(i int) int {
 }
 
 func (c *chunk[A, R]) Encode(failed func(i int) bool) (values []byte, bad map[int]error) {
+	return c.encodeFor(failed, c.raw)
+}
+
+func (c *chunk[A, R]) Save(failed func(i int) bool) (values []byte, bad map[int]error) {
+	return c.encodeFor(failed, nil)
+}
+
+func (c *chunk[A, R]) encodeFor(failed func(i int) bool, raw call.Reads) (values []byte, bad map[int]error) {
 	t := c.task
 	var holes []int // calls without a value
 	for i := range c.values() {
@@ -142,7 +150,7 @@ func (c *chunk[A, R]) Encode(failed func(i int) bool) (values []byte, bad map[in
 		return nil, nil
 	}
 	c.fill(holes)
-	values, err := t.values.encodeFor(c.values(), c.raw)
+	values, err := t.values.encodeFor(c.values(), raw)
 	if err == nil {
 		return values, nil
 	}
@@ -161,7 +169,7 @@ func (c *chunk[A, R]) Encode(failed func(i int) bool) (values []byte, bad map[in
 	if len(holes) < len(c.values()) {
 		slices.Sort(holes)
 		c.fill(holes)
-		if values, err = t.values.encodeFor(c.values(), c.raw); err == nil {
+		if values, err = t.values.encodeFor(c.values(), raw); err == nil {
 			return values, bad
 		}
 		// The codec takes each value, but not all of them together.

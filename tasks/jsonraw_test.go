@@ -89,5 +89,9 @@ func TestValuesAreRawOnlyWhereTheReaderReadsThat(t *testing.T) {
 		if bad != nil || rawbytes.Is(values) != raw || c.Size(0) != len(values) {
 			t.Errorf("raw %t: values are %.10q, %v, of size %d", raw, values, bad, c.Size(0))
 		}
+		saved, bad := c.Save(noneFailed)
+		if bad != nil || rawbytes.Is(saved) {
+			t.Errorf("raw %t: another worker is left %.10q, %v; want JSON", raw, saved, bad)
+		}
 	}
 }

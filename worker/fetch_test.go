@@ -384,7 +384,7 @@ func TestLargeOutcomesAreRecordedInTheBackground(t *testing.T) {
 		t.Error("the finisher does not take outcomes of 100 KiB")
 	}
 	if take("j1", finishUpTo) {
-		t.Error("the finisher takes outcomes of more than 1 MiB")
+		t.Errorf("the finisher takes outcomes of more than %d bytes", finishUpTo)
 	}
 	w.finisher.wait(t.Context())
 	if s := rdb.HGet(t.Context(), record.Keys("j0")[0], "state").Val(); s != "done" {

@@ -16,6 +16,9 @@ const (
 	maxStack   = 32 << 10
 	// maxOutcome bounds a chunk's outcomes: Redis takes values of up to 512 MB.
 	maxOutcome = 256 << 20
+	// mostSaved is the same of what is saved of a chunk that is not over, in which byte
+	// strings are base64 that may be raw in its outcomes.
+	mostSaved = 3 * maxOutcome / 2
 )
 
 // fail notes that a call failed for good.
@@ -83,7 +86,7 @@ func (r *chunkRun) finished() int { return r.next - len(r.again) - len(r.turn[r.
 // partial is what the chunk has so far. Calls that wait are due at the given
 // time; the zero time is now.
 func (r *chunkRun) partial(due time.Time) wire.Partial {
-	values := r.encode()
+	values := r.encodeBy(r.chunk.Save, mostSaved)
 	p := wire.Partial{
 		Next: r.next, Pending: r.pending(),
 		Outcome: wire.Outcome{First: r.first, Calls: r.calls, Errors: r.errors, Values: values},
@@ -94,10 +97,14 @@ func (r *chunkRun) partial(due time.Time) wire.Partial {
 	return p
 }
 
-// encode encodes the values that there are. Calls whose values cannot travel
+// encode encodes the values of a chunk that is over. Calls whose values cannot travel
 // fail.
-func (r *chunkRun) encode() []byte {
-	values, bad := r.chunk.Encode(r.lacks)
+func (r *chunkRun) encode() []byte { return r.encodeBy(r.chunk.Encode, maxOutcome) }
+
+// encodeBy encodes the values that there are by one of the chunk's ways, to most bytes.
+// Whether a value is too large is told by the way in which it is to travel in the end.
+func (r *chunkRun) encodeBy(way func(failed func(i int) bool) ([]byte, map[int]error), most int) []byte {
+	values, bad := way(r.lacks)
 	limit := r.worker.cfg.MaxResult
 	if len(values) > limit {
 		if bad == nil {
@@ -112,16 +119,16 @@ func (r *chunkRun) encode() []byte {
 			}
 		}
 	}
-	if len(bad) == 0 && len(values) <= maxOutcome {
+	if len(bad) == 0 && len(values) <= most {
 		return values
 	}
 	for i, err := range bad {
 		r.fail(wire.CallError{Call: i, Kind: wire.KindBadResult, Message: err.Error(), Attempts: 1})
 	}
-	values, _ = r.chunk.Encode(r.lacks)
-	if len(values) > maxOutcome {
+	values, _ = way(r.lacks)
+	if len(values) > most {
 		r.errors, r.again, r.turn, r.at, r.next = nil, nil, nil, 0, r.calls
-		r.failAll(wire.KindBadResult, fmt.Sprintf("the values of the chunk's %d calls encode to %d bytes, more than the %d that fit; use a smaller ChunkSize", r.calls, len(values), maxOutcome))
+		r.failAll(wire.KindBadResult, fmt.Sprintf("the values of the chunk's %d calls encode to %d bytes, more than the %d that fit; use a smaller ChunkSize", r.calls, len(values), most))
 		return nil
 	}
 	return values

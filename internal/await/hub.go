@@ -312,16 +312,16 @@ func (h *Hub) CancelAll(ctx context.Context) error {
 	jobs := h.Outstanding()
 	tooLate := map[*Job]bool{}
 	err := inBatches(jobs, readBatch, func(batch []*Job) error {
-		cmds := make([]*redis.Cmd, len(batch))
+		cancels := make([]record.Queued, len(batch))
 		_, _ = h.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 			for i, j := range batch {
-				cmds[i] = record.CancelOp(j.ID, why).Queue(ctx, p)
+				cancels[i] = record.CancelOp(j.ID, why).Queue(ctx, p)
 			}
 			return nil
 		})
 		var first error
-		for i, cmd := range cmds {
-			reply, err := cmd.Text()
+		for i, cancel := range cancels {
+			reply, err := cancel.Reply().Text()
 			state := record.State(reply)
 			if record.IsNoScript(err) {
 				state, err = record.Cancel(ctx, h.rdb, batch[i].ID, why)

@@ -74,12 +74,13 @@ func (b *Broker) SubmitAt(ctx context.Context, op record.Op, queue, task string,
 		return b.submitInSteps(ctx, op, captured, ring, len(ds) > 0)
 	}
 	p := b.rdb.Pipeline()
-	reply := op.Queue(ctx, p)
+	queued := op.Queue(ctx, p)
 	enqueued := captured.queue(ctx, p)
 	if len(ds) > 0 {
 		ring.Queue(ctx, p)
 	}
 	_, _ = p.Exec(ctx) // each command's own error is looked at below
+	reply := queued.Reply()
 	if err := reply.Err(); record.IsNoScript(err) {
 		// The server lost its scripts (restart, failover, SCRIPT FLUSH): run each
 		// step with its source, which loads it again. What did pass is not repeated

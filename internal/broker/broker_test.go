@@ -220,3 +220,43 @@ func TestFailureOfARecordIsTheSubmissionsError(t *testing.T) {
 		}
 	})
 }
+
+// Large arguments are stored by commands of their own. The script that finds none of
+// them does not know why, and operators look for Redis's word for it.
+func TestARedisWithoutRoomForLargeArgumentsIsTheSubmissionsError(t *testing.T) {
+	rdb := redis.NewClient(&redis.Options{Addr: redistest.Start(t).Addr()})
+	defer rdb.Close()
+	if err := record.Load(t.Context(), rdb); err != nil {
+		t.Fatal(err)
+	}
+	b := New(rdb)
+	submit(t, b, "first", 2, 1) // names the queue to asynq
+	large := func(n int) []record.Chunk {
+		cs := make([]record.Chunk, n)
+		for i := range cs {
+			cs[i] = record.Chunk{Number: i, Args: wire.EncodeArgs(i, 1, make([]byte, record.LargeFrame)), Apart: true}
+		}
+		return cs
+	}
+	create := func(id string, n int) record.Op {
+		return record.Create(record.Job{ID: id, Task: "square", Codec: "json", Queue: "q", Calls: n, Chunks: n, Sealed: true, OpenTTL: time.Hour, ResultTTL: time.Hour}, large(n))
+	}
+	if err := rdb.ConfigSet(t.Context(), "maxmemory", "1").Err(); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []int{1, 2} {
+		id := fmt.Sprint("large", n)
+		_, ds := job(id, n)
+		if _, err := b.Submit(t.Context(), create(id, n), "q", "square", ds); err == nil || !strings.Contains(err.Error(), "OOM command not allowed") {
+			t.Errorf("the error of a job of %d chunks is %v, want Redis's", n, err)
+		}
+	}
+	if err := rdb.ConfigSet(t.Context(), "maxmemory", "0").Err(); err != nil {
+		t.Fatal(err)
+	}
+	wantPending(t, rdb, "first:0:1", "first:1:1")
+	_, ds := job("large2", 2)
+	if reply, err := b.Submit(t.Context(), create("large2", 2), "q", "square", ds); err != nil || reply.Val() != int64(1) {
+		t.Errorf("once there is room it answers %v, %v; want 1", reply, err)
+	}
+}

@@ -31,17 +31,18 @@ type Chunk interface {
 	// Call runs the task on argument i and keeps the value. It does not recover
 	// panics: the worker does, since only it knows what they mean.
 	Call(ctx context.Context, i int) error
-	// Restore takes back values that an earlier Encode returned, of the calls for
-	// which has is true.
+	// Restore takes back values that an earlier Save returned, of the calls for which
+	// has is true.
 	Restore(values []byte, has func(i int) bool) error
 	// Abandon lets go of call i, which has not returned and may never: what it
 	// returns later is dropped. It must not run at the same time as other methods,
 	// except for the abandoned call.
 	Abandon(i int)
-	// MayBeRaw says that whoever reads the values knows the raw form of byte strings.
+	// MayBeRaw says that whoever reads what Encode returns knows the raw form of byte
+	// strings.
 	MayBeRaw()
 	// Size is how many bytes the value of call i, which succeeded, encodes to by
-	// itself; 0 when it cannot be encoded.
+	// itself, by Encode; 0 when it cannot be encoded.
 	Size(i int) int
 	// Encode encodes the values of the chunk, the zero value standing where
 	// failed(i) is true. Values that cannot be encoded are reported in bad by
@@ -50,6 +51,9 @@ type Chunk interface {
 	// values is nil. Values of failed calls are dropped: a later Encode may leave
 	// out more calls, never fewer.
 	Encode(failed func(i int) bool) (values []byte, bad map[int]error)
+	// Save is Encode for another worker, of which nothing is known: never in the raw
+	// form.
+	Save(failed func(i int) bool) (values []byte, bad map[int]error)
 }
 
 // Reads says whether those who will read something know the raw form of byte strings

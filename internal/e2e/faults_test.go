@@ -362,6 +362,8 @@ func TestARedisThatIsFullRefusesJobsAndEndsThoseItHas(t *testing.T) {
 		must(t, admin.ConfigSet(ctx(t), "maxmemory", "1").Err())
 		_, err = producer.ApplyAsync(ctx(t), p, square, 3)
 		mentions(t, err, "OOM", "square")
+		_, err = producer.MapAsync(ctx(t), p, size, severalTrips())
+		mentions(t, err, "OOM", "size")
 		// The call ends, and its outcome has to wait for room.
 		must(t, admin.ConfigSet(ctx(t), "maxmemory", "0").Err())
 		e.open(t, gate)

@@ -86,22 +86,15 @@ func put(ctx context.Context, p redis.Cmdable, ls []large) []*redis.BoolCmd {
 }
 
 // runApart is Run of a transition with large arguments.
-func (o Op) runApart(ctx context.Context, c redis.Scripter, ls []large) *redis.Cmd {
+func (o Op) runApart(ctx context.Context, c redis.Scripter) *redis.Cmd {
 	client, ok := c.(interface{ Pipeline() redis.Pipeliner })
 	if !ok {
 		panic(fmt.Sprintf("distpool: %T has no pipelines", c)) // every client of go-redis has
 	}
 	p := client.Pipeline()
-	sets := put(ctx, p, ls)
-	cmd := o.script.EvalSha(ctx, p, o.keys, o.args...)
+	queued := o.Queue(ctx, p)
 	_, _ = p.Exec(ctx) // the errors are the commands' own
-	for _, set := range sets {
-		if err := set.Err(); err != nil {
-			failed := redis.NewCmd(ctx) // it says why, as for a lack of memory; the script only that it was not there
-			failed.SetErr(err)
-			return failed
-		}
-	}
+	cmd := queued.Reply()
 	if IsNoScript(cmd.Err()) {
 		return o.script.Eval(ctx, c, o.keys, o.args...)
 	}

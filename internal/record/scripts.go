@@ -87,17 +87,39 @@ type Op struct {
 // Run runs the transition in a round trip of its own, loading the script when
 // the server does not have it.
 func (o Op) Run(ctx context.Context, c redis.Scripter) *redis.Cmd {
-	if ls := o.larges(); ls != nil {
-		return o.runApart(ctx, c, ls)
+	if o.larges() != nil {
+		return o.runApart(ctx, c)
 	}
 	return o.script.Run(ctx, c, o.keys, o.args...)
 }
 
 // Queue adds the transition to a pipeline. The script must have been loaded: a
 // server that does not have it answers NOSCRIPT (see IsNoScript, Load).
-func (o Op) Queue(ctx context.Context, p redis.Pipeliner) *redis.Cmd {
-	put(ctx, p, o.larges())
-	return o.script.EvalSha(ctx, p, o.keys, o.args...)
+func (o Op) Queue(ctx context.Context, p redis.Pipeliner) Queued {
+	sets := put(ctx, p, o.larges())
+	return Queued{o.script.EvalSha(ctx, p, o.keys, o.args...), sets}
+}
+
+// Queued is a transition that was added to a pipeline.
+type Queued struct {
+	cmd  *redis.Cmd
+	sets []*redis.BoolCmd // of its large arguments
+}
+
+// Reply is the transition's reply, once the pipeline has been executed. If it failed
+// since a large argument could not be stored, as for a lack of memory, it is the error of
+// that: the script's only says that there is none.
+func (q Queued) Reply() *redis.Cmd {
+	if q.cmd.Err() == nil {
+		return q.cmd
+	}
+	for _, set := range q.sets {
+		if err := set.Err(); err != nil {
+			q.cmd.SetErr(err)
+			break
+		}
+	}
+	return q.cmd
 }
 
 // Cmd is the transition as a command, for a pipeline of somebody else's. As with

@@ -4,8 +4,12 @@
 --
 -- KEYS: 1-5 the job, 6-10 see ending.lua.
 -- ARGV: 1-8 see recording.lua, 9 asynq's task ID, 10 when the day's counter goes (s).
--- Reply: record's. Whatever it is, the delivery has nothing left to do.
+-- Reply: record's. Whatever it is, the delivery has nothing left to do; but for an error,
+-- with which nothing was recorded, and the delivery goes on.
 
 local answer = recording()
+if type(answer) == 'table' then
+  return answer -- an error
+end
 end_delivery(6, ARGV[9], ARGV[10])
 return answer
