@@ -208,7 +208,7 @@ func (f *fetcher) refillInBackground() {
 	done := make(chan struct{})
 	f.refill = done
 	f.under.Go(func() {
-		_ = f.fetch(context.Background(), f.free()) // who finds nothing asks itself
+		_ = f.fetch(context.Background()) // who finds nothing asks itself
 		f.mu.Lock()
 		f.refill = nil
 		f.mu.Unlock()
@@ -224,10 +224,12 @@ func (f *fetcher) underWay() <-chan struct{} {
 	return f.refill
 }
 
-// fetch takes deliveries for n slots.
-func (f *fetcher) fetch(ctx context.Context, n int) error {
+// fetch takes deliveries for the slots for which nothing is here. They are counted once
+// no other fetch is under way, since what that one brings has slots of its own.
+func (f *fetcher) fetch(ctx context.Context) error {
 	f.fetching.Lock()
 	defer f.fetching.Unlock()
+	n := f.free()
 	// Those for slots that are still taken are fetched ahead too.
 	more := max(f.ahead(), f.soon()) + min(0, n)
 	n = max(0, n)
@@ -253,7 +255,9 @@ func (f *fetcher) fetch(ctx context.Context, n int) error {
 	}
 	f.fetched = append(f.fetched, ds...)
 	f.since = time.Now()
-	if len(ds) > n && !f.watched {
+	// A slot that was free when the fetch began may be taken by now.
+	surplus := len(ds) > n || len(ds) > 0 && f.unclaimed() < 0
+	if surplus && !f.watched {
 		f.watched = true
 		time.AfterFunc(stale, f.watch)
 	}
