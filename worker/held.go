@@ -143,10 +143,19 @@ func (f *fetcher) returnLater(ds []record.Fetched) {
 		return
 	}
 	ds = slices.Clone(ds)
-	for i, d := range ds {
-		if f.drop(d.TaskID) > 0 {
-			ds[i].Owned = false // it may be running here by another delivery
-		}
+	owned, left := map[string]bool{}, map[string]int{} // by chunk
+	for _, d := range ds {
+		c := chunkOf(d.TaskID)
+		owned[c] = owned[c] || d.Owned
+		left[c] = f.drop(d.TaskID)
+	}
+	// A chunk of which another delivery stays may be running here by that one. Otherwise
+	// it is given up once, with the first of its deliveries that goes back: after that it
+	// may be fetched again, even by this worker.
+	for i, d := range slices.Backward(ds) {
+		c := chunkOf(d.TaskID)
+		ds[i].Owned = owned[c] && left[c] == 0
+		owned[c] = false
 	}
 	f.under.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
