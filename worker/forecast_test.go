@@ -154,7 +154,7 @@ func (*onReply) DialHook(next redis.DialHook) redis.DialHook { return next }
 func (r *onReply) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		err := next(ctx, cmd)
-		if then := r.then; then != nil && cmd.Name() == "evalsha" {
+		if then := r.then; then != nil && err == nil && (cmd.Name() == "evalsha" || cmd.Name() == "eval") {
 			r.then = nil
 			then()
 		}
