@@ -297,9 +297,12 @@ func (w *worker) condemn(log *slog.Logger, job string, why error) error {
 	return failed{why.Error()}
 }
 
+// askElsewhere is how long knownElsewhere may take.
+const askElsewhere = 5 * time.Second
+
 // knownElsewhere reports whether another live worker of the queue knows the task.
 func (w *worker) knownElsewhere(task, queue string) (bool, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), askElsewhere)
 	defer cancel()
 	ws, err := record.Workers(ctx, w.rdb)
 	if err != nil {

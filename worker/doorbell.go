@@ -164,15 +164,14 @@ func (d *doorbell) fetch(ctx context.Context, queue string) *redis.Cmd {
 				continue
 			}
 		}
-		n := d.fetcher.free()
-		if n <= 0 {
+		if d.fetcher.free() <= 0 {
 			d.awaitSlot()
 			continue
 		}
 		if d.closed.Load() {
 			continue
 		}
-		if err := d.fetcher.fetch(ctx, n); err != nil {
+		if err := d.fetcher.fetch(ctx); err != nil {
 			d.pause(d.retry.NextBackOff())
 			cmd := redis.NewCmd(ctx)
 			cmd.SetErr(err)

@@ -30,6 +30,10 @@ const suspectFor = time.Minute
 // or recorded: the record is asked again.
 const ownFor = lifetime - beatEvery
 
+// arriveFor is how long after it was fetched a delivery may be on its way to running by
+// that begin: ownFor until it has its slot, and then what knownElsewhere takes.
+const arriveFor = ownFor + askElsewhere
+
 const (
 	// Where calls are short, deliveries are fetched ahead, for so much time.
 	aheadFor  = 500 * time.Microsecond
@@ -64,16 +68,16 @@ type fetcher struct {
 
 	mu      sync.Mutex // guards all below
 	closed  bool
-	fetched []record.Fetched // not handed out yet
-	since   time.Time        // when the last of them came
-	handed  map[string]hand  // handed out to asynq, and not at the handler yet; by asynq's task ID
-	held    map[string]int   // deliveries that are here and not over, by their chunk: see chunkOf
-	dry     bool             // the last fetch found the queues empty, and nobody has listened since
-	plenty  bool             // the last fetch got all that it asked for
-	under   sync.WaitGroup   // what is done in the background
-	refill  chan struct{}    // closed when the fetch ahead that is under way is over; nil without one
-	watched bool             // a timer looks whether what was fetched ahead gets slots
-	suspect time.Time        // until then, deliveries may be ours without our knowing
+	fetched []record.Fetched      // not handed out yet
+	since   time.Time             // when the last of them came
+	handed  map[string]hand       // handed out to asynq, and not at the handler yet; by asynq's task ID
+	held    map[string]deliveries // that are here and not over, by their chunk: see chunkOf
+	dry     bool                  // the last fetch found the queues empty, and nobody has listened since
+	plenty  bool                  // the last fetch got all that it asked for
+	under   sync.WaitGroup        // what is done in the background
+	refill  chan struct{}         // closed when the fetch ahead that is under way is over; nil without one
+	watched bool                  // a timer looks whether what was fetched ahead gets slots
+	suspect time.Time             // until then, deliveries may be ours without our knowing
 }
 
 type weighted struct {
@@ -90,7 +94,7 @@ type hand struct {
 func newFetcher(rdb redis.UniversalClient, worker string, cfg Config, slots func() int) *fetcher {
 	f := &fetcher{
 		rdb: rdb, worker: worker, size: cfg.Concurrency, slots: slots, strict: cfg.StrictPriority,
-		handed: map[string]hand{}, held: map[string]int{},
+		handed: map[string]hand{}, held: map[string]deliveries{},
 		ends: forecast{at: map[*chunkRun]time.Time{}},
 	}
 	f.ends.fetch = f.fetchSoon
@@ -208,7 +212,7 @@ func (f *fetcher) refillInBackground() {
 	done := make(chan struct{})
 	f.refill = done
 	f.under.Go(func() {
-		_ = f.fetch(context.Background(), f.free()) // who finds nothing asks itself
+		_ = f.fetch(context.Background()) // who finds nothing asks itself
 		f.mu.Lock()
 		f.refill = nil
 		f.mu.Unlock()
@@ -224,10 +228,12 @@ func (f *fetcher) underWay() <-chan struct{} {
 	return f.refill
 }
 
-// fetch takes deliveries for n slots.
-func (f *fetcher) fetch(ctx context.Context, n int) error {
+// fetch takes deliveries for the slots for which nothing is here. They are counted once
+// no other fetch is under way, since what that one brings has slots of its own.
+func (f *fetcher) fetch(ctx context.Context) error {
 	f.fetching.Lock()
 	defer f.fetching.Unlock()
+	n := f.free()
 	// Those for slots that are still taken are fetched ahead too.
 	more := max(f.ahead(), f.soon()) + min(0, n)
 	n = max(0, n)
@@ -245,7 +251,8 @@ func (f *fetcher) fetch(ctx context.Context, n int) error {
 		return err
 	}
 	for _, d := range ds {
-		f.held[chunkOf(d.TaskID)]++
+		c := chunkOf(d.TaskID)
+		f.held[c] = deliveries{f.held[c].n + 1, d.Asked}
 	}
 	if f.closed {
 		f.returnLater(ds)
@@ -253,7 +260,9 @@ func (f *fetcher) fetch(ctx context.Context, n int) error {
 	}
 	f.fetched = append(f.fetched, ds...)
 	f.since = time.Now()
-	if len(ds) > n && !f.watched {
+	// A slot that was free when the fetch began may be taken by now.
+	surplus := len(ds) > n || len(ds) > 0 && f.unclaimed() < 0
+	if surplus && !f.watched {
 		f.watched = true
 		time.AfterFunc(stale, f.watch)
 	}

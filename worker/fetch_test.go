@@ -113,7 +113,7 @@ func TestNoMoreDeliveriesAreHereThanSlotsAreFree(t *testing.T) {
 	if _, a := f.ask("q"); a != unknown {
 		t.Fatalf("an empty fetcher answers %v", a)
 	}
-	if err := f.fetch(t.Context(), f.free()); err != nil {
+	if err := f.fetch(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if n := pending(t, rdb); n != 7 {
@@ -141,7 +141,7 @@ func TestNoMoreDeliveriesAreHereThanSlotsAreFree(t *testing.T) {
 func TestAChunkThatWasBegunLongAgoIsBegunAnew(t *testing.T) {
 	free := 2
 	f, _ := fetching(t, 2, &free, onlyQ)
-	if err := f.fetch(t.Context(), 2); err != nil {
+	if err := f.fetch(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	f.fetched[0].Asked = f.fetched[0].Asked.Add(-lifetime + beatEvery)
@@ -162,7 +162,7 @@ func TestAFetchThatEmptiedTheQueuesIsFollowedByListening(t *testing.T) {
 	free := 4
 	f, rdb := fetching(t, 3, &free, map[string]int{"q": 1, "b": 1})
 	rdb.RPush(t.Context(), record.BellKey("q"), "1", "1") // rung for what is fetched now
-	if err := f.fetch(t.Context(), 4); err != nil {
+	if err := f.fetch(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	for range 3 {
@@ -187,7 +187,7 @@ func TestAFetchThatEmptiedTheQueuesIsFollowedByListening(t *testing.T) {
 func TestClosingGivesBackWhatWasFetchedAndNotBegun(t *testing.T) {
 	free := 4
 	f, rdb := fetching(t, 4, &free, onlyQ)
-	if err := f.fetch(t.Context(), 4); err != nil {
+	if err := f.fetch(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	f.ask("q")
@@ -209,7 +209,7 @@ func TestShortChunksAreFetchedAheadAndGivenBackWhenNoSlotComes(t *testing.T) {
 	for range 10 {
 		f.note(time.Microsecond)
 	}
-	if err := f.fetch(t.Context(), 2); err != nil {
+	if err := f.fetch(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	f.mu.Lock()
@@ -233,7 +233,7 @@ func TestLongChunksAreNotFetchedAhead(t *testing.T) {
 	free := 2
 	f, rdb := fetching(t, 10, &free, onlyQ)
 	f.note(10 * time.Millisecond)
-	if err := f.fetch(t.Context(), 2); err != nil {
+	if err := f.fetch(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if n := pending(t, rdb); n != 8 {
@@ -242,9 +242,9 @@ func TestLongChunksAreNotFetchedAhead(t *testing.T) {
 }
 
 func TestWhatWasFetchedWithoutAReplyIsGivenBack(t *testing.T) {
-	free := 2
+	free := 1
 	f, rdb := fetching(t, 2, &free, onlyQ)
-	if err := f.fetch(t.Context(), 1); err != nil {
+	if err := f.fetch(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	// A fetch of which this worker has never heard.
@@ -295,7 +295,7 @@ func TestTheSharesOfQueuesFollowTheirWeights(t *testing.T) {
 func TestAChunkStaysListedUntilItsRecordingIsAnswered(t *testing.T) {
 	free := 1
 	f, rdb := fetching(t, 1, &free, onlyQ)
-	if err := f.fetch(t.Context(), 1); err != nil {
+	if err := f.fetch(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	w := newWorker(Config{Concurrency: 1, MaxResult: DefaultMaxResult, Queues: onlyQ, Logger: slog.New(slog.DiscardHandler)}, rdb, map[string]call.Task{})
@@ -329,7 +329,7 @@ func TestAChunkStaysListedUntilItsRecordingIsAnswered(t *testing.T) {
 func TestAnotherDeliveryOfAChunkThatRunsHereIsNotReclaimed(t *testing.T) {
 	free := 2
 	f, rdb := fetching(t, 1, &free, onlyQ)
-	if err := f.fetch(t.Context(), 1); err != nil {
+	if err := f.fetch(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	again := func() {
@@ -348,7 +348,7 @@ func TestAnotherDeliveryOfAChunkThatRunsHereIsNotReclaimed(t *testing.T) {
 		}
 	}
 	again()
-	if err := f.fetch(t.Context(), 1); err != nil {
+	if err := f.fetch(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	f.over("j0:0:2") // the handler found that the chunk runs here
@@ -367,9 +367,9 @@ func TestAnotherDeliveryOfAChunkThatRunsHereIsNotReclaimed(t *testing.T) {
 
 // The recording of large outcomes goes alone, and its slot does not wait for it either.
 func TestLargeOutcomesAreRecordedInTheBackground(t *testing.T) {
-	free := 1
+	free := 2
 	f, rdb := fetching(t, 2, &free, onlyQ)
-	if err := f.fetch(t.Context(), 2); err != nil {
+	if err := f.fetch(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	w := newWorker(Config{Concurrency: 1, MaxResult: DefaultMaxResult, Queues: onlyQ, Logger: slog.New(slog.DiscardHandler)}, rdb, map[string]call.Task{})

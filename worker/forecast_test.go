@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"context"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -51,7 +52,7 @@ func busy(t *testing.T) (*fetcher, *redis.Client) {
 		}
 		return size
 	}
-	if err := f.fetch(t.Context(), 2); err != nil {
+	if err := f.fetch(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	for _, id := range []string{"j0:0:1", "j1:0:1"} {
@@ -142,5 +143,77 @@ func TestAChunkThatIsOverIsNotForecastAnyMore(t *testing.T) {
 	f.ends.end(r)
 	if n := f.soon(); n != 0 {
 		t.Errorf("%d slots are forecast to be free soon, want none: the chunk is over", n)
+	}
+}
+
+// onReply has then called once, when the reply to a script is here and nobody has it yet.
+type onReply struct{ then func() }
+
+func (*onReply) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (r *onReply) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		err := next(ctx, cmd)
+		if then := r.then; then != nil && err == nil && (cmd.Name() == "evalsha" || cmd.Name() == "eval") {
+			r.then = nil
+			then()
+		}
+		return err
+	}
+}
+
+func (*onReply) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+// The timer of a forecast may fire while a fetch is under way.
+func TestTwoFetchesDoNotTakeForTheSameSlots(t *testing.T) {
+	size := 2
+	f, rdb := fetching(t, 10, &size, onlyQ)
+	counted := make(chan struct{}, 1)
+	f.slots = func() int {
+		select {
+		case counted <- struct{}{}:
+		default:
+		}
+		return size
+	}
+	f.plenty = true // the one before got all that it asked for
+	var second <-chan struct{}
+	rdb.AddHook(&onReply{func() {
+		<-counted // by the fetch itself
+		f.fetchSoon()
+		second = f.underWay()
+		select {
+		case <-counted: // as if nothing were under way
+		case <-time.After(100 * time.Millisecond): // it waits
+		}
+	}})
+	if err := f.fetch(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	<-second
+	if n := pending(t, rdb); n != 8 || f.free() != 0 {
+		t.Errorf("%d deliveries are left in the queue, want 8, and %d slots are free, want 0", n, f.free())
+	}
+}
+
+// A delivery that was handed out, and had not come to the handler when it was no longer
+// counted on, may take its slot late.
+func TestWhatHasLostItsSlotDuringTheFetchIsGivenBack(t *testing.T) {
+	size := 2
+	f, rdb := fetching(t, 10, &size, onlyQ)
+	var free atomic.Int64
+	free.Store(2)
+	f.slots = func() int { return int(free.Load()) }
+	rdb.AddHook(&onReply{func() { free.Store(1) }})
+	if err := f.fetch(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); pending(t, rdb) != 9 && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
+	if n := pending(t, rdb); n != 9 {
+		t.Errorf("%d deliveries are in the queue, want 9: one of the two has no slot", n)
 	}
 }

@@ -7,10 +7,17 @@ import (
 	"time"
 
 	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/wire"
 )
 
 // What the fetcher knows of the deliveries that are here, and how it gives back those
 // of which nothing becomes.
+
+// deliveries counts those of a chunk.
+type deliveries struct {
+	n     int
+	asked time.Time // when the last of them was fetched
+}
 
 // watch gives back what was fetched ahead and got no slot.
 func (f *fetcher) watch() {
@@ -68,7 +75,7 @@ func (f *fetcher) reclaim(ctx context.Context) error {
 		ids, err := record.OwnDeliveries(ctx, f.rdb, f.worker, q.queue, func(taskID string) bool {
 			f.mu.Lock()
 			defer f.mu.Unlock()
-			return f.held[chunkOf(taskID)] > 0
+			return f.held[chunkOf(taskID)].n > 0
 		})
 		if err != nil {
 			return err
@@ -96,11 +103,27 @@ func (f *fetcher) over(taskID string) {
 // its chunk are. It is called with mu held.
 func (f *fetcher) drop(taskID string) int {
 	c := chunkOf(taskID)
-	if f.held[c]--; f.held[c] > 0 {
-		return f.held[c]
+	h := f.held[c]
+	if h.n--; h.n > 0 {
+		f.held[c] = h
+		return h.n
 	}
 	delete(f.held, c)
 	return 0
+}
+
+// ifAbsent calls do if no delivery of the chunk is on its way to a slot, and lets none be
+// fetched meanwhile. One that has been here for long does not count: it runs, or it has the
+// chunk begun again once it has its slot, or asynq has dropped it.
+func (f *fetcher) ifAbsent(ref record.ChunkRef, do func()) {
+	f.fetching.Lock()
+	defer f.fetching.Unlock()
+	f.mu.Lock()
+	h := f.held[chunkOf(wire.Delivery{Job: ref.Job.ID, Chunk: ref.Chunk}.TaskID())]
+	f.mu.Unlock()
+	if h.n == 0 || time.Since(h.asked) > arriveFor {
+		do()
+	}
 }
 
 // chunkOf is a delivery's task ID without its number: another delivery of the same
@@ -143,10 +166,19 @@ func (f *fetcher) returnLater(ds []record.Fetched) {
 		return
 	}
 	ds = slices.Clone(ds)
-	for i, d := range ds {
-		if f.drop(d.TaskID) > 0 {
-			ds[i].Owned = false // it may be running here by another delivery
-		}
+	owned, left := map[string]bool{}, map[string]int{} // by chunk
+	for _, d := range ds {
+		c := chunkOf(d.TaskID)
+		owned[c] = owned[c] || d.Owned
+		left[c] = f.drop(d.TaskID)
+	}
+	// A chunk of which another delivery stays may be running here by that one. Otherwise
+	// it is given up once, with the first of its deliveries that goes back: after that it
+	// may be fetched again, even by this worker.
+	for i, d := range slices.Backward(ds) {
+		c := chunkOf(d.TaskID)
+		ds[i].Owned = owned[c] && left[c] == 0
+		owned[c] = false
 	}
 	f.under.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)

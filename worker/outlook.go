@@ -30,16 +30,17 @@ const (
 // but for recent.
 type outlook struct {
 	rdb     redis.UniversalClient
-	sets    []string        // asynq's scheduled and retry of each queue
-	queues  []string        // asynq's pending of each
-	empty   map[string]bool // sets that asynq has not asked for since the last look, and whether they were all empty
-	last    atomic.Int64    // when the last look was answered (Unix time, ns)
+	sets    []string     // asynq's scheduled and retry of each queue
+	queues  []string     // asynq's pending of each
+	last    atomic.Int64 // when the last look was answered (Unix time, ns)
 	waiting func(context.Context)
+	first   string // the set with which asynq begins each round
+	empty   bool   // the look of this round found nothing
 }
 
 // newOutlook makes one that calls waiting when deliveries wait in a queue.
 func newOutlook(rdb redis.UniversalClient, queues []string, waiting func(context.Context)) *outlook {
-	o := &outlook{rdb: rdb, empty: map[string]bool{}, waiting: waiting}
+	o := &outlook{rdb: rdb, waiting: waiting}
 	for _, q := range queues {
 		p := "asynq:{" + q + "}:" // asynq v0.26, internal/base
 		o.sets = append(o.sets, p+"scheduled", p+"retry")
@@ -52,19 +53,23 @@ func newOutlook(rdb redis.UniversalClient, queues []string, waiting func(context
 func (o *outlook) recent() bool { return time.Since(time.Unix(0, o.last.Load())) < lookedFor }
 
 // forward answers asynq's request to bring the deliveries of a set whose time has come
-// to their queue; pass sends it. A ring follows what is brought.
+// to their queue; pass sends it. A ring follows what is brought. asynq asks for the sets
+// in the same order each time (v0.26: Server has the queues in a slice, by which its
+// forwarder goes), which need not be ours, and for each until no more of it is brought.
 func (o *outlook) forward(ctx context.Context, set string, pass func() *redis.Cmd) *redis.Cmd {
-	empty, known := o.empty[set]
-	delete(o.empty, set)
-	if !known {
-		var err error
-		if empty, err = o.look(ctx, set); err != nil {
+	if o.first == "" {
+		o.first = set
+	}
+	// Whatever else it asks belongs to the round that this began: an answer must not be
+	// one of the round before.
+	if set == o.first {
+		if err := o.look(ctx); err != nil {
 			cmd := redis.NewCmd(ctx)
 			cmd.SetErr(err)
 			return cmd
 		}
 	}
-	if empty {
+	if o.empty {
 		cmd := redis.NewCmd(ctx)
 		cmd.SetVal(int64(0))
 		return cmd
@@ -77,9 +82,9 @@ func (o *outlook) forward(ctx context.Context, set string, pass func() *redis.Cm
 	return cmd
 }
 
-// look reports whether all sets are empty. asynq is asking for one of them.
-func (o *outlook) look(ctx context.Context, set string) (empty bool, err error) {
-	clear(o.empty)
+// look learns whether all sets are empty.
+func (o *outlook) look(ctx context.Context) error {
+	o.empty = false // should it fail
 	n, err := o.rdb.Exists(ctx, slices.Concat(o.sets, o.queues)...).Result()
 	if err == nil && n > 0 {
 		var waiting int64
@@ -88,15 +93,11 @@ func (o *outlook) look(ctx context.Context, set string) (empty bool, err error) 
 		}
 	}
 	if err != nil {
-		return false, err
+		return err
 	}
-	for _, s := range o.sets {
-		if s != set {
-			o.empty[s] = n == 0
-		}
-	}
+	o.empty = n == 0
 	o.last.Store(time.Now().UnixNano())
-	return n == 0, nil
+	return nil
 }
 
 // isForward recognises asynq's request by its script and keys.

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -154,5 +155,55 @@ func TestAnOutlookThatFailsIsNotReliedOn(t *testing.T) {
 	cmd := o.forward(t.Context(), "asynq:{a}:scheduled", func() *redis.Cmd { t.Error("it passed"); return nil })
 	if cmd.Err() == nil || o.recent() {
 		t.Errorf("without Redis a look says %v, and can be relied on: %v", cmd.Err(), o.recent())
+	}
+}
+
+// A set of which something was brought is asked for again. A look at that time must not
+// answer for sets that are asked for before it: the answer would be one round old.
+func TestASetIsLookedAtInEachRoundAlsoAfterAnotherBroughtSomething(t *testing.T) {
+	o, rdb, _ := watching(t)
+	for _, set := range []string{"asynq:{b}:retry", "asynq:{a}:scheduled"} {
+		due := func(set string) {
+			t.Helper()
+			if err := rdb.ZAdd(t.Context(), set, redis.Z{Score: 1, Member: "x"}).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		due(set)
+		var passed []string
+		round := func() {
+			t.Helper()
+			passed = nil
+			// Not in the order of the outlook, which asynq does not know.
+			for _, set := range []string{"asynq:{b}:scheduled", "asynq:{b}:retry", "asynq:{a}:scheduled", "asynq:{a}:retry"} {
+				for n := int64(1); n > 0; {
+					cmd := o.forward(t.Context(), set, func() *redis.Cmd {
+						passed = append(passed, set)
+						cmd := redis.NewCmd(t.Context())
+						cmd.SetVal(rdb.Del(t.Context(), set).Val()) // brought, and run at once
+						return cmd
+					})
+					var err error
+					if n, err = cmd.Int64(); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+		}
+		round()
+		if !slices.Contains(passed, set) {
+			t.Errorf("requests passed about %v although %s has a delivery", passed, set)
+		}
+		for _, next := range []string{"asynq:{b}:scheduled", "asynq:{a}:retry", "asynq:{b}:scheduled"} {
+			due(next)
+			round()
+			if !slices.Contains(passed, next) {
+				t.Errorf("after %s brought something, requests passed about %v, although %s has a delivery", set, passed, next)
+			}
+			round() // nothing
+			if len(passed) > 0 {
+				t.Errorf("requests about %v passed although nothing is there", passed)
+			}
+		}
 	}
 }

@@ -138,16 +138,25 @@ func (w *worker) answer(ctx context.Context) {
 		w.log.Debug("reading what this worker was asked failed", "error", err)
 	}
 	for _, ref := range asked {
-		// In the place of a run, so that none begins meanwhile.
-		r := &chunkRun{delivery: wire.Delivery{Job: ref.Job.ID, Gen: ref.Job.Gen, Chunk: ref.Chunk}, started: time.Now()}
-		if !w.enlist(r) {
-			continue // it runs
+		if f := w.bell.fetcher; f != nil { // it may have begun the chunk, and not run it yet
+			f.ifAbsent(ref, func() { w.release(ctx, ref) })
+		} else {
+			w.release(ctx, ref)
 		}
-		released, err := record.Release(ctx, w.rdb, ref.Job, ref.Chunk, w.self.ID, nil, 0)
-		w.discharge(r)
-		if err == nil && released {
-			w.log.Warn("a chunk that this worker does not run was still recorded as its own; it is released", "job", ref.Job.ID, "chunk", ref.Chunk)
-		}
+	}
+}
+
+// release releases a chunk, unless it runs here.
+func (w *worker) release(ctx context.Context, ref record.ChunkRef) {
+	// In the place of a run, so that none begins meanwhile.
+	r := &chunkRun{delivery: wire.Delivery{Job: ref.Job.ID, Gen: ref.Job.Gen, Chunk: ref.Chunk}, started: time.Now()}
+	if !w.enlist(r) {
+		return // it runs
+	}
+	released, err := record.Release(ctx, w.rdb, ref.Job, ref.Chunk, w.self.ID, nil, 0)
+	w.discharge(r)
+	if err == nil && released {
+		w.log.Warn("a chunk that this worker does not run was still recorded as its own; it is released", "job", ref.Job.ID, "chunk", ref.Chunk)
 	}
 }
 
