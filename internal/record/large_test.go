@@ -324,43 +324,6 @@ func TestAReferenceToNothingIsRefused(t *testing.T) {
 	})
 }
 
-// refusedFinish is the same of the script that ends the chunk's delivery, too: without an
-// outcome the delivery is not over.
-func refusedFinish(t *testing.T, rdb redis.UniversalClient, alone func(record.Op) error, inline bool) {
-	t.Helper()
-	finish := func(outcome []byte) record.Op {
-		return record.Finish(record.Ref{ID: "j"}, inline, 0, record.Recording{Outcome: outcome, Calls: 2, Apart: true}, "q", "j:0:1")
-	}
-	rerecord(t, rdb, finish([]byte("o")), record.WasGone) // loads the script
-	create(t, rdb, job(2, 1, inline), chunks(0, 1))
-	rdb.LPush(t.Context(), "asynq:{q}:active", "j:0:1")
-	rdb.ZAdd(t.Context(), "asynq:{q}:lease", redis.Z{Score: 1, Member: "j:0:1"})
-	rdb.HSet(t.Context(), "asynq:{q}:t:j:0:1", "state", "active")
-	delivery := []string{"asynq:{q}:active", "asynq:{q}:lease", "asynq:{q}:t:j:0:1"}
-	op := finish(big('o'))
-	if err := alone(op); err == nil || !strings.HasPrefix(err.Error(), "LARGEGONE") {
-		t.Fatalf("finish answers %v", err)
-	}
-	if s := read(t, rdb); s.Recorded != 0 || s.Out != nil {
-		t.Fatalf("the job reads %+v", s)
-	}
-	if n := rdb.Exists(t.Context(), delivery...).Val(); n != 3 {
-		t.Errorf("finish has ended the delivery of a chunk that has no outcome: %d of its 3 keys are there", n)
-	}
-	rerecord(t, rdb, op, record.OK) // with the frame
-	if n := rdb.Exists(t.Context(), delivery...).Val(); n != 0 {
-		t.Errorf("%d keys of the delivery are left once its chunk is recorded", n)
-	}
-	if _, err := record.Forget(t.Context(), rdb, "j"); err != nil {
-		t.Fatal(err)
-	}
-	counters := rdb.Keys(t.Context(), "asynq:{q}:processed*").Val()
-	if len(counters) != 2 {
-		t.Errorf("asynq's counters are %q", counters)
-	}
-	rdb.Del(t.Context(), counters...)
-}
-
 // Who dies between the two leaves nothing for long.
 func TestALargeFrameThatNoScriptCameForGoesByItself(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
