@@ -59,10 +59,10 @@ func (f *finisher) take(r *chunkRun, recording record.Recording) bool {
 	f.wg.Add(1)
 	op := record.Finish(refOf(r.delivery), r.inline, r.delivery.Chunk, recording, r.queue, r.taskID)
 	if alone { // others should not wait for its transfer
-		go func() {
+		f.wg.Go(func() {
 			f.repeat(r, op)
 			<-f.large
-		}()
+		})
 		return true
 	}
 	cmd := op.Cmd(context.Background())
