@@ -37,7 +37,7 @@ func jobFacts(l jobLine, d inspect.Detail, waits string, number func(int64) stri
 		facts = append(facts, fact{"ended", when(d.Finished) + ", after " + brief(l.lasted)})
 	}
 	if d.Deaths > 0 {
-		facts = append(facts, fact{"deaths", count(d.Deaths, "worker") + " died while they ran its chunks"})
+		facts = append(facts, fact{"deaths", count(d.Deaths, "time") + " a chunk lost the worker that ran it"})
 	}
 	name := "running"
 	for _, r := range d.Runs[:min(len(d.Runs), shownRuns)] {

@@ -35,14 +35,14 @@ func TestAJobIsToldInLines(t *testing.T) {
 		"chunks     10 of 20 are over, 2 running\n" +
 		"pace       100/s, 10s left\n" +
 		"submitted  2026-01-02 03:04:05 UTC, 10s ago\n" +
-		"deaths     3 workers died while they ran its chunks\n" +
+		"deaths     3 times a chunk lost the worker that ran it\n" +
 		"running    chunk 10 on host:1:abc for 2s\n" +
 		"           chunk 12 on host:2:def for 2s\n"
 	if got := told(t, d, "", screen{}); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 	narrow := told(t, d, "", screen{44})
-	if !strings.Contains(narrow, "calls      1\u2009000 of 2\u2009000 are over, 1 failed\n") || !strings.Contains(narrow, "deaths     3 workers died while they ran its\n           chunks\n") {
+	if !strings.Contains(narrow, "calls      1\u2009000 of 2\u2009000 are over, 1 failed\n") || !strings.Contains(narrow, "deaths     3 times a chunk lost the worker\n           that ran it\n") {
 		t.Errorf("on a narrow terminal:\n%s", narrow)
 	}
 	d.Status, d.Deaths, d.Runs, d.Done, d.Failed = inspect.Waiting, 0, nil, 0, 0
