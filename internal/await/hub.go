@@ -350,20 +350,3 @@ func (h *Hub) CancelAll(ctx context.Context) error {
 	}
 	return err
 }
-
-// Forget removes the job from Redis. When it was alive it is canceled here; and when
-// it was over and not all of it had come yet, since nothing more will come.
-func (h *Hub) Forget(ctx context.Context, j *Job) error {
-	state, err := record.Forget(ctx, h.rdb, j.ID)
-	if err != nil {
-		return fmt.Errorf("forgetting job %s: %w", j.ID, err)
-	}
-	switch state {
-	case record.Done, record.Canceled:
-		j.fail(ErrCanceled) // nothing happens to a job that is ready
-	case record.Open, record.Sealed:
-		j.fail(ErrCanceled)
-		h.sweep(ctx, []*Job{j})
-	}
-	return nil
-}

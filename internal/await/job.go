@@ -43,6 +43,7 @@ type Job struct {
 	awaited   map[int]struct{}     // only of a stream: chunks that were submitted and have not arrived
 	taken     int                  // only of a stream: chunks that were taken
 	misses    map[int]int          // by chunk: how often outcomes were absent that the record claims to have
+	forgets   int                  // how many Forgets of this process are under way: they know why the record is gone
 	settled   bool
 	err       error         // settled without all outcomes, for this reason
 	callbacks []func()      // run when settled

@@ -125,6 +125,24 @@ func TestANoticeThatOvertakesTheSubmissionsReplyProvesTheJob(t *testing.T) {
 	}
 }
 
+func TestARecordThatIsGoneWhileItIsForgottenHereIsNotLost(t *testing.T) {
+	h, _ := startHub(t)
+	j := submitJob(t, h, "a", h.Channel(), 2)
+	j.forgetting(1)
+	h.apply(j, record.Snapshot{State: record.Gone}, nil)
+	if j.Settled() {
+		t.Fatalf("a read that overtook the reply to Forget settled the job with %v", j.Err())
+	}
+	j.forgetting(-1)
+	if err := h.Forget(t.Context(), j); err != nil {
+		t.Fatal(err)
+	}
+	waitDone(t, j.Done(), "the forgotten job")
+	if !errors.Is(j.Err(), ErrCanceled) || errors.Is(j.Err(), ErrExpired) {
+		t.Errorf("the job that was forgotten here ended with %v, want ErrCanceled", j.Err())
+	}
+}
+
 func TestNoticeSettlesAJobWithoutARead(t *testing.T) {
 	h, _ := startHub(t)
 	j := submitJob(t, h, "a", h.Channel(), 2)
