@@ -195,10 +195,10 @@ func (h *Hub) apply(j *Job, snap record.Snapshot, err error) bool {
 		j.fail(fmt.Errorf("%w: %w", ErrCorrupt, err))
 		return false
 	}
-	if snap.State == record.Gone && j.isBeingForgotten() {
-		return false // see Forget
-	}
 	if snap.State == record.Gone {
+		if j.isBeingForgotten() {
+			return false // see Forget
+		}
 		j.fail(fmt.Errorf("job %s of task %q: %w: it was forgotten, outlived its time to live, or Redis lost it", j.ID, j.Task, ErrExpired))
 		return false
 	}

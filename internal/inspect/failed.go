@@ -124,8 +124,9 @@ func (in *Inspector) failedChunks(ctx context.Context, j Job) ([]int, error) {
 	return failed, err
 }
 
-// failedSizes is how much there is to read of each chunk.
-func (in *Inspector) failedSizes(ctx context.Context, s record.Snapshot, chunks []int) ([]int, error) {
+// failedPlaces are where the frames of chunks with failed calls are: of each chunk its
+// outcomes, then its arguments.
+func failedPlaces(s record.Snapshot, chunks []int) []place {
 	places := make([]place, 0, 2*len(chunks))
 	for _, k := range chunks {
 		key, field := record.OutField(s, k)
@@ -133,7 +134,12 @@ func (in *Inspector) failedSizes(ctx context.Context, s record.Snapshot, chunks 
 		key, field = record.FailedField(s, k)
 		places = append(places, place{key, field})
 	}
-	each, err := in.frameSizes(ctx, places)
+	return places
+}
+
+// failedSizes is how much there is to read of each chunk.
+func (in *Inspector) failedSizes(ctx context.Context, s record.Snapshot, chunks []int) ([]int, error) {
+	each, err := in.frameSizes(ctx, failedPlaces(s, chunks))
 	if err != nil {
 		return nil, err
 	}
@@ -172,14 +178,7 @@ func (in *Inspector) failedChunk(ctx context.Context, s record.Snapshot, chunk i
 // readFailed reads chunks, in one round trip. It leaves out those of which there
 // is nothing to read: the outcomes of a stream leave Redis once they are taken.
 func (in *Inspector) readFailed(ctx context.Context, s record.Snapshot, chunks []int) ([]FailedChunk, error) {
-	places := make([]place, 0, 2*len(chunks))
-	for _, k := range chunks {
-		key, field := record.OutField(s, k)
-		places = append(places, place{key, field})
-		key, field = record.FailedField(s, k)
-		places = append(places, place{key, field})
-	}
-	frames, err := in.readFrames(ctx, s.ID, places)
+	frames, err := in.readFrames(ctx, s.ID, failedPlaces(s, chunks))
 	if err != nil {
 		return nil, err
 	}

@@ -305,9 +305,6 @@ type Recording struct {
 	Spent                 []byte // Begun.Args, which are not needed any more
 }
 
-// IsLarge reports whether the outcomes will be kept apart.
-func (r Recording) IsLarge() bool { return r.Apart && len(r.Outcome) >= LargeFrame }
-
 // args are the arguments of the scripts, see lua/recording.lua.
 func (r Recording) args(job Ref, chunk int) []any {
 	ms := ""
