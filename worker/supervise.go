@@ -180,11 +180,11 @@ func (s *supervisor) isToBeAsked(id string) bool {
 
 // readQueues reads which queues there are.
 func (s *supervisor) readQueues(ctx context.Context) error {
-	queues, err := s.w.rdb.SMembers(ctx, "asynq:queues").Result()
+	queues, err := s.w.rdb.SMembers(ctx, record.AsynqQueues).Result()
 	if err != nil {
 		return err
 	}
-	for q := range s.w.cfg.Queues { // asynq lists a queue once per producer process: a Redis that lost its data may lack it
+	for q := range s.w.cfg.Queues { // whoever named them, or not
 		if !slices.Contains(queues, q) {
 			queues = append(queues, q)
 		}

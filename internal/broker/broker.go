@@ -75,8 +75,9 @@ func (b *Broker) SubmitAt(ctx context.Context, op record.Op, queue, task string,
 	}
 	p := b.rdb.Pipeline()
 	queued := op.Queue(ctx, p)
-	enqueued := captured.queue(ctx, p)
+	var replies enqueued
 	if len(ds) > 0 {
+		replies = captured.add(ctx, p)
 		ring.Queue(ctx, p)
 	}
 	_, _ = p.Exec(ctx) // each command's own error is looked at below
@@ -92,7 +93,7 @@ func (b *Broker) SubmitAt(ctx context.Context, op record.Op, queue, task string,
 	} else if err != nil {
 		return nil, err
 	}
-	late, err := b.settle(ctx, captured, enqueued)
+	late, err := b.settle(ctx, captured, replies)
 	if err == nil && late {
 		// The bell rang before those were there to be found: ring it again.
 		err = ring.Run(ctx, b.rdb).Err()
@@ -141,9 +142,9 @@ func (b *Broker) submitInSteps(ctx context.Context, op record.Op, captured *capt
 
 func (b *Broker) enqueueInSteps(ctx context.Context, captured *capture, ring record.Op) error {
 	p := b.rdb.Pipeline()
-	enqueued := captured.queue(ctx, p)
-	_, _ = p.Exec(ctx)
-	if _, err := b.settle(ctx, captured, enqueued); err != nil {
+	replies := captured.add(ctx, p)
+	_, _ = p.Exec(ctx) // the errors are the commands' own
+	if _, err := b.settle(ctx, captured, replies); err != nil {
 		return err
 	}
 	return ring.Run(ctx, b.rdb).Err()
@@ -151,7 +152,7 @@ func (b *Broker) enqueueInSteps(ctx context.Context, captured *capture, ring rec
 
 // capture lets asynq's client encode the deliveries, without sending them.
 func (b *Broker) capture(ctx context.Context, queue, task string, ds []wire.Delivery, start time.Time) (*capture, error) {
-	captured := &capture{cmds: make([]command, 0, len(ds))}
+	captured := &capture{queue: queue, cmds: make([]command, 0, len(ds))}
 	ctx = context.WithValue(ctx, captureKey{}, captured)
 	atMilli := time.Now().UnixMilli()
 	if !start.IsZero() {
@@ -175,10 +176,13 @@ func (b *Broker) capture(ctx context.Context, queue, task string, ds []wire.Deli
 // for which the server did not know asynq's script are sent again: the first of
 // them with its source, which loads it for the others. late says that there were
 // such.
-func (b *Broker) settle(ctx context.Context, captured *capture, replies []*redis.Cmd) (late bool, err error) {
+func (b *Broker) settle(ctx context.Context, captured *capture, replies enqueued) (late bool, err error) {
 	var again []command
 	var errs []error
-	for i, reply := range replies {
+	if len(captured.cmds) > 0 && replies.named.Err() != nil {
+		return false, fmt.Errorf("naming queue %q to asynq: %w", captured.queue, replies.named.Err())
+	}
+	for i, reply := range replies.deliveries {
 		if err := reply.Err(); record.IsNoScript(err) {
 			again = append(again, captured.cmds[i])
 		} else if err != nil {
@@ -190,14 +194,16 @@ func (b *Broker) settle(ctx context.Context, captured *capture, replies []*redis
 			errs = append(errs, err)
 		}
 		p := b.rdb.Pipeline()
-		for _, reply := range (&capture{cmds: again[1:]}).send(ctx, p) {
+		resent := (&capture{queue: captured.queue, cmds: again[1:]}).add(ctx, p)
+		_, _ = p.Exec(ctx) // the errors are the commands' own
+		for _, reply := range resent.deliveries {
 			if err := reply.Err(); err != nil {
 				errs = append(errs, err)
 			}
 		}
 	}
 	if len(errs) > 0 {
-		return len(again) > 0, fmt.Errorf("enqueueing: %d of %d deliveries failed: %w", len(errs), len(replies), errs[0])
+		return len(again) > 0, fmt.Errorf("enqueueing: %d of %d deliveries failed: %w", len(errs), len(replies.deliveries), errs[0])
 	}
 	return len(again) > 0, nil
 }

@@ -134,23 +134,23 @@ func (tr *trips) note(cmds []redis.Cmder) {
 
 func TestSubmissionIsOneRoundTripRecordThenDeliveriesThenBell(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb *redis.Client, b *Broker) {
-		// Makes the connection, names the queue to asynq and loads asynq's script.
+		// Makes the connection and loads asynq's script.
 		submit(t, b, "first", 2, 1)
 		rdb.Del(t.Context(), record.BellKey("q"))
 		tr := &trips{}
 		rdb.AddHook(tr)
 		const n = 100
 		submit(t, b, "j", n, 1)
-		if len(tr.all) != 1 || len(tr.all[0]) != n+2 {
-			t.Fatalf("the round trips are %q, want one of %d commands", tr.all, n+2)
+		if len(tr.all) != 1 || len(tr.all[0]) != n+3 {
+			t.Fatalf("the round trips are %q, want one of %d commands", tr.all, n+3)
 		}
 		keys := tr.all[0]
-		if keys[0] != record.Keys("j")[0] || keys[n+1] != record.BellKey("q") {
-			t.Errorf("the first command is about %s, the last about %s; want the record and the bell", keys[0], keys[n+1])
+		if keys[0] != record.Keys("j")[0] || keys[n+2] != record.BellKey("q") {
+			t.Errorf("the first command is about %s, the last about %s; want the record and the bell", keys[0], keys[n+2])
 		}
-		for i, key := range keys[1 : n+1] {
+		for i, key := range keys[2 : n+2] {
 			if want := fmt.Sprintf("asynq:{q}:t:j:%d:1", i); key != want {
-				t.Errorf("command %d is about %s, want %s", i+1, key, want)
+				t.Errorf("command %d is about %s, want %s", i+2, key, want)
 			}
 		}
 		if got := rings(rdb); got != n {
@@ -202,6 +202,50 @@ func TestSubmissionWorksAfterTheServerLostItsScripts(t *testing.T) {
 	})
 }
 
+func TestOperatorsSeeTheQueueOfARedisThatCameBackEmpty(t *testing.T) {
+	delivery := []wire.Delivery{{Job: "j", Chunk: 0, Number: 1}}
+	for name, send := range map[string]func(ctx context.Context, b *Broker) error{
+		"a call": func(ctx context.Context, b *Broker) error {
+			op, ds := job("j", 1)
+			_, err := b.Submit(ctx, op, "q", "square", ds)
+			return err
+		},
+		"a map": func(ctx context.Context, b *Broker) error {
+			op, ds := job("j", 2)
+			_, err := b.Submit(ctx, op, "q", "square", ds)
+			return err
+		},
+		"a chunk issued again": func(ctx context.Context, b *Broker) error { return b.Enqueue(ctx, "q", "square", delivery) },
+		"a delay": func(ctx context.Context, b *Broker) error {
+			if err := b.EnqueueAt(ctx, "q", "square", delivery, time.Now().Add(time.Hour)); err != nil {
+				return err
+			}
+			return b.Start(ctx, "q", delivery)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onBoth(t, func(t *testing.T, rdb *redis.Client, b *Broker) {
+				for range 2 { // the second time it is not new to the client
+					if err := rdb.FlushAll(t.Context()).Err(); err != nil {
+						t.Fatal(err)
+					}
+					if err := send(t.Context(), b); err != nil {
+						t.Fatal(err)
+					}
+					info, err := asynq.NewInspectorFromRedisClient(rdb).GetQueueInfo("q")
+					if err != nil || info.Pending == 0 {
+						t.Fatalf("asynq's inspector says %+v, %v; want deliveries that wait", info, err)
+					}
+				}
+				b.Withdraw(t.Context(), "q", delivery)
+				if n := rdb.Exists(t.Context(), "asynq:{q}:t:j:0:1").Val(); n != 0 {
+					t.Error("a delivery that was withdrawn is still there")
+				}
+			})
+		})
+	}
+}
+
 func TestEmptyJobRingsNoBell(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb *redis.Client, b *Broker) {
 		submit(t, b, "j", 0, 1)
@@ -230,7 +274,7 @@ func TestARedisWithoutRoomForLargeArgumentsIsTheSubmissionsError(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := New(rdb)
-	submit(t, b, "first", 2, 1) // names the queue to asynq
+	submit(t, b, "first", 2, 1) // loads asynq's script
 	large := func(n int) []record.Chunk {
 		cs := make([]record.Chunk, n)
 		for i := range cs {

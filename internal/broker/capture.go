@@ -5,6 +5,8 @@ import (
 	"sync"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/distpool/distpool/internal/record"
 )
 
 // asynq's client sends one script per task and waits for each. To send a whole
@@ -12,11 +14,14 @@ import (
 // in the context, notes the script call and answers "enqueued" instead of
 // sending; afterwards the noted calls go into one pipeline, and their real
 // replies are checked there. Everything that asynq does to build a task stays
-// asynq's.
+// asynq's, but for naming the queue: asynq's client does that once in its life, and a
+// Redis that has come back empty would not hear of it again. So it goes along with
+// the deliveries, each time.
 
 type captureKey struct{}
 
 type capture struct {
+	queue    string
 	cmds     []command
 	learning string // SHA-1 of the script whose source is being asked for
 }
@@ -28,20 +33,19 @@ type command struct {
 	args   []any
 }
 
-// queue adds the captured calls to a pipeline.
-func (c *capture) queue(ctx context.Context, p redis.Pipeliner) []*redis.Cmd {
-	cmds := make([]*redis.Cmd, len(c.cmds))
-	for i, cmd := range c.cmds {
-		cmds[i] = p.EvalSha(ctx, cmd.sha, cmd.keys, cmd.args...)
-	}
-	return cmds
+// enqueued has the replies to the commands of a capture.
+type enqueued struct {
+	named      *redis.IntCmd
+	deliveries []*redis.Cmd
 }
 
-// send queues the captured calls and runs the pipeline.
-func (c *capture) send(ctx context.Context, p redis.Pipeliner) []*redis.Cmd {
-	cmds := c.queue(ctx, p)
-	_, _ = p.Exec(ctx) // the errors are the commands' own
-	return cmds
+// add adds the captured calls, and the naming of their queue, to a pipeline.
+func (c *capture) add(ctx context.Context, p redis.Pipeliner) enqueued {
+	e := enqueued{named: p.SAdd(ctx, record.AsynqQueues, c.queue), deliveries: make([]*redis.Cmd, len(c.cmds))}
+	for i, cmd := range c.cmds {
+		e.deliveries[i] = p.EvalSha(ctx, cmd.sha, cmd.keys, cmd.args...)
+	}
+	return e
 }
 
 // eval runs a captured call with the script's source, which also puts it into
@@ -74,6 +78,14 @@ func (c capturer) EvalSha(ctx context.Context, sha string, keys []string, args .
 	captured.cmds = append(captured.cmds, command{sha, source.(string), keys, args})
 	cmd.SetVal(int64(1))
 	return cmd
+}
+
+// SAdd leaves the naming of the queue out when the context carries a capture.
+func (c capturer) SAdd(ctx context.Context, key string, members ...any) *redis.IntCmd {
+	if _, ok := ctx.Value(captureKey{}).(*capture); !ok || key != record.AsynqQueues {
+		return c.UniversalClient.SAdd(ctx, key, members...)
+	}
+	return redis.NewIntCmd(ctx)
 }
 
 // Eval is EvalSha's second half: see there.

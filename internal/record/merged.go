@@ -31,6 +31,10 @@ func OneServer(c redis.UniversalClient) bool {
 	return ok
 }
 
+// AsynqQueues is the set of the queues that asynq knows: what its inspector lists, and
+// lets operators pause (asynq v0.26, internal/base: AllQueues).
+const AsynqQueues = "asynq:queues"
+
 // Asynq's keys (asynq v0.26, internal/base).
 func asynqKey(queue, name string) string { return "asynq:{" + queue + "}:" + name }
 
@@ -44,7 +48,8 @@ type Submission struct {
 	Now    any // ns
 }
 
-// Submit makes a job, enqueues its only delivery and rings the bell. The reply is
+// Submit makes a job, enqueues its only delivery, names the queue to asynq and rings
+// the bell. The reply is
 // Create's. ok is false when the creation is not that of an inline job whose ID was
 // drawn.
 func (o Op) Submit(s Submission) (op Op, ok bool) {
@@ -75,7 +80,7 @@ func (o Op) Submit(s Submission) (op Op, ok bool) {
 		}
 	}
 	args = append(args, "args", chunks[1])
-	return Op{submitScript, []string{o.keys[0], s.Keys[0], s.Keys[1], BellKey(s.Queue)}, args}, true
+	return Op{submitScript, []string{o.keys[0], s.Keys[0], s.Keys[1], BellKey(s.Queue), AsynqQueues}, args}, true
 }
 
 // Share is how many deliveries a queue is asked for first.

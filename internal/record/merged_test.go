@@ -53,7 +53,6 @@ func submit(t *testing.T, rdb redis.UniversalClient, queue, id string) {
 	if e.sha != record.AsynqEnqueue {
 		t.Fatalf("asynq enqueues with script %s, not with the one that the merged script stands for", e.sha)
 	}
-	rdb.SAdd(t.Context(), "asynq:queues", queue) // as asynq's client does, once for a queue
 	prefix := "asynq:{" + queue + "}:"
 	op, ok := one(id).Submit(record.Submission{
 		Queue: queue, Keys: []string{prefix + "t:" + id + ":0:1", prefix + "pending"}, TaskID: id + ":0:1", Msg: e.args[0], Now: e.args[2],
@@ -108,6 +107,9 @@ func TestAMergedSubmissionMakesWhatItsPartsMake(t *testing.T) {
 		}
 		if n := rdb.LLen(t.Context(), record.BellKey("b")).Val(); n != 1 {
 			t.Errorf("the bell has %d rings, want 1", n)
+		}
+		if !rdb.SIsMember(t.Context(), record.AsynqQueues, "b").Val() {
+			t.Error("asynq does not know the queue")
 		}
 	})
 }

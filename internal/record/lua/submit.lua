@@ -2,7 +2,8 @@
 -- ring of the bell: create, asynq's enqueue and ring in one. It is for a server
 -- that holds all keys, not for a Cluster.
 --
--- KEYS: 1 the job, 2 asynq's task (hash), 3 asynq's pending list, 4 the queue's bell.
+-- KEYS: 1 the job, 2 asynq's task (hash), 3 asynq's pending list, 4 the queue's bell,
+-- 5 asynq's queues (set).
 -- ARGV: 1 time to live while open (ms), 2 how soon it must begin (ms; 0: no limit),
 -- 3 asynq's message, 4 asynq's task ID, 5 now (ns), then pairs of field and value
 -- of the job hash, of which the arguments are the last, or the reference to large ones.
@@ -34,7 +35,10 @@ end
 -- asynq v0.26, internal/rdb: enqueueCmd
 if redis.call('EXISTS', KEYS[2]) == 0 then
   redis.call('HSET', KEYS[2], 'msg', ARGV[3], 'state', 'pending', 'pending_since', ARGV[5])
-  redis.call('LPUSH', KEYS[3], ARGV[4])
+  if redis.call('LPUSH', KEYS[3], ARGV[4]) == 1 then
+    -- The first in its queue names it, each time: the server may have come back empty.
+    redis.call('SADD', KEYS[5], string.match(KEYS[3], '^asynq:{(.+)}:pending$'))
+  end
 end
 -- A ring that waits says that no worker listens: one that is about to will hear it.
 if redis.call('EXISTS', KEYS[4]) == 0 then
