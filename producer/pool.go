@@ -136,7 +136,7 @@ func (p *pool) withdraw(ctx context.Context, jobs []*await.Job) {
 			if _, over := here[k]; over {
 				continue
 			}
-			if total++; total > maxWithdrawn {
+			if total++; total > broker.MaxWithdrawn {
 				return
 			}
 			byQueue[j.Queue] = append(byQueue[j.Queue], wire.Delivery{Job: j.ID, Gen: j.Gen, Chunk: k, Number: 1})
@@ -146,10 +146,6 @@ func (p *pool) withdraw(ctx context.Context, jobs []*await.Job) {
 		p.broker.Withdraw(ctx, queue, ds)
 	}
 }
-
-// maxWithdrawn bounds what canceling costs: each delivery takes two round trips,
-// and asynq a search through its queue.
-const maxWithdrawn = 500
 
 func (p *pool) abandon(err error) error {
 	if p.ours {

@@ -307,6 +307,7 @@ func (r *chunkRun) giveBack(due time.Time) error {
 		err = r.worker.broker.Enqueue(ctx, r.queue, r.task, []wire.Delivery{again})
 	}
 	if err != nil {
+		r.worker.notReturned(r)
 		r.logger().Warn("giving a chunk back failed; it is taken over once this worker counts as dead", "error", err)
 		return later{"the worker was shut down in the middle of this chunk", 0}
 	}

@@ -350,6 +350,13 @@ func (w *worker) callBack(queue string, d wire.Delivery, wait time.Duration) {
 	})
 }
 
+// notReturned notes that Redis took neither the chunk's outcomes nor what was left of it.
+func (w *worker) notReturned(r *chunkRun) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.unreturned[chunkKey{refOf(r.delivery), r.delivery.Chunk}] = true
+}
+
 // discharge removes the chunk from those that run here.
 func (w *worker) discharge(r *chunkRun) {
 	r.cancel(nil)

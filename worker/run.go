@@ -44,11 +44,12 @@ var ErrRecycle = errors.New("a call did not end in time; start the worker proces
 // It also drains by itself, after Config.MaxCalls calls or when a call passed its
 // HardTimeout.
 //
-// It returns nil after a clean drain, ErrRecycle after a HardTimeout, an error
-// that counts the chunks which had to be abandoned, and at once an error when
-// the configuration is wrong, Config.Init fails, or Redis cannot be used at the
-// start. A Redis that goes away later is waited for. Two tasks of one name, no task at all, or a task that is only
-// declared are programmer errors: Run panics.
+// It returns nil after a clean drain; ErrRecycle after a HardTimeout; an error that
+// counts the chunks which had to be abandoned, since their calls did not end, or Redis
+// took neither their outcomes nor them; and at once an error when the configuration is
+// wrong, Config.Init fails, or Redis cannot be used at the start. A Redis that goes
+// away later is waited for. Two tasks of one name, no task at all, or a task that is
+// only declared are programmer errors: Run panics.
 func Run(ctx context.Context, cfg Config, ts ...tasks.Runner) error {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
@@ -179,8 +180,9 @@ type worker struct {
 
 	recycled chan error // holds the reason for which the worker ends by itself
 
-	mu      sync.Mutex // guards running
-	running map[chunkKey]*chunkRun
+	mu         sync.Mutex // guards all below
+	running    map[chunkKey]*chunkRun
+	unreturned map[chunkKey]bool // chunks of which Redis took neither the outcomes nor what was left
 }
 
 type chunkKey struct {
@@ -203,8 +205,8 @@ func newWorker(cfg Config, rdb redis.UniversalClient, known map[string]call.Task
 	}
 	w := &worker{
 		cfg: cfg, rdb: rdb, tasks: known, broker: broker.New(rdb), signer: signing.New(cfg.Keyring),
-		slots:    make(chan struct{}, cfg.Concurrency),
-		running:  map[chunkKey]*chunkRun{},
+		slots:   make(chan struct{}, cfg.Concurrency),
+		running: map[chunkKey]*chunkRun{}, unreturned: map[chunkKey]bool{},
 		paces:    make(map[string]*pace, len(known)),
 		recycled: make(chan error, 1), inspector: asynq.NewInspectorFromRedisClient(rdb),
 		self: record.Worker{
@@ -310,16 +312,23 @@ func (w *worker) drain(srv *asynq.Server) error {
 		w.bell.fetcher.wait(w.calls)
 	}
 	w.abort(errDraining)
+	if w.finisher != nil { // what it could not record by then it gives back
+		end, cancel := context.WithTimeout(context.Background(), lastMoment)
+		w.finisher.wait(end)
+		cancel()
+	}
 	w.mu.Lock()
 	left := slices.Collect(maps.Keys(w.running))
+	abandoned := maps.Clone(w.unreturned)
 	w.mu.Unlock()
 	for _, k := range left {
+		abandoned[k] = true
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		_, _ = record.Release(ctx, w.rdb, k.job, k.chunk, w.self.ID, nil, 0)
 		cancel()
 	}
-	if len(left) > 0 {
-		return fmt.Errorf("worker %s: drained, but %d chunks did not end within the grace of %v and its canceled context; other workers run them again", w.self.ID, len(left), w.cfg.Grace)
+	if n := len(abandoned); n > 0 {
+		return fmt.Errorf("worker %s: drained, but had to abandon %d chunks: their calls did not end within the grace of %v and its canceled context, or Redis took neither their outcomes nor the chunks back; other workers run them again", w.self.ID, n, w.cfg.Grace)
 	}
 	return nil
 }

@@ -32,7 +32,8 @@ func (a *app) cancelCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "cancel ID...", Short: "Cancel jobs",
 		Long: `Cancel ends jobs: calls that wait never run, those that run have their context
-canceled, and whoever waits is told. It prints the state of each job after that:
+canceled, and whoever waits is told. What waits leaves the queue, up to 500 chunks
+of a job; workers drop the others when they meet them. It prints the state of each job after that:
 canceled, or done when it came too late. The exit code is 3 when a job is unknown
 or Redis fails; the others are canceled all the same.
 ` + jsonHelp,
@@ -54,7 +55,7 @@ func (a *app) cancelJobs(ctx context.Context, in *inspect.Inspector, ids []strin
 	bad := 0
 	for _, id := range ids {
 		l := canceledLine{Job: id}
-		state, err := in.Cancel(ctx, id)
+		state, err := in.CancelAndWithdraw(ctx, id)
 		switch {
 		case err != nil:
 			l.Error = err.Error()

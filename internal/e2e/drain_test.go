@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/redistest"
 	"github.com/distpool/distpool/producer"
 )
 
@@ -79,4 +80,34 @@ func TestACallLongerThanTheGraceIsRunByAnotherWorker(t *testing.T) {
 			t.Errorf("the call ended on worker %q with error %v, want %s", id, err, second.name)
 		}
 	})
+}
+
+func TestAWorkerThatCannotHandItsCallsOverSaysSo(t *testing.T) {
+	usual(t)
+	t.Parallel()
+	s := redistest.Start(t, redistest.Config("appendonly yes"), redistest.Config("appendfsync always"))
+	e := newEnv(t, s.URL(), true)
+	w := e.worker(t, 2, func(s *workerSpec) { s.Grace, s.Dies = 2*time.Second, true })
+	p, gate := e.pool(t), e.probe()
+	held, err := producer.ApplyAsync(ctx(t), p, hold, gate)
+	must(t, err)
+	ends, err := producer.ApplyAsync(ctx(t), p, sleep, 1000)
+	must(t, err)
+	e.awaitStarted(t, gate, 1)
+	eventually(t, "the other call runs", func() bool { return e.rdb.HExists(ctx(t), record.Keys(ends.ID())[0], "run").Val() })
+	must(t, s.Kill())
+	if err := w.stop(t); err == nil {
+		t.Error("it ended with success")
+	}
+	if want := "had to abandon 2 chunks"; !strings.Contains(e.log.String(), want) {
+		t.Errorf("it does not say %q", want)
+	}
+	s.Restart(t)
+	e.worker(t, 2)
+	e.awaitStarted(t, gate, 2)
+	e.open(t, gate)
+	_, err = held.Get(ctx(t))
+	must(t, err)
+	n, err := ends.Get(ctx(t))
+	same(t, "the call whose outcome was not recorded", n, err, 1000)
 }

@@ -1,6 +1,8 @@
 package inspect_test
 
 import (
+	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -120,4 +122,41 @@ func TestNowIsTheTimeOfRedis(t *testing.T) {
 	if d := now.Sub(rdb.Time(t.Context()).Val()).Abs(); d > 5*time.Second {
 		t.Errorf("it is %v off", d)
 	}
+}
+
+func TestCancelTakesWhatWaitsOutOfTheQueue(t *testing.T) {
+	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
+		in := inspect.New(rdb)
+		p, err := producer.Open(t.Context(), producer.Config{Client: rdb})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Release()
+		m, err := producer.MapAsync(t.Context(), p, hold, []int{1, 2, 3}, producer.ChunkSize(1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		later, err := producer.ApplyAsync(t.Context(), p, hold, 1, producer.Delay(time.Hour))
+		if err != nil {
+			t.Fatal(err)
+		}
+		begin(t, rdb, m.ID(), 1, "w", "") // somebody has the delivery of this one
+		for _, id := range []string{m.ID(), later.ID(), m.ID()} {
+			if s, err := in.CancelAndWithdraw(t.Context(), id); err != nil || s != record.Canceled {
+				t.Errorf("canceling %s says %q, %v", id, s, err)
+			}
+		}
+		left := rdb.LRange(t.Context(), "asynq:{distpool}:pending", 0, -1).Val()
+		if want := []string{m.ID() + ":1:1"}; !slices.Equal(left, want) {
+			t.Errorf("%q wait, want %q", left, want)
+		}
+		if n := rdb.ZCard(t.Context(), "asynq:{distpool}:scheduled").Val(); n != 0 {
+			t.Errorf("%d deliveries are for later, want none", n)
+		}
+		for _, id := range []string{"NEVERWAS", "not an ID"} {
+			if _, err := in.CancelAndWithdraw(t.Context(), id); !errors.Is(err, inspect.ErrNoJob) {
+				t.Errorf("canceling %q: %v", id, err)
+			}
+		}
+	})
 }

@@ -18,9 +18,11 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/distpool/distpool/internal/broker"
 	"github.com/distpool/distpool/internal/call"
 	"github.com/distpool/distpool/internal/names"
 	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/wire"
 	"github.com/distpool/distpool/secure"
 	"github.com/distpool/distpool/tasks"
 )
@@ -93,4 +95,39 @@ func (in *Inspector) Cancel(ctx context.Context, id string) (record.State, error
 		return state, fmt.Errorf("canceling job %s: %w", id, ErrNoJob)
 	}
 	return state, nil
+}
+
+// CancelAndWithdraw is Cancel, and takes deliveries of the job along that nobody has
+// taken, as a handle does: broker.MaxWithdrawn at the most. Those that it leaves are
+// dropped by workers.
+func (in *Inspector) CancelAndWithdraw(ctx context.Context, id string) (record.State, error) {
+	queue, waiting := in.waiting(ctx, id) // a canceled job does not know them any more
+	state, err := in.Cancel(ctx, id)
+	if err == nil && state == record.Canceled {
+		broker.New(in.rdb).Withdraw(ctx, queue, waiting)
+	}
+	return state, err
+}
+
+// waiting draws deliveries of the job that nobody has taken; none if it cannot be read:
+// to withdraw them is a favour.
+func (in *Inspector) waiting(ctx context.Context, id string) (queue string, ds []wire.Delivery) {
+	if names.CheckID(id) != nil {
+		return "", nil
+	}
+	s, err := record.Read(ctx, in.rdb, id)
+	if err != nil || s.State == record.Gone {
+		return "", nil
+	}
+	job := record.Ref{ID: id, Gen: s.Gen}
+	chunks, err := record.Waiting(ctx, in.rdb, job, broker.MaxWithdrawn)
+	if err != nil {
+		return "", nil
+	}
+	for chunk, owner := range chunks {
+		if owner == "" {
+			ds = append(ds, wire.Delivery{Job: id, Gen: s.Gen, Chunk: chunk, Number: 1})
+		}
+	}
+	return s.Queue, ds
 }
