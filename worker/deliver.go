@@ -91,7 +91,11 @@ func (w *worker) deliver(ctx context.Context, t *asynq.Task) error {
 			return later{"asking for workers that know the task: " + err.Error(), time.Second}
 		case elsewhere:
 			w.delivered(ctx, t, d, observe.Elsewhere, nil)
-			return later{fmt.Sprintf("worker %s does not know the task; another of the queue does", w.self.ID), time.Second}
+			wait, ours := w.bounces.next(taskID)
+			if ours {
+				w.callBack(r.queue, d, wait)
+			}
+			return later{fmt.Sprintf("worker %s does not know the task; another of the queue does", w.self.ID), wait}
 		}
 	}
 	if !w.enlist(r) {

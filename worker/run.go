@@ -175,6 +175,8 @@ type worker struct {
 	busyTime atomic.Int64 // ns that calls took, added up
 	pulse    pulse        // the heartbeat's goroutine has it
 
+	bounces bounces // of deliveries for other workers
+
 	metronome metronome        // for the stopwatches of chunks
 	paces     map[string]*pace // of tasks
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/producer"
@@ -89,6 +90,15 @@ func TestATaskThatOnlyNewWorkersKnowIsRunByThem(t *testing.T) {
 			if want := fmt.Sprint("hurrah ", i); s != want {
 				t.Errorf("call %d is %q, want %q", i, s, want)
 			}
+		}
+		// One after the other, they wait for nobody's poll.
+		began := time.Now()
+		for i := range 20 {
+			s, err := producer.Apply(ctx(t), p, cheer, i)
+			same(t, "a call", s, err, fmt.Sprint("hurrah ", i))
+		}
+		if took := time.Since(began); took > 15*time.Second {
+			t.Errorf("20 calls of a task that one of two workers knows took %v", took)
 		}
 		// Rolled back: those who know it have gone.
 		stopNew()
