@@ -14,22 +14,28 @@ import (
 const (
 	// listEvery is how long a job may wait until it is listed.
 	listEvery = 250 * time.Millisecond
-	// listPatience bounds one flush, and what a pool that ends waits for the last.
+	// listPatience bounds a flush. A pool that ends waits for one under way, and for the last.
 	listPatience = time.Second
+	// listAgain is how long a flush that failed waits for its next try.
+	listAgain = 2 * time.Second
+	// mostUnsent bounds the batches that wait for that: some MiB.
+	mostUnsent = 8
 )
 
 // listing makes the pool's jobs findable by people who do not know their IDs. It
 // is no part of a submission: jobs are noted in memory, and a flush in the
 // background lists all that have gathered, in one command. A pool that submits
-// nothing sends nothing. What a flush cannot send is not sent again: it is
-// counted, so that whoever reads the list knows that it is not complete.
+// nothing sends nothing. What a flush cannot send is sent later, and may be listed
+// twice, which readers expect; what there is no room for until then is counted, so that
+// whoever reads the list knows that it is not complete.
 type listing struct {
 	rdb redis.UniversalClient
 
 	mu      sync.Mutex // guards all below
 	batch   *record.Batch
-	missed  int // jobs of flushes that failed
-	shard   int // of the next flush
+	unsent  []*record.Batch // by flushes that failed, oldest first
+	missed  int             // jobs of batches for which there was no room in unsent
+	shard   int             // of the next flush
 	armed   bool
 	stopped bool
 	flights sync.WaitGroup // flushes under way
@@ -47,9 +53,14 @@ func (l *listing) note(id, task, queue string, single bool) {
 		return
 	}
 	l.batch.Add(record.Listed{ID: id, Task: task, Queue: queue, Single: single})
+	l.arm(listEvery)
+}
+
+// arm has a flush come. It is called with mu held.
+func (l *listing) arm(after time.Duration) {
 	if !l.armed {
 		l.armed = true
-		time.AfterFunc(listEvery, l.flush)
+		time.AfterFunc(after, l.flush)
 	}
 }
 
@@ -57,44 +68,64 @@ func (l *listing) note(id, task, queue string, single bool) {
 func (l *listing) flush() {
 	l.mu.Lock()
 	l.armed = false
-	batch, shard := l.batch, l.shard
-	if l.stopped || batch.Len() == 0 {
+	if l.stopped {
 		l.mu.Unlock()
 		return
 	}
-	l.take()
+	batches, shard := l.take()
 	l.flights.Add(1)
 	l.mu.Unlock()
 	defer l.flights.Done()
-	l.send(batch, shard)
+	l.send(batches, shard)
 }
 
-// take starts a new batch. It is called with mu held.
-func (l *listing) take() {
-	l.batch.Unlisted += l.missed
-	l.missed, l.batch = 0, &record.Batch{}
+// take returns what there is to send, and starts a new batch. It is called with mu held.
+func (l *listing) take() (batches []*record.Batch, shard int) {
+	batches, shard = l.unsent, l.shard
+	if l.batch.Len() > 0 {
+		l.batch.Unlisted += l.missed
+		l.missed = 0
+		batches = append(batches, l.batch)
+	}
+	l.batch, l.unsent = &record.Batch{}, nil
 	l.shard = (l.shard + 1) % record.ListShards
+	return batches, shard
 }
 
-func (l *listing) send(batch *record.Batch, shard int) {
+func (l *listing) send(batches []*record.Batch, shard int) {
 	ctx, cancel := context.WithTimeout(context.Background(), listPatience)
 	defer cancel()
-	if err := record.List(ctx, l.rdb, shard, batch); err != nil {
-		l.mu.Lock()
-		l.missed += batch.Len() + batch.Unlisted
-		l.mu.Unlock()
+	for i, batch := range batches {
+		if err := record.List(ctx, l.rdb, shard, batch); err != nil {
+			l.keep(batches[i:])
+			return
+		}
+	}
+}
+
+// keep takes batches back that could not be sent.
+func (l *listing) keep(batches []*record.Batch) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.unsent = append(batches, l.unsent...) // other flushes may have failed meanwhile
+	for len(l.unsent) > mostUnsent {
+		last := l.unsent[len(l.unsent)-1]
+		l.unsent = l.unsent[:len(l.unsent)-1]
+		l.missed += last.Len() + last.Unlisted
+	}
+	if !l.stopped {
+		l.arm(listAgain)
 	}
 }
 
 // stop lists what is left, and ends.
 func (l *listing) stop() {
 	l.mu.Lock()
-	batch, shard := l.batch, l.shard
-	l.take()
 	l.stopped = true
 	l.mu.Unlock()
-	if batch.Len() > 0 {
-		l.send(batch, shard)
-	}
 	l.flights.Wait()
+	l.mu.Lock()
+	batches, shard := l.take()
+	l.mu.Unlock()
+	l.send(batches, shard)
 }

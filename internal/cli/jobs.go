@@ -169,7 +169,7 @@ func (a *app) listJobs(ctx context.Context, in *inspect.Inspector, q inspect.Que
 		fmt.Fprintf(a.Err, "distpool: there may be older jobs; --limit %d would list more\n", 2*limit)
 	}
 	if unlisted > 0 {
-		fmt.Fprintf(a.Err, "distpool: %d jobs are missing, since too many came at once; distpool job ID finds them all the same\n", unlisted)
+		fmt.Fprintf(a.Err, "distpool: %d jobs are missing, since their pools made too many at once, or could not reach Redis; distpool job ID finds them all the same\n", unlisted)
 	}
 	return nil
 }

@@ -1,0 +1,122 @@
+package producer
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/redistest"
+)
+
+const patience = 30 * time.Second
+
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for until := time.Now().Add(patience); !is(); time.Sleep(time.Millisecond) {
+		if time.Now().After(until) {
+			t.Fatalf("not within %v: %s", patience, what)
+		}
+	}
+}
+
+// full has Redis refuse whatever takes room.
+func full(t *testing.T, rdb redis.UniversalClient, is bool) {
+	t.Helper()
+	limit := "0"
+	if is {
+		limit = "1"
+	}
+	if err := rdb.ConfigSet(t.Context(), "maxmemory", limit).Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// listed are the IDs in the list of recent jobs.
+func listed(t *testing.T, rdb redis.UniversalClient) map[string]bool {
+	t.Helper()
+	ids := map[string]bool{}
+	for l := record.NewLister(rdb, record.Position{}); ; {
+		job, ok, err := l.Next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !ok {
+			return ids
+		}
+		ids[job.ID] = true
+	}
+}
+
+func unsent(l *listing) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.unsent)
+}
+
+func counts(t *testing.T, rdb redis.UniversalClient) record.ListCounts {
+	t.Helper()
+	n, err := record.CountList(t.Context(), rdb)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func TestJobsAreListedOnceThereIsRoomForThem(t *testing.T) {
+	t.Parallel()
+	rdb := redistest.Start(t).Client(t)
+	l := newListing(rdb)
+	full(t, rdb, true)
+	l.note("A", "square", "q", true)
+	eventually(t, "the list is refused", func() bool { return unsent(l) == 1 })
+	l.note("B", "square", "q", false)
+	full(t, rdb, false)
+	eventually(t, "both are listed", func() bool { return len(listed(t, rdb)) == 2 })
+	full(t, rdb, true)
+	l.note("C", "square", "q", true)
+	eventually(t, "the list is refused again", func() bool { return unsent(l) == 1 })
+	full(t, rdb, false)
+	l.stop()
+	if ids := listed(t, rdb); !ids["A"] || !ids["B"] || !ids["C"] {
+		t.Errorf("listed are %v, want all three", ids)
+	}
+	if n := counts(t, rdb).Unlisted; n != 0 {
+		t.Errorf("%d jobs count as unlisted, want none", n)
+	}
+}
+
+func TestJobsThatWaitToBeListedAreBoundedAndCounted(t *testing.T) {
+	t.Parallel()
+	rdb := redistest.Start(t).Client(t)
+	full(t, rdb, true)
+	l := newListing(rdb)
+	const each, rounds = 3, mostUnsent + 2
+	for i := range rounds {
+		l.mu.Lock()
+		l.armed = true // no flush but ours
+		l.mu.Unlock()
+		for k := range each {
+			l.note(fmt.Sprintf("J%d-%d", i, k), "square", "q", true)
+		}
+		l.flush()
+	}
+	if n := unsent(l); n != mostUnsent {
+		t.Errorf("%d batches wait, want %d", n, mostUnsent)
+	}
+	full(t, rdb, false)
+	l.note("LAST", "square", "q", true)
+	began := time.Now()
+	l.stop()
+	if took := time.Since(began); took > patience {
+		t.Errorf("stopping took %v", took)
+	}
+	if ids := listed(t, rdb); len(ids) != each*mostUnsent+1 || !ids["LAST"] {
+		t.Errorf("%d jobs are listed, want %d", len(ids), each*mostUnsent+1)
+	}
+	if n := counts(t, rdb).Unlisted; n != each*(rounds-mostUnsent) {
+		t.Errorf("%d jobs count as unlisted, want %d", n, each*(rounds-mostUnsent))
+	}
+}
