@@ -26,11 +26,16 @@ func (s *submission) startInTime(job *await.Job, chunks int) {
 	if s.options.start.IsZero() || job.Settled() {
 		return
 	}
-	all := make([]wire.Delivery, chunks)
-	for i := range all {
-		all[i] = wire.Delivery{Job: job.ID, Gen: job.Gen, Chunk: i, Number: 1}
+	s.pool.starter.add(job, s.options.queue, firstDeliveries(job, chunks), s.options.delay())
+}
+
+// firstDeliveries are the first deliveries of so many chunks.
+func firstDeliveries(job *await.Job, chunks int) []wire.Delivery {
+	ds := make([]wire.Delivery, chunks)
+	for i := range ds {
+		ds[i] = wire.Delivery{Job: job.ID, Gen: job.Gen, Chunk: i, Number: 1}
 	}
-	s.pool.starter.add(job, s.options.queue, all, s.options.delay())
+	return ds
 }
 
 func (s *starter) add(job *await.Job, queue string, ds []wire.Delivery, after time.Duration) {

@@ -99,7 +99,14 @@ type submission struct {
 
 	job      *await.Job
 	chunks   int    // sent so far
+	failed   sent   // of which it is not known how much is there
 	digested string // of a job whose ID the caller chose: the digest of what is submitted
+}
+
+// sent is a batch on its way.
+type sent struct {
+	op     record.Op
+	chunks int // so many the job would have with it
 }
 
 func (s *submission) send(ctx context.Context) (*await.Job, error) {
@@ -148,6 +155,7 @@ func (s *submission) sendBatch(ctx context.Context, batch []record.Chunk) error 
 		op = record.Add(record.Ref{ID: s.job.ID}, s.calls, total, sealed, batch)
 	}
 	if _, err := s.pool.broker.SubmitAt(ctx, op, s.options.queue, s.task.Name(), deliveries(record.Ref{ID: s.job.ID}, batch), s.options.start); err != nil {
+		s.failed = sent{op, total}
 		return err
 	}
 	if s.chunks == 0 {
@@ -189,7 +197,7 @@ func deliveries(job record.Ref, chunks []record.Chunk) []wire.Delivery {
 	return ds
 }
 
-// giveUp cancels what has been sent of a job that will not be complete.
+// giveUp removes what has been sent of a job that will not be complete.
 func (s *submission) giveUp(ctx context.Context, err error) {
 	if s.job == nil {
 		return
@@ -201,6 +209,8 @@ func (s *submission) giveUp(ctx context.Context, err error) {
 		// not answer. What is left after a failure here goes with its time to live.
 		defer cancel()
 		_, _ = record.Forget(ctx, s.pool.rdb, s.job.ID)
+		_ = s.failed.op.DropLarge(ctx, s.pool.rdb)
+		s.pool.broker.Withdraw(ctx, s.options.queue, firstDeliveries(s.job, max(s.chunks, s.failed.chunks)))
 	}()
 }
 

@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/distpool/distpool/internal/redistest"
 	"github.com/distpool/distpool/producer"
 	"github.com/distpool/distpool/results"
 	"github.com/distpool/distpool/tasks"
@@ -157,5 +159,28 @@ func TestBadOptionsAreRefusedByName(t *testing.T) {
 		mentions(t, err, "a b")
 		_, err = producer.Open(ctx(t), producer.Config{Keyring: suiteKeyring, Redis: e.url, Queue: "{x}"})
 		mentions(t, err, "Queue", "{x}")
+	})
+}
+
+func TestARefusedMapLeavesNothing(t *testing.T) {
+	usual(t)
+	t.Parallel()
+	s := redistest.Start(t)
+	e := newEnv(t, s.URL(), true)
+	e.worker(t, 1)
+	must(t, e.inspector().PauseQueue(e.queue)) // what was sent must not run
+	p, admin := e.pool(t), s.Client(t)
+	info, err := admin.InfoMap(ctx(t), "memory").Result()
+	must(t, err)
+	used, err := strconv.Atoi(info["Memory"]["used_memory"])
+	must(t, err)
+	must(t, admin.ConfigSet(ctx(t), "maxmemory", strconv.Itoa(used+10<<20)).Err())
+	_, err = producer.MapAsync(ctx(t), p, echoBytes, slices.Repeat([][]byte{random(1<<20, 1)}, 20), producer.ChunkSize(1))
+	mentions(t, err, "OOM")
+	eventually(t, "nothing is left of it", func() bool {
+		left := admin.Keys(ctx(t), "*").Val()
+		return !slices.ContainsFunc(left, func(key string) bool {
+			return strings.Contains(key, ":blob:") || strings.HasSuffix(key, ":pending") || strings.Contains(key, "}:t:")
+		})
 	})
 }

@@ -85,6 +85,20 @@ func put(ctx context.Context, p redis.Cmdable, ls []large) []*redis.BoolCmd {
 	return cmds
 }
 
+// DropLarge removes the large arguments of a transition of which it is not known whether
+// it happened, and whose job has been forgotten.
+func (o Op) DropLarge(ctx context.Context, c redis.Cmdable) error {
+	ls := o.larges()
+	if len(ls) == 0 {
+		return nil
+	}
+	keys := make([]string, len(ls))
+	for i, l := range ls {
+		keys[i] = l.key
+	}
+	return c.Del(ctx, keys...).Err()
+}
+
 // runApart is Run of a transition with large arguments.
 func (o Op) runApart(ctx context.Context, c redis.Scripter) *redis.Cmd {
 	client, ok := c.(interface{ Pipeline() redis.Pipeliner })
