@@ -1,8 +1,11 @@
 package cli
 
 import (
+	"fmt"
+
 	"github.com/spf13/cobra"
 
+	"github.com/distpool/distpool/internal/names"
 	"github.com/distpool/distpool/producer"
 )
 
@@ -14,7 +17,7 @@ func (a *app) getCommand() *cobra.Command {
 map and starmap do. An interrupt ends the waiting only: the job goes on.
 ` + callsJSONHelp,
 		Example: "  id=$(seq 10 | distpool map square --async)\n  distpool get $id --timeout 1m",
-		Args:    cobra.ExactArgs(1), ValidArgsFunction: a.complete(1, jobWords(anyStatus)),
+		Args:    oneID, ValidArgsFunction: a.complete(1, jobWords(anyStatus)),
 		RunE: func(cmd *cobra.Command, words []string) error {
 			id := words[0]
 			ctx, cancel := a.flags.limit(cmd.Context())
@@ -38,4 +41,15 @@ map and starmap do. An interrupt ends the waiting only: the job goes on.
 	}
 	jsonFlag(cmd, &asJSON)
 	return cmd
+}
+
+// oneID wants the ID of a job, and nothing else.
+func oneID(cmd *cobra.Command, args []string) error {
+	if err := cobra.ExactArgs(1)(cmd, args); err != nil {
+		return err
+	}
+	if err := names.CheckID(args[0]); err != nil {
+		return fmt.Errorf("%s: %w", cmd.Name(), err)
+	}
+	return nil
 }

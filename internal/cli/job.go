@@ -77,7 +77,7 @@ Arguments and errors of an encrypted job are shown as "(encrypted)" unless
 ` + jsonHelp + `
 With --watch there is one for each change, and the last has the failed calls.`,
 		Example: "  distpool job $id\n  distpool job $id --watch\n  distpool job $id --json | jq .done",
-		Args:    cobra.ExactArgs(1), ValidArgsFunction: a.complete(1, jobWords(anyStatus)),
+		Args:    oneID, ValidArgsFunction: a.complete(1, jobWords(anyStatus)),
 		RunE: func(cmd *cobra.Command, words []string) error {
 			ring, err := a.keys()
 			if err != nil {

@@ -106,6 +106,18 @@ func TestTheEndOfWatchingLeavesTheJob(t *testing.T) {
 	}
 }
 
+func TestWhatCannotBeAnIDIsWrongUse(t *testing.T) {
+	addr := miniredis.RunT(t).Addr()
+	for _, command := range []string{"get", "job", "retry-failed"} {
+		for _, id := range []string{"", "not an ID", strings.Repeat("x", 101)} {
+			got := program(bounded(t), addr, "", command, id)
+			if got.code != cli.ExitUsage || !strings.Contains(got.err, command+": the job's ID") || !strings.Contains(got.err, "use 1 to 100") {
+				t.Errorf("%s %q: %+v", command, id, got)
+			}
+		}
+	}
+}
+
 func TestAnUnknownJobIsExitCode3(t *testing.T) {
 	addr := miniredis.RunT(t).Addr()
 	for _, args := range [][]string{{"job", "nobody"}, {"job", "nobody", "--watch"}, {"cancel", "nobody"}} {

@@ -113,6 +113,7 @@ func TestEveryCommandWorksOnRealProcesses(t *testing.T) {
 		t.Fatalf("%+v", got)
 	}
 	waiting := s.submitted(t, "apply", "square", "1", "--queue", "lonely")
+	s.submitted(t, "apply", "square", "2", "--queue", "lonely") // and stays
 	rows := map[string]struct {
 		args  string
 		stdin string
@@ -132,7 +133,7 @@ func TestEveryCommandWorksOnRealProcesses(t *testing.T) {
 		"queues":        {"queues --json", "", 0, `"queue":"distpool"`},
 		"queues pause":  {"queues pause lonely --json", "", 0, `"paused":true`},
 		"queues resume": {"queues resume lonely --json", "", 0, `"paused":false`},
-		"doctor":        {"doctor --json", "", 1, `{"check":"queue lonely","verdict":"bad"`}, // where a job waits, or has
+		"doctor":        {"doctor --json", "", 1, `{"check":"queue lonely","verdict":"bad"`}, // where a job waits
 		"version":       {"version --json", "", 0, `"go":"go`},
 		"completion":    {"completion bash", "", 0, "__start_distpool"},
 		"help":          {"help retry-failed", "", 0, "64 MiB"},

@@ -46,7 +46,7 @@ of (the index in the old one), and value or error.`,
 		Example: "  distpool retry-failed $id\n" +
 			"  distpool get $(distpool retry-failed $id --async)\n" +
 			"  distpool jobs --status failed --json | jq -r .job | xargs -n1 distpool retry-failed --json",
-		Args: cobra.ExactArgs(1), ValidArgsFunction: a.complete(1, jobWords(hasFailedStatus)),
+		Args: oneID, ValidArgsFunction: a.complete(1, jobWords(hasFailedStatus)),
 		RunE: func(cmd *cobra.Command, words []string) error {
 			queue := ""
 			if cmd.Flags().Changed("queue") {

@@ -64,8 +64,10 @@ func complete(fields map[string]string, asked []string) {
 
 // CodecOf is the codec of a job of whose hash the fields codec and inline were read.
 func CodecOf(codec, inline string) string {
-	if codec == "" && inline == "1" {
-		return usualCodec
+	fields := map[string]string{"inline": inline}
+	if codec != "" {
+		fields["codec"] = codec
 	}
-	return codec
+	complete(fields, []string{"codec"})
+	return fields["codec"]
 }
