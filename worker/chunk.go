@@ -294,7 +294,7 @@ func (r *chunkRun) interrupted() error {
 // run again are due at the given time; the zero time is now.
 func (r *chunkRun) giveBack(due time.Time) error {
 	r.fate = observe.ChunkGivenBack
-	ctx, cancel := context.WithTimeout(context.Background(), lastMoment/2)
+	ctx, cancel := context.WithDeadline(context.Background(), r.worker.returnBy())
 	defer cancel()
 	var partial []byte
 	if r.chunk != nil {
@@ -302,10 +302,14 @@ func (r *chunkRun) giveBack(due time.Time) error {
 	}
 	again := r.delivery
 	again.Number++
-	_, err := record.Release(ctx, r.worker.rdb, refOf(r.delivery), r.delivery.Chunk, r.worker.self.ID, partial, r.finished())
-	if err == nil {
-		err = r.worker.broker.Enqueue(ctx, r.queue, r.task, []wire.Delivery{again})
-	}
+	// Both may be done twice.
+	_, err := untilDone(ctx, func(ctx context.Context) (struct{}, error) {
+		_, err := record.Release(ctx, r.worker.rdb, refOf(r.delivery), r.delivery.Chunk, r.worker.self.ID, partial, r.finished())
+		if err == nil {
+			err = r.worker.broker.Enqueue(ctx, r.queue, r.task, []wire.Delivery{again})
+		}
+		return struct{}{}, err
+	})
 	if err != nil {
 		r.worker.notReturned(r)
 		r.logger().Warn("giving a chunk back failed; it is taken over once this worker counts as dead", "error", err)

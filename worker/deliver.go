@@ -241,26 +241,34 @@ func (w *worker) begin(d wire.Delivery) (*record.Begun, error) {
 // untilAnswered repeats a request about the delivery's chunk while Redis cannot be reached or is out of
 // memory, until the worker gives up its calls.
 func untilAnswered[T any](w *worker, d wire.Delivery, what string, f func(context.Context) (T, error)) (T, error) {
-	wait := backoff.NewExponentialBackOff()
-	wait.InitialInterval, wait.MaxInterval = 20*time.Millisecond, time.Second
 	warned := false
-	v, err := backoff.Retry(w.calls, func() (T, error) {
+	v, err := untilDone(w.calls, func(context.Context) (T, error) {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
 		v, err := f(ctx)
-		if err != nil && isFinal(err) {
-			return v, backoff.Permanent(err)
-		}
-		if err != nil && !warned {
+		if err != nil && !isFinal(err) && !warned {
 			warned = true
 			w.log.Warn("Redis does not answer; will keep trying", "job", d.Job, "chunk", d.Chunk, "request", what, "error", err)
 		}
 		return v, err
-	}, backoff.WithBackOff(wait), backoff.WithMaxElapsedTime(0))
+	})
 	if err != nil && w.calls.Err() != nil {
 		return v, fmt.Errorf("%s: %w", what, errDraining)
 	}
 	return v, err
+}
+
+// untilDone repeats a request until it succeeds, fails for good, or ctx ends.
+func untilDone[T any](ctx context.Context, f func(context.Context) (T, error)) (T, error) {
+	wait := backoff.NewExponentialBackOff()
+	wait.InitialInterval, wait.MaxInterval = 20*time.Millisecond, time.Second
+	return backoff.Retry(ctx, func() (T, error) {
+		v, err := f(ctx)
+		if err != nil && isFinal(err) {
+			err = backoff.Permanent(err)
+		}
+		return v, err
+	}, backoff.WithBackOff(wait), backoff.WithMaxElapsedTime(0))
 }
 
 // passing are the beginnings of Redis's error replies that go away by themselves,

@@ -28,9 +28,16 @@ import (
 	"github.com/distpool/distpool/tasks"
 )
 
-// asynq gives a task back to its queue when it still runs this long after the
-// grace, in which calls that were canceled may return.
-const lastMoment = 500 * time.Millisecond
+const (
+	// asynq gives a task back to its queue when it still runs this long after the
+	// grace, in which calls that were canceled may return.
+	lastMoment = 800 * time.Millisecond
+	// returnTime is how much of that there is to give their chunks back.
+	returnTime = 600 * time.Millisecond
+	// departTime bounds the goodbye of a worker. Whoever did not say it counts as alive for
+	// some seconds.
+	departTime = 3 * time.Second
+)
 
 // ErrRecycle says that the process should be ended and started afresh: a call
 // went on after its HardTimeout, and its goroutine cannot be stopped.
@@ -169,11 +176,12 @@ type worker struct {
 	waits    waits    // of calls, for nested jobs
 	observer observer // of the waits of all workers; the heartbeat's goroutine has it
 
-	draining atomic.Bool  // running chunks end after their current call
-	ran      atomic.Int64 // calls
-	failures atomic.Int64 // of these
-	busyTime atomic.Int64 // ns that calls took, added up
-	pulse    pulse        // the heartbeat's goroutine has it
+	graceEnds atomic.Int64 // Unix time, ns; 0: it does not drain
+	draining  atomic.Bool  // running chunks end after their current call
+	ran       atomic.Int64 // calls
+	failures  atomic.Int64 // of these
+	busyTime  atomic.Int64 // ns that calls took, added up
+	pulse     pulse        // the heartbeat's goroutine has it
 
 	bounces bounces // of deliveries for other workers
 
@@ -305,6 +313,7 @@ func (w *worker) countCalls(calls int) {
 // those that take too long.
 func (w *worker) drain(srv *asynq.Server) error {
 	w.draining.Store(true)
+	w.graceEnds.Store(time.Now().Add(w.cfg.Grace).UnixNano())
 	w.bell.close()
 	grace := time.AfterFunc(w.cfg.Grace, func() { w.abort(errDraining) })
 	defer grace.Stop()
@@ -315,7 +324,7 @@ func (w *worker) drain(srv *asynq.Server) error {
 	}
 	w.abort(errDraining)
 	if w.finisher != nil { // what it could not record by then it gives back
-		end, cancel := context.WithTimeout(context.Background(), lastMoment)
+		end, cancel := context.WithDeadline(context.Background(), w.returnBy())
 		w.finisher.wait(end)
 		cancel()
 	}
@@ -323,16 +332,25 @@ func (w *worker) drain(srv *asynq.Server) error {
 	left := slices.Collect(maps.Keys(w.running))
 	abandoned := maps.Clone(w.unreturned)
 	w.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
 	for _, k := range left {
 		abandoned[k] = true
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		_, _ = record.Release(ctx, w.rdb, k.job, k.chunk, w.self.ID, nil, 0)
-		cancel()
 	}
 	if n := len(abandoned); n > 0 {
 		return fmt.Errorf("worker %s: drained, but had to abandon %d chunks: their calls did not end within the grace of %v and its canceled context, or Redis took neither their outcomes nor the chunks back; other workers run them again", w.self.ID, n, w.cfg.Grace)
 	}
 	return nil
+}
+
+// returnBy is until when chunks that did not end may be given back.
+func (w *worker) returnBy() time.Time {
+	ends := time.Now().Add(w.cfg.Grace) // of the drain that is about to begin
+	if at := w.graceEnds.Load(); at > 0 {
+		ends = time.Unix(0, at)
+	}
+	return ends.Add(returnTime)
 }
 
 // isTroubled reports whether a heartbeat failed or was slow not long ago.
@@ -342,7 +360,7 @@ func (w *worker) isTroubled() bool {
 
 // depart takes the worker off the registry, and its supervisor out of office.
 func (w *worker) depart(s *supervisor) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), departTime)
 	defer cancel()
 	s.resign(ctx)
 	w.bell.forget(ctx)
