@@ -12,9 +12,9 @@ import (
 )
 
 const (
-	// listEvery is how long a job may wait until it is listed.
+	// listEvery is how long a job may wait until it is listed, by a Redis that takes it.
 	listEvery = 250 * time.Millisecond
-	// listPatience bounds a flush. A pool that ends waits for one under way, and for the last.
+	// listPatience bounds a flush. A pool that ends waits as long for one under way and its last.
 	listPatience = time.Second
 	// listAgain is how long a flush that failed waits for its next try.
 	listAgain = 2 * time.Second
@@ -24,8 +24,8 @@ const (
 
 // listing makes the pool's jobs findable by people who do not know their IDs. It
 // is no part of a submission: jobs are noted in memory, and a flush in the
-// background lists all that have gathered, in one command. A pool that submits
-// nothing sends nothing. What a flush cannot send is sent later, and may be listed
+// background lists all that have gathered, in one command. A pool that has nothing to
+// list sends nothing. What a flush cannot send is sent later, and may be listed
 // twice, which readers expect; what there is no room for until then is counted, so that
 // whoever reads the list knows that it is not complete.
 type listing struct {
@@ -76,27 +76,32 @@ func (l *listing) flush() {
 	l.flights.Add(1)
 	l.mu.Unlock()
 	defer l.flights.Done()
-	l.send(batches, shard)
+	l.send(batches, shard, time.Now().Add(listPatience))
 }
 
 // take returns what there is to send, and starts a new batch. It is called with mu held.
 func (l *listing) take() (batches []*record.Batch, shard int) {
 	batches, shard = l.unsent, l.shard
 	if l.batch.Len() > 0 {
-		l.batch.Unlisted += l.missed
-		l.missed = 0
 		batches = append(batches, l.batch)
+	}
+	if len(batches) > 0 {
+		batches[len(batches)-1].Unlisted += l.missed
+		l.missed = 0
 	}
 	l.batch, l.unsent = &record.Batch{}, nil
 	l.shard = (l.shard + 1) % record.ListShards
 	return batches, shard
 }
 
-func (l *listing) send(batches []*record.Batch, shard int) {
-	ctx, cancel := context.WithTimeout(context.Background(), listPatience)
+func (l *listing) send(batches []*record.Batch, shard int, until time.Time) {
+	ctx, cancel := context.WithDeadline(context.Background(), until)
 	defer cancel()
 	for i, batch := range batches {
-		if err := record.List(ctx, l.rdb, shard, batch); err != nil {
+		switch err := record.List(ctx, l.rdb, shard, batch); {
+		case redis.HasErrorPrefix(err, "NOPERM"):
+			return // nor will it be any time later
+		case err != nil:
 			l.keep(batches[i:])
 			return
 		}
@@ -120,6 +125,7 @@ func (l *listing) keep(batches []*record.Batch) {
 
 // stop lists what is left, and ends.
 func (l *listing) stop() {
+	until := time.Now().Add(listPatience)
 	l.mu.Lock()
 	l.stopped = true
 	l.mu.Unlock()
@@ -127,5 +133,5 @@ func (l *listing) stop() {
 	l.mu.Lock()
 	batches, shard := l.take()
 	l.mu.Unlock()
-	l.send(batches, shard)
+	l.send(batches, shard, until)
 }

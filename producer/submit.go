@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/distpool/distpool/internal/await"
+	"github.com/distpool/distpool/internal/broker"
 	"github.com/distpool/distpool/internal/call"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/wire"
@@ -208,9 +209,13 @@ func (s *submission) giveUp(ctx context.Context, err error) {
 		// In the background: the caller has waited long enough for a Redis that does
 		// not answer. What is left after a failure here goes with its time to live.
 		defer cancel()
-		_, _ = record.Forget(ctx, s.pool.rdb, s.job.ID)
+		if _, err := record.Forget(ctx, s.pool.rdb, s.job.ID); err != nil {
+			return
+		}
 		_ = s.failed.op.DropLarge(ctx, s.pool.rdb)
-		s.pool.broker.Withdraw(ctx, s.options.queue, firstDeliveries(s.job, max(s.chunks, s.failed.chunks)))
+		if chunks := max(s.chunks, s.failed.chunks); chunks <= broker.MaxWithdrawn {
+			s.pool.broker.Withdraw(ctx, s.options.queue, firstDeliveries(s.job, chunks))
+		}
 	}()
 }
 

@@ -38,3 +38,32 @@ func TestManyDeliveriesForOthersAreLeftToAsynq(t *testing.T) {
 		t.Errorf("%d are remembered, want %d at the most", n, bouncesKnown)
 	}
 }
+
+func TestWhoKnowsATaskIsAskedOnceInAWhile(t *testing.T) {
+	var b bounces
+	asked := 0
+	ask := func(is bool) func() (bool, error) {
+		return func() (bool, error) { asked++; return is, nil }
+	}
+	task := elsewhere{"square", "q"}
+	for range 2 { // that nobody knows it is no reason to believe it the next time
+		if is, _ := b.known(task, ask(false)); is {
+			t.Error("a task that nobody knows is known elsewhere")
+		}
+	}
+	if is, _ := b.known(task, ask(true)); !is || asked != 3 {
+		t.Errorf("known elsewhere: %v, after %d questions", is, asked)
+	}
+	began := time.Now()
+	is, _ := b.known(task, ask(false))
+	if again := asked > 3; !again && !is || again && time.Since(began) < elsewhereFor/2 {
+		t.Errorf("a moment later it is known elsewhere: %v, after %d questions", is, asked)
+	}
+	if _, _ = b.known(elsewhere{"square", "other"}, ask(false)); asked < 4 {
+		t.Error("of another queue nobody was asked")
+	}
+	b.elsewhere[task] = time.Now() // the time is over
+	if is, _ := b.known(task, ask(false)); is {
+		t.Error("the belief does not end")
+	}
+}

@@ -82,14 +82,14 @@ func (w *worker) deliver(ctx context.Context, t *asynq.Task) error {
 	r.inline = begun != nil && begun.Inline
 	defer w.leave(r)
 	if _, ok := w.tasks[t.Type()]; !ok {
-		elsewhere, err := w.knownElsewhere(t.Type(), r.queue)
-		if err != nil || elsewhere {
+		known, err := w.bounces.known(elsewhere{t.Type(), r.queue}, func() (bool, error) { return w.knownElsewhere(t.Type(), r.queue) })
+		if err != nil || known {
 			w.unbegin(d, begun)
 		}
 		switch {
 		case err != nil:
 			return later{"asking for workers that know the task: " + err.Error(), time.Second}
-		case elsewhere:
+		case known:
 			w.delivered(ctx, t, d, observe.Elsewhere, nil)
 			wait, ours := w.bounces.next(taskID)
 			if ours {
@@ -362,8 +362,12 @@ func (w *worker) callBack(queue string, d wire.Delivery, wait time.Duration) {
 	})
 }
 
-// notReturned notes that Redis took neither the chunk's outcomes nor what was left of it.
+// notReturned notes that Redis took neither the chunk's outcomes nor what was left of it,
+// if the worker drains: otherwise the delivery may well come back to it.
 func (w *worker) notReturned(r *chunkRun) {
+	if !w.draining.Load() {
+		return
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.unreturned[chunkKey{refOf(r.delivery), r.delivery.Chunk}] = true

@@ -45,7 +45,7 @@ var ErrRecycle = errors.New("a call did not end in time; start the worker proces
 
 // Run serves the tasks until ctx ends, then drains: it takes no more deliveries,
 // lets the running calls (not the rest of their chunks) finish for as long as
-// Config.Grace allows, gives back what has not run by then, and returns within a
+// Config.Grace allows, gives back what has not run by then, and returns within about a
 // second after that. What the finished calls of a chunk returned is kept.
 //
 // It also drains by itself, after Config.MaxCalls calls or when a call passed its

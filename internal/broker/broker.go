@@ -179,7 +179,9 @@ func (b *Broker) capture(ctx context.Context, queue, task string, ds []wire.Deli
 func (b *Broker) settle(ctx context.Context, captured *capture, replies enqueued) (late bool, err error) {
 	var again []command
 	var errs []error
-	if len(captured.cmds) > 0 && replies.named.Err() != nil {
+	// Any other failure of the naming is made good by the next submission: in a Cluster the
+	// node of that key may be away alone, and operators can wait.
+	if len(captured.cmds) > 0 && redis.HasErrorPrefix(replies.named.Err(), "NOPERM") {
 		return false, fmt.Errorf("naming queue %q to asynq: %w", captured.queue, replies.named.Err())
 	}
 	for i, reply := range replies.deliveries {
@@ -194,9 +196,11 @@ func (b *Broker) settle(ctx context.Context, captured *capture, replies enqueued
 			errs = append(errs, err)
 		}
 		p := b.rdb.Pipeline()
-		resent := (&capture{queue: captured.queue, cmds: again[1:]}).add(ctx, p)
-		_, _ = p.Exec(ctx) // the errors are the commands' own
-		for _, reply := range resent.deliveries {
+		for _, cmd := range again[1:] {
+			cmd.queue(ctx, p)
+		}
+		resent, _ := p.Exec(ctx)
+		for _, reply := range resent {
 			if err := reply.Err(); err != nil {
 				errs = append(errs, err)
 			}

@@ -43,9 +43,14 @@ type enqueued struct {
 func (c *capture) add(ctx context.Context, p redis.Pipeliner) enqueued {
 	e := enqueued{named: p.SAdd(ctx, record.AsynqQueues, c.queue), deliveries: make([]*redis.Cmd, len(c.cmds))}
 	for i, cmd := range c.cmds {
-		e.deliveries[i] = p.EvalSha(ctx, cmd.sha, cmd.keys, cmd.args...)
+		e.deliveries[i] = cmd.queue(ctx, p)
 	}
 	return e
+}
+
+// queue adds a captured call to a pipeline.
+func (c command) queue(ctx context.Context, p redis.Pipeliner) *redis.Cmd {
+	return p.EvalSha(ctx, c.sha, c.keys, c.args...)
 }
 
 // eval runs a captured call with the script's source, which also puts it into

@@ -88,7 +88,7 @@ func (a *app) jobsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "jobs", Short: "List recent jobs, newest first",
 		Long: `Jobs lists the recent jobs that Redis has, newest first. A job is in the list a
-second after its submission at the latest. Statuses are ` + statusWords() + `.
+second after its submission, or later if Redis was full or away then. Statuses are ` + statusWords() + `.
 ` + jsonHelp,
 		Example: "  distpool jobs --status failed --task word_count\n" +
 			"  distpool jobs --limit 1000 --json | jq -r 'select(.failed > 0).job'",

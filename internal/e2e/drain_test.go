@@ -87,11 +87,11 @@ func TestAWorkerThatCannotHandItsCallsOverSaysSo(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t, redistest.Config("appendonly yes"), redistest.Config("appendfsync always"))
 	e := newEnv(t, s.URL(), true)
-	w := e.worker(t, 2, func(s *workerSpec) { s.Grace, s.Dies = 2*time.Second, true })
+	w := e.worker(t, 2, func(s *workerSpec) { s.Grace, s.Dies = 6*time.Second, true })
 	p, gate := e.pool(t), e.probe()
 	held, err := producer.ApplyAsync(ctx(t), p, hold, gate)
 	must(t, err)
-	ends, err := producer.ApplyAsync(ctx(t), p, sleep, 1000)
+	ends, err := producer.ApplyAsync(ctx(t), p, sleep, 4000)
 	must(t, err)
 	e.awaitStarted(t, gate, 1)
 	eventually(t, "the other call runs", func() bool { return e.rdb.HExists(ctx(t), record.Keys(ends.ID())[0], "run").Val() })
@@ -109,5 +109,32 @@ func TestAWorkerThatCannotHandItsCallsOverSaysSo(t *testing.T) {
 	_, err = held.Get(ctx(t))
 	must(t, err)
 	n, err := ends.Get(ctx(t))
-	same(t, "the call whose outcome was not recorded", n, err, 1000)
+	same(t, "the call whose outcome was not recorded", n, err, 4000)
+}
+
+// What a worker could not give back and has dealt with since is nothing to be told at its
+// end.
+func TestARecordThatWasDestroyedInMidRunIsNothingThatTheWorkerAbandons(t *testing.T) {
+	each(t, func(t *testing.T, e *env) {
+		w := e.worker(t, 1)
+		p, gate := e.pool(t), e.probe()
+		r, err := producer.ApplyAsync(ctx(t), p, hold, gate)
+		must(t, err)
+		e.awaitStarted(t, gate, 1)
+		key := record.Keys(r.ID())[0]
+		must(t, e.rdb.Del(ctx(t), key).Err())
+		must(t, e.rdb.Set(ctx(t), key, "no hash", 0).Err())
+		e.open(t, gate)
+		eventually(t, "the worker has tried to give the chunk back", func() bool {
+			return strings.Contains(e.log.String(), "giving a chunk back failed")
+		})
+		survivors(t, p, w)
+		if err := w.stop(t); err != nil {
+			t.Errorf("the worker ended with %v, want success", err)
+		}
+		must(t, e.rdb.Del(ctx(t), key).Err())
+		if _, err := r.Get(ctx(t)); err == nil {
+			t.Error("the job whose record was destroyed has a value")
+		}
+	})
 }

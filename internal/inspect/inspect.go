@@ -97,9 +97,9 @@ func (in *Inspector) Cancel(ctx context.Context, id string) (record.State, error
 	return state, nil
 }
 
-// CancelAndWithdraw is Cancel, and takes deliveries of the job along that nobody has
-// taken, as a handle does: broker.MaxWithdrawn at the most. Those that it leaves are
-// dropped by workers.
+// CancelAndWithdraw is Cancel, and takes the deliveries of the job along that nobody has
+// taken, if they are no more than broker.MaxWithdrawn. Those that it leaves are dropped by
+// workers.
 func (in *Inspector) CancelAndWithdraw(ctx context.Context, id string) (record.State, error) {
 	queue, waiting := in.waiting(ctx, id) // a canceled job does not know them any more
 	state, err := in.Cancel(ctx, id)
@@ -109,8 +109,8 @@ func (in *Inspector) CancelAndWithdraw(ctx context.Context, id string) (record.S
 	return state, err
 }
 
-// waiting draws deliveries of the job that nobody has taken; none if it cannot be read:
-// to withdraw them is a favour.
+// waiting lists the deliveries of the job that nobody has taken; none if they are too many
+// or cannot be read: to withdraw them is a favour.
 func (in *Inspector) waiting(ctx context.Context, id string) (queue string, ds []wire.Delivery) {
 	if names.CheckID(id) != nil {
 		return "", nil
@@ -120,8 +120,8 @@ func (in *Inspector) waiting(ctx context.Context, id string) (queue string, ds [
 		return "", nil
 	}
 	job := record.Ref{ID: id, Gen: s.Gen}
-	chunks, err := record.Waiting(ctx, in.rdb, job, broker.MaxWithdrawn)
-	if err != nil {
+	chunks, err := record.Waiting(ctx, in.rdb, job, broker.MaxWithdrawn+1)
+	if err != nil || len(chunks) > broker.MaxWithdrawn {
 		return "", nil
 	}
 	for chunk, owner := range chunks {
