@@ -1,73 +1,123 @@
 package worker
 
 import (
+	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
 )
 
 const (
-	// A delivery whose task is not known here, but elsewhere, comes back to its queue after
-	// bounceFirst, and after twice as long each time that it comes here again: another
-	// worker is idle, or it is not. From bounceLast on asynq brings it back, in batches.
+	// A delivery whose task is not known here, but elsewhere, stays away from its queue for
+	// bounceFirst, and for half as long again each time that it comes here again, up to
+	// bounceLast: another worker is idle, or it is not. Each time it is half as much more or
+	// less, or two workers could throw each other their calls in step for ever.
 	bounceFirst = 20 * time.Millisecond
-	bounceLast  = time.Second
-	// bouncesPerSecond is how many are brought back by us, which takes some commands each.
-	bouncesPerSecond = 50
+	bounceLast  = 640 * time.Millisecond
+	// bouncesPerSecond is how many come back in all, by the workers of the queue that do
+	// not know the task, evenly, so that those who do find the next one whenever they have
+	// a slot. Each takes some commands. Up to bouncesAtOnce go at once.
+	bouncesPerSecond = 200
+	bouncesAtOnce    = 50
+	// longestAway is from how many on asynq brings them back, all at once.
+	longestAway = 10 * time.Second
 	// bouncesKnown bounds the deliveries that are remembered.
-	bouncesKnown = 1000
-	// elsewhereFor is how long it is believed that another worker knows a task.
+	bouncesKnown = 10_000
+	// A worker that is busy asks for the next delivery more often than an idle one is woken,
+	// so it would get a call that it brings back again and again. It lets others go first for
+	// yieldFor, at most once in yieldEvery.
+	yieldFor   = 5 * time.Millisecond
+	yieldEvery = 25 * time.Millisecond
+	// bounceRings is how many workers are woken for one that comes back, at the most.
+	bounceRings = 8
+	// elsewhereFor is how long it is believed who knows a task.
 	elsewhereFor = time.Second
 )
 
 // bounces says how long deliveries that are for other workers are to stay away. The zero
 // value is ready. It is safe for concurrent use.
 type bounces struct {
-	mu        sync.Mutex // guards all below
-	times     map[string]int
-	limiter   *rate.Limiter
-	elsewhere map[elsewhere]time.Time // until when it is believed
+	mu      sync.Mutex               // guards all below
+	waits   map[string]time.Duration // by asynq's task ID, the last
+	limiter *rate.Limiter
+	beliefs map[stranger]belief
+	yielded time.Time // when it did last
+
+	until atomic.Int64 // it lets others go first until then; Unix time, ns
 }
 
-// elsewhere is a task that another worker of the queue knows.
-type elsewhere struct{ task, queue string }
-
-// known asks whether another live worker knows the task, unless it was so a moment ago.
-func (b *bounces) known(e elsewhere, ask func() (bool, error)) (bool, error) {
+// yield has the worker let others go first for a moment.
+func (b *bounces) yield() {
 	b.mu.Lock()
-	believed := time.Now().Before(b.elsewhere[e])
+	defer b.mu.Unlock()
+	if now := time.Now(); now.Sub(b.yielded) >= yieldEvery {
+		b.yielded = now
+		b.until.Store(now.Add(yieldFor).UnixNano())
+	}
+}
+
+// pause waits while others are to go first.
+func (b *bounces) pause() {
+	if until := b.until.Load(); until > 0 { // mostly it is not
+		time.Sleep(time.Until(time.Unix(0, until)))
+	}
+}
+
+// stranger is a task on a queue that this worker does not know.
+type stranger struct{ task, queue string }
+
+// belief is what the registry said of a stranger: how many workers of the queue know it,
+// and how many do not.
+type belief struct {
+	knowing, ignorant int
+	until             time.Time
+}
+
+// ask returns what is believed of the stranger, or what f says if that is too long ago. That
+// nobody knows it is never believed: calls fail by it.
+func (b *bounces) ask(s stranger, f func() (knowing, ignorant int, err error)) (belief, error) {
+	b.mu.Lock()
+	old := b.beliefs[s]
 	b.mu.Unlock()
-	if believed {
-		return true, nil
+	if old.knowing > 0 && time.Now().Before(old.until) {
+		return old, nil
 	}
-	is, err := ask()
+	knowing, ignorant, err := f()
+	if err != nil {
+		return belief{}, err
+	}
+	now := belief{knowing, ignorant, time.Now().Add(elsewhereFor)}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.elsewhere == nil || len(b.elsewhere) >= bouncesKnown { // the names are whatever producers send
-		b.elsewhere = map[elsewhere]time.Time{}
+	if b.beliefs == nil || len(b.beliefs) >= bouncesKnown { // the names are whatever producers send
+		b.beliefs = map[stranger]belief{}
 	}
-	if is {
-		b.elsewhere[e] = time.Now().Add(elsewhereFor)
-	}
-	return is, err
+	b.beliefs[s] = now
+	return now, nil
 }
 
-// next returns how long the delivery is to stay away, and whether it is for us to bring
-// it back.
-func (b *bounces) next(taskID string) (wait time.Duration, ours bool) {
+// next returns how long the delivery is to stay away, and whether it is for us to bring it
+// back; there are so many workers that do not know its task.
+func (b *bounces) next(taskID string, ignorant int) (wait time.Duration, ours bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	share := rate.Limit(bouncesPerSecond) / rate.Limit(max(1, ignorant))
 	if b.limiter == nil {
-		b.limiter = rate.NewLimiter(bouncesPerSecond, bouncesPerSecond)
+		b.limiter = rate.NewLimiter(share, bouncesAtOnce)
+	} else if b.limiter.Limit() != share {
+		b.limiter.SetLimit(share)
 	}
-	if b.times == nil || len(b.times) >= bouncesKnown {
-		b.times = map[string]int{} // those that are forgotten begin anew
+	turn := b.limiter.Reserve()
+	if turn.Delay() > longestAway {
+		turn.Cancel()
+		return longestAway, false
 	}
-	wait = min(bounceFirst<<b.times[taskID], bounceLast)
-	if wait == bounceLast || !b.limiter.Allow() {
-		return bounceLast, false
+	if b.waits == nil || len(b.waits) >= bouncesKnown {
+		b.waits = map[string]time.Duration{} // those that are forgotten begin anew
 	}
-	b.times[taskID]++
-	return wait, true
+	wait = min(max(bounceFirst, b.waits[taskID]*3/2), bounceLast)
+	b.waits[taskID] = wait
+	return max(wait/2+rand.N(wait), turn.Delay()), true
 }

@@ -82,18 +82,19 @@ func (w *worker) deliver(ctx context.Context, t *asynq.Task) error {
 	r.inline = begun != nil && begun.Inline
 	defer w.leave(r)
 	if _, ok := w.tasks[t.Type()]; !ok {
-		known, err := w.bounces.known(elsewhere{t.Type(), r.queue}, func() (bool, error) { return w.knownElsewhere(t.Type(), r.queue) })
-		if err != nil || known {
+		elsewhere, err := w.bounces.ask(stranger{t.Type(), r.queue}, func() (int, int, error) { return w.knownElsewhere(t.Type(), r.queue) })
+		if err != nil || elsewhere.knowing > 0 {
 			w.unbegin(d, begun)
 		}
 		switch {
 		case err != nil:
 			return later{"asking for workers that know the task: " + err.Error(), time.Second}
-		case known:
+		case elsewhere.knowing > 0:
 			w.delivered(ctx, t, d, observe.Elsewhere, nil)
-			wait, ours := w.bounces.next(taskID)
+			wait, ours := w.bounces.next(taskID, elsewhere.ignorant)
 			if ours {
-				w.callBack(r.queue, d, wait)
+				// One ring would wake one worker, and perhaps another one that does not know it.
+				w.callBack(r.queue, d, wait, min(elsewhere.ignorant+1, bounceRings), w.bounces.yield)
 			}
 			return later{fmt.Sprintf("worker %s does not know the task; another of the queue does", w.self.ID), wait}
 		}
@@ -312,20 +313,26 @@ func (w *worker) condemn(log *slog.Logger, job string, why error) error {
 // askElsewhere is how long knownElsewhere may take.
 const askElsewhere = 5 * time.Second
 
-// knownElsewhere reports whether another live worker of the queue knows the task.
-func (w *worker) knownElsewhere(task, queue string) (bool, error) {
+// knownElsewhere counts the live workers of the queue that know the task, and those that do
+// not, this one among them.
+func (w *worker) knownElsewhere(task, queue string) (knowing, ignorant int, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), askElsewhere)
 	defer cancel()
 	ws, err := record.Workers(ctx, w.rdb)
 	if err != nil {
-		return false, err
+		return 0, 0, err
 	}
+	ignorant = 1
 	for _, o := range ws {
-		if o.ID != w.self.ID && o.Serves(queue) && o.Knows(task) {
-			return true, nil
+		switch {
+		case o.ID == w.self.ID || !o.Serves(queue):
+		case o.Knows(task):
+			knowing++
+		default:
+			ignorant++
 		}
 	}
-	return false, nil
+	return knowing, ignorant, nil
 }
 
 // enlist notes that the chunk runs here; false when it does already.
@@ -342,10 +349,12 @@ func (w *worker) enlist(r *chunkRun) bool {
 	return true
 }
 
-// callBack brings a delivery back to its queue when its wait is over. asynq does
+// callBack brings a delivery back to its queue when its wait is over, with so many rings, and
+// calls before just before that. asynq does
 // so too, but only looks each few seconds; it is there for when this worker dies.
-func (w *worker) callBack(queue string, d wire.Delivery, wait time.Duration) {
+func (w *worker) callBack(queue string, d wire.Delivery, wait time.Duration, rings int, before func()) {
 	time.AfterFunc(wait, func() {
+		before()
 		// asynq puts the delivery into its retry set a moment after the handler has
 		// returned, so the first try may come too early.
 		every := backoff.NewExponentialBackOff()
@@ -358,7 +367,7 @@ func (w *worker) callBack(queue string, d wire.Delivery, wait time.Duration) {
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 		defer cancel()
-		_ = record.Ring(queue, 1).Run(ctx, w.rdb).Err()
+		_ = record.Ring(queue, rings).Run(ctx, w.rdb).Err()
 	})
 }
 

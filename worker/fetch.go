@@ -59,6 +59,7 @@ type fetcher struct {
 	worker string
 	size   int        // slots in all
 	slots  func() int // that are free
+	pause  func()     // waits while other workers are to fetch first; nil: none are
 	queues []weighted // heaviest first
 	strict bool
 	took   atomic.Int64 // what a chunk takes: a moving average, ns; 0 while none has run
@@ -231,6 +232,9 @@ func (f *fetcher) underWay() <-chan struct{} {
 // fetch takes deliveries for the slots for which nothing is here. They are counted once
 // no other fetch is under way, since what that one brings has slots of its own.
 func (f *fetcher) fetch(ctx context.Context) error {
+	if f.pause != nil {
+		f.pause()
+	}
 	f.fetching.Lock()
 	defer f.fetching.Unlock()
 	n := f.free()

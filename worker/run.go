@@ -28,17 +28,6 @@ import (
 	"github.com/distpool/distpool/tasks"
 )
 
-const (
-	// asynq gives a task back to its queue when it still runs this long after the
-	// grace, in which calls that were canceled may return.
-	lastMoment = 800 * time.Millisecond
-	// returnTime is how much of that there is to give their chunks back.
-	returnTime = 600 * time.Millisecond
-	// departTime bounds the goodbye of a worker. Whoever did not say it counts as alive for
-	// some seconds.
-	departTime = 3 * time.Second
-)
-
 // ErrRecycle says that the process should be ended and started afresh: a call
 // went on after its HardTimeout, and its goroutine cannot be stopped.
 var ErrRecycle = errors.New("a call did not end in time; start the worker process afresh")
@@ -55,8 +44,9 @@ var ErrRecycle = errors.New("a call did not end in time; start the worker proces
 // counts the chunks which had to be abandoned, since their calls did not end, or Redis
 // took neither their outcomes nor them; and at once an error when the configuration is
 // wrong, Config.Init fails, or Redis cannot be used at the start. A Redis that goes
-// away later is waited for. Two tasks of one name, no task at all, or a task that is
-// only declared are programmer errors: Run panics.
+// away later is waited for; one that does not answer while the worker drains is not, except
+// for up to some 20 s with a Config.Client. Two tasks of one name, no task at all, or a
+// task that is only declared are programmer errors: Run panics.
 func Run(ctx context.Context, cfg Config, ts ...tasks.Runner) error {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
@@ -71,13 +61,24 @@ func Run(ctx context.Context, cfg Config, ts ...tasks.Runner) error {
 	if err != nil {
 		return fmt.Errorf("starting a worker: %w", err)
 	}
+	var w *worker
 	if ours {
-		defer func() { _ = rdb.Close() }()
+		defer func() {
+			if w == nil || w.asynqEnds == nil {
+				_ = rdb.Close()
+				return
+			}
+			go func() { // asynq v0.26 panics when its client is closed under it (subscriber.go)
+				<-w.asynqEnds
+				_ = rdb.Close()
+			}()
+		}()
 		if watcher != nil {
 			rdb.AddHook(observers.Hook(watcher.RoundTrip))
 		}
 	}
-	w := newWorker(cfg, rdb, known)
+	w = newWorker(cfg, rdb, known)
+	w.ours = ours
 	if err := w.checkKeys(); err != nil {
 		return err
 	}
@@ -176,6 +177,10 @@ type worker struct {
 	waits    waits    // of calls, for nested jobs
 	observer observer // of the waits of all workers; the heartbeat's goroutine has it
 
+	ours      bool            // the client is
+	asynqEnds <-chan struct{} // closed when asynq has ended; nil: it has, or was never told to
+
+	farewell  atomic.Int64 // ns
 	graceEnds atomic.Int64 // Unix time, ns; 0: it does not drain
 	draining  atomic.Bool  // running chunks end after their current call
 	ran       atomic.Int64 // calls
@@ -228,6 +233,7 @@ func newWorker(cfg Config, rdb redis.UniversalClient, known map[string]call.Task
 	for name := range known {
 		w.paces[name] = &pace{}
 	}
+	w.farewell.Store(int64(farewell))
 	w.log = cfg.Logger.With("worker", w.self.ID)
 	w.bell = newDoorbell(rdb, w.self.ID, slices.Collect(maps.Keys(cfg.Queues)))
 	w.shared = w.bell.Client
@@ -236,6 +242,7 @@ func newWorker(cfg Config, rdb redis.UniversalClient, known map[string]call.Task
 		w.bell.finisher = w.finisher
 		w.bell.lookOut(slices.Collect(maps.Keys(cfg.Queues)))
 		w.bell.fetcher = newFetcher(rdb, w.self.ID, cfg, func() int { return cap(w.slots) - len(w.slots) })
+		w.bell.fetcher.pause = w.bounces.pause
 	}
 	w.calls, w.abort = context.WithCancelCause(tasks.WithLogger(context.Background(), w.log))
 	return w
@@ -265,7 +272,7 @@ func (w *worker) run(ctx context.Context) error {
 	others.Go(func() { supervisor.run(background) })
 	defer func() {
 		stop()
-		others.Wait()
+		within(time.Now().Add(time.Duration(w.farewell.Load())), inBackground(others.Wait))
 		w.depart(supervisor)
 	}()
 	if w.watcher != nil {
@@ -309,62 +316,7 @@ func (w *worker) countCalls(calls int) {
 	}
 }
 
-// drain stops taking deliveries, waits for the running calls, and gives back
-// those that take too long.
-func (w *worker) drain(srv *asynq.Server) error {
-	w.draining.Store(true)
-	w.graceEnds.Store(time.Now().Add(w.cfg.Grace).UnixNano())
-	w.bell.close()
-	grace := time.AfterFunc(w.cfg.Grace, func() { w.abort(errDraining) })
-	defer grace.Stop()
-	srv.Shutdown()
-	if w.finisher != nil {
-		w.finisher.wait(w.calls)
-		w.bell.fetcher.wait(w.calls)
-	}
-	w.abort(errDraining)
-	if w.finisher != nil { // what it could not record by then it gives back
-		end, cancel := context.WithDeadline(context.Background(), w.returnBy())
-		w.finisher.wait(end)
-		cancel()
-	}
-	w.mu.Lock()
-	left := slices.Collect(maps.Keys(w.running))
-	abandoned := maps.Clone(w.unreturned)
-	w.mu.Unlock()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	for _, k := range left {
-		abandoned[k] = true
-		_, _ = record.Release(ctx, w.rdb, k.job, k.chunk, w.self.ID, nil, 0)
-	}
-	if n := len(abandoned); n > 0 {
-		return fmt.Errorf("worker %s: drained, but had to abandon %d chunks: their calls did not end within the grace of %v and its canceled context, or Redis took neither their outcomes nor the chunks back; other workers run them again", w.self.ID, n, w.cfg.Grace)
-	}
-	return nil
-}
-
-// returnBy is until when chunks that did not end may be given back.
-func (w *worker) returnBy() time.Time {
-	ends := time.Now().Add(w.cfg.Grace) // of the drain that is about to begin
-	if at := w.graceEnds.Load(); at > 0 {
-		ends = time.Unix(0, at)
-	}
-	return ends.Add(returnTime)
-}
-
 // isTroubled reports whether a heartbeat failed or was slow not long ago.
 func (w *worker) isTroubled() bool {
 	return time.Since(time.Unix(0, w.troubled.Load())) <= lifetime
-}
-
-// depart takes the worker off the registry, and its supervisor out of office.
-func (w *worker) depart(s *supervisor) {
-	ctx, cancel := context.WithTimeout(context.Background(), departTime)
-	defer cancel()
-	s.resign(ctx)
-	w.bell.forget(ctx)
-	if err := record.Depart(ctx, w.rdb, w.self.ID); err != nil {
-		w.log.Warn("leaving the registry of workers failed; it forgets this worker by itself", "error", err)
-	}
 }

@@ -138,3 +138,37 @@ func TestARecordThatWasDestroyedInMidRunIsNothingThatTheWorkerAbandons(t *testin
 		}
 	})
 }
+
+func TestAWorkerEndsSoonAfterItsGraceEvenIfRedisStandsStill(t *testing.T) {
+	usual(t)
+	t.Parallel()
+	s := redistest.Start(t)
+	e := newEnv(t, s.URL(), true)
+	grace := func(s *workerSpec) { s.Grace, s.Dies = time.Second, true }
+	p, gate := e.pool(t), e.probe()
+	busy := e.worker(t, 1, grace)
+	r, err := producer.ApplyAsync(ctx(t), p, hold, gate)
+	must(t, err)
+	e.awaitStarted(t, gate, 1)
+	idle := e.worker(t, 1, grace)
+	must(t, s.Pause())
+	began := time.Now()
+	busy.term()
+	if err := idle.stop(t); err != nil {
+		t.Errorf("the idle worker ended with %v, want success", err)
+	}
+	if err := busy.stop(t); err == nil {
+		t.Error("the busy worker, which cannot give its call back, ended with success")
+	}
+	// A grace of 1 s and what surrounds it; it was 23 s.
+	if took := time.Since(began); took > 15*time.Second {
+		t.Errorf("they ended after %v", took)
+	}
+	t.Logf("they ended after %v", time.Since(began))
+	must(t, s.Resume())
+	e.worker(t, 1)
+	e.open(t, gate)
+	if _, err := r.Get(ctx(t)); err != nil {
+		t.Error(err)
+	}
+}

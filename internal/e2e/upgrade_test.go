@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -104,6 +106,44 @@ func TestATaskThatOnlyNewWorkersKnowIsRunByThem(t *testing.T) {
 		stopNew()
 		if _, err := producer.Apply(ctx(t), p, cheer, 1); !errors.Is(err, results.ErrUnknownTask) {
 			t.Errorf("without the new worker: %v, want ErrUnknownTask", err)
+		}
+	})
+}
+
+// Workers of different tasks on one queue take each other's calls. That must not cost them
+// their slots, nor the callers asynq's seconds.
+func TestWorkersOfDifferentTasksShareAQueue(t *testing.T) {
+	each(t, func(t *testing.T, e *env) {
+		e.worker(t, 2, only("sleep", "square"))
+		e.worker(t, 2, only("count"))
+		p := e.pool(t)
+		began := time.Now()
+		const calls = 60
+		got, err := producer.Map(ctx(t), p, sleep, slices.Repeat([]int{20}, calls), producer.ChunkSize(1))
+		same(t, "a map", len(got), err, calls)
+		// At two calls in each of asynq's rounds it would be 90 s, and without the other worker
+		// it is 0.6 s.
+		if took := time.Since(began); took > 20*time.Second {
+			t.Errorf("a map of %d calls of 20 ms took %v", calls, took)
+		}
+		began = time.Now()
+		var both sync.WaitGroup
+		both.Go(func() {
+			for i := range calls {
+				n, err := producer.Apply(ctx(t), p, square, i)
+				same(t, "a call for the one", n, err, i*i)
+			}
+		})
+		both.Go(func() {
+			mark := e.probe()
+			for i := range calls {
+				n, err := producer.Apply(ctx(t), p, count, mark)
+				same(t, "a call for the other", n, err, int64(i+1))
+			}
+		})
+		both.Wait()
+		if took := time.Since(began); took > 20*time.Second {
+			t.Errorf("twice %d calls, one after the other, took %v", calls, took)
 		}
 	})
 }
