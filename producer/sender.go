@@ -230,6 +230,11 @@ func (s *stream) transmit(batch []record.Chunk, seal bool) error {
 	if err := deliver(batch, total, seal, deliveries); err != nil {
 		return fmt.Errorf("%s: %w", s.log, err)
 	}
+	if len(batch) == 0 && seal == s.sealed {
+		// It only renewed the record, if that is still there. That is no news of the job: the
+		// hub asks for it after a while without any, and would never if this counted.
+		return nil
+	}
 	s.chunks, s.sealed = total, seal
 	s.job.Grow(s.cut.at, total, seal)
 	s.job.MarkSubmitted()

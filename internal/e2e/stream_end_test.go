@@ -6,7 +6,9 @@ import (
 	"iter"
 	"math"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/distpool/distpool/producer"
 	"github.com/distpool/distpool/results"
@@ -169,6 +171,37 @@ func TestClosingAPoolLetsItsStreamsEndAndTerminateEndsThem(t *testing.T) {
 		}
 		if !errors.Is(last, results.ErrCanceled) {
 			t.Errorf("a stream whose pool was terminated ends with %v", last)
+		}
+	})
+}
+
+// A stream whose record is gone must not wait for it, however often it renews the record.
+func TestAStreamWhoseRecordIsLostSaysSo(t *testing.T) {
+	each(t, func(t *testing.T, e *env) {
+		e.worker(t, 1)
+		for _, ttl := range []time.Duration{time.Second, time.Hour} { // renewed each 250 ms, or hardly ever
+			gate := e.probe()
+			var keys []string
+			err := lastError(producer.IMap(ctx(t), e.pool(t, func(c *producer.Config) { c.JobTTL = ttl }), hold, func(yield func(probe) bool) {
+				if !yield(gate) {
+					return
+				}
+				e.awaitStarted(t, gate, 1)
+				for _, key := range e.keys(t, "distpool:{*}") {
+					if e.rdb.HGet(ctx(t), key, "queue").Val() == e.queue {
+						keys = append(keys, key)
+					}
+				}
+				if len(keys) != 1 {
+					t.Errorf("the stream's record is one of %q", keys)
+				}
+				must(t, e.rdb.Del(ctx(t), e.jobKeys(t, strings.Trim(strings.TrimPrefix(keys[0], "distpool:"), "{}"))...).Err())
+				yield(gate)
+			}))
+			if !errors.Is(err, results.ErrExpired) {
+				t.Errorf("with a JobTTL of %v it ends with %v, want ErrExpired", ttl, err)
+			}
+			e.open(t, gate)
 		}
 	})
 }
