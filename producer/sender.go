@@ -223,11 +223,7 @@ func (s *stream) transmit(batch []record.Chunk, seal bool) error {
 		deliver, seal = s.create, false // sealed later: a job of one chunk that is sealed at once is stored in another form
 	}
 	s.job.Expect(s.chunks, len(batch))
-	deliveries := make([]wire.Delivery, len(batch))
-	for i, c := range batch {
-		deliveries[i] = wire.Delivery{Job: s.job.ID, Chunk: c.Number, Number: 1}
-	}
-	if err := deliver(batch, total, seal, deliveries); err != nil {
+	if err := deliver(batch, total, seal, deliveries(record.Ref{ID: s.job.ID}, batch)); err != nil {
 		return fmt.Errorf("%s: %w", s.log, err)
 	}
 	if len(batch) == 0 && seal == s.sealed {

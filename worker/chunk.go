@@ -239,7 +239,7 @@ func (r *chunkRun) putBack(d time.Duration, due time.Time) error {
 		return nil // its job is over, or another worker took it
 	}
 	r.fate = observe.ChunkPutBack
-	r.worker.callBack(r.queue, r.delivery, d, 1, func() {})
+	time.AfterFunc(d, func() { r.worker.bringBack(r.queue, r.delivery, 1) })
 	msg := fmt.Sprintf("%d of %d calls run again in %v", len(waiting), r.calls, d.Round(time.Millisecond))
 	if r.why.Message != "" {
 		msg += fmt.Sprintf("; call %d, attempt %d: %s", r.first+r.why.Call, r.why.Attempts, r.shown(r.why.Message))

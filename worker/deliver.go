@@ -93,8 +93,11 @@ func (w *worker) deliver(ctx context.Context, t *asynq.Task) error {
 			w.delivered(ctx, t, d, observe.Elsewhere, nil)
 			wait, ours := w.bounces.next(taskID, elsewhere.ignorant)
 			if ours {
-				// One ring would wake one worker, and perhaps another one that does not know it.
-				w.callBack(r.queue, d, wait, min(elsewhere.ignorant+1, bounceRings), w.bounces.yield)
+				time.AfterFunc(wait, func() {
+					w.bounces.yield()
+					// One ring would wake one worker, and perhaps another one that does not know it.
+					w.bringBack(r.queue, d, min(elsewhere.ignorant+1, bounceRings))
+				})
 			}
 			return later{fmt.Sprintf("worker %s does not know the task; another of the queue does", w.self.ID), wait}
 		}
@@ -349,26 +352,22 @@ func (w *worker) enlist(r *chunkRun) bool {
 	return true
 }
 
-// callBack brings a delivery back to its queue when its wait is over, with so many rings, and
-// calls before just before that. asynq does
-// so too, but only looks each few seconds; it is there for when this worker dies.
-func (w *worker) callBack(queue string, d wire.Delivery, wait time.Duration, rings int, before func()) {
-	time.AfterFunc(wait, func() {
-		before()
-		// asynq puts the delivery into its retry set a moment after the handler has
-		// returned, so the first try may come too early.
-		every := backoff.NewExponentialBackOff()
-		every.InitialInterval, every.MaxInterval = 5*time.Millisecond, 100*time.Millisecond
-		_, err := backoff.Retry(w.calls, func() (struct{}, error) {
-			return struct{}{}, w.inspector.RunTask(queue, d.TaskID())
-		}, backoff.WithBackOff(every), backoff.WithMaxElapsedTime(2*time.Second))
-		if err != nil {
-			return // asynq brings it back
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-		defer cancel()
-		_ = record.Ring(queue, rings).Run(ctx, w.rdb).Err()
-	})
+// bringBack returns a delivery that was to wait to its queue, with so many rings. asynq does so
+// too, but only looks each few seconds; it is there for when this worker dies.
+func (w *worker) bringBack(queue string, d wire.Delivery, rings int) {
+	// asynq puts the delivery into its retry set a moment after the handler has
+	// returned, so the first try may come too early.
+	every := backoff.NewExponentialBackOff()
+	every.InitialInterval, every.MaxInterval = 5*time.Millisecond, 100*time.Millisecond
+	_, err := backoff.Retry(w.calls, func() (struct{}, error) {
+		return struct{}{}, w.inspector.RunTask(queue, d.TaskID())
+	}, backoff.WithBackOff(every), backoff.WithMaxElapsedTime(2*time.Second))
+	if err != nil {
+		return // asynq brings it back
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	_ = record.Ring(queue, rings).Run(ctx, w.rdb).Err()
 }
 
 // notReturned notes that Redis took neither the chunk's outcomes nor what was left of it,

@@ -18,9 +18,11 @@ const (
 	lastMoment = 800 * time.Millisecond
 	// returnTime is how much of that there is to give their chunks back.
 	returnTime = 600 * time.Millisecond
-	// farewell bounds each step of a worker's goodbye. Whoever did not say it counts as alive
-	// for some seconds. It is shorter where Redis does not answer.
-	farewell = 3 * time.Second
+	// farewellTime bounds each step of a worker's goodbye. Whoever did not say it counts as
+	// alive for some seconds.
+	farewellTime = 3 * time.Second
+	// shortFarewell is that where Redis does not answer.
+	shortFarewell = time.Second
 )
 
 // drain stops taking deliveries, waits for the running calls, and gives back
@@ -39,7 +41,6 @@ func (w *worker) drain(srv *asynq.Server) error {
 	} else if !within(w.returnBy().Add(lastMoment), ended) {
 		w.log.Warn("Redis does not answer; the worker ends without it")
 		w.asynqEnds = ended
-		w.farewell.Store(int64(time.Second))
 	}
 	if w.finisher != nil {
 		w.finisher.wait(w.calls)
@@ -76,6 +77,14 @@ func (w *worker) returnBy() time.Time {
 	return ends.Add(returnTime)
 }
 
+// farewell is how long a step of the goodbye may take.
+func (w *worker) farewell() time.Duration {
+	if w.asynqEnds != nil {
+		return shortFarewell
+	}
+	return farewellTime
+}
+
 // inBackground runs f, and closes the channel when it has returned.
 func inBackground(f func()) <-chan struct{} {
 	over := make(chan struct{})
@@ -100,7 +109,7 @@ func within(until time.Time, over <-chan struct{}) bool {
 
 // depart takes the worker off the registry, and its supervisor out of office.
 func (w *worker) depart(s *supervisor) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(w.farewell.Load()))
+	ctx, cancel := context.WithTimeout(context.Background(), w.farewell())
 	defer cancel()
 	s.resign(ctx)
 	w.bell.forget(ctx)

@@ -135,13 +135,8 @@ func (f *finisher) ended(taskID string) bool {
 
 // wait waits for the chunks under way, until ctx ends.
 func (f *finisher) wait(ctx context.Context) {
-	idle := make(chan struct{})
-	go func() {
-		f.wg.Wait()
-		close(idle)
-	}()
 	select {
-	case <-idle:
+	case <-inBackground(f.wg.Wait):
 	case <-ctx.Done():
 	}
 }

@@ -148,13 +148,8 @@ func (f *fetcher) close() {
 // wait waits until all that was fetched and not handed out has been given back, after
 // close; or until ctx ends.
 func (f *fetcher) wait(ctx context.Context) {
-	over := make(chan struct{})
-	go func() {
-		f.under.Wait()
-		close(over)
-	}()
 	select {
-	case <-over:
+	case <-inBackground(f.under.Wait):
 	case <-ctx.Done():
 	}
 }

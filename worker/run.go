@@ -180,7 +180,6 @@ type worker struct {
 	ours      bool            // the client is
 	asynqEnds <-chan struct{} // closed when asynq has ended; nil: it has, or was never told to
 
-	farewell  atomic.Int64 // ns
 	graceEnds atomic.Int64 // Unix time, ns; 0: it does not drain
 	draining  atomic.Bool  // running chunks end after their current call
 	ran       atomic.Int64 // calls
@@ -233,7 +232,6 @@ func newWorker(cfg Config, rdb redis.UniversalClient, known map[string]call.Task
 	for name := range known {
 		w.paces[name] = &pace{}
 	}
-	w.farewell.Store(int64(farewell))
 	w.log = cfg.Logger.With("worker", w.self.ID)
 	w.bell = newDoorbell(rdb, w.self.ID, slices.Collect(maps.Keys(cfg.Queues)))
 	w.shared = w.bell.Client
@@ -272,7 +270,7 @@ func (w *worker) run(ctx context.Context) error {
 	others.Go(func() { supervisor.run(background) })
 	defer func() {
 		stop()
-		within(time.Now().Add(time.Duration(w.farewell.Load())), inBackground(others.Wait))
+		within(time.Now().Add(w.farewell()), inBackground(others.Wait))
 		w.depart(supervisor)
 	}()
 	if w.watcher != nil {

@@ -32,10 +32,11 @@ func (a *app) cancelCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "cancel ID...", Short: "Cancel jobs",
 		Long: `Cancel ends jobs: calls that wait never run, those that run have their context
-canceled, and whoever waits is told. Up to 500 chunks of a job that
-wait leave the queue; if they are more, workers drop them when they meet them. It prints the state of each job after that:
-canceled, or done when it came too late. The exit code is 3 when a job is unknown
-or Redis fails; the others are canceled all the same.
+canceled, and whoever waits is told. Up to 500 chunks of a job that wait leave
+the queue; if they are more, workers drop them when they meet them. It prints
+the state of each job after that: canceled, or done when it came too late. The
+exit code is 3 when a job is unknown or Redis fails; the others are canceled all
+the same.
 ` + jsonHelp,
 		Example: "  distpool cancel $id\n" +
 			"  distpool jobs --task word_count --status running --json | jq -r .job | xargs distpool cancel",

@@ -143,8 +143,8 @@ const (
 )
 
 // Jobs lists recent jobs, newest first: by the time at which their pools listed
-// them, which is up to a second after they were submitted, and later if Redis did not take it. A page that has found
-// nothing may still have a Next.
+// them, which is up to a second after they were submitted, and later if Redis did not
+// take it. A page that has found nothing may still have a Next.
 func (in *Inspector) Jobs(ctx context.Context, q Query) (Page, error) {
 	from, err := record.ParsePosition(q.From)
 	if err != nil {

@@ -49,9 +49,8 @@ type Submission struct {
 }
 
 // Submit makes a job, enqueues its only delivery, names the queue to asynq and rings
-// the bell. The reply is
-// Create's. ok is false when the creation is not that of an inline job whose ID was
-// drawn.
+// the bell. The reply is Create's. ok is false when the creation is not that of an
+// inline job whose ID was drawn.
 func (o Op) Submit(s Submission) (op Op, ok bool) {
 	if o.script != createScript || len(s.Keys) != 2 {
 		return Op{}, false
