@@ -26,9 +26,11 @@ const (
 	// bouncesKnown bounds the deliveries that are remembered.
 	bouncesKnown = 10_000
 	// A worker that is busy asks for the next delivery more often than an idle one is woken,
-	// so it would get a call that it brings back again and again. It lets others go first for
-	// yieldFor, at most once in yieldEvery.
+	// so it would get a call that it brings back again and again. It lets others go first while
+	// it does, for yieldMost at the most, and for yieldFor after that; and that at most once in
+	// yieldEvery.
 	yieldFor   = 5 * time.Millisecond
+	yieldMost  = 50 * time.Millisecond
 	yieldEvery = 25 * time.Millisecond
 	// bounceRings is how many workers are woken for one that comes back, at the most.
 	bounceRings = 8
@@ -48,20 +50,35 @@ type bounces struct {
 	until atomic.Int64 // it lets others go first until then; Unix time, ns
 }
 
-// yield has the worker let others go first for a moment.
-func (b *bounces) yield() {
+// yield has the worker let others go first while bring returns a delivery to its queue, and
+// for a moment after that: by then they have heard the ring.
+func (b *bounces) yield(bring func()) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	if now := time.Now(); now.Sub(b.yielded) >= yieldEvery {
+	now := time.Now()
+	yields := now.Sub(b.yielded) >= yieldEvery
+	if yields {
 		b.yielded = now
-		b.until.Store(now.Add(yieldFor).UnixNano())
+		b.until.Store(now.Add(yieldMost).UnixNano())
+	}
+	b.mu.Unlock()
+	bring()
+	if yields {
+		b.until.Store(time.Now().Add(yieldFor).UnixNano())
 	}
 }
 
 // pause waits while others are to go first.
 func (b *bounces) pause() {
-	if until := b.until.Load(); until > 0 { // mostly it is not
-		time.Sleep(time.Until(time.Unix(0, until)))
+	for {
+		until := b.until.Load()
+		if until == 0 { // mostly
+			return
+		}
+		left := time.Until(time.Unix(0, until))
+		if left <= 0 {
+			return
+		}
+		time.Sleep(min(left, time.Millisecond)) // the end may move meanwhile
 	}
 }
 

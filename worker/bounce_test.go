@@ -63,6 +63,54 @@ func TestManyDeliveriesForOthersComeBackEvenly(t *testing.T) {
 	}
 }
 
+func TestAWorkerLetsOthersGoFirstUntilTheyHaveHeardTheRing(t *testing.T) {
+	var b bounces
+	b.pause() // for no reason: not at all
+	waited := make(chan time.Time)
+	var rung time.Time
+	b.yield(func() {
+		go func() {
+			b.pause()
+			waited <- time.Now()
+		}()
+		time.Sleep(2 * yieldFor) // as long as Redis may take
+		rung = time.Now()
+	})
+	if after := (<-waited).Sub(rung); after < yieldFor {
+		t.Errorf("it went on %v after the ring, want %v", after, yieldFor)
+	}
+	b.yielded = time.Now().Add(time.Minute) // that is too soon to do it again
+	before := b.until.Load()
+	b.yield(func() {})
+	if b.until.Load() != before {
+		t.Error("it lets others go first all the time")
+	}
+	b.yielded = time.Time{}
+	b.yield(func() { // Redis does not answer
+		began := time.Now()
+		b.pause()
+		if took := time.Since(began); took < yieldMost/2 {
+			t.Errorf("it lets others go first for %v, want up to %v", took, yieldMost)
+		}
+	})
+}
+
+// asynq leaves what is less than a second out.
+func TestAsynqDoesNotBringADeliveryBackBeforeItsTime(t *testing.T) {
+	for _, wait := range []time.Duration{time.Nanosecond, 20 * time.Millisecond, time.Second, 5 * time.Second} {
+		due := time.Now().Add(wait)
+		at := time.Unix(time.Now().Add(retryDelay(0, later{"", wait}, nil)).Unix(), 0)
+		if at.Before(due) || at.Sub(due) > 2*time.Second {
+			t.Errorf("a delivery that is to wait for %v comes %v after that", wait, at.Sub(due))
+		}
+	}
+	for _, err := range []error{later{"", 0}, errors.New("its worker died")} {
+		if wait := retryDelay(0, err, nil); wait != 0 {
+			t.Errorf("after %v it is to wait for %v, want not at all", err, wait)
+		}
+	}
+}
+
 func TestWhoKnowsATaskIsAskedOnceInAWhile(t *testing.T) {
 	var b bounces
 	asked := 0

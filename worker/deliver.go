@@ -46,11 +46,12 @@ func isFailure(err error) bool {
 }
 
 // retryDelay is asynq's question after an error, and after a lease that ran out
-// because a worker died.
+// because a worker died. asynq counts in seconds, and leaves the rest out (v0.26,
+// internal/rdb: Retry): without one more it would come before bringBack.
 func retryDelay(_ int, err error, _ *asynq.Task) time.Duration {
 	var l later
-	if errors.As(err, &l) {
-		return l.delay
+	if errors.As(err, &l) && l.delay > 0 {
+		return l.delay + time.Second - 1
 	}
 	return 0
 }
@@ -94,9 +95,8 @@ func (w *worker) deliver(ctx context.Context, t *asynq.Task) error {
 			wait, ours := w.bounces.next(taskID, elsewhere.ignorant)
 			if ours {
 				time.AfterFunc(wait, func() {
-					w.bounces.yield()
 					// One ring would wake one worker, and perhaps another one that does not know it.
-					w.bringBack(r.queue, d, min(elsewhere.ignorant+1, bounceRings))
+					w.bounces.yield(func() { w.bringBack(r.queue, d, min(elsewhere.ignorant+1, bounceRings)) })
 				})
 			}
 			return later{fmt.Sprintf("worker %s does not know the task; another of the queue does", w.self.ID), wait}

@@ -37,6 +37,7 @@ type doorbell struct {
 	fetcher  *fetcher  // nil when the keys are on several servers
 	finisher *finisher // nil likewise
 	outlook  *outlook  // nil likewise
+	giveWay  func()    // waits while other workers are to ask first; the fetcher has its own
 	keys     []string  // what to listen to: our own wake-up first, then each queue's bell
 	queues   int
 	closed   atomic.Bool
@@ -54,7 +55,7 @@ type doorbell struct {
 func newDoorbell(rdb redis.UniversalClient, worker string, queues []string) *doorbell {
 	d := &doorbell{
 		Client: combine.New(rdb), queues: len(queues), done: make(chan struct{}), freed: make(chan struct{}, 1),
-		retry: backoff.NewExponentialBackOff(),
+		retry: backoff.NewExponentialBackOff(), giveWay: func() {},
 	}
 	d.retry.InitialInterval, d.retry.MaxInterval = 50*time.Millisecond, 2*time.Second
 	d.keys = append(d.keys, record.WakeKey(worker))
@@ -116,8 +117,14 @@ func (d *doorbell) EvalSha(ctx context.Context, sha string, keys []string, args 
 		return d.fetch(ctx, queueOf(keys[0]))
 	case isDequeue(keys):
 		return d.dequeue(ctx, sha, keys, args)
-	case d.outlook != nil && isForward(sha, keys):
-		return d.outlook.forward(ctx, keys[0], func() *redis.Cmd { return d.Client.EvalSha(ctx, sha, keys, args...) })
+	case isForward(sha, keys):
+		pass := func() *redis.Cmd {
+			return ringFor(ctx, d.UniversalClient, keys[0], d.Client.EvalSha(ctx, sha, keys, args...))
+		}
+		if d.outlook == nil {
+			return pass()
+		}
+		return d.outlook.forward(ctx, keys[0], pass)
 	case isListing(sha, keys, args):
 		return d.listed.write(ctx, d.UniversalClient, keys, args, func() *redis.Cmd { return d.Client.EvalSha(ctx, sha, keys, args...) })
 	case sha == record.AsynqDone && d.finisher != nil && len(args) > 0:
@@ -208,6 +215,7 @@ func (d *doorbell) dequeue(ctx context.Context, sha string, keys []string, args 
 		d.pause(5 * time.Millisecond) // until the server has noticed that it is being shut down
 		return nothing(ctx)
 	}
+	d.giveWay()
 	cmd := d.UniversalClient.EvalSha(ctx, sha, keys, args...)
 	switch err := cmd.Err(); {
 	case err == nil:

@@ -13,8 +13,9 @@ import (
 )
 
 const (
-	// lookEvery is how often asynq asks for deliveries whose time has come. It bounds
-	// how long one that was put back waits beyond its delay.
+	// lookEvery is how often asynq asks for deliveries whose time has come. It bounds,
+	// with the second that retryDelay adds, how long one that was put back waits beyond
+	// its delay.
 	lookEvery = 3 * time.Second
 	// lookedFor is how long after a look an idle worker relies on the next one.
 	lookedFor = 3 * lookEvery
@@ -74,10 +75,14 @@ func (o *outlook) forward(ctx context.Context, set string, pass func() *redis.Cm
 		cmd.SetVal(int64(0))
 		return cmd
 	}
-	cmd := pass()
+	return ringFor(ctx, o.rdb, set, pass())
+}
+
+// ringFor rings for what asynq's request has brought from the set to its queue.
+func ringFor(ctx context.Context, rdb redis.UniversalClient, set string, cmd *redis.Cmd) *redis.Cmd {
 	if n, err := cmd.Int(); err == nil && n > 0 {
 		// Should it fail, the next look finds them.
-		_ = record.Ring(queueOfSet(set), n).Run(ctx, o.rdb).Err()
+		_ = record.Ring(queueOfSet(set), n).Run(ctx, rdb).Err()
 	}
 	return cmd
 }

@@ -105,6 +105,41 @@ func TestADelayedDeliveryIsLookedAtInTheNextRound(t *testing.T) {
 	}
 }
 
+// In a Cluster there is no outlook.
+func TestWhatAsynqBringsToItsQueueIsRungForWithoutAnOutlookToo(t *testing.T) {
+	rdb := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
+	defer func() { _ = rdb.Close() }()
+	rdb.AddHook(brings(3))
+	d := newDoorbell(rdb, "me", []string{"a", "b"})
+	for _, set := range []string{"asynq:{a}:scheduled", "asynq:{b}:retry"} {
+		if n, err := d.EvalSha(t.Context(), record.AsynqForward, []string{set, "asynq:{b}:pending"}, 1).Int(); n != 3 || err != nil {
+			t.Errorf("asynq hears that %d were brought, %v, want 3", n, err)
+		}
+		if n := rdb.LLen(t.Context(), record.BellKey(queueOfSet(set))).Val(); n != 3 {
+			t.Errorf("%d rings for 3 deliveries of %s", n, set)
+		}
+	}
+}
+
+// brings has asynq find so many deliveries in each set whose time has come.
+type brings int64
+
+func (b brings) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (b brings) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if args := cmd.Args(); len(args) > 1 && args[1] == record.AsynqForward {
+			cmd.(*redis.Cmd).SetVal(int64(b))
+			return nil
+		}
+		return next(ctx, cmd)
+	}
+}
+
+func (b brings) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
 func TestARoundThatFailedHalfwayIsBegunAnew(t *testing.T) {
 	o, rdb, _ := watching(t)
 	o.forward(t.Context(), "asynq:{a}:scheduled", func() *redis.Cmd { return redis.NewCmd(t.Context()) })

@@ -234,6 +234,7 @@ func newWorker(cfg Config, rdb redis.UniversalClient, known map[string]call.Task
 	}
 	w.log = cfg.Logger.With("worker", w.self.ID)
 	w.bell = newDoorbell(rdb, w.self.ID, slices.Collect(maps.Keys(cfg.Queues)))
+	w.bell.giveWay = w.bounces.pause
 	w.shared = w.bell.Client
 	if record.OneServer(rdb) {
 		w.finisher = newFinisher(w)
