@@ -92,7 +92,7 @@ func (in *Inspector) Pause(queue string) error {
 	return in.setPaused(queue, true)
 }
 
-// Resume undoes Pause.
+// Resume undoes Pause, and wakes idle workers for what waits.
 func (in *Inspector) Resume(queue string) error {
 	return in.setPaused(queue, false)
 }
@@ -123,6 +123,11 @@ func (in *Inspector) setPaused(queue string, paused bool) error {
 	}
 	if err != nil {
 		return fmt.Errorf("queue %q: %w", queue, err)
+	}
+	if !paused && info.Pending > 0 {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		_ = record.Ring(queue, info.Pending).Run(ctx, in.rdb).Err() // without, they look within seconds
 	}
 	return nil
 }

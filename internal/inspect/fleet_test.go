@@ -78,10 +78,15 @@ func TestQueuesAreListedAndPaused(t *testing.T) {
 		if q := qs[1]; q.Name != "other" || q.Workers != 0 || !q.Paused || q.Pending != 1 || q.Latency <= 0 {
 			t.Errorf("the other queue is %+v", q)
 		}
+		bell := record.BellKey("other")
+		rdb.Del(t.Context(), bell) // as a worker does that listens
 		for range 2 {
 			if err := in.Resume("other"); err != nil {
 				t.Fatal(err)
 			}
+		}
+		if n := rdb.LLen(t.Context(), bell).Val(); n != 1 {
+			t.Errorf("%d rings for the job that waits", n)
 		}
 		if qs, err = in.Queues(t.Context()); err != nil || qs[1].Paused {
 			t.Errorf("after resume: %+v, %v", qs, err)
