@@ -64,9 +64,11 @@ func (r *AsyncResult[T]) Successful() (bool, error) {
 // at once, if it has already. Of OnSuccess and OnError exactly one runs, once
 // for each time it was registered. All callbacks of a pool run on one goroutine,
 // in the order in which results became ready, and those registered before the
-// result was ready run before Done closes: a callback must not wait for its own
-// handle, nor for its pool (Join, Terminate: call them in a goroutine of their
-// own), and a slow one delays the others. A panic in f is logged.
+// result was ready run before Done closes. A quick call may be ready before there
+// are any: to wait for a callback, have it say that it has run, or wait for all of
+// them with the pool's Join. A callback must not wait for its own handle, nor for
+// its pool (Join, Terminate: call them in a goroutine of their own), and a slow one
+// delays the others. A panic in f is logged.
 func (r *AsyncResult[T]) OnSuccess(f func(T)) {
 	r.job.OnSettle(func() {
 		if v, err := r.result(); err == nil {

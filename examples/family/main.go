@@ -176,9 +176,16 @@ func errorByCallback(ctx context.Context, pool *producer.Pool, out io.Writer) er
 	if err != nil {
 		return err
 	}
-	result.OnSuccess(func(v int) { fmt.Fprintln(out, "callback:", v) })
-	result.OnError(func(err error) { fmt.Fprintln(out, "error callback:", err) })
-	<-result.Done() // result.wait(): callbacks have run then
+	called := make(chan struct{}) // not result.Done(): a quick call may be over before it has callbacks
+	result.OnSuccess(func(v int) {
+		defer close(called)
+		fmt.Fprintln(out, "callback:", v)
+	})
+	result.OnError(func(err error) {
+		defer close(called)
+		fmt.Fprintln(out, "error callback:", err)
+	})
+	<-called
 	return nil
 }
 
