@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/redis/go-redis/v9"
 
@@ -26,12 +27,19 @@ const (
 // the job are asked whether they run them; what they do not is released, and issued
 // again the next time.
 func (b *Broker) Revive(ctx context.Context, job record.Ref, queue, task string) (int, error) {
-	chunks, err := b.unclaimed(ctx, job)
-	if err != nil || len(chunks) == 0 {
-		return 0, err
+	chunks, failed := b.unclaimed(ctx, job)
+	n, err := b.issueAgain(ctx, job, queue, task, chunks)
+	return n, errors.Join(failed, err)
+}
+
+// issueAgain issues those of the job's chunks that have no delivery on its way, and
+// returns how many.
+func (b *Broker) issueAgain(ctx context.Context, job record.Ref, queue, task string, chunks []int) (int, error) {
+	if len(chunks) == 0 {
+		return 0, nil
 	}
 	states := make([][reviveNumbers]*redis.StringCmd, len(chunks))
-	_, err = b.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+	_, err := b.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for i, chunk := range chunks {
 			for n := range reviveNumbers {
 				states[i][n] = state(ctx, p, queue, wire.Delivery{Job: job.ID, Gen: job.Gen, Chunk: chunk, Number: n + 1})
@@ -55,13 +63,12 @@ func (b *Broker) Revive(ctx context.Context, job record.Ref, queue, task string)
 }
 
 // unclaimed draws chunks of the job without outcomes that no live worker holds, and
-// asks those that hold others.
-func (b *Broker) unclaimed(ctx context.Context, job record.Ref) ([]int, error) {
+// asks those that hold others. Should that fail, there are chunks beside the error.
+func (b *Broker) unclaimed(ctx context.Context, job record.Ref) (chunks []int, failed error) {
 	waiting, err := record.Waiting(ctx, b.rdb, job, reviveChunks)
 	if err != nil {
 		return nil, err
 	}
-	var chunks []int
 	held := map[string][]record.ChunkRef{}
 	for chunk, owner := range waiting {
 		if owner == "" {
@@ -72,20 +79,18 @@ func (b *Broker) unclaimed(ctx context.Context, job record.Ref) ([]int, error) {
 	}
 	for owner, refs := range held {
 		alive, err := record.Alive(ctx, b.rdb, owner)
+		if err == nil && alive {
+			err = record.Ask(ctx, b.rdb, owner, refs)
+		}
 		if err != nil {
-			return nil, err
-		}
-		if alive {
-			if err := record.Ask(ctx, b.rdb, owner, refs); err != nil {
-				return nil, err
+			failed = errors.Join(failed, fmt.Errorf("asking worker %s: %w", owner, err))
+		} else if !alive {
+			for _, ref := range refs {
+				chunks = append(chunks, ref.Chunk)
 			}
-			continue
-		}
-		for _, ref := range refs {
-			chunks = append(chunks, ref.Chunk)
 		}
 	}
-	return chunks, nil
+	return chunks, failed
 }
 
 // Reissue issues the chunks of deliveries that are lost again, each unless a later

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/distpool/distpool/internal/broker"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/redistest"
 	"github.com/distpool/distpool/producer"
@@ -129,6 +130,9 @@ func TestTheRulesOfTheSecurityPageAreEnoughAndNoneIsIdle(t *testing.T) {
 		dying, other = second, first
 	}
 	g.look(t, held.ID())
+	// A pool that misses the outcome asks the worker that holds the chunk.
+	n, err = broker.New(g.as(t, roleProducer)).Revive(ctx(t), record.Ref{ID: held.ID()}, g.queue, hold.Name())
+	same(t, "deliveries that were issued again although the call runs", n, err, 0)
 	dying.kill()
 	g.awaitStarted(t, mark, 2)
 	g.open(t, mark)
