@@ -1,12 +1,16 @@
 package worker
 
 import (
+	"context"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/distpool/distpool/internal/record"
 )
 
 const (
@@ -27,12 +31,14 @@ const (
 	bouncesKnown = 10_000
 	// A worker that is busy asks for the next delivery more often than an idle one is woken,
 	// so it would get a call that it brings back again and again. It lets others go first while
-	// it does, for yieldMost at the most, and for yieldFor after that; and that at most once in
-	// yieldEvery.
+	// it does, for yieldMost at the most, and for yieldFor after that; and not again within
+	// yieldEvery of the end.
 	yieldFor   = 5 * time.Millisecond
 	yieldMost  = 50 * time.Millisecond
-	yieldEvery = 25 * time.Millisecond
-	// bounceRings is how many workers are woken for one that comes back, at the most.
+	yieldEvery = 20 * time.Millisecond
+	// bounceRings is how many workers are woken for one that comes back, at the most: those
+	// that know it. A ring for the queue is heard by whoever listens, and with a dozen idle
+	// workers that do not know it each call came back many times.
 	bounceRings = 8
 	// elsewhereFor is how long it is believed who knows a task.
 	elsewhereFor = time.Second
@@ -45,26 +51,31 @@ type bounces struct {
 	waits   map[string]time.Duration // by asynq's task ID, the last
 	limiter *rate.Limiter
 	beliefs map[stranger]belief
-	yielded time.Time // when it did last
+	yielded time.Time // until when it did last
 
 	until atomic.Int64 // it lets others go first until then; Unix time, ns
 }
 
 // yield has the worker let others go first while bring returns a delivery to its queue, and
 // for a moment after that: by then they have heard the ring.
-func (b *bounces) yield(bring func()) {
+// It reports whether it does.
+func (b *bounces) yield(bring func()) bool {
 	b.mu.Lock()
 	now := time.Now()
 	yields := now.Sub(b.yielded) >= yieldEvery
 	if yields {
-		b.yielded = now
-		b.until.Store(now.Add(yieldMost).UnixNano())
+		b.yielded = now.Add(yieldMost) // none begins before this one has ended: it would never take anything
+		b.until.Store(b.yielded.UnixNano())
 	}
 	b.mu.Unlock()
 	bring()
 	if yields {
-		b.until.Store(time.Now().Add(yieldFor).UnixNano())
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.yielded = time.Now().Add(yieldFor)
+		b.until.Store(b.yielded.UnixNano())
 	}
+	return yields
 }
 
 // pause waits while others are to go first.
@@ -85,23 +96,31 @@ func (b *bounces) pause() {
 // stranger is a task on a queue that this worker does not know.
 type stranger struct{ task, queue string }
 
-// belief is what the registry said of a stranger: how many workers of the queue know it,
-// and how many do not.
+// belief is what the registry said of a stranger: which workers of the queue know it, and
+// how many do not.
 type belief struct {
-	knowing, ignorant int
-	until             time.Time
+	knowing  []string
+	ignorant int
+	until    time.Time
+}
+
+// some returns those who know it, in any order, and no more than bounceRings of them.
+func (b belief) some() []string {
+	who := slices.Clone(b.knowing)
+	rand.Shuffle(len(who), func(i, j int) { who[i], who[j] = who[j], who[i] })
+	return who[:min(len(who), bounceRings)]
 }
 
 // ask returns what is believed of the stranger, or what f says if that is too long ago. That
 // nobody knows it is never believed: calls fail by it.
-func (b *bounces) ask(s stranger, f func() (knowing, ignorant int, err error)) (belief, error) {
+func (b *bounces) ask(s stranger, f func(stranger) (knowing []string, ignorant int, err error)) (belief, error) {
 	b.mu.Lock()
 	old := b.beliefs[s]
 	b.mu.Unlock()
-	if old.knowing > 0 && time.Now().Before(old.until) {
+	if len(old.knowing) > 0 && time.Now().Before(old.until) {
 		return old, nil
 	}
-	knowing, ignorant, err := f()
+	knowing, ignorant, err := f(s)
 	if err != nil {
 		return belief{}, err
 	}
@@ -137,4 +156,38 @@ func (b *bounces) next(taskID string, ignorant int) (wait time.Duration, ours bo
 	wait = min(max(bounceFirst, b.waits[taskID]*3/2), bounceLast)
 	b.waits[taskID] = wait
 	return max(wait/2+rand.N(wait), turn.Delay()), true
+}
+
+// askElsewhere is how long knownElsewhere may take.
+const askElsewhere = 5 * time.Second
+
+// knownElsewhere lists the live workers of the queue that know the task, and counts those
+// that do not, this one among them.
+func (w *worker) knownElsewhere(s stranger) (knowing []string, ignorant int, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), askElsewhere)
+	defer cancel()
+	ws, err := record.Workers(ctx, w.rdb)
+	if err != nil {
+		return nil, 0, err
+	}
+	ignorant = 1
+	for _, o := range ws {
+		switch {
+		case o.ID == w.self.ID || !o.Serves(s.queue):
+		case o.Knows(s.task):
+			knowing = append(knowing, o.ID)
+		default:
+			ignorant++
+		}
+	}
+	return knowing, ignorant, nil
+}
+
+// wakeKnowing wakes workers that know a delivery which is back in its queue. Where they are
+// many, an idle one may not be among them, and whoever listens is woken, too.
+func (w *worker) wakeKnowing(ctx context.Context, queue string, b belief) {
+	err := record.Wake(ctx, w.rdb, b.some()...)
+	if err != nil || len(b.knowing) > bounceRings {
+		w.ring(ctx, queue, min(b.ignorant+1, bounceRings))
+	}
 }

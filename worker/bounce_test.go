@@ -3,8 +3,14 @@ package worker
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/distpool/distpool/internal/record"
 )
 
 func TestADeliveryForOthersStaysAwayLongerEachTime(t *testing.T) {
@@ -95,6 +101,63 @@ func TestAWorkerLetsOthersGoFirstUntilTheyHaveHeardTheRing(t *testing.T) {
 	})
 }
 
+// What it lets others go first for may take longer than it is to take things itself.
+func TestAWorkerDoesNotLetOthersGoFirstAllTheTime(t *testing.T) {
+	var b bounces
+	end := time.Now().Add(time.Second)
+	var all sync.WaitGroup
+	all.Go(func() {
+		for time.Now().Before(end) {
+			all.Go(func() { b.yield(func() { time.Sleep(24 * time.Millisecond) }) })
+			time.Sleep(2 * time.Millisecond)
+		}
+	})
+	longest, times := time.Duration(0), 0
+	for time.Now().Before(end) {
+		began := time.Now()
+		b.pause()
+		if took := time.Since(began); took > time.Millisecond {
+			longest, times = max(longest, took), times+1
+		}
+		time.Sleep(time.Millisecond)
+	}
+	all.Wait()
+	if times < 5 || longest > 4*yieldMost {
+		t.Errorf("in a second it let others go first %d times, once for %v", times, longest)
+	}
+}
+
+func TestThoseWhoKnowADeliveryAreWoken(t *testing.T) {
+	rdb := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
+	defer func() { _ = rdb.Close() }()
+	w := &worker{rdb: rdb}
+	for _, c := range []struct{ knowing, ignorant, woken, rings int }{{1, 20, 1, 0}, {8, 20, 8, 0}, {9, 20, 8, 8}, {100, 1, 8, 2}} {
+		rdb.FlushAll(t.Context())
+		var b belief
+		for i := range c.knowing {
+			b.knowing = append(b.knowing, fmt.Sprint(i))
+		}
+		b.ignorant = c.ignorant
+		for range 2 { // the second time finds those who have not listened
+			w.wakeKnowing(t.Context(), "q", b)
+		}
+		woken := 0
+		for _, id := range b.knowing {
+			n := int(rdb.LLen(t.Context(), record.WakeKey(id)).Val())
+			if n > 1 || n == 1 && rdb.TTL(t.Context(), record.WakeKey(id)).Val() <= 0 {
+				t.Errorf("worker %s has %d wake-ups, or they stay for ever", id, n)
+			}
+			woken += n
+		}
+		if woken < c.woken || woken > 2*c.woken {
+			t.Errorf("of %d who know it %d were woken", c.knowing, woken)
+		}
+		if n := int(rdb.LLen(t.Context(), record.BellKey("q")).Val()); n != 2*c.rings {
+			t.Errorf("with %d who know it and %d who do not: %d rings for all, want %d", c.knowing, c.ignorant, n, 2*c.rings)
+		}
+	}
+}
+
 // asynq leaves what is less than a second out.
 func TestAsynqDoesNotBringADeliveryBackBeforeItsTime(t *testing.T) {
 	for _, wait := range []time.Duration{time.Nanosecond, 20 * time.Millisecond, time.Second, 5 * time.Second} {
@@ -114,29 +177,29 @@ func TestAsynqDoesNotBringADeliveryBackBeforeItsTime(t *testing.T) {
 func TestWhoKnowsATaskIsAskedOnceInAWhile(t *testing.T) {
 	var b bounces
 	asked := 0
-	says := func(knowing int) func() (int, int, error) {
-		return func() (int, int, error) { asked++; return knowing, 3, nil }
+	says := func(knowing int) func(stranger) ([]string, int, error) {
+		return func(stranger) ([]string, int, error) { asked++; return make([]string, knowing), 3, nil }
 	}
 	task := stranger{"square", "q"}
 	for range 2 { // that nobody knows it is no reason to believe it the next time
-		if is, err := b.ask(task, says(0)); is.knowing != 0 || err != nil {
+		if is, err := b.ask(task, says(0)); len(is.knowing) != 0 || err != nil {
 			t.Errorf("of a task that nobody knows it says %+v, %v", is, err)
 		}
 	}
-	if is, _ := b.ask(task, says(2)); is.knowing != 2 || is.ignorant != 3 || asked != 3 {
+	if is, _ := b.ask(task, says(2)); len(is.knowing) != 2 || is.ignorant != 3 || asked != 3 {
 		t.Errorf("it says %+v after %d questions", is, asked)
 	}
-	if is, _ := b.ask(task, says(0)); asked == 3 && is.knowing != 2 {
+	if is, _ := b.ask(task, says(0)); asked == 3 && len(is.knowing) != 2 {
 		t.Errorf("without asking again it says %+v", is)
 	}
 	if _, _ = b.ask(stranger{"square", "other"}, says(0)); asked < 4 {
 		t.Error("of another queue nobody was asked")
 	}
-	b.beliefs[task] = belief{knowing: 2, until: time.Now()}
-	if is, _ := b.ask(task, says(0)); is.knowing != 0 {
+	b.beliefs[task] = belief{knowing: make([]string, 2), until: time.Now()}
+	if is, _ := b.ask(task, says(0)); len(is.knowing) != 0 {
 		t.Error("the belief does not end")
 	}
-	if _, err := b.ask(stranger{"lost", "q"}, func() (int, int, error) { return 0, 0, errors.New("no answer") }); err == nil {
+	if _, err := b.ask(stranger{"lost", "q"}, func(stranger) ([]string, int, error) { return nil, 0, errors.New("no answer") }); err == nil {
 		t.Error("no error")
 	}
 }

@@ -239,7 +239,9 @@ func (r *chunkRun) putBack(d time.Duration, due time.Time) error {
 		return nil // its job is over, or another worker took it
 	}
 	r.fate = observe.ChunkPutBack
-	time.AfterFunc(d, func() { r.worker.bringBack(r.queue, r.delivery, 1) })
+	time.AfterFunc(d, func() {
+		r.worker.bringBack(r.queue, r.delivery, func(ctx context.Context) { r.worker.ring(ctx, r.queue, 1) })
+	})
 	msg := fmt.Sprintf("%d of %d calls run again in %v", len(waiting), r.calls, d.Round(time.Millisecond))
 	if r.why.Message != "" {
 		msg += fmt.Sprintf("; call %d, attempt %d: %s", r.first+r.why.Call, r.why.Attempts, r.shown(r.why.Message))

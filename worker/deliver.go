@@ -83,20 +83,23 @@ func (w *worker) deliver(ctx context.Context, t *asynq.Task) error {
 	r.inline = begun != nil && begun.Inline
 	defer w.leave(r)
 	if _, ok := w.tasks[t.Type()]; !ok {
-		elsewhere, err := w.bounces.ask(stranger{t.Type(), r.queue}, func() (int, int, error) { return w.knownElsewhere(t.Type(), r.queue) })
-		if err != nil || elsewhere.knowing > 0 {
+		elsewhere, err := w.bounces.ask(stranger{t.Type(), r.queue}, w.knownElsewhere)
+		if err != nil || len(elsewhere.knowing) > 0 {
 			w.unbegin(d, begun)
 		}
 		switch {
 		case err != nil:
 			return later{"asking for workers that know the task: " + err.Error(), time.Second}
-		case elsewhere.knowing > 0:
+		case len(elsewhere.knowing) > 0:
 			w.delivered(ctx, t, d, observe.Elsewhere, nil)
 			wait, ours := w.bounces.next(taskID, elsewhere.ignorant)
 			if ours {
 				time.AfterFunc(wait, func() {
-					// One ring would wake one worker, and perhaps another one that does not know it.
-					w.bounces.yield(func() { w.bringBack(r.queue, d, min(elsewhere.ignorant+1, bounceRings)) })
+					if w.bounces.yield(func() {
+						w.bringBack(r.queue, d, func(ctx context.Context) { w.wakeKnowing(ctx, r.queue, elsewhere) })
+					}) {
+						w.bell.listenLast()
+					}
 				})
 			}
 			return later{fmt.Sprintf("worker %s does not know the task; another of the queue does", w.self.ID), wait}
@@ -313,31 +316,6 @@ func (w *worker) condemn(log *slog.Logger, job string, why error) error {
 	return failed{why.Error()}
 }
 
-// askElsewhere is how long knownElsewhere may take.
-const askElsewhere = 5 * time.Second
-
-// knownElsewhere counts the live workers of the queue that know the task, and those that do
-// not, this one among them.
-func (w *worker) knownElsewhere(task, queue string) (knowing, ignorant int, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), askElsewhere)
-	defer cancel()
-	ws, err := record.Workers(ctx, w.rdb)
-	if err != nil {
-		return 0, 0, err
-	}
-	ignorant = 1
-	for _, o := range ws {
-		switch {
-		case o.ID == w.self.ID || !o.Serves(queue):
-		case o.Knows(task):
-			knowing++
-		default:
-			ignorant++
-		}
-	}
-	return knowing, ignorant, nil
-}
-
 // enlist notes that the chunk runs here; false when it does already.
 func (w *worker) enlist(r *chunkRun) bool {
 	r.ctx, r.cancel = context.WithCancelCause(w.calls)
@@ -352,9 +330,9 @@ func (w *worker) enlist(r *chunkRun) bool {
 	return true
 }
 
-// bringBack returns a delivery that was to wait to its queue, with so many rings. asynq does so
+// bringBack returns a delivery that was to wait to its queue, and rings. asynq does so
 // too, but only looks each few seconds; it is there for when this worker dies.
-func (w *worker) bringBack(queue string, d wire.Delivery, rings int) {
+func (w *worker) bringBack(queue string, d wire.Delivery, ring func(context.Context)) {
 	// asynq puts the delivery into its retry set a moment after the handler has
 	// returned, so the first try may come too early.
 	every := backoff.NewExponentialBackOff()
@@ -367,7 +345,12 @@ func (w *worker) bringBack(queue string, d wire.Delivery, rings int) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	_ = record.Ring(queue, rings).Run(ctx, w.rdb).Err()
+	ring(ctx)
+}
+
+// ring wakes so many idle workers of the queue.
+func (w *worker) ring(ctx context.Context, queue string, n int) {
+	_ = record.Ring(queue, n).Run(ctx, w.rdb).Err() // without, they look within seconds
 }
 
 // notReturned notes that Redis took neither the chunk's outcomes nor what was left of it,

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -38,8 +39,9 @@ type doorbell struct {
 	finisher *finisher // nil likewise
 	outlook  *outlook  // nil likewise
 	giveWay  func()    // waits while other workers are to ask first; the fetcher has its own
-	keys     []string  // what to listen to: our own wake-up first, then each queue's bell
-	queues   int
+	worker   string
+	keys     []string // what to listen to: our own wake-up first, then each queue's bell
+	queues   []string
 	closed   atomic.Bool
 	done     chan struct{} // closed with closed
 	freed    chan struct{} // a slot was freed
@@ -48,13 +50,14 @@ type doorbell struct {
 
 	knowsDone atomic.Bool // asynq ends deliveries as we expect
 
-	empties int // queues that came back empty in a row
+	empties int    // queues that came back empty in a row
+	heard   string // the queue for which it was woken, until that has been asked
 	retry   *backoff.ExponentialBackOff
 }
 
 func newDoorbell(rdb redis.UniversalClient, worker string, queues []string) *doorbell {
 	d := &doorbell{
-		Client: combine.New(rdb), queues: len(queues), done: make(chan struct{}), freed: make(chan struct{}, 1),
+		Client: combine.New(rdb), worker: worker, queues: queues, done: make(chan struct{}), freed: make(chan struct{}, 1),
 		retry: backoff.NewExponentialBackOff(), giveWay: func() {},
 	}
 	d.retry.InitialInterval, d.retry.MaxInterval = 50*time.Millisecond, 2*time.Second
@@ -82,11 +85,15 @@ func (d *doorbell) close() {
 func (d *doorbell) wake(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	_, _ = d.TxPipelined(ctx, func(p redis.Pipeliner) error {
-		p.RPush(ctx, d.keys[0], "1")
-		p.Expire(ctx, d.keys[0], 10*time.Second)
-		return nil
-	})
+	_ = record.Wake(ctx, d.UniversalClient, d.worker)
+}
+
+// listenLast has a worker that listens do so anew: of those that do, Redis calls the one
+// that has for the longest.
+func (d *doorbell) listenLast() {
+	if d.listens.Load() {
+		d.wake(context.Background())
+	}
 }
 
 // lookOut has the outlook tell whether there is something to fetch.
@@ -118,11 +125,9 @@ func (d *doorbell) EvalSha(ctx context.Context, sha string, keys []string, args 
 	case isDequeue(keys):
 		return d.dequeue(ctx, sha, keys, args)
 	case isForward(sha, keys):
-		pass := func() *redis.Cmd {
-			return ringFor(ctx, d.UniversalClient, keys[0], d.Client.EvalSha(ctx, sha, keys, args...))
-		}
+		pass := func() *redis.Cmd { return d.Client.EvalSha(ctx, sha, keys, args...) }
 		if d.outlook == nil {
-			return pass()
+			return ringFor(ctx, d.UniversalClient, keys[0], pass())
 		}
 		return d.outlook.forward(ctx, keys[0], pass)
 	case isListing(sha, keys, args):
@@ -136,6 +141,16 @@ func (d *doorbell) EvalSha(ctx context.Context, sha string, keys []string, args 
 		}
 	}
 	return d.Client.EvalSha(ctx, sha, keys, args...)
+}
+
+// Eval is the second half of EvalSha, where the server did not know the script: what asynq
+// brings to a queue with it is rung for, too.
+func (d *doorbell) Eval(ctx context.Context, source string, keys []string, args ...any) *redis.Cmd {
+	cmd := d.Client.Eval(ctx, source, keys, args...)
+	if isForward(redis.NewScript(source).Hash(), keys) {
+		return ringFor(ctx, d.UniversalClient, keys[0], cmd)
+	}
+	return cmd
 }
 
 // nothing is the answer that there is no task.
@@ -207,18 +222,23 @@ func (d *doorbell) awaitSlot() {
 
 // dequeue passes a request for a task on.
 func (d *doorbell) dequeue(ctx context.Context, sha string, keys []string, args []any) *redis.Cmd {
-	if d.empties >= d.queues && !d.closed.Load() {
+	if d.empties >= len(d.queues) && !d.closed.Load() {
 		d.empties = 0
 		d.listen(ctx)
 	}
 	if d.closed.Load() {
+		d.passOn(ctx)
 		d.pause(5 * time.Millisecond) // until the server has noticed that it is being shut down
 		return nothing(ctx)
 	}
 	d.giveWay()
 	cmd := d.UniversalClient.EvalSha(ctx, sha, keys, args...)
+	if err := cmd.Err(); (err == nil || errors.Is(err, redis.Nil)) && queueOf(keys[0]) == d.heard {
+		d.heard = ""
+	}
 	switch err := cmd.Err(); {
 	case err == nil:
+		d.passOn(ctx)
 		d.empties = 0
 		d.retry.Reset()
 	case errors.Is(err, redis.Nil):
@@ -231,6 +251,16 @@ func (d *doorbell) dequeue(ctx context.Context, sha string, keys []string, args 
 	return cmd
 }
 
+// passOn rings again for the queue for which this worker was woken, if it has taken
+// something of another one or ends: it may have no slot left, and others of that queue
+// listen still. On a single server the fetch does so.
+func (d *doorbell) passOn(ctx context.Context) {
+	if d.heard != "" {
+		_ = record.Ring(d.heard, 1).Run(ctx, d.UniversalClient).Err() // without, they look within seconds
+		d.heard = ""
+	}
+}
+
 // listen waits for a ring, and reports whether there may be something to fetch.
 func (d *doorbell) listen(ctx context.Context) bool {
 	wait := listenFor
@@ -239,8 +269,13 @@ func (d *doorbell) listen(ctx context.Context) bool {
 	}
 	d.listens.Store(true)
 	defer d.listens.Store(false)
-	switch err := d.BLPop(ctx, wait, d.keys...).Err(); {
+	rung, err := d.BLPop(ctx, wait, d.keys...).Result()
+	d.heard = ""
+	switch {
 	case err == nil:
+		if i := slices.Index(d.keys, rung[0]); i > 0 {
+			d.heard = d.queues[i-1]
+		}
 		return true
 	case errors.Is(err, redis.Nil):
 		// Whoever looks out wakes us if there is something.

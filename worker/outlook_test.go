@@ -105,21 +105,57 @@ func TestADelayedDeliveryIsLookedAtInTheNextRound(t *testing.T) {
 	}
 }
 
-// In a Cluster there is no outlook.
-func TestWhatAsynqBringsToItsQueueIsRungForWithoutAnOutlookToo(t *testing.T) {
-	rdb := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
-	defer func() { _ = rdb.Close() }()
-	rdb.AddHook(brings(3))
-	d := newDoorbell(rdb, "me", []string{"a", "b"})
-	for _, set := range []string{"asynq:{a}:scheduled", "asynq:{b}:retry"} {
-		if n, err := d.EvalSha(t.Context(), record.AsynqForward, []string{set, "asynq:{b}:pending"}, 1).Int(); n != 3 || err != nil {
-			t.Errorf("asynq hears that %d were brought, %v, want 3", n, err)
-		}
-		if n := rdb.LLen(t.Context(), record.BellKey(queueOfSet(set))).Val(); n != 3 {
-			t.Errorf("%d rings for 3 deliveries of %s", n, set)
-		}
+// In a Cluster there is no outlook. A server that does not know asynq's script gets its source.
+func TestWhatAsynqBringsToItsQueueIsRungForOnce(t *testing.T) {
+	for name, outlook := range map[string]bool{"with an outlook": true, "without": false} {
+		t.Run(name, func(t *testing.T) {
+			rdb := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
+			defer func() { _ = rdb.Close() }()
+			rdb.AddHook(brings(3))
+			d := newDoorbell(rdb, "me", []string{"a", "b"})
+			if outlook {
+				rdb.ZAdd(t.Context(), "asynq:{a}:scheduled", redis.Z{Member: "one that waits"})
+				d.lookOut([]string{"a", "b"})
+			}
+			for _, set := range []string{"asynq:{a}:scheduled", "asynq:{b}:retry"} {
+				keys, bell := []string{set, "asynq:{b}:pending"}, record.BellKey(queueOfSet(set))
+				for half, ask := range map[string]func() *redis.Cmd{
+					"by its name": func() *redis.Cmd { return d.EvalSha(t.Context(), record.AsynqForward, keys, 1) },
+					"in full":     func() *redis.Cmd { return d.Eval(t.Context(), asynqForward, keys, 1) },
+				} {
+					rdb.Del(t.Context(), bell)
+					if n, err := ask().Int(); n != 3 || err != nil {
+						t.Errorf("asynq hears that %d were brought, %v, want 3", n, err)
+					}
+					if n := rdb.LLen(t.Context(), bell).Val(); n != 3 {
+						t.Errorf("script sent %s: %d rings for 3 deliveries of %s", half, n, set)
+					}
+				}
+			}
+		})
 	}
 }
+
+// asynqForward is asynq's script (v0.26, internal/rdb: forwardCmd).
+const asynqForward = `
+local ids = redis.call("ZRANGEBYSCORE", KEYS[1], "-inf", ARGV[1], "LIMIT", 0, 100)
+for _, id in ipairs(ids) do
+	local taskKey = ARGV[2] .. id
+	local group = redis.call("HGET", taskKey, "group")
+	if group and group ~= '' then
+	    redis.call("ZADD", ARGV[4] .. group, ARGV[1], id)
+		redis.call("ZREM", KEYS[1], id)
+		redis.call("HSET", taskKey,
+				   "state", "aggregating")
+	else
+		redis.call("LPUSH", KEYS[2], id)
+		redis.call("ZREM", KEYS[1], id)
+		redis.call("HSET", taskKey,
+				   "state", "pending",
+				   "pending_since", ARGV[3])
+	end
+end
+return table.getn(ids)`
 
 // brings has asynq find so many deliveries in each set whose time has come.
 type brings int64
@@ -128,7 +164,7 @@ func (b brings) DialHook(next redis.DialHook) redis.DialHook { return next }
 
 func (b brings) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
-		if args := cmd.Args(); len(args) > 1 && args[1] == record.AsynqForward {
+		if args := cmd.Args(); len(args) > 1 && (args[1] == record.AsynqForward || args[1] == asynqForward) {
 			cmd.(*redis.Cmd).SetVal(int64(b))
 			return nil
 		}

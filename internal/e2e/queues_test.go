@@ -2,7 +2,9 @@ package e2e_test
 
 import (
 	"slices"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/distpool/distpool/producer"
 )
@@ -48,6 +50,44 @@ func TestQueuesOfOneWeightAreServedSideBySide(t *testing.T) {
 		}
 		if of < 3 || of > n-3 {
 			t.Errorf("of the first %d calls, %d came from one of two queues", n, of)
+		}
+	})
+}
+
+// The ring of a queue may wake a worker that then takes from another queue of its own, and
+// has no slot left. An idle worker that serves only the one must not sleep on.
+func TestAWorkerThatIsWokenForOneQueueAndServesAnotherLetsOthersKnow(t *testing.T) {
+	each(t, func(t *testing.T, e *env) {
+		high, low := e.queue, e.queue+"-low"
+		one := *e
+		one.queue = low
+		one.worker(t, 1)
+		e.worker(t, 1, func(s *workerSpec) { s.Also, s.Strict = low, true })
+		p := e.pool(t)
+		const rounds, long = 30, 500
+		var late []time.Duration
+		for range rounds {
+			var both sync.WaitGroup
+			both.Go(func() {
+				n, err := producer.Apply(ctx(t), p, sleep, long, producer.Queue(high))
+				same(t, "the call that one worker takes", n, err, long)
+			})
+			both.Go(func() {
+				began := time.Now()
+				n, err := producer.Apply(ctx(t), p, square, 3, producer.Queue(low))
+				same(t, "the call for which it was woken, perhaps", n, err, 9)
+				if took := time.Since(began); took >= (long-100)*time.Millisecond {
+					late = append(late, took)
+				}
+			})
+			both.Wait()
+			// Redis calls the one that has listened for the longest: not the worker of one queue.
+			_, err := producer.Apply(ctx(t), p, square, 3, producer.Queue(low))
+			must(t, err)
+			time.Sleep(20 * time.Millisecond)
+		}
+		if len(late) > rounds/6 { // a busy machine; it was a third
+			t.Errorf("of %d calls for an idle worker these waited for another one: %v", rounds, late)
 		}
 	})
 }

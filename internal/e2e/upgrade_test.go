@@ -148,6 +148,30 @@ func TestWorkersOfDifferentTasksShareAQueue(t *testing.T) {
 	})
 }
 
+// A call that came to one of many workers that do not know it is brought back for the one
+// that does, and not for whoever listens: that was a draw, and each further one took longer.
+func TestOneOfManyWorkersThatKnowsATaskGetsItsCalls(t *testing.T) {
+	each(t, func(t *testing.T, e *env) {
+		const others = 5
+		for range others {
+			e.launch(t, 2, only("square"))
+		}
+		e.worker(t, 2, only("add"))
+		eventually(t, "all workers are registered", func() bool { return len(e.workers(t)) == others+1 })
+		p := e.pool(t)
+		const calls = 40
+		began := time.Now()
+		for i := range calls {
+			n, err := producer.Apply(ctx(t), p, add, tasks.Of2(i, 1))
+			same(t, "a call", n, err, i+1)
+		}
+		// It was 15 s and more, and is 1 s.
+		if took := time.Since(began); took > 8*time.Second {
+			t.Errorf("%d calls that one of %d workers knows took %v", calls, others+1, took)
+		}
+	})
+}
+
 func TestArgumentsAndValuesMayGetFieldsWhileOldAndNewRun(t *testing.T) {
 	each(t, func(t *testing.T, e *env) {
 		p := e.pool(t)

@@ -32,6 +32,6 @@ const (
 // and on which the queue's idle workers wait.
 func BellKey(queue string) string { return bellPrefix + "q:" + queue }
 
-// WakeKey is a bell that only the named worker listens to; it wakes itself with
-// it when it must stop waiting.
+// WakeKey is a bell that only the named worker listens to: it wakes itself with it when
+// it must stop waiting, and others that have brought something back for it do.
 func WakeKey(worker string) string { return bellPrefix + "w:" + worker }

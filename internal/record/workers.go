@@ -140,3 +140,17 @@ func Workers(ctx context.Context, c redis.Cmdable) ([]Worker, error) {
 	}
 	return ws, nil
 }
+
+// Wake has workers that listen for rings look into their queues.
+func Wake(ctx context.Context, c redis.UniversalClient, workers ...string) error {
+	_, err := c.TxPipelined(ctx, func(p redis.Pipeliner) error {
+		for _, id := range workers {
+			key := WakeKey(id)
+			p.RPush(ctx, key, "1")
+			p.LTrim(ctx, key, 0, 0) // one that does not listen is not to find them all
+			p.Expire(ctx, key, 10*time.Second)
+		}
+		return nil
+	})
+	return err
+}
