@@ -74,8 +74,8 @@ func NewJob(id, task, queue string, calls, chunks int, sealed bool) *Job {
 // NewStream makes an open job whose outcomes are taken out of it as they come
 // (Take), so that it holds no more than what is on its way, however long it
 // gets. It must be told of every chunk before that is submitted (Expect), and
-// what was taken may be removed from the record. Outcomes and Arrived are not
-// for it.
+// what was taken may be removed from the record. Arrived is not for it, and
+// Outcomes are those that nobody has taken yet.
 func NewStream(id, task, queue string) *Job {
 	j := NewJob(id, task, queue, 0, 0, false)
 	j.awaited = map[int]struct{}{}
@@ -157,10 +157,10 @@ func (j *Job) Rate() float64 {
 func (j *Job) Outcomes() map[int]wire.Outcome {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.settled {
+	if j.settled && !j.streams() {
 		return j.outcomes // nothing changes it any more
 	}
-	return maps.Clone(j.outcomes)
+	return maps.Clone(j.outcomes) // a stream's are taken out of it to the last
 }
 
 // Arrived returns the outcomes that arrived after the first seen ones, in the

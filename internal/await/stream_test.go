@@ -99,3 +99,16 @@ func TestStreamTakesNoOutcomeTwice(t *testing.T) {
 		t.Errorf("took %+v again", news)
 	}
 }
+
+// Terminate looks at the outcomes of a stream that goes on taking what is left.
+func TestOutcomesOfAStreamThatIsOverMayBeReadWhileTheyAreTaken(t *testing.T) {
+	j := NewStream("j", "square", "q")
+	j.outcomes[0], j.arrival, j.settled = wire.Outcome{}, []int{0}, true
+	outcomes := j.Outcomes()
+	if news, ended, _ := j.Take(); len(news) != 1 || !ended {
+		t.Errorf("taken are %v, ended: %v", news, ended)
+	}
+	if len(outcomes) != 1 || len(j.Outcomes()) != 0 {
+		t.Errorf("after that the outcomes that were read are %v, and those left %v", outcomes, j.Outcomes())
+	}
+}
