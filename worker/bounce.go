@@ -11,6 +11,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/wire"
 )
 
 const (
@@ -51,29 +52,25 @@ type bounces struct {
 	waits   map[string]time.Duration // by asynq's task ID, the last
 	limiter *rate.Limiter
 	beliefs map[stranger]belief
-	yielded time.Time // until when it did last
 
-	until atomic.Int64 // it lets others go first until then; Unix time, ns
+	until atomic.Int64 // it lets others go first until then; Unix time, ns; written with mu held
 }
 
 // yield has the worker let others go first while bring returns a delivery to its queue, and
-// for a moment after that: by then they have heard the ring.
-// It reports whether it does.
+// for a moment after that: by then they have heard the ring. It reports whether it does.
 func (b *bounces) yield(bring func()) bool {
 	b.mu.Lock()
 	now := time.Now()
-	yields := now.Sub(b.yielded) >= yieldEvery
+	yields := now.Sub(time.Unix(0, b.until.Load())) >= yieldEvery
 	if yields {
-		b.yielded = now.Add(yieldMost) // none begins before this one has ended: it would never take anything
-		b.until.Store(b.yielded.UnixNano())
+		b.until.Store(now.Add(yieldMost).UnixNano()) // none begins before this one has ended: it would never take anything
 	}
 	b.mu.Unlock()
 	bring()
 	if yields {
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		b.yielded = time.Now().Add(yieldFor)
-		b.until.Store(b.yielded.UnixNano())
+		b.until.Store(time.Now().Add(yieldFor).UnixNano())
 	}
 	return yields
 }
@@ -181,6 +178,15 @@ func (w *worker) knownElsewhere(s stranger) (knowing []string, ignorant int, err
 		}
 	}
 	return knowing, ignorant, nil
+}
+
+// bringToOthers returns a delivery that was to wait to its queue, for one of those that know
+// it: this worker lets them go first, and is the last to hear of the next one.
+func (w *worker) bringToOthers(queue string, d wire.Delivery, b belief) {
+	wake := func(ctx context.Context) { w.wakeKnowing(ctx, queue, b) }
+	if w.bounces.yield(func() { w.bringBack(queue, d, wake) }) {
+		w.bell.listenLast()
+	}
 }
 
 // wakeKnowing wakes workers that know a delivery which is back in its queue. Where they are

@@ -85,13 +85,13 @@ func TestAWorkerLetsOthersGoFirstUntilTheyHaveHeardTheRing(t *testing.T) {
 	if after := (<-waited).Sub(rung); after < yieldFor {
 		t.Errorf("it went on %v after the ring, want %v", after, yieldFor)
 	}
-	b.yielded = time.Now().Add(time.Minute) // that is too soon to do it again
+	b.until.Store(time.Now().Add(time.Minute).UnixNano()) // that is too soon to do it again
 	before := b.until.Load()
 	b.yield(func() {})
 	if b.until.Load() != before {
 		t.Error("it lets others go first all the time")
 	}
-	b.yielded = time.Time{}
+	b.until.Store(0)
 	b.yield(func() { // Redis does not answer
 		began := time.Now()
 		b.pause()

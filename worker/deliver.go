@@ -94,13 +94,7 @@ func (w *worker) deliver(ctx context.Context, t *asynq.Task) error {
 			w.delivered(ctx, t, d, observe.Elsewhere, nil)
 			wait, ours := w.bounces.next(taskID, elsewhere.ignorant)
 			if ours {
-				time.AfterFunc(wait, func() {
-					if w.bounces.yield(func() {
-						w.bringBack(r.queue, d, func(ctx context.Context) { w.wakeKnowing(ctx, r.queue, elsewhere) })
-					}) {
-						w.bell.listenLast()
-					}
-				})
+				time.AfterFunc(wait, func() { w.bringToOthers(r.queue, d, elsewhere) })
 			}
 			return later{fmt.Sprintf("worker %s does not know the task; another of the queue does", w.self.ID), wait}
 		}
