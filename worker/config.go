@@ -85,8 +85,8 @@ type Config struct {
 	// call it. Defaults to nothing.
 	OnRefused func(secure.Refusal)
 
-	// Name becomes part of the worker's ID, for people to recognise it.
-	// Defaults to the host's name.
+	// Name becomes part of the worker's ID, for people to recognise it: up to 100
+	// bytes of printable characters without blanks. Defaults to the host's name.
 	Name string
 
 	// Logger gets what the worker has to say: its start and end (Info), trouble
@@ -130,6 +130,9 @@ func (c Config) validate() error {
 		if weight < 1 {
 			return fmt.Errorf("worker.Config: field Queues: the weight of %q is %d; use 1 or more, or leave the queue out", q, weight)
 		}
+	}
+	if err := names.CheckWorker(c.Name); err != nil {
+		return fmt.Errorf("worker.Config: field Name: %w", err)
 	}
 	if c.MaxCalls < 0 {
 		return fmt.Errorf("worker.Config: field MaxCalls is %d; use a positive number of calls, or 0 for no limit", c.MaxCalls)

@@ -172,7 +172,7 @@ func TestALargeArchiveIsSeenAsAWholeInEightPasses(t *testing.T) {
 func TestALeaderThatStoodStillAsksWhoLeads(t *testing.T) {
 	s, rdb := supervising(t)
 	s.round(t)
-	if err := rdb.Set(t.Context(), record.Prefix+"{workers}:leader", "another", time.Minute).Err(); err != nil {
+	if err := rdb.Set(t.Context(), record.Prefix+"@{workers}:leader", "another", time.Minute).Err(); err != nil {
 		t.Fatal(err)
 	}
 	s.led = s.led.Add(-term)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/distpool/distpool/internal/names"
 	"github.com/distpool/distpool/internal/record"
 )
 
@@ -12,6 +13,9 @@ import (
 // nothing wrong with it. It returns ErrUnknownJob when it does not exist. opener
 // makes the job's Open for its generation; nil for none.
 func (h *Hub) Attach(ctx context.Context, id string, origin Origin, check func(record.Snapshot) error, opener func(gen string) func(int, []byte) ([]byte, error)) (*Job, error) {
+	if err := names.CheckID(id); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnknownJob, err)
+	}
 	snap, err := record.Read(ctx, h.rdb, id)
 	if err != nil {
 		return nil, err

@@ -25,7 +25,7 @@ func TestLostChunksAreIssuedAlsoIfTheWorkerOfAnotherCannotBeAsked(t *testing.T) 
 		if _, err := asynq.NewInspectorFromRedisClient(rdb).DeleteAllPendingTasks("q"); err != nil {
 			t.Fatal(err)
 		}
-		questions := "distpool:{workers}:ask:alive"
+		questions := "distpool:@{workers}:ask:alive"
 		rdb.Set(t.Context(), questions, "no list", 0)
 		n, err := b.Revive(t.Context(), record.Ref{ID: "j"}, "q", "square")
 		if n != 2 || err == nil {

@@ -251,9 +251,9 @@ func TestNoRoleMayDoMoreThanItNeeds(t *testing.T) {
 	}
 	mayNot := map[string][][]any{
 		roleProducer: {
-			{"SET", "distpool:{workers}:x", "{}"}, {"ZADD", "distpool:{workers}", "1", "x"}, {"DEL", "distpool:{workers}:leader"},
-			{"EVAL", "return redis.call('ZADD', KEYS[1], 1, 'x')", "1", "distpool:{workers}"},
-			{"LRANGE", "asynq:{other}:pending", "0", "-1"}, {"LPUSH", "asynq:{other}:pending", "x"}, {"RPUSH", "distpool:{bell}:q:other", "1"},
+			{"SET", "distpool:@{workers}:w:x", "{}"}, {"ZADD", "distpool:@{workers}", "1", "x"}, {"DEL", "distpool:@{workers}:leader"},
+			{"EVAL", "return redis.call('ZADD', KEYS[1], 1, 'x')", "1", "distpool:@{workers}"},
+			{"LRANGE", "asynq:{other}:pending", "0", "-1"}, {"LPUSH", "asynq:{other}:pending", "x"}, {"RPUSH", "distpool:@{bell}:q:other", "1"},
 			{"SMEMBERS", "asynq:queues"}, {"ZADD", "asynq:servers", "1", "x"}, {"PUBLISH", "asynq:cancel", "x"}, {"SUBSCRIBE", "asynq:cancel"},
 			{"HGET", "distpool:{someone-elses}", "args"}, {"SCAN", "0"}, {"BLPOP", "asynq:{" + g.queue + "}:pending", "1"},
 		},

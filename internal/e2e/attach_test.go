@@ -213,7 +213,7 @@ func TestEveryKeyOfDistpoolHasATimeToLive(t *testing.T) {
 		}
 		check("after the worker", 4)
 		for _, k := range e.keys(t, "distpool:*") {
-			if strings.Contains(k, w.name) && strings.HasPrefix(k, "distpool:{workers}") {
+			if strings.Contains(k, w.name) && strings.HasPrefix(k, "distpool:@{workers}") {
 				t.Errorf("the worker left %s", k)
 			}
 		}

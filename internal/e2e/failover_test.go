@@ -154,7 +154,7 @@ func TestASlotThatMovesLosesNoJob(t *testing.T) {
 	l.more(t, 10)
 	// The registry of workers, the bells and the queue of the case go to another
 	// master, key by key, while they are in use.
-	for _, key := range []string{"distpool:{workers}", "distpool:{bell}", "asynq:{" + e.queue + "}"} {
+	for _, key := range []string{"distpool:@{workers}", "distpool:@{bell}", "asynq:{" + e.queue + "}"} {
 		e.moveSlot(t, s, key)
 		l.more(t, 5)
 	}

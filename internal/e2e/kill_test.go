@@ -71,7 +71,7 @@ func (e *env) leader(t *testing.T) string {
 	t.Helper()
 	var id string
 	eventually(t, "a worker leads", func() bool {
-		id = e.rdb.Get(ctx(t), "distpool:{workers}:leader").Val()
+		id = e.rdb.Get(ctx(t), "distpool:@{workers}:leader").Val()
 		return id != ""
 	})
 	return id

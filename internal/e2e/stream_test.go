@@ -36,7 +36,7 @@ func upTo(n int, read *atomic.Int64) iter.Seq[int] {
 func (e *env) noTrace(t *testing.T) {
 	t.Helper()
 	for _, key := range e.keys(t, "distpool:{*}") {
-		if strings.HasPrefix(key, "distpool:{workers}") || strings.HasPrefix(key, "distpool:{bell}") || record.IsListKey(key) {
+		if strings.HasPrefix(key, "distpool:@{workers}") || strings.HasPrefix(key, "distpool:@{bell}") || record.IsListKey(key) {
 			continue
 		}
 		if queue := e.rdb.HGet(ctx(t), key, "queue").Val(); queue == e.queue || !e.real {

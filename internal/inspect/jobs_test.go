@@ -195,7 +195,7 @@ func TestPoolsListWhatTheyMakeAndIdlePoolsSendNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		entries := func() (n int64) {
-			for _, key := range rdb.Keys(t.Context(), "distpool:{recent:*:*").Val() {
+			for _, key := range rdb.Keys(t.Context(), "distpool:@{recent:*:*").Val() {
 				n += rdb.XLen(t.Context(), key).Val()
 			}
 			return n

@@ -2,15 +2,21 @@
 // Redis keys.
 package names
 
-import "fmt"
+import (
+	"fmt"
+	"unicode"
+	"unicode/utf8"
+)
 
 // DefaultQueue is not asynq's "default", so that distpool and plain asynq
 // programs that share a Redis do not take each other's tasks.
 const DefaultQueue = "distpool"
 
-const maxQueue = 100
-
-const maxID = 100
+const (
+	maxQueue  = 100
+	maxID     = 100
+	maxWorker = 100
+)
 
 // CheckID says what is wrong with an ID that a caller chose for a job. It
 // becomes the hash tag of the job's keys, and asynq's task IDs are made of it
@@ -50,6 +56,21 @@ func CheckQueue(name string) error {
 		case r == '.', r == '_', r == ':', r == '/', r == '-':
 		default:
 			return fmt.Errorf("the queue's name %q has %q in it; %s", name, r, rule)
+		}
+	}
+	return nil
+}
+
+// CheckWorker says what is wrong with a worker's name; "" stands for the host's. It is
+// part of the worker's ID, which stands in keys, in lines of the record, and in logs.
+func CheckWorker(name string) error {
+	const rule = "use up to 100 bytes of printable characters without blanks"
+	if len(name) > maxWorker {
+		return fmt.Errorf("the worker's name %.20q... has %d bytes; %s", name, len(name), rule)
+	}
+	for _, r := range name {
+		if r == utf8.RuneError || !unicode.IsGraphic(r) || unicode.IsSpace(r) {
+			return fmt.Errorf("the worker's name %q has %q in it; %s", name, r, rule)
 		}
 	}
 	return nil

@@ -38,3 +38,19 @@ func TestBadQueueNameIsShownWithTheRule(t *testing.T) {
 		}
 	}
 }
+
+func TestWorkerNamesAreOnePrintableWord(t *testing.T) {
+	for _, name := range []string{"", "host-1.example.com", "leader", "ask:x", "{bell}", "Zoë", strings.Repeat("w", 100)} {
+		if err := CheckWorker(name); err != nil {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+	for name, want := range map[string]string{
+		strings.Repeat("w", 101): "has 101 bytes", "a b": "' ' in it", "a\n9 1 x": `'\n' in it`, "a\x1b[2J": `'\x1b' in it`, "a\xff": "in it", "a\u2028": "in it",
+	} {
+		err := CheckWorker(name)
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "printable characters without blanks") {
+			t.Errorf("%q: error is %v, want %q and the rule in it", name, err, want)
+		}
+	}
+}

@@ -11,7 +11,6 @@ import (
 )
 
 const (
-	askPrefix = workerPrefix + "ask:"
 	// A question that its worker has not read by then is for nobody.
 	askFor = 30 * time.Second
 	// So many questions a worker reads at once, and may have.

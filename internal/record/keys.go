@@ -19,13 +19,23 @@ func Keys(id string) []string {
 // ReplyChannel is the channel on which the pool with this ID hears of its jobs.
 func ReplyChannel(pool string) string { return Prefix + "reply:" + pool }
 
+// internal starts every key that is not a job's. A job's key has a brace in place of
+// the @: so no ID that a caller may choose leads to one of these keys, and a user of
+// Redis can be given all jobs without the rest.
+const internal = Prefix + "@"
+
 // The keys of the registry of workers, and of the doorbells, share one hash tag
 // each: the registry is read with one MGET, and one BLPOP waits for the bells of
-// all queues of a worker.
+// all queues of a worker. A name that users choose, as part of a worker's ID or of a
+// queue, is always behind a word that says what it names.
 const (
-	workersIndex = Prefix + "{workers}"
-	workerPrefix = Prefix + "{workers}:"
-	bellPrefix   = Prefix + "{bell}:"
+	workersIndex = internal + "{workers}"
+	leaderKey    = internal + "{workers}:leader"
+	workerPrefix = internal + "{workers}:w:"
+	statsPrefix  = internal + "{workers}:stats:"
+	askPrefix    = internal + "{workers}:ask:"
+	bellPrefix   = internal + "{bell}:"
+	listPrefix   = internal + "{recent:"
 )
 
 // BellKey is the list into which a producer pushes after it enqueued to queue,

@@ -31,12 +31,12 @@ const (
 
 // listKeys names the keys of a shard: singles, others, counters.
 func listKeys(shard int) []string {
-	base := Prefix + "{recent:" + strconv.Itoa(shard) + "}"
+	base := listPrefix + strconv.Itoa(shard) + "}"
 	return []string{base + ":one", base + ":many", base}
 }
 
 // IsListKey reports whether the key belongs to the lists of recent jobs.
-func IsListKey(key string) bool { return strings.HasPrefix(key, Prefix+"{recent:") }
+func IsListKey(key string) bool { return strings.HasPrefix(key, listPrefix) }
 
 // Listed is a job in the list.
 type Listed struct {

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/distpool/distpool/internal/names"
 )
 
 // Snapshot is what the job hash says at one moment.
@@ -126,8 +128,11 @@ func running(s Snapshot, fields map[string]string) int {
 	return min(max(0, n), maxCount)
 }
 
-// Read reads one job.
+// Read reads one job. An ID that no job can have is that of none.
 func Read(ctx context.Context, c redis.Cmdable, id string) (Snapshot, error) {
+	if names.CheckID(id) != nil {
+		return Snapshot{ID: id, State: Gone}, nil
+	}
 	return ParseSnapshot(id, QueueSnapshot(ctx, c, id))
 }
 

@@ -27,8 +27,6 @@ type Stats struct {
 // HistoryStep is the time that each number of Stats.History is about.
 const HistoryStep = 15 * time.Second
 
-const statsPrefix = Prefix + "{workers}:stats:"
-
 // Report publishes how a worker is doing.
 func Report(ctx context.Context, c redis.Cmdable, worker string, s Stats) error {
 	data, err := json.Marshal(s)

@@ -10,8 +10,6 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-const leaderKey = workerPrefix + "leader"
-
 // Lead reports whether worker is the supervisor for the next term: it was
 // already, or nobody was. Should two believe it for a moment, they only do the
 // same harmless work twice.
