@@ -4,7 +4,7 @@
 //
 //	worker -redis redis://localhost:6379 -concurrency 10 -queues high=3,distpool=1
 //
-// It serves until it gets SIGTERM or SIGINT, then lets the running calls finish
+// It serves until it gets SIGTERM, SIGINT or SIGHUP (its terminal was closed), then lets the running calls finish
 // for as long as -grace says. A second signal ends it at once. Its exit code is
 // 0 after a clean drain, 1 when it could not run or had to abandon calls, and 2
 // when it was called wrongly. Logs go to standard error.
@@ -18,13 +18,12 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"os/signal"
 	"runtime"
 	"strings"
-	"syscall"
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/distpool/distpool/internal/ending"
 	"github.com/distpool/distpool/internal/keyfile"
 	"github.com/distpool/distpool/internal/redisconn"
 	"github.com/distpool/distpool/internal/sample"
@@ -34,10 +33,7 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// After the first signal, the next one has its usual effect.
-	context.AfterFunc(ctx, stop)
-	os.Exit(run(ctx, os.Args[1:], os.Stderr))
+	os.Exit(run(ending.Context(), os.Args[1:], os.Stderr))
 }
 
 // The exit codes.

@@ -231,7 +231,7 @@ func TestAnInterruptCancelsTheJob(t *testing.T) {
 	if got.code != cli.ExitNoResult || !strings.Contains(got.err, "was canceled") {
 		t.Fatalf("got %+v", got)
 	}
-	_, rest, _ := strings.Cut(got.err, "job ")
+	_, rest, _ := strings.Cut(got.err, "interrupted: job ")
 	id, _, _ := strings.Cut(rest, " ")
 	if got := program(bounded(t), addr, "", "get", id); got.code != cli.ExitNoResult || !strings.Contains(got.err, results.ErrCanceled.Error()) {
 		t.Errorf("get: %+v", got)

@@ -37,7 +37,7 @@ func (f finding) cells(func(int64) string) []string {
 	if f.Remedy != "" {
 		found += "; " + plain(f.Remedy, 200)
 	}
-	return []string{f.Check, f.Verdict, found}
+	return []string{plain(f.Check, 80), f.Verdict, found}
 }
 
 const (

@@ -143,14 +143,19 @@ func (a *app) stream(ctx context.Context, name string, args *lineReader, how str
 	if how.unordered {
 		calls = producer.IMapAsCompleted(ctx, s.pool, task, args.all(), opts...)
 	}
-	lines := a.outcomes(a.Out, how.form) // not buffered: a line is there once it is known
+	// An output that stands still must not keep the stream from ending with ctx.
+	b := &app{Streams: Streams{Out: untilEnd{ctx, a.Out}, Err: untilEnd{ctx, a.Err}}}
+	lines := b.outcomes(b.Out, how.form) // not buffered: a line is there once it is known
 	for call, o := range calls {
 		e, ok := errors.AsType[*results.TaskError](o.Err)
 		if o.Err != nil && !ok {
 			return streamEnded(ctx, o.Err)
 		}
 		if err := lines.print(call, o.Value, e); err != nil {
-			return noResult(fmt.Errorf("printing the values: %w", err))
+			if ctx.Err() != nil {
+				return streamEnded(ctx, err)
+			}
+			return printed(err)
 		}
 	}
 	select {

@@ -3,6 +3,7 @@ package cli
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,7 +15,8 @@ import (
 
 // readArgs returns the arguments of a map: from the command line, or, one JSON
 // value a line, from the file or standard input. Blank lines are skipped.
-func (a *app) readArgs(words []string, file string) ([]json.RawMessage, error) {
+// Reading ends with ctx.
+func (a *app) readArgs(ctx context.Context, words []string, file string) ([]json.RawMessage, error) {
 	fromStdin := len(words) == 1 && words[0] == "-" || len(words) == 0 && (file == "" || file == "-")
 	switch {
 	case file != "" && len(words) > 0:
@@ -23,14 +25,14 @@ func (a *app) readArgs(words []string, file string) ([]json.RawMessage, error) {
 		if progress.IsTerminal(a.In) {
 			fmt.Fprintln(a.Err, "reading arguments from the terminal, one JSON value a line; end with Ctrl-D")
 		}
-		return readLines(a.In, "standard input")
+		return readLines(ctx, a.In, "standard input")
 	case file != "":
 		f, err := os.Open(file)
 		if err != nil {
 			return nil, err
 		}
 		defer f.Close()
-		return readLines(f, file)
+		return readLines(ctx, f, file)
 	}
 	args := make([]json.RawMessage, len(words))
 	for i, word := range words {
@@ -42,7 +44,27 @@ func (a *app) readArgs(words []string, file string) ([]json.RawMessage, error) {
 	return args, nil
 }
 
-func readLines(r io.Reader, name string) ([]json.RawMessage, error) {
+// readLines reads one JSON value a line. What of the input was read when ctx ends is
+// dropped, and a read that does not return is left behind.
+func readLines(ctx context.Context, r io.Reader, name string) ([]json.RawMessage, error) {
+	type input struct {
+		args []json.RawMessage
+		err  error
+	}
+	read := make(chan input, 1)
+	go func() {
+		args, err := readAll(r, name)
+		read <- input{args, err}
+	}()
+	select {
+	case in := <-read:
+		return in.args, in.err
+	case <-ctx.Done():
+		return nil, noResult(fmt.Errorf("%w while %s was read", stopped(ctx), name))
+	}
+}
+
+func readAll(r io.Reader, name string) ([]json.RawMessage, error) {
 	args := []json.RawMessage{}
 	in := bufio.NewReader(r)
 	for number := 1; ; number++ {
@@ -65,11 +87,20 @@ func readLines(r io.Reader, name string) ([]json.RawMessage, error) {
 // shown is how much of a bad value an error quotes.
 const shown = 60
 
+// marks are the byte order marks with which some editors begin a file: they cannot be
+// seen, and are no JSON.
+var marks = map[string]string{"\xef\xbb\xbf": "UTF-8", "\xff\xfe": "UTF-16", "\xfe\xff": "UTF-16"}
+
 func checkJSON(text []byte) error {
 	var v json.RawMessage
 	err := json.Unmarshal(text, &v)
 	if err == nil {
 		return nil
+	}
+	for mark, encoding := range marks {
+		if bytes.HasPrefix(text, []byte(mark)) {
+			return fmt.Errorf("it begins with the byte order mark of %s; save the input as UTF-8 without such a mark", encoding)
+		}
 	}
 	if len(text) > shown {
 		text = append(text[:shown:shown], "..."...)

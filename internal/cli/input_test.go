@@ -17,7 +17,7 @@ func FuzzReadLines(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		args, err := readLines(bytes.NewReader(text), "input.jsonl")
+		args, err := readAll(bytes.NewReader(text), "input.jsonl")
 		if err != nil {
 			if args != nil || !strings.HasPrefix(err.Error(), "input.jsonl: line ") {
 				t.Fatalf("%d arguments and the error %v", len(args), err)

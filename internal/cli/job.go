@@ -117,7 +117,7 @@ func (a *app) showJob(ctx context.Context, in *inspect.Inspector, d inspect.Deta
 	}
 	s := screenOf(a.Out)
 	if err := writeFacts(a.Out, s, jobFacts(l.jobLine, d, whyItWaits(ctx, in, d.Job), s.number)); err != nil {
-		return fmt.Errorf("printing: %w", err)
+		return printed(err)
 	}
 	if len(l.FailedCalls) == 0 {
 		return nil
@@ -199,8 +199,8 @@ func (a *app) watcher(j inspect.Job, asJSON bool) (show func(jobLine) error, end
 	switch {
 	case asJSON:
 		return func(l jobLine) error { return printJSON(a, l) }, func() {}
-	case j.Calls > 1 && !j.Status.Over() && progress.IsTerminal(a.Err):
-		meter := progress.Bar(a.Err, j.Task, j.Calls)
+	case j.Calls > 1 && !j.Status.Over() && progress.IsTerminal(beneath(a.Err)):
+		meter := progress.Bar(beneath(a.Err), j.Task, j.Calls)
 		return func(l jobLine) error {
 			meter.Show(results.Progress{Calls: l.Calls, Done: l.Done, Failed: l.Failed, Running: l.Running, Rate: l.Rate, Left: l.left})
 			return nil

@@ -74,7 +74,7 @@ func whyItWaits(ctx context.Context, in *inspect.Inspector, j inspect.Job) strin
 	case err != nil || at < 0:
 		return ""
 	case queues[at].Paused:
-		return "its queue is paused; distpool queues resume " + j.Queue + " ends that"
+		return "its queue is paused; distpool queues resume " + plain(j.Queue, 100) + " ends that"
 	case queues[at].Workers == 0:
 		return "no worker serves its queue"
 	}

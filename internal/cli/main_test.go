@@ -5,10 +5,8 @@ import (
 	"context"
 	"log/slog"
 	"os"
-	"os/signal"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -27,9 +25,7 @@ const beProgram = "DISTPOOL_TEST_BE_PROGRAM"
 func TestMain(m *testing.M) {
 	logging.Disable()
 	if os.Getenv(beProgram) != "" {
-		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-		context.AfterFunc(ctx, stop)
-		os.Exit(cli.Run(ctx, os.Args[1:], cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
+		os.Exit(cli.Main())
 	}
 	m.Run()
 	if dir := programsDir.Load(); dir != nil {

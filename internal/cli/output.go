@@ -112,8 +112,8 @@ func (a *app) print(values []json.RawMessage, failed *results.MapError, f form) 
 		}
 		errs = append(errs, lines.print(i, value, e))
 	}
-	if err := errors.Join(append(errs, out.Flush())...); err != nil {
-		return &exitError{ExitNoResult, fmt.Errorf("printing the values: %w", err)}
+	if err := printed(errors.Join(append(errs, out.Flush())...)); err != nil {
+		return err
 	}
 	if failed != nil {
 		return &exitError{ExitCallFailed, nil}
@@ -128,14 +128,6 @@ func (a *app) printID(id string, asJSON bool) error {
 		return printed(err)
 	}
 	return printed(json.NewEncoder(a.Out).Encode(map[string]string{"job": id}))
-}
-
-// printed is the error of printing.
-func printed(err error) error {
-	if err != nil {
-		return noResult(fmt.Errorf("printing: %w", err))
-	}
-	return nil
 }
 
 func (a *app) explain(e *results.TaskError) {

@@ -58,7 +58,7 @@ func report[R row](a *app, asJSON bool, columns []column, rows []R) error {
 	}
 	dropped, err := writeTable(a.Out, s, columns, cells)
 	if err != nil {
-		return fmt.Errorf("printing: %w", err)
+		return printed(err)
 	}
 	if len(dropped) > 0 {
 		fmt.Fprintf(a.Err, "distpool: no room for %s in %d columns; --json has all\n", strings.Join(dropped, ", "), s.width)
@@ -75,10 +75,7 @@ func printJSON[T any](a *app, values ...T) error {
 	for _, v := range values {
 		errs = append(errs, lines.Encode(v))
 	}
-	if err := errors.Join(append(errs, out.Flush())...); err != nil {
-		return fmt.Errorf("printing: %w", err)
-	}
-	return nil
+	return printed(errors.Join(append(errs, out.Flush())...))
 }
 
 // plain makes a text of others fit for a cell on a terminal: no control

@@ -97,7 +97,7 @@ func (a *app) retryFailed(ctx context.Context, id, queue string, how submission)
 		}
 		return gone
 	}
-	w := waiting{label: job.Task, queue: queue, ours: true, form: form{asJSON: how.asJSON, of: r.Calls}}
+	w := waiting{label: job.Task, queue: queue, ours: true, named: true, form: form{asJSON: how.asJSON, of: r.Calls}}
 	if err := s.finish(ctx, r.MapResult, w); err != nil {
 		return err
 	}

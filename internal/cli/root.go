@@ -80,6 +80,13 @@ The exit code tells what happened:
   3  there is no result: Redis cannot be used, the time is over, the job was
      canceled or is unknown
 
+An interrupt, SIGTERM, SIGQUIT and a closed terminal end a command, and what it
+says of an interrupt holds for all of them. It ends when nothing reads its output
+any more, too, with exit code 3 and without a message.
+
+Characters by which a text could steer a terminal are written as \u001b in
+messages and in what goes to a terminal; JSON means the same that way.
+
 An argument that starts with a dash, such as a negative number, goes after "--".
 
 With --json every command prints JSON objects, one a line, but help and
@@ -91,15 +98,21 @@ without spaces in them.`
 
 // Run runs the program with the given arguments, and returns its exit code.
 func Run(ctx context.Context, args []string, streams Streams) int {
-	a := &app{Streams: streams}
+	out := newOutput(streams.Out, false)
+	a := &app{Streams: Streams{In: streams.In, Out: out, Err: newOutput(streams.Err, true)}}
 	root := a.root()
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
-	if err == nil {
-		return ExitOK
-	}
 	e, ok := errors.AsType[*exitError](err)
-	if !ok {
+	if lost := out.failed(); lost != nil && !ok {
+		// Not every print is checked where it is made, nor are those of cobra.
+		e, ok = errors.AsType[*exitError](printed(lost))
+	}
+	switch {
+	case ok:
+	case err == nil:
+		return ExitOK
+	default:
 		e = &exitError{ExitUsage, err} // cobra's own
 		if text := err.Error(); strings.HasPrefix(text, "accepts ") || strings.HasPrefix(text, "requires ") {
 			e.err = fmt.Errorf(`%w; it is: %s ("%s --help" says more)`, err, cmd.UseLine(), cmd.CommandPath())

@@ -33,9 +33,11 @@ if it failed, {"error": {...}} with the members task, job, call (counted from
 standard error, as do all messages: progress as a bar on a terminal, and elsewhere, of
 jobs that take longer than 10 s, as a line for each tenth.
 
-When the time of --timeout is over, the job goes on, and its ID is printed to
-standard error: distpool get ID waits for it again. An interrupt cancels the
-job. With --async the job's ID is all that is printed, and nothing is waited for.
+A map's ID goes to standard error before the command waits, and that of a single
+call once it has lasted for two seconds. When the time of
+--timeout is over, or the command is killed, the job goes on: distpool get ID waits
+for it again. An interrupt cancels the job, and so does a closed terminal, unless
+the command runs under nohup. With --async the job's ID is all that is printed, and nothing is waited for.
 ` + callsJSONHelp
 
 func (a *app) applyCommand() *cobra.Command {
@@ -90,7 +92,7 @@ func (a *app) starmapCommand() *cobra.Command {
 // manyCommand completes map and starmap.
 func (a *app) manyCommand(cmd *cobra.Command, check func([]json.RawMessage) error) *cobra.Command {
 	var (
-		how   submission
+		how   = submission{many: true}
 		input string
 		chunk int
 	)
@@ -100,11 +102,14 @@ func (a *app) manyCommand(cmd *cobra.Command, check func([]json.RawMessage) erro
 		if chunk < 0 {
 			return usagef("--chunk-size is %d; use a positive number of calls, or 0 for automatic", chunk)
 		}
-		args, err := a.readArgs(words[1:], input)
+		args, err := a.readArgs(cmd.Context(), words[1:], input)
 		if err == nil && check != nil {
 			err = check(args)
 		}
 		if err != nil {
+			if _, ok := errors.AsType[*exitError](err); ok {
+				return err
+			}
 			return usage(err)
 		}
 		return a.submit(cmd.Context(), words[0], args, how, producer.ChunkSize(chunk))
@@ -117,6 +122,7 @@ func (a *app) manyCommand(cmd *cobra.Command, check func([]json.RawMessage) erro
 
 // submission is how a job is submitted and its outcomes are printed.
 type submission struct {
+	many   bool // it is a map, which may last
 	async  bool
 	asJSON bool
 	codec  codecFlag
@@ -189,5 +195,9 @@ func (a *app) submit(ctx context.Context, name string, args []json.RawMessage, h
 		s.leave()
 		return a.printID(m.ID(), how.asJSON)
 	}
-	return s.finish(limited, m, waiting{label: name, queue: a.flags.queue, ours: true, form: form{asJSON: how.asJSON}})
+	w := waiting{label: name, queue: a.flags.queue, ours: true, form: form{asJSON: how.asJSON}}
+	if w.named = how.many; w.named {
+		fmt.Fprintln(a.Err, idLine(m.ID()))
+	}
+	return s.finish(limited, m, w)
 }

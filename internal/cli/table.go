@@ -38,7 +38,7 @@ const (
 type screen struct{ width int }
 
 func screenOf(out io.Writer) screen {
-	f, ok := out.(*os.File)
+	f, ok := beneath(out).(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
 		return screen{}
 	}

@@ -101,6 +101,7 @@ type waiting struct {
 	label string // the task's name
 	queue string
 	ours  bool // the job is ours to cancel
+	named bool // its ID has been printed
 	form  form
 }
 
@@ -139,6 +140,9 @@ func (s *session) abandon(ctx context.Context, m *results.MapResult[json.RawMess
 	return noResult(fmt.Errorf("%w (%d of %d calls are over); to wait again: distpool get %s", err, p.Done, p.Calls, m.ID()))
 }
 
+// idLine tells the ID of a job that is waited for, in case this program is killed.
+func idLine(id string) string { return "distpool: job " + id }
+
 const cancelLimit = 5 * time.Second
 
 // quiet is how long there are no lines of progress where there is no terminal:
@@ -152,14 +156,15 @@ const patience = 2 * time.Second
 func (s *session) wait(ctx context.Context, m *results.MapResult[json.RawMessage], w waiting) {
 	say := func(text string) { fmt.Fprintln(s.app.Err, text) }
 	show := func(results.Progress) {}
-	served, said := time.Now(), false
+	began, said := time.Now(), false
+	served := began
 	switch calls := m.Progress().Calls; {
-	case calls > 1 && progress.IsTerminal(s.app.Err):
-		meter := progress.Bar(s.app.Err, w.label, calls)
+	case calls > 1 && progress.IsTerminal(beneath(s.app.Err)):
+		meter := progress.Bar(beneath(s.app.Err), w.label, calls)
 		defer meter.End()
 		say, show = meter.Say, meter.Show
 	case calls > 1:
-		meter, began := progress.Lines(s.app.Err, w.label, calls), served
+		meter := progress.Lines(s.app.Err, w.label, calls)
 		show = func(p results.Progress) {
 			if time.Since(began) >= quiet {
 				meter.Show(p)
@@ -170,6 +175,10 @@ func (s *session) wait(ctx context.Context, m *results.MapResult[json.RawMessage
 		show(p)
 		if !p.NoWorker {
 			served = time.Now()
+		}
+		if w.ours && !w.named && time.Since(began) >= patience {
+			w.named = true
+			say(idLine(m.ID()))
 		}
 		if !said && time.Since(served) >= patience {
 			said = true

@@ -25,9 +25,9 @@ const (
 // environment names, until it gets SIGTERM or alive, a pipe from the process
 // that started it, ends.
 func Worker(queue string, alive io.Reader, stderr io.Writer) error {
-	// An interrupt typed at the terminal reaches the whole process group, but it
-	// is the producer that decides when the workers go.
-	signal.Ignore(os.Interrupt)
+	// What is typed at the terminal, or its end, reaches the whole process group, but
+	// it is the producer that decides when the workers go.
+	signal.Ignore(os.Interrupt, syscall.SIGQUIT, syscall.SIGHUP)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	go func() {

@@ -15,6 +15,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
 
+	"github.com/distpool/distpool/internal/printable"
 	"github.com/distpool/distpool/results"
 )
 
@@ -36,6 +37,7 @@ type Meter struct {
 
 // Bar returns a meter that shows a bar on out, a terminal.
 func Bar(out io.Writer, label string, calls int) *Meter {
+	label = printable.Text(label)
 	return &Meter{out: out, label: label, calls: calls, bar: progressbar.NewOptions(calls,
 		progressbar.OptionSetWriter(out),
 		progressbar.OptionSetDescription(label),
@@ -51,7 +53,7 @@ const lines = 10
 
 // Lines returns a meter that writes a line to out for each tenth of the job.
 func Lines(out io.Writer, label string, calls int) *Meter {
-	return &Meter{out: out, label: label, calls: calls, next: (calls + lines - 1) / lines}
+	return &Meter{out: out, label: printable.Text(label), calls: calls, next: (calls + lines - 1) / lines}
 }
 
 // Show shows how far the job is.
@@ -139,7 +141,7 @@ func (m *Meter) Say(text string) {
 	if m.bar != nil {
 		_ = m.bar.Clear()
 	}
-	fmt.Fprintln(m.out, text)
+	fmt.Fprintln(m.out, printable.Text(text))
 }
 
 // End takes the bar off the terminal.
