@@ -40,7 +40,7 @@ func splitAddress(raw string) (*address, error) {
 	scheme, rest, _ := strings.Cut(raw, "://")
 	scheme = strings.ToLower(scheme)
 	if scheme != "redis" && scheme != "rediss" && scheme != "unix" {
-		return nil, fmt.Errorf("its scheme %q is none of redis, rediss (TLS) and unix", scheme)
+		return nil, fmt.Errorf("its scheme %s is none of redis, rediss (TLS) and unix", shown(scheme, schemeForm))
 	}
 
 	authority, tail := rest, ""
@@ -67,9 +67,12 @@ func splitAddress(raw string) (*address, error) {
 	}
 	if scheme == "unix" {
 		if list != "" {
-			return nil, fmt.Errorf("a Unix socket has no host, but %q stands before its path; write unix:///path/to.sock", list)
+			return nil, errors.New("a Unix socket has no host, but something stands before its path; write unix:///path/to.sock")
 		}
 		return a, nil
+	}
+	if db := strings.Trim(a.path, "/"); !digits.MatchString(db) {
+		return nil, fmt.Errorf("its path names the database by a number from 0, as in redis://host:6379/1; %s is none", shown(db, wordForm))
 	}
 	for _, h := range strings.Split(list, ",") {
 		h = strings.TrimSpace(h)
@@ -90,11 +93,11 @@ func splitAddress(raw string) (*address, error) {
 func checkHost(scheme, h string) error {
 	u, err := url.Parse(scheme + "://" + h)
 	if err != nil {
-		return fmt.Errorf("%q in it is not host:port", h)
+		return fmt.Errorf("%q in it is not host:port", redactHost(h))
 	}
 	if p := u.Port(); p != "" {
 		if n, err := strconv.ParseUint(p, 10, 16); err != nil || n == 0 {
-			return fmt.Errorf("%q in it has a port that is not a number from 1 to 65535", h)
+			return fmt.Errorf("%q in it has a port that is not a number from 1 to 65535", redactHost(h))
 		}
 	}
 	return nil
@@ -128,57 +131,4 @@ func withPort(host, port string) string {
 		return host
 	}
 	return net.JoinHostPort(u.Hostname(), port)
-}
-
-// mask stands for a password.
-const mask = "***"
-
-// redacted is the address for people to read, with mask in place of what is,
-// or could be, a password: a user without a password is often one.
-func (a *address) redacted() string {
-	var b strings.Builder
-	b.WriteString(a.scheme + "://")
-	if a.user != nil {
-		if _, ok := a.user.Password(); ok {
-			b.WriteString(url.User(a.user.Username()).String() + ":")
-		}
-		b.WriteString(mask + "@")
-	}
-	b.WriteString(strings.Join(a.hosts, ","))
-	b.WriteString(a.path)
-	sep := "?"
-	for _, kv := range strings.Split(a.query.Encode(), "&") {
-		k, _, _ := strings.Cut(kv, "=")
-		if k == "password" {
-			kv = k + "=" + mask
-		}
-		if kv != "" {
-			b.WriteString(sep + kv)
-			sep = "&"
-		}
-	}
-	return b.String()
-}
-
-// redactText masks the password in a text that may not be a URL at all. It
-// masks too much rather than too little.
-func redactText(raw string) string {
-	if a, err := splitAddress(raw); err == nil {
-		return a.redacted()
-	}
-	scheme, rest := "", raw
-	if i := strings.Index(raw, "://"); i >= 0 {
-		scheme, rest = raw[:i+3], raw[i+3:]
-	}
-	at, value := strings.LastIndex(rest, "@"), strings.Index(rest, "password=")
-	if value >= 0 && at > value {
-		return scheme + mask // the @ may be part of the value or not
-	}
-	if value >= 0 {
-		rest = rest[:value] + "password=" + mask
-	}
-	if at >= 0 {
-		rest = mask + rest[at:]
-	}
-	return scheme + rest
 }

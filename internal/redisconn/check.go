@@ -81,11 +81,24 @@ func (t *Target) probe(ctx context.Context) error {
 
 // Check asks the servers behind client whether distpool can work with them:
 // each answers PING, is at least [MinVersion], and is of the kind (single
-// server, Cluster) that the client takes it for. A server that does not tell
+// server, Cluster) that the client takes it for; and the client's pool has two
+// connections or more. A server that does not tell
 // its version, or may not, is accepted. Check ends with ctx, and after 5 s at
 // the latest, even if the client ignores contexts; see the Err variables for
 // what can go wrong.
 func Check(ctx context.Context, client redis.UniversalClient) error {
+	size, active := 0, 0
+	switch c := client.(type) {
+	case *redis.Client:
+		size, active = c.Options().PoolSize, c.Options().MaxActiveConns
+	case *redis.ClusterClient:
+		size, active = c.Options().PoolSize, c.Options().MaxActiveConns
+	}
+	for field, n := range map[string]int{"PoolSize": size, "MaxActiveConns": active} {
+		if n != 0 && n < leastPool {
+			return unfit(ErrBadURL, whereabouts(client), fmt.Sprintf("the client's field %s is %d; use %d or more, since an idle worker waits on one of them, or 0 for the default of go-redis", field, n, leastPool))
+		}
+	}
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	return check(ctx, client, whereabouts(client))

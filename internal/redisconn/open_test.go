@@ -279,6 +279,19 @@ func TestCheckIsBoundedForAnyClient(t *testing.T) {
 	}
 }
 
+func TestCheckRefusesAPoolOfOneConnection(t *testing.T) {
+	addr := redistest.Start(t).Addr()
+	for field, client := range map[string]redis.UniversalClient{
+		"PoolSize":       redis.NewClient(&redis.Options{Addr: addr, PoolSize: 1}),
+		"MaxActiveConns": redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{addr}, MaxActiveConns: 1}),
+	} {
+		defer client.Close()
+		if err := redisconn.Check(t.Context(), client); !errors.Is(err, redisconn.ErrBadURL) || !strings.Contains(err.Error(), field+" is 1; use 2 or more") {
+			t.Errorf("%s: %v", field, err)
+		}
+	}
+}
+
 func TestCheckOfAGoodClient(t *testing.T) {
 	client := redistest.Start(t).Client(t)
 	if err := redisconn.Check(t.Context(), client); err != nil {

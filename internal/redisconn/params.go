@@ -34,7 +34,7 @@ func takeParams(a *address) (params, error) {
 		v := text(name)
 		b, perr := strconv.ParseBool(v)
 		if perr != nil && v != "" && err == nil {
-			err = fmt.Errorf("its parameter %s is %q, which is neither true nor false", name, v)
+			err = fmt.Errorf("its parameter %s is %s, which is neither true nor false", name, shown(v, wordForm))
 		}
 		return b
 	}

@@ -170,6 +170,9 @@ func TestStringMasksPasswords(t *testing.T) {
 		"redis://:SEC%40RET@h1?master_name=m&db=2":    "redis://:***@h1?db=2&master_name=m",
 		"redis://u:p%2Fq@h?client_name=a%40b&db=1":    "redis://u:***@h?client_name=a%40b&db=1",
 		"rediss://u:SECRET@h:1?skip_verify=true":      "rediss://u:***@h:1?skip_verify=true",
+		"redis://SECRET:@h":                           "redis://***@h",
+		"redis://h?master_name=m&username=SECRET":     "redis://h?master_name=m&username=***",
+		"redis://h1?addr=h2:7&addr=h3":                "redis://h1?addr=h2:7&addr=h3",
 	} {
 		if target, _ := parse(t, url); target.String() != want {
 			t.Errorf("%s is shown as %s, want %s", url, target, want)
@@ -186,9 +189,9 @@ func TestParseErrors(t *testing.T) {
 		{"http://h", "redis, rediss (TLS) and unix"},
 		{"redis://h/x", "database"},
 		{"redis://h/-1", "database"},
-		{"redis://h?db=x", "database"},
+		{"redis://h?db=x", "db is \"x\""},
 		{"redis://h/1/2", "path names the database"},
-		{"redis://h?master_name=m&db=-1", "database"},
+		{"redis://h?master_name=m&db=-1", "db is \"-1\""},
 		{"redis://h1,h2/3", "only database 0"},
 		{"redis://h?cluster=true&db=3", "only database 0"},
 		{"redis://h:port", "host:port"},
@@ -254,6 +257,48 @@ func TestParseErrorsDoNotShowPasswords(t *testing.T) {
 		"redis://h?master_name=m&password=SEC@SECRET",
 		"unix://user:SECRET@h/run/redis.sock",
 		"unix://user:SECRET@",
+		// Parameters that hold a secret, known or not, and what & and # cut off.
+		"redis://h?sentinel_password=SECRET",
+		"redis://h?master_name=m&sentinel_password=SECRET&no_such=1",
+		"redis://h?sentinel_username=SECRET",
+		"redis://h?token=SECRET",
+		"redis://h?SECRET",
+		"redis://h?db=1&SECRET=2",
+		"redis://h?master_name=m&password=aSECRET&SECRETb",
+		"redis://h?master_name=m&password=12&secret_SECRET=1",
+		"redis://h?Password=SECRET",
+		"redis://h?password=x&PASSWORD=SECRET",
+		"redis://h?PASS%57ORD=SECRET",
+		"redis://h?pool_size=SECRET",
+		"redis://h?read_timeout=SECRET",
+		"redis://h?cluster=SECRET",
+		"redis://h?protocol=SECRET&password=SECRET",
+		"redis://h?username=SECRET&pool_size=0",
+		"redis://h?auth=SECRET&auth=SECRET",
+		"redis://h1?addr=u:SECRET@h2",
+		"redis://h1?addr=SECRET@h2:1&addr=h3&cluster=maybe",
+		"redis://h#SECRET",
+		"redis://h/#SECRET",
+		"redis://h?a=b#SECRET",
+		"redis://h/SECRET",
+		"redis://h/0/SECRET",
+		"redis://h/password=SECRET",
+		"redis://user:SECRET",
+		"redis://user:SECRET/0",
+		"redis://h1,user:SECRET",
+		"redis://:SECRET",
+		"redis://[SECRET",
+		"user:SECRET",
+		"user:SECRET://h",
+		"user:SEC://SECRET@h",
+		"redis//user:SECRET@h",
+		"redis:/user:SECRET@h",
+		"redis:///user:SECRET@h",
+		"redis://user:SECRET@h\x00",
+		"redis://user:SEC\nSECRET@h",
+		"unix://SECRET/run/redis.sock",
+		"unix:///run/redis.sock?token=SECRET",
+		"SECRET SECRET",
 	} {
 		_, err := redisconn.Parse(url)
 		if err == nil {
@@ -263,8 +308,74 @@ func TestParseErrorsDoNotShowPasswords(t *testing.T) {
 		if strings.HasPrefix(url, "SECRET://") {
 			continue // only the scheme may be shown
 		}
-		if strings.Contains(err.Error(), "SECRET") {
+		if strings.Contains(strings.ToUpper(err.Error()), "SECRET") {
 			t.Errorf("%s: the error shows the password: %v", url, err)
+		}
+	}
+}
+
+// What is accepted works: each number at its bounds, and nothing beyond.
+func TestParametersBeyondTheirBoundsAreRefused(t *testing.T) {
+	for _, tt := range []struct {
+		query string
+		ok    bool
+	}{
+		{"pool_size=1", true}, {"pool_size=100000", true}, {"pool_size=0", false}, {"pool_size=-1", false}, {"pool_size=100001", false},
+		{"pool_size=9223372036854775808", false}, {"pool_size=1.5", false}, {"pool_size=", true}, {"pool_size=2&pool_size=3", false},
+		{"max_active_conns=1", false}, {"max_active_conns=2", true}, {"max_active_conns=0", true}, {"max_active_conns=-1", false},
+		{"min_idle_conns=-1", false}, {"max_idle_conns=-1", false}, {"max_idle_conns=0", true},
+		{"max_retries=-1", true}, {"max_retries=-2", false}, {"max_retries=100", true}, {"max_retries=101", false},
+		{"protocol=2", true}, {"protocol=3", true}, {"protocol=1", false}, {"protocol=4", false},
+		{"read_timeout=0", false}, {"read_timeout=-1", false}, {"read_timeout=1ns", false}, {"read_timeout=10ms", true}, {"read_timeout=1h", true},
+		{"read_timeout=3601", false}, {"read_timeout=9999999999999", false}, {"read_timeout=9223372036", false}, {"read_timeout=9999999h", false},
+		{"write_timeout=0", false}, {"dial_timeout=0", false}, {"dial_timeout=-5s", false}, {"pool_timeout=1ns", false},
+		{"min_retry_backoff=-1", true}, {"max_retry_backoff=9223372036854775807ns", false},
+		{"conn_max_lifetime=0", true}, {"conn_max_lifetime=1ns", false}, {"conn_max_idle_time=1ms", false}, {"conn_max_idle_time=30m", true},
+		{"max_concurrent_dials=0", false}, {"pipeline_read_buffer_size=1", false}, {"pipeline_read_buffer_size=9223372036854775807", false},
+		{"db=2147483648", false}, {"client_name=a%20b", false}, {"client_name=a%0Ab", false}, {"client_name=%C3%A9", false},
+	} {
+		_, err := redisconn.Parse("redis://h?" + tt.query)
+		name, _, _ := strings.Cut(tt.query, "=")
+		if (err == nil) != tt.ok || err != nil && (!errors.Is(err, redisconn.ErrBadURL) || !strings.Contains(err.Error(), "its parameter "+name+" ")) {
+			t.Errorf("%s: %v", tt.query, err)
+		}
+	}
+	for _, query := range []string{"cluster=true&max_redirects=0", "cluster=true&max_redirects=-1", "cluster=true&failing_timeout_seconds=-1", "master_name=m&dialer_retries=-1"} {
+		if _, err := redisconn.Parse("redis://h?" + query); !errors.Is(err, redisconn.ErrBadURL) {
+			t.Errorf("%s: %v", query, err)
+		}
+	}
+}
+
+// Each parameter that go-redis documents for a form is known here.
+func TestEveryParameterOfGoRedisIsTaken(t *testing.T) {
+	common := "client_name=c&max_retries=1&min_retry_backoff=1s&max_retry_backoff=1s&dial_timeout=1s&read_timeout=1s&write_timeout=1s" +
+		"&pool_fifo=true&pool_size=5&pool_timeout=1s&min_idle_conns=1&max_idle_conns=1&max_active_conns=5&max_concurrent_dials=1" +
+		"&pipeline_pool_size=1&pipeline_read_buffer_size=4096&pipeline_write_buffer_size=4096&conn_max_lifetime=1m" +
+		"&conn_max_lifetime_jitter=1s&conn_max_idle_time=1m&protocol=3"
+	for _, query := range []string{
+		common + "&db=1", "idle_timeout=1m&max_conn_age=1m",
+		common + "&cluster=true&max_redirects=1&route_by_latency_tolerance=1s&dialer_retries=1&dialer_retry_timeout=1s&failing_timeout_seconds=1",
+		common + "&master_name=m&username=u&password=p&db=1&dialer_retries=1&dialer_retry_timeout=1s&use_disconnected_replicas=false&unstable_resp3=false",
+	} {
+		if _, err := redisconn.Parse("redis://h?" + query); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestAPoolOfOneConnectionIsEnlarged(t *testing.T) {
+	for _, form := range []string{"redis://h?", "redis://h1,h2?", "redis://h?master_name=m&"} {
+		_, client := parse(t, form+"pool_size=1")
+		size := 0
+		switch c := client.(type) {
+		case *redis.Client:
+			size = c.Options().PoolSize
+		case *redis.ClusterClient:
+			size = c.Options().PoolSize
+		}
+		if size != 2 {
+			t.Errorf("%s: %d connections", form, size)
 		}
 	}
 }

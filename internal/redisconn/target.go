@@ -62,14 +62,17 @@ type Target struct {
 //
 // In a Cluster and with Sentinels, every server's certificate must be valid
 // for the first host that the URL names. All other parameters are those of
-// go-redis: pool_size, dial_timeout, read_timeout, client_name and so on.
+// go-redis: pool_size, dial_timeout, read_timeout, client_name and so on, within
+// what can work; a pool_size of 1 becomes 2, since an idle worker waits in Redis on
+// one of its connections.
 // Those that send reads to replicas are refused, because a replica may not
 // know yet what distpool has just written.
 //
 // An empty url means the environment variable REDIS_URL, and if that is empty
 // too, redis://127.0.0.1:6379.
 //
-// An error is [ErrBadURL], and never contains a password. Parse reads the
+// An error is [ErrBadURL], and shows no password and no value of a parameter that
+// could be a secret. Parse reads the
 // files that the URL names; it opens no connection.
 func Parse(url string) (*Target, error) {
 	raw, origin := strings.TrimSpace(url), ""
@@ -116,6 +119,9 @@ func parse(raw string) (*Target, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := a.checkParams(); err != nil {
+		return nil, err
+	}
 	t := &Target{redacted: a.redacted()}
 	p, err := takeParams(a)
 	if err != nil {
@@ -133,6 +139,15 @@ func parse(raw string) (*Target, error) {
 		return nil, explainParse(err)
 	}
 	return t, nil
+}
+
+// enough is the size of a pool of connections that was asked for, or the least that
+// works. 0 is go-redis's default.
+func enough(size int) int {
+	if size == 0 {
+		return 0
+	}
+	return max(size, leastPool)
 }
 
 // What the three forms set beside their URL:
@@ -153,12 +168,10 @@ func (t *Target) parseSingle(a *address, p params) error {
 	if err != nil {
 		return err
 	}
-	if o.DB < 0 {
-		return fmt.Errorf("invalid database number: %d", o.DB)
-	}
 	if o.TLSConfig, err = p.tlsConfig(o.TLSConfig); err != nil {
 		return err
 	}
+	o.PoolSize = enough(o.PoolSize)
 	o.ContextTimeoutEnabled = true
 	o.DisableIdentity = true
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
@@ -184,6 +197,7 @@ func (t *Target) parseCluster(a *address, p params) error {
 	if o.TLSConfig, err = p.tlsConfig(o.TLSConfig); err != nil {
 		return err
 	}
+	o.PoolSize = enough(o.PoolSize)
 	o.ContextTimeoutEnabled = true
 	o.DisableIdentity = true
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
@@ -198,15 +212,13 @@ func (t *Target) parseFailover(a *address, p params) error {
 	if err != nil {
 		return err
 	}
-	if o.DB < 0 {
-		return fmt.Errorf("invalid database number: %d", o.DB)
-	}
 	if o.MasterName == "" {
 		return errors.New("master_name is empty: give the name under which the Sentinels watch the master")
 	}
 	if o.TLSConfig, err = p.tlsConfig(o.TLSConfig); err != nil {
 		return err
 	}
+	o.PoolSize = enough(o.PoolSize)
 	o.ContextTimeoutEnabled = true
 	o.DisableIdentity = true
 	o.Dialer = newDialer(o.DialTimeout, o.TLSConfig)
@@ -219,10 +231,6 @@ func (t *Target) parseFailover(a *address, p params) error {
 func explainParse(err error) error {
 	text := strings.TrimPrefix(err.Error(), "redis: ")
 	switch {
-	case strings.Contains(text, "invalid database number"), strings.Contains(text, "invalid URL path"):
-		text += "; the path names the database by a number from 0, as in redis://host:6379/1"
-	case strings.Contains(text, "unexpected option"):
-		text += "; the parameters are those of go-redis, such as pool_size and read_timeout"
 	case strings.Contains(text, "addr param"):
 		text += "; write each as host:port"
 	}
