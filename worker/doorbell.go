@@ -47,6 +47,7 @@ type doorbell struct {
 	freed    chan struct{} // a slot was freed
 	listens  atomic.Bool   // right now
 	listed   listed
+	leases   leases
 
 	knowsDone atomic.Bool // asynq ends deliveries as we expect
 
@@ -131,6 +132,8 @@ func (d *doorbell) EvalSha(ctx context.Context, sha string, keys []string, args 
 		}
 		return d.outlook.forward(ctx, keys[0], pass)
 	case isListing(sha, keys, args):
+		ctx, cancel := context.WithTimeout(ctx, beatTime)
+		defer cancel()
 		return d.listed.write(ctx, d.UniversalClient, keys, args, func() *redis.Cmd { return d.Client.EvalSha(ctx, sha, keys, args...) })
 	case sha == record.AsynqDone && d.finisher != nil && len(args) > 0:
 		d.knowsDone.Store(true)
@@ -162,9 +165,13 @@ func nothing(ctx context.Context) *redis.Cmd {
 
 // fetch answers a request for a task of the queue through the fetcher.
 func (d *doorbell) fetch(ctx context.Context, queue string) *redis.Cmd {
+	asked := time.Now()
 	for {
 		if d.closed.Load() {
 			d.pause(5 * time.Millisecond) // until the server has noticed that it is being shut down
+			return nothing(ctx)
+		}
+		if time.Since(asked) > freshFor {
 			return nothing(ctx)
 		}
 		msg, a := d.fetcher.ask(queue)
@@ -200,6 +207,9 @@ func (d *doorbell) fetch(ctx context.Context, queue string) *redis.Cmd {
 			return cmd
 		}
 		d.retry.Reset()
+		if time.Since(asked) > freshFor {
+			return nothing(ctx)
+		}
 		if msg, a = d.fetcher.ask(queue); a == handOut {
 			cmd := redis.NewCmd(ctx)
 			cmd.SetVal(msg)
@@ -222,6 +232,7 @@ func (d *doorbell) awaitSlot() {
 
 // dequeue passes a request for a task on.
 func (d *doorbell) dequeue(ctx context.Context, sha string, keys []string, args []any) *redis.Cmd {
+	asked := time.Now()
 	if d.empties >= len(d.queues) && !d.closed.Load() {
 		d.empties = 0
 		d.listen(ctx)
@@ -229,6 +240,9 @@ func (d *doorbell) dequeue(ctx context.Context, sha string, keys []string, args 
 	if d.closed.Load() {
 		d.passOn(ctx)
 		d.pause(5 * time.Millisecond) // until the server has noticed that it is being shut down
+		return nothing(ctx)
+	}
+	if time.Since(asked) > freshFor {
 		return nothing(ctx)
 	}
 	d.giveWay()

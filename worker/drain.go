@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -36,22 +37,18 @@ func (w *worker) drain(srv *asynq.Server) error {
 	// It waits for the handlers, and for requests of its own, which a Redis that does not
 	// answer holds up for much longer. A client of the caller's may be closed once Run
 	// returns, so with that there is no way around it.
-	if ended := inBackground(srv.Shutdown); !w.ours {
-		<-ended
-	} else if !within(w.returnBy().Add(lastMoment), ended) {
+	if ended := inBackground(srv.Shutdown); w.ours && !within(w.returnBy().Add(lastMoment), ended) {
 		w.log.Warn("Redis does not answer; the worker ends without it")
 		w.asynqEnds = ended
+	} else {
+		<-ended
 	}
-	if w.finisher != nil {
-		w.finisher.wait(w.calls)
-		w.bell.fetcher.wait(w.calls)
-	}
+	w.settle(w.calls)
 	w.abort(errDraining)
-	if w.finisher != nil { // what it could not record by then it gives back
-		end, cancel := context.WithDeadline(context.Background(), w.returnBy())
-		w.finisher.wait(end)
-		cancel()
-	}
+	// What could not be recorded by then is given back.
+	end, cancelEnd := context.WithDeadline(context.Background(), w.returnBy())
+	w.settle(end)
+	cancelEnd()
 	w.mu.Lock()
 	left := slices.Collect(maps.Keys(w.running))
 	abandoned := maps.Clone(w.unreturned)
@@ -66,6 +63,16 @@ func (w *worker) drain(srv *asynq.Server) error {
 		return fmt.Errorf("worker %s: drained, but had to abandon %d chunks: their calls did not end within the grace of %v and its canceled context, or Redis took neither their outcomes nor the chunks back; other workers run them again", w.self.ID, n, w.cfg.Grace)
 	}
 	return nil
+}
+
+// settle waits until every delivery has been dealt with, or ctx ends. asynq does not wait
+// for one whose lease it has given up.
+func (w *worker) settle(ctx context.Context) {
+	waitFor(ctx, &w.handlers)
+	if w.finisher != nil {
+		w.finisher.wait(ctx)
+		w.bell.fetcher.wait(ctx)
+	}
 }
 
 // returnBy is until when chunks that did not end may be given back.
@@ -93,6 +100,14 @@ func inBackground(f func()) <-chan struct{} {
 		f()
 	}()
 	return over
+}
+
+// waitFor waits for wg, until ctx ends.
+func waitFor(ctx context.Context, wg *sync.WaitGroup) {
+	select {
+	case <-inBackground(wg.Wait):
+	case <-ctx.Done():
+	}
 }
 
 // within waits for over to be closed until then, and reports whether it was.

@@ -13,10 +13,6 @@ import (
 	"github.com/distpool/distpool/internal/record"
 )
 
-// lease is how long asynq believes that a worker is at work on a delivery without
-// hearing of it again (asynq v0.26, internal/rdb: LeaseDuration).
-const lease = 30 * time.Second
-
 // handTime is how long a delivery may take from the fetcher to the handler before
 // it is no longer counted on: asynq drops one that it cannot decode.
 const handTime = time.Second

@@ -134,9 +134,4 @@ func (f *finisher) ended(taskID string) bool {
 }
 
 // wait waits for the chunks under way, until ctx ends.
-func (f *finisher) wait(ctx context.Context) {
-	select {
-	case <-inBackground(f.wg.Wait):
-	case <-ctx.Done():
-	}
-}
+func (f *finisher) wait(ctx context.Context) { waitFor(ctx, &f.wg) }

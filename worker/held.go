@@ -147,12 +147,7 @@ func (f *fetcher) close() {
 
 // wait waits until all that was fetched and not handed out has been given back, after
 // close; or until ctx ends.
-func (f *fetcher) wait(ctx context.Context) {
-	select {
-	case <-inBackground(f.under.Wait):
-	case <-ctx.Done():
-	}
-}
+func (f *fetcher) wait(ctx context.Context) { waitFor(ctx, &f.under) }
 
 // returnLater lets another worker have deliveries, at once, in the background. Should
 // it fail, asynq or the supervisor brings them back later. It is called with mu held.

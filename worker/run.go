@@ -157,6 +157,8 @@ type worker struct {
 	// but frees its slot when it gives a task up (a lost lease) while our call
 	// still runs; this one is what keeps concurrency fixed.
 	slots chan struct{}
+	// handlers counts deliveries that are being dealt with.
+	handlers sync.WaitGroup
 
 	// calls is the context of all calls; abort cancels it.
 	calls context.Context
