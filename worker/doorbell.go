@@ -49,6 +49,8 @@ type doorbell struct {
 	listed   listed
 	leases   leases
 
+	subscription *redis.PubSub // asynq's last; its subscriber has it, and after that the drain
+
 	knowsDone atomic.Bool // asynq ends deliveries as we expect
 
 	empties int    // queues that came back empty in a row

@@ -42,6 +42,7 @@ func (w *worker) drain(srv *asynq.Server) error {
 		w.asynqEnds = ended
 	} else {
 		<-ended
+		w.bell.unsubscribe()
 	}
 	w.settle(w.calls)
 	w.abort(errDraining)

@@ -17,20 +17,20 @@ func TestAsynqIsHeardOnlyOfWhatIsNotKnownBetter(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
 		troubled bool
-		say      func(asynqLogger)
+		say      func(*asynqLogger)
 		want     string
 	}{
-		{"debug", false, func(l asynqLogger) { l.Debug("x") }, "DEBUG"},
-		{"info", false, func(l asynqLogger) { l.Info("x") }, "DEBUG"},
-		{"warning", false, func(l asynqLogger) { l.Warn("x") }, "WARN"},
-		{"failed delivery", false, func(l asynqLogger) { l.Warn("Retry exhausted for task id=x") }, "DEBUG"},
-		{"error", false, func(l asynqLogger) { l.Error("x") }, "ERROR"},
-		{"warning without Redis", true, func(l asynqLogger) { l.Warn("x") }, "DEBUG"},
-		{"error without Redis", true, func(l asynqLogger) { l.Error("x") }, "DEBUG"},
+		{"debug", false, func(l *asynqLogger) { l.Debug("x") }, "DEBUG"},
+		{"info", false, func(l *asynqLogger) { l.Info("x") }, "DEBUG"},
+		{"warning", false, func(l *asynqLogger) { l.Warn("x") }, "WARN"},
+		{"failed delivery", false, func(l *asynqLogger) { l.Warn("Retry exhausted for task id=x") }, "DEBUG"},
+		{"error", false, func(l *asynqLogger) { l.Error("x") }, "ERROR"},
+		{"warning without Redis", true, func(l *asynqLogger) { l.Warn("x") }, "DEBUG"},
+		{"error without Redis", true, func(l *asynqLogger) { l.Error("x") }, "DEBUG"},
 	} {
 		var out bytes.Buffer
 		log := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
-		tt.say(asynqLogger{log, func() bool { return tt.troubled }})
+		tt.say(&asynqLogger{log: log, troubled: func() bool { return tt.troubled }})
 		if !strings.Contains(out.String(), "level="+tt.want+" ") || !strings.Contains(out.String(), "asynq: ") {
 			t.Errorf("%s: logged %q, want level %s", tt.name, out.String(), tt.want)
 		}

@@ -261,7 +261,7 @@ func (w *worker) run(ctx context.Context) error {
 		ShutdownTimeout:          w.cfg.Grace + lastMoment,
 		RetryDelayFunc:           retryDelay,
 		IsFailure:                isFailure,
-		Logger:                   asynqLogger{w.log, w.isTroubled},
+		Logger:                   &asynqLogger{log: w.log, troubled: w.isTroubled},
 		LogLevel:                 asynq.WarnLevel,
 	})
 	w.troubled.Store(time.Now().UnixNano()) // what was before, we do not know

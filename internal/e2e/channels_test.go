@@ -1,0 +1,78 @@
+package e2e_test
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/distpool/distpool/producer"
+)
+
+// A worker whose user may not use channels tries to subscribe again and again: that costs
+// neither connections nor log lines, and jobs are canceled all the same.
+func TestAForbiddenCancelChannelCostsNoConnections(t *testing.T) {
+	eachAlone(t, func(t *testing.T, e *env) {
+		if !e.real {
+			t.Skip("miniredis has no rules for channels")
+		}
+		p := e.pool(t)
+		var mu sync.Mutex // guards what each sums up
+		each := func(f func(context.Context, *redis.Client) (int64, error)) (sum int64) {
+			t.Helper()
+			must(t, e.eachServer(t, func(ctx context.Context, c *redis.Client) error {
+				n, err := f(ctx, c)
+				mu.Lock()
+				defer mu.Unlock()
+				sum += n
+				return err
+			}))
+			return sum
+		}
+		each(func(ctx context.Context, c *redis.Client) (int64, error) {
+			return 0, c.Do(ctx, "ACL", "SETUSER", "default", "resetchannels").Err()
+		})
+		url, sep := e.url, "?"
+		if strings.Contains(url, "?") {
+			sep = "&"
+		}
+		e.worker(t, 1, func(s *workerSpec) { s.Redis = url + sep + "client_name=forbidden" })
+		eventually(t, "it has tried four times to subscribe", func() bool {
+			return each(func(ctx context.Context, c *redis.Client) (n int64, err error) {
+				entries, err := c.ACLLog(ctx, 100).Result()
+				for _, entry := range entries {
+					if entry.Object == "asynq:cancel" {
+						n += entry.Count
+					}
+				}
+				return n, err
+			}) >= 4
+		})
+		open := each(func(ctx context.Context, c *redis.Client) (n int64, err error) {
+			list, err := c.ClientList(ctx).Result()
+			for line := range strings.Lines(list) {
+				if strings.Contains(line, " name=forbidden ") && strings.Contains(line, " cmd=subscribe ") {
+					n++
+				}
+			}
+			return n, err
+		})
+		if open > 2 { // asynq's, and the one for jobs that ended
+			t.Errorf("%d connections have tried to subscribe, want 2 at the most", open)
+		}
+		if n := strings.Count(e.log.String(), "subscribe to asynq:cancel"); n != 1 {
+			t.Errorf("the log says %d times that it may not subscribe, want once", n)
+		}
+		if n := strings.Count(e.log.String(), "cannot subscribe"); n != 1 {
+			t.Errorf("the log has %d lines of asynq about it, want the same one", n)
+		}
+		mark := e.probe()
+		r, err := producer.ApplyAsync(ctx(t), p, linger, mark)
+		must(t, err)
+		eventually(t, "a call runs", func() bool { return e.rdb.Exists(ctx(t), mark.Key+":started").Val() == 1 })
+		must(t, r.Cancel(ctx(t)))
+		eventually(t, "its context has ended", func() bool { return e.rdb.LLen(ctx(t), mark.Key+":ended").Val() == 1 })
+	})
+}
