@@ -52,7 +52,8 @@ type Config struct {
 	// Init runs once, before the worker takes its first delivery. Values of the
 	// context that it returns (made from the one that it is given) reach every call
 	// through the call's context: open there what all calls share. When it fails,
-	// Run returns its error and has taken no delivery. Defaults to nothing.
+	// Run returns its error and has taken no delivery; when Run's context has ended
+	// by then, the error is only logged. Defaults to nothing.
 	Init func(ctx context.Context) (context.Context, error)
 
 	// Shutdown runs once, at the end, after the last call, to close what Init has

@@ -22,6 +22,7 @@ import (
 	"github.com/distpool/distpool/internal/combine"
 	"github.com/distpool/distpool/internal/observers"
 	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/redisconn"
 	"github.com/distpool/distpool/internal/signing"
 	"github.com/distpool/distpool/internal/version"
 	"github.com/distpool/distpool/observe"
@@ -40,7 +41,8 @@ var ErrRecycle = errors.New("a call did not end in time; start the worker proces
 // It also drains by itself, after Config.MaxCalls calls or when a call passed its
 // HardTimeout.
 //
-// It returns nil after a clean drain; ErrRecycle after a HardTimeout; an error that
+// It returns nil after a clean drain, and when ctx ends while it starts, Config.Init
+// included; ErrRecycle after a HardTimeout; an error that
 // counts the chunks which had to be abandoned, since their calls did not end, or Redis
 // took neither their outcomes nor them; and at once an error when the configuration is
 // wrong, Config.Init fails, or Redis cannot be used at the start. A Redis that goes
@@ -59,7 +61,7 @@ func Run(ctx context.Context, cfg Config, ts ...tasks.Runner) error {
 	}
 	rdb, ours, err := cfg.connect(ctx)
 	if err != nil {
-		return fmt.Errorf("starting a worker: %w", err)
+		return unlessStopped(ctx, cfg.Logger, fmt.Errorf("starting a worker: %w", err))
 	}
 	var w *worker
 	if ours {
@@ -84,10 +86,10 @@ func Run(ctx context.Context, cfg Config, ts ...tasks.Runner) error {
 	}
 	w.watchBy(watcher)
 	if err := w.init(ctx); err != nil {
-		return err
+		return unlessStopped(ctx, w.log, err)
 	}
 	if err = w.beat(ctx, true, nil); err != nil {
-		err = fmt.Errorf("starting a worker: %w", err)
+		err = unlessStopped(ctx, w.log, fmt.Errorf("starting a worker: %w", err))
 	} else {
 		err = w.run(ctx)
 	}
@@ -99,6 +101,16 @@ func Run(ctx context.Context, cfg Config, ts ...tasks.Runner) error {
 		}
 	}
 	return err
+}
+
+// unlessStopped returns the error of a start, or nil if the worker was told to stop meanwhile:
+// what ends with its context says so by an error, and the log keeps any other.
+func unlessStopped(ctx context.Context, log *slog.Logger, err error) error {
+	if ctx.Err() == nil || errors.Is(err, redisconn.ErrBadURL) {
+		return err
+	}
+	log.Info("the worker was told to stop while it started", "reason", context.Cause(ctx), "error", err)
+	return nil
 }
 
 // init runs the user's initializer. What it puts into the context reaches the

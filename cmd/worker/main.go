@@ -86,6 +86,10 @@ func run(ctx context.Context, args []string, stderr io.Writer) int {
 	}
 	if f.http != "" {
 		operations, err := startOperations(ctx, f.http, &cfg)
+		if err != nil && ctx.Err() != nil {
+			log.Info("the worker was told to stop while it started", "error", err)
+			return exitOK
+		}
 		if err != nil {
 			log.Error("the worker failed", "error", err)
 			return exitFailed

@@ -101,6 +101,20 @@ func TestInitReachesTheCallsAndShutdownComesLast(t *testing.T) {
 	})
 }
 
+func TestStoppingAWorkerInItsInitIsNoFailure(t *testing.T) {
+	each(t, func(t *testing.T, e *env) {
+		w := e.launch(t, 1, func(s *workerSpec) { s.Initial = "wait" })
+		eventually(t, "its Init waits", func() bool { return strings.Contains(e.log.String(), "Init waits") })
+		if err := w.stop(t); err != nil {
+			t.Errorf("the worker ended with %v, want success", err)
+		}
+		want := "told to stop while it started"
+		if !strings.Contains(e.log.String(), want) {
+			t.Errorf("its log does not say %q", want)
+		}
+	})
+}
+
 func TestAFailingInitEndsTheWorkerBeforeItsFirstCall(t *testing.T) {
 	each(t, func(t *testing.T, e *env) {
 		p, mark := e.pool(t), e.probe()

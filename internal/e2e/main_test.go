@@ -63,7 +63,7 @@ type workerSpec struct {
 	Grace     time.Duration
 	MaxResult int
 	MaxCalls  int
-	Initial   string   // what Init puts into the context; "fail" makes it fail
+	Initial   string   // what Init puts into the context; "fail" makes it fail, "wait" wait for SIGTERM
 	Shutdown  string   // a key that Shutdown sets to what it finds in its context
 	Dies      bool     // it is expected to end otherwise than with success
 	Tasks     []string // names; none: all of them
@@ -112,6 +112,11 @@ func (s workerSpec) run(ctx context.Context, log io.Writer) error {
 		cfg.Init = func(ctx context.Context) (context.Context, error) {
 			if s.Initial == "fail" {
 				return nil, errors.New("no table, no chairs")
+			}
+			if s.Initial == "wait" {
+				fmt.Fprintln(log, "Init waits")
+				<-ctx.Done()
+				return nil, ctx.Err()
 			}
 			return context.WithValue(ctx, initKey{}, s.Initial), nil
 		}
