@@ -38,9 +38,10 @@
 // A task may submit jobs and wait for them, on a pool that worker.Config.Init has
 // put into the context, or on one of its own. The call holds its slot meanwhile,
 // so the nested job needs another one. When every slot that could run it is held
-// by a call that waits for a nested job itself, nobody ever would: the wait fails
-// with results.ErrNoSlot within about 10 seconds, and the worker logs a warning.
-// A jam of many calls is undone one by one, so the last of them waits for longer.
+// by a call that waits for a nested job itself, none of them could go on: one of the
+// waits fails with results.ErrNoSlot within about 10 seconds, and the worker logs a
+// warning. The slot that its call frees lets the others go on; where it does not, the
+// next wait fails.
 // Slots that are just busy are waited for. The remedies are more slots, a [Queue]
 // of other workers for the nested jobs, or fewer levels.
 //

@@ -55,8 +55,9 @@ var (
 	// HardTimeout allows. A *TaskError of KindTimeout matches it. It does not match
 	// context.DeadlineExceeded, which says that the caller stopped waiting.
 	ErrCallTimeout = errors.New("the call ran for too long")
-	// ErrNoSlot says that a call waited for a nested job which nobody can run: every
-	// slot that could is held by a call that waits for a nested job itself. The job
+	// ErrNoSlot says that a call waited for a nested job which had no slot: every
+	// slot that could run it is held by a call that waits for a nested job itself. Of
+	// such calls one fails, so that its slot serves the others. The job
 	// stays as it is, and runs once there is a slot. A *TaskError matches it when
 	// its call failed with it. See package producer on nested jobs.
 	ErrNoSlot = nested.ErrNoSlot

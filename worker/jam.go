@@ -1,6 +1,8 @@
 package worker
 
 import (
+	"cmp"
+	"maps"
 	"slices"
 	"time"
 
@@ -14,10 +16,18 @@ import (
 // heartbeat. Its worker has reported since it was first seen, or would be dead;
 // a wait that is still there was there all the time; so all slots of the set were
 // held at the same moment.
+//
+// As few calls as possible are failed: mostly one, whose slot then runs what the others
+// wait for. All workers choose the same ones, and each fails its own.
+
+// failTime is how long a call whose waits were failed may keep its slot before the next
+// one of the set is failed, too.
+const failTime = 2 * lifetime
 
 // observer remembers since when waits have been seen.
 type observer struct {
-	seen map[waitKey]time.Time
+	seen   map[waitKey]time.Time
+	chosen map[waitKey]time.Time // when a slot was first chosen to be failed, by its first wait
 }
 
 // waitKey identifies a wait among those of all workers.
@@ -39,11 +49,15 @@ type fleetSlot struct {
 	moves bool // its wait will end
 }
 
+// key identifies what the slot waits for.
+func (s *fleetSlot) key() waitKey { return waitKey{s.worker, s.Waits[0].Number} }
+
 // look takes in what the registry says.
 func (o *observer) look(workers []record.Worker, now time.Time) *fleet {
 	f := &fleet{workers: workers, held: map[string]int{}}
 	seen := map[waitKey]time.Time{}
-	for _, w := range workers {
+	// In an order that is the same for every worker.
+	for _, w := range slices.SortedFunc(slices.Values(workers), func(a, b record.Worker) int { return cmp.Compare(a.ID, b.ID) }) {
 		for _, h := range w.Held {
 			old := true
 			for _, wait := range h.Waits {
@@ -62,7 +76,38 @@ func (o *observer) look(workers []record.Worker, now time.Time) *fleet {
 		}
 	}
 	o.seen = seen
+	maps.DeleteFunc(o.chosen, func(k waitKey, _ time.Time) bool { _, ok := seen[k]; return !ok })
 	return f
+}
+
+// choose picks the slots whose waits are failed, so that all others can go on: each is
+// taken to run what waits for a slot, which may be all that the others need. One that was
+// chosen for failTime and is still held does not do so, and is passed over. left is how many
+// chunks of each job have no outcome.
+func (o *observer) choose(f *fleet, left map[string]int, now time.Time) []jammed {
+	f.settle(left)
+	var js []jammed
+	for _, s := range f.slots {
+		mine := f.jammed(s, left)
+		if s.moves || len(mine) == 0 {
+			continue
+		}
+		if o.chosen == nil {
+			o.chosen = map[waitKey]time.Time{}
+		}
+		since, ok := o.chosen[s.key()]
+		if !ok {
+			since = now
+			o.chosen[s.key()] = since
+		}
+		if now.Sub(since) >= failTime {
+			continue
+		}
+		js = append(js, mine...)
+		s.moves = true
+		f.settle(left)
+	}
+	return js
 }
 
 // candidates are the workers that can run a job of the task on the queue. If
@@ -125,25 +170,19 @@ func (f *fleet) awaited() []string {
 
 // jammed is a wait that cannot end because there is no slot.
 type jammed struct {
+	worker  string // whose call waits
 	wait    record.Wait
 	slots   int // that could run the job, and are held
 	workers int // that have them
 }
 
-// jams finds the waits of the worker that cannot end and whose job lacks a slot.
-// A wait whose job is held up further down is not among them: it ends when that
-// one is failed. left is how many chunks of each job have no outcome.
-func (f *fleet) jams(worker string, left map[string]int) []jammed {
-	f.settle(left)
+// jammed finds the waits of the slot whose job lacks a slot. A wait whose job is held up
+// further down is not among them: it ends when that one is failed.
+func (f *fleet) jammed(s *fleetSlot, left map[string]int) []jammed {
 	var js []jammed
-	for _, s := range f.slots {
-		if s.moves || s.worker != worker {
-			continue
-		}
-		for _, w := range s.Waits {
-			if slots, workers, full := f.full(w); full && left[w.Job] > len(f.holders(w.Job)) {
-				js = append(js, jammed{w, slots, workers})
-			}
+	for _, w := range s.Waits {
+		if slots, workers, full := f.full(w); full && left[w.Job] > len(f.holders(w.Job)) {
+			js = append(js, jammed{s.worker, w, slots, workers})
 		}
 	}
 	return js

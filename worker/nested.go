@@ -58,7 +58,8 @@ type openWait struct {
 	call   int
 	job    nested.Job
 	since  time.Time
-	jam    chan error
+	jam    chan error // holds the one error
+	failed bool
 }
 
 // Enter begins a wait.
@@ -146,16 +147,17 @@ func (ws *waits) lasting() []record.HeldSlot {
 	return slots
 }
 
-// fail ends a wait, if it still lasts, with an error.
-func (ws *waits) fail(number int64, err error) (w *openWait) {
+// fail ends a wait with an error. It returns nil for one that does not last any more, or
+// has an error already.
+func (ws *waits) fail(number int64, err error) *openWait {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
-	if w = ws.open[number]; w != nil {
-		select {
-		case w.jam <- err:
-		default: // it has one
-		}
+	w := ws.open[number]
+	if w == nil || w.failed {
+		return nil
 	}
+	w.failed = true
+	w.jam <- err
 	return w
 }
 
@@ -179,7 +181,10 @@ func (w *worker) breakJams(ctx context.Context, published []record.HeldSlot) {
 		w.log.Debug("reading the jobs of nested waits failed", "error", err)
 		return
 	}
-	for _, j := range fleet.jams(w.self.ID, left) {
+	for _, j := range w.observer.choose(fleet, left, time.Now()) {
+		if j.worker != w.self.ID {
+			continue
+		}
 		err := fmt.Errorf("%w: job %s of task %q waits on queue %q, where all %d slots (of %d workers) are held by calls that wait for nested jobs themselves; "+
 			"add slots, submit nested jobs to a queue of other workers (producer.Queue), or nest fewer levels",
 			nested.ErrNoSlot, j.wait.Job, j.wait.Task, j.wait.Queue, j.slots, j.workers)

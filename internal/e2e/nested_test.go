@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -136,39 +137,63 @@ func TestNestedMapsOnQueuesOfTheirOwnNeedOneSlotEach(t *testing.T) {
 	})
 }
 
-// Every slot is held by a call that waits, each in another way. All are told,
-// and the worker goes on.
+// Each way to wait for a nested job is told that there is no slot, and the worker goes on.
 func TestANestedWaitWithoutASlotSaysSo(t *testing.T) {
 	each(t, func(t *testing.T, e *env) {
-		ways := []string{howMap, howGet, howAll, howIMap}
-		e.worker(t, len(ways))
-		p, gate := e.pool(t), e.probe()
-		var args []nesting
-		for _, how := range ways {
-			args = append(args, nesting{
-				URL: e.url, Queues: []string{e.queue}, Width: 3, How: how,
-				Together: int64(len(ways)), Key: gate.Key,
+		var all sync.WaitGroup
+		var envs []*env
+		for _, how := range []string{howMap, howGet, howAll, howIMap} {
+			one := e.aside(t)
+			one.worker(t, 1)
+			p := one.pool(t)
+			envs = append(envs, one)
+			all.Go(func() {
+				began := time.Now()
+				_, err := producer.Apply(ctx(t), p, nest, nesting{URL: e.url, Queues: []string{one.queue}, Width: 3, How: how})
+				took := time.Since(began)
+				t.Logf("%s: the error came after %v", how, took)
+				if !errors.Is(err, results.ErrNoSlot) {
+					t.Errorf("%s: the error is %v; want results.ErrNoSlot", how, err)
+				}
+				mentions(t, err, one.queue, "all 1 slots", "1 workers", "add slots", "producer.Queue")
+				if took < 5*time.Second || took > time.Minute {
+					t.Errorf("%s: the error came after %v; want about 5 to 10 seconds", how, took)
+				}
+				if got, err := producer.Map(ctx(t), p, square, numbers(3)); err != nil || !slices.Equal(got, []int{0, 1, 4}) {
+					t.Errorf("%s: afterwards the worker returns %v, %v", how, got, err)
+				}
 			})
 		}
-		began := time.Now()
-		_, err := producer.Map(ctx(t), p, nest, args, producer.ChunkSize(1))
-		t.Logf("the error came after %v", time.Since(began))
-		var failed *results.MapError
-		if !errors.As(err, &failed) || len(failed.Errors) != len(ways) {
-			t.Fatalf("the error is %v; want that all %d calls failed", err, len(ways))
+		all.Wait()
+		for _, one := range envs {
+			eventually(t, "the worker's log mentions it", func() bool { return strings.Contains(one.log.String(), "cannot get a slot") })
 		}
-		for i, te := range failed.Errors {
-			if !errors.Is(te, results.ErrNoSlot) {
-				t.Errorf("%s: the error is %v; want results.ErrNoSlot", ways[i], te)
+	})
+}
+
+// Every slot is held by a call that waits, each in another way. The slot of the one that
+// fails is all that the others need, on one worker and on several.
+func TestADeadlockCostsOneCall(t *testing.T) {
+	each(t, func(t *testing.T, e *env) {
+		var all sync.WaitGroup
+		defer all.Wait()
+		for workers, slots := range map[int]int{1: 4, 2: 2} {
+			one := e.aside(t)
+			for range workers {
+				one.worker(t, slots)
 			}
-			mentions(t, te, e.queue, "all 4 slots", "1 workers", "add slots", "producer.Queue")
-		}
-		if took := time.Since(began); took < 5*time.Second || took > time.Minute {
-			t.Errorf("the error came after %v; want about 5 to 10 seconds", took)
-		}
-		eventually(t, "the worker's log mentions it", func() bool { return strings.Contains(e.log.String(), "cannot get a slot") })
-		if got, err := producer.Map(ctx(t), p, square, numbers(3)); err != nil || !slices.Equal(got, []int{0, 1, 4}) {
-			t.Errorf("afterwards the worker returns %v, %v", got, err)
+			p, gate := one.pool(t), one.probe()
+			all.Go(func() {
+				var args []nesting
+				for _, how := range []string{howMap, howGet, howAll, howIMap} {
+					args = append(args, nesting{URL: e.url, Queues: []string{one.queue}, Width: 3, How: how, Together: 4, Key: gate.Key})
+				}
+				_, err := producer.Map(ctx(t), p, nest, args, producer.ChunkSize(1))
+				failed, ok := errors.AsType[*results.MapError](err)
+				if !ok || len(failed.Errors) != 1 || !errors.Is(err, results.ErrNoSlot) {
+					t.Errorf("%d workers: the error is %v; want that one of 4 calls fails with results.ErrNoSlot", workers, err)
+				}
+			})
 		}
 	})
 }
