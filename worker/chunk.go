@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"time"
 
 	"github.com/distpool/distpool/internal/call"
@@ -145,7 +144,7 @@ func (r *chunkRun) decode(b record.Begun, data []byte) (wire.Kind, error) {
 	t, ok := w.tasks[b.Task]
 	if !ok {
 		return wire.KindUnknownTask, fmt.Errorf("no live worker of queue %q knows the task %q; worker %s knows %s",
-			r.queue, b.Task, w.self.ID, strings.Join(w.self.Tasks, ", "))
+			r.queue, b.Task, w.self.ID, similar(b.Task, w.self.Tasks))
 	}
 	if t.CodecName() != b.Codec {
 		return wire.KindBadArgument, fmt.Errorf("the job is encoded with codec %q, the worker's task uses %q; use the same on both sides", b.Codec, t.CodecName())

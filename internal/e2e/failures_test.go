@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -113,7 +114,10 @@ func TestAnUnknownTaskIsAnErrorThatNamesIt(t *testing.T) {
 		if te := taskError(t, err); te.Kind != results.KindUnknownTask || !errors.Is(err, results.ErrUnknownTask) {
 			t.Errorf("not an unknown task: %+v", *te)
 		}
-		mentions(t, err, `"squar"`, e.queue)
+		mentions(t, err, `"squar"`, e.queue, "knows square, ", fmt.Sprintf("and %d more", len(allTasks)-5))
+		if n := len(err.Error()); n > 400 {
+			t.Errorf("the error has %d bytes: %v", n, err)
+		}
 		_, err = producer.Map(ctx(t), p, ghost, numbers(5), producer.ChunkSize(2))
 		if me, ok := errors.AsType[*results.MapError](err); !ok || len(me.Errors) != 5 || !errors.Is(err, results.ErrUnknownTask) {
 			t.Errorf("a map of an unknown task: %v", err)
