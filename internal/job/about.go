@@ -1,0 +1,72 @@
+package job
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// version is the version of the record, and the first character of every description.
+// Every reader checks it.
+const version = '1'
+
+// errDamaged is wrapped by errors about records that contradict themselves or do not parse.
+var errDamaged = errors.New("damaged record")
+
+// IsDamaged reports whether err is about a record that does not parse, as opposed to a
+// record that could not be read.
+func IsDamaged(err error) bool { return errors.Is(err, errDamaged) }
+
+// About describes a job. It is fixed when the job is created.
+type About struct {
+	Task string `json:"-"`
+
+	// Absent means default: most jobs have none of these.
+	Codec   string          `json:"codec,omitempty"`   // default "json"
+	Policy  string          `json:"policy,omitempty"`  // what the job says about retries and time limits (call.Policy)
+	Headers json.RawMessage `json:"headers,omitempty"` // what the submission's observers tell those of the workers
+	Start   int64           `json:"start,omitempty"`   // not before this, Unix ms
+	Sum     string          `json:"sum,omitempty"`     // chosen name: digest of what was submitted
+	Cut     string          `json:"cut,omitempty"`     // chosen name: the rule by which it is cut into chunks
+	Sig     string          `json:"sig,omitempty"`     // signature of all this, while signing is on
+}
+
+// defaultCodec is the codec of a description that names none.
+const defaultCodec = "json"
+
+// Encode returns the field about: "1 TASK", and the rest in JSON behind a line feed
+// where there is some.
+func (a About) Encode() (string, error) {
+	if a.Codec == defaultCodec {
+		a.Codec = ""
+	}
+	rest, err := json.Marshal(a)
+	if err != nil {
+		return "", fmt.Errorf("the description of a job of task %q: %w", a.Task, err)
+	}
+	head := string(version) + " " + a.Task
+	if string(rest) == "{}" {
+		return head, nil
+	}
+	return head + "\n" + string(rest), nil
+}
+
+// ParseAbout undoes Encode.
+func ParseAbout(s string) (About, error) {
+	if len(s) < 2 || s[0] != version || s[1] != ' ' {
+		return About{}, fmt.Errorf("%w: its description begins with %.20q, and this program reads version %c: run the same version of distpool everywhere", errDamaged, s, version)
+	}
+	task, rest, more := strings.Cut(s[2:], "\n")
+	a := About{}
+	if more {
+		if err := json.Unmarshal([]byte(rest), &a); err != nil {
+			return About{}, fmt.Errorf("%w: its description: %w", errDamaged, err)
+		}
+	}
+	a.Task = task
+	if a.Codec == "" {
+		a.Codec = defaultCodec
+	}
+	return a, nil
+}

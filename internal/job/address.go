@@ -1,0 +1,74 @@
+package job
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/distpool/distpool/internal/names"
+)
+
+// Address names a job for people and programs: QUEUE/NAME. Name is drawn or the
+// caller's, and unique in its queue.
+type Address struct {
+	Queue string
+	Name  string
+}
+
+// String is the form that ParseAddress reads.
+func (a Address) String() string { return a.Queue + "/" + a.Name }
+
+// ParseAddress reads QUEUE/NAME. A bare NAME is a job of the given queue. The name of a
+// queue may contain slashes, that of a job may not.
+func ParseAddress(s, queue string) (Address, error) {
+	a := Address{Queue: queue, Name: s}
+	if i := strings.LastIndexByte(s, '/'); i >= 0 {
+		a = Address{Queue: s[:i], Name: s[i+1:]}
+	}
+	if err := names.CheckQueue(a.Queue); err != nil {
+		return Address{}, fmt.Errorf("the address %.150q of a job: %w", s, err)
+	}
+	if err := names.CheckID(a.Name); err != nil {
+		return Address{}, fmt.Errorf("the address %.150q of a job: %w", s, err)
+	}
+	return a, nil
+}
+
+// Ref names one job in its lane. Gen is set for chosen names only: see the field gen.
+type Ref struct {
+	Name string
+	Gen  string
+}
+
+// Delivery is one asynq task: "run chunk Chunk of this job". Number tells deliveries of
+// the same chunk apart, from 1.
+type Delivery struct {
+	Ref
+	Chunk  int
+	Number int
+}
+
+// TaskID is the ID of the asynq task. It is derived and not drawn, so an enqueue that is
+// sent twice conflicts with itself.
+func (d Delivery) TaskID() string {
+	if d.Gen == "" {
+		return fmt.Sprintf("%s:%d:%d", d.Name, d.Chunk, d.Number)
+	}
+	return fmt.Sprintf("%s~%s:%d:%d", d.Name, d.Gen, d.Chunk, d.Number)
+}
+
+// ParseTaskID undoes TaskID. It reports false for a task that is no delivery.
+func ParseTaskID(id string) (Delivery, bool) {
+	var d Delivery
+	job, rest, ok := strings.Cut(id, ":")
+	if !ok {
+		return d, false
+	}
+	d.Name, d.Gen, _ = strings.Cut(job, "~")
+	chunk, number, _ := strings.Cut(rest, ":")
+	var err error
+	if d.Chunk, err = parseCount(chunk); err != nil {
+		return d, false
+	}
+	d.Number, err = parseCount(number)
+	return d, err == nil && d.Number > 0 && d.TaskID() == id
+}

@@ -1,0 +1,66 @@
+package job
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// AnyGen stands for whatever generation a job has, where a person names it.
+const AnyGen = "*"
+
+// Reasons with which jobs are canceled, and by which readers tell them apart. Any other
+// text is the reason that a person or program gave.
+const (
+	Unstarted = "unstarted"   // no chunk began in time
+	Forgotten = "forgotten"   // the job was removed while it was alive
+	Untrusted = "untrusted: " // a worker refused its signature, for the reason behind this
+	Lost      = "missing: "   // a part of its record is gone, as the text behind this says
+)
+
+// Cancel ends jobs of one lane that are not over, and tells their pools and the workers. It
+// answers the state of each after that: Canceled, Done (too late) or Gone.
+func Cancel(ctx context.Context, c redis.Scripter, lane, publish, reason string, jobs ...Ref) ([]State, error) {
+	return end(ctx, c, lane, publish, reason, "", jobs)
+}
+
+// Expire cancels jobs that had to begin before now, and leaves others alone. It answers the
+// state of each after that.
+func Expire(ctx context.Context, c redis.Scripter, lane, publish string, jobs ...Ref) ([]State, error) {
+	return end(ctx, c, lane, publish, Unstarted, "late", jobs)
+}
+
+func end(ctx context.Context, c redis.Scripter, lane, publish, reason, when string, jobs []Ref) ([]State, error) {
+	args := append(make([]any, 0, 2+4*len(jobs)), lane, publish)
+	for _, j := range jobs {
+		args = append(args, j.Name, j.Gen, reason, when)
+	}
+	return states(run(ctx, c, cancelScript, lane, args), lane, len(jobs))
+}
+
+// Forget removes every trace of jobs of one lane but their deliveries, of which nothing is
+// run any more. It answers the state that each was in.
+func Forget(ctx context.Context, c redis.Scripter, lane, publish string, jobs ...Ref) ([]State, error) {
+	args := append(make([]any, 0, 2+2*len(jobs)), lane, publish)
+	for _, j := range jobs {
+		args = append(args, j.Name, j.Gen)
+	}
+	return states(run(ctx, c, forgetScript, lane, args), lane, len(jobs))
+}
+
+// states reads a reply of one state for each of n entries.
+func states(cmd *redis.Cmd, lane string, n int) ([]State, error) {
+	reply, err := cmd.StringSlice()
+	if err != nil {
+		return nil, err
+	}
+	if len(reply) != n {
+		return nil, fmt.Errorf("a script in lane %s answered %d of %d entries", lane, len(reply), n)
+	}
+	all := make([]State, n)
+	for i, s := range reply {
+		all[i] = State(s)
+	}
+	return all, nil
+}

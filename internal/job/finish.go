@@ -1,0 +1,104 @@
+package job
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Finished is one entry of Finish: a chunk with its outcomes, or one that is given back.
+type Finished struct{ args []any }
+
+// Outcomes are what Record stores of a chunk.
+type Outcomes struct {
+	Frame  []byte // see package wire
+	Calls  int    // of the chunk
+	Failed int    // of these
+
+	SlowCall int           // index in the job of the slowest call
+	SlowTook time.Duration // under 1 ms: not worth remembering
+
+	// Message is asynq's message of the delivery with the error in it. Where calls failed
+	// the delivery is archived with it; empty: the delivery is done.
+	Message []byte
+}
+
+// Record records the outcomes of a chunk and ends its delivery. The first recording of a
+// chunk wins.
+func Record(d Delivery, o Outcomes) Finished {
+	slow := ""
+	if o.SlowTook >= time.Millisecond {
+		slow = strconv.FormatInt(o.SlowTook.Milliseconds(), 10) + " " + strconv.Itoa(o.SlowCall)
+	}
+	return Finished{[]any{"record", d.TaskID(), d.Name, d.Gen, d.Chunk, o.Frame, o.Calls, o.Failed, slow, o.Message}}
+}
+
+// Where a delivery waits that is given back.
+const (
+	Head = "head" // of pending: it runs next
+	Tail = "tail" // of pending: others run first
+)
+
+// Return gives a chunk back with what the worker has of it: part, which finishes so many
+// calls; nil is nothing. Its delivery waits at the Head or the Tail of pending.
+func Return(d Delivery, part []byte, calls int, where string) Finished {
+	return Finished{[]any{"return", d.TaskID(), d.Name, d.Gen, d.Chunk, part, calls, where, ""}}
+}
+
+// PutOff is Return of a delivery that waits in asynq's retry set until the given time, in
+// whole seconds. message is asynq's, with the error.
+func PutOff(d Delivery, part []byte, calls int, until time.Time, message []byte) Finished {
+	return Finished{[]any{"return", d.TaskID(), d.Name, d.Gen, d.Chunk, part, calls, until.Unix(), message}}
+}
+
+// Answer is what Finish says of one entry.
+type Answer string
+
+// The answers of Finish. All but OK mean that the job was not changed.
+const (
+	OK       Answer = "ok"
+	Recorded Answer = "recorded" // the chunk has its outcomes
+	Ended    Answer = "canceled" // its job was canceled
+	NoJob    Answer = "gone"
+	NotOwner Answer = "lost"     // the chunk is not this worker's
+	BadJob   Answer = "damaged"  // the job's record
+	NoFrame  Answer = "unstored" // the large frame of the outcomes is not there: nothing was done at all
+)
+
+// Finishing is what all entries of one Finish share.
+type Finishing struct {
+	Worker  string
+	Inline  int       // up to how many bytes outcomes travel in notices
+	Publish string    // the command that publishes: PUBLISH; SPUBLISH on a Cluster of version 7
+	Now     time.Time // by the clock of this process, as asynq has it
+}
+
+// Finish records or returns chunks of one lane and ends their deliveries, in this order.
+// Without an answer it is not known which entries were done, and sending them again is safe.
+func Finish(ctx context.Context, c redis.Scripter, lane string, f Finishing, entries []Finished) ([]Answer, error) {
+	n := 7
+	for _, e := range entries {
+		n += len(e.args)
+	}
+	args := append(make([]any, 0, n), lane, f.Worker)
+	args = append(args, day(f.Now)...)
+	args = append(args, f.Inline, f.Publish, len(entries))
+	for _, e := range entries {
+		args = append(args, e.args...)
+	}
+	reply, err := run(ctx, c, finishScript, lane, args).StringSlice()
+	if err != nil {
+		return nil, err
+	}
+	if len(reply) != len(entries) {
+		return nil, fmt.Errorf("finish in lane %s answered %d of %d entries", lane, len(reply), len(entries))
+	}
+	answers := make([]Answer, len(reply))
+	for i, s := range reply {
+		answers[i] = Answer(s)
+	}
+	return answers, nil
+}

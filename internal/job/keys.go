@@ -1,0 +1,14 @@
+package job
+
+// Prefix is the prefix of all keys of a lane but asynq's. The scripts derive it, too.
+func Prefix(lane string) string { return "distpool:{" + lane + "}:" }
+
+// Key is the hash of one job.
+func Key(lane, name string) string { return Prefix(lane) + "job:" + name }
+
+// ReplyChannel is the channel on which a pool hears of its jobs in a lane.
+func ReplyChannel(lane, pool string) string { return Prefix(lane) + "reply:" + pool }
+
+// ControlChannel is the channel on which workers hear of jobs that ended before their
+// time.
+func ControlChannel(lane string) string { return Prefix(lane) + "control" }

@@ -1,0 +1,35 @@
+-- consume: outcomes have reached the stream that wants them, and leave the record. The
+-- counts stay.
+--
+-- KEYS: 1 asynq's pending list of the lane, which names the slot.
+-- ARGV: 1 lane, 2 the job's name, then for each chunk: its number, and which one of the
+-- recorded chunks it was (the N of order:N).
+-- Reply: how many of them had outcomes here.
+
+local prefix = 'distpool:{' .. ARGV[1] .. '}:'
+local key = prefix .. 'job:' .. ARGV[2]
+local frames = redis.call('HGET', key, 'frames')
+local removed = 0
+for i = 3, #ARGV, 2 do
+  local out, kept = 'out:' .. ARGV[i], 'kept:' .. ARGV[i]
+  local size = redis.call('HSTRLEN', key, kept)
+  if frames then
+    for _, frame in ipairs(redis.call('HMGET', key, out, kept)) do
+      local token = frame and frame_token(frame)
+      if token then
+        frame_drop(prefix, ARGV[2], token)
+      end
+    end
+    local apart = size > 0 and string.match(redis.call('HGET', key, kept), '^@ %w+ (%d+)$')
+    size = tonumber(apart or size)
+  end
+  removed = removed + redis.call('HDEL', key, out)
+  redis.call('HDEL', key, kept, 'order:' .. ARGV[i + 1])
+  if size > 0 then
+    redis.call('HINCRBY', key, 'kept', 0 - size)
+  end
+end
+if removed > 0 then
+  redis.call('HINCRBY', key, 'consumed', removed)
+end
+return removed

@@ -1,0 +1,90 @@
+-- take: moves deliveries from pending to active, and says of each whether its chunk may
+-- run. The worker becomes the owner of those that may.
+--
+-- KEYS: 1 asynq's pending list of the lane, which names the slot.
+-- ARGV: 1 lane, 2 worker, 3 how many deliveries at the most, 4 when their leases end (Unix,
+-- s), 5 how many bytes of arguments at the most (the first chunk may have more), 6 the date
+-- (YYYY-MM-DD, UTC), 7 when that day's counters go (Unix, s), then the task IDs of
+-- deliveries that BLMOVE has moved to active already.
+-- Reply, an array for each delivery: its task ID and a verdict:
+--   "run", about, calls of the job, arguments, how many workers died in the chunk, what a
+--     checkpoint saved ("" for nothing)
+--   "late"      its job had to begin before now: expire ends it
+--   "missing"   its arguments are not there, and neither is an outcome: the job is damaged
+--   "damaged"   its job is not readable, or it is no delivery of distpool
+-- Deliveries of chunks that are recorded or owned, and of jobs that are over or gone, end
+-- here and are not in the reply. Where a job cannot be read because its slot is on the move,
+-- the delivery goes back to pending as it was.
+
+local q, d = 'asynq:{' .. ARGV[1] .. '}:', 'distpool:{' .. ARGV[1] .. '}:job:'
+local room = tonumber(ARGV[5])
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local owner = ARGV[2] .. ' ' .. now
+local n = tonumber(ARGV[3])
+local ids = n > 0 and asynq_pop(q, n, ARGV[4]) or {}
+local back, over, replies = {}, {}, {}
+
+if ARGV[8] then
+  local paused = redis.call('EXISTS', q .. 'paused') == 1
+  for i = 8, #ARGV do
+    if paused then
+      back[#back + 1] = ARGV[i]
+    else
+      redis.call('ZADD', q .. 'lease', ARGV[4], ARGV[i])
+      table.insert(ids, 1, ARGV[i])
+    end
+  end
+end
+
+for i = 1, #ids do
+  local id = ids[i]
+  if room <= 0 then
+    back[#back + 1] = id
+  else
+    local name, gen, chunk = string.match(id, '^([%w._-]+)~?(%w*):(%d+):%d+$')
+    local key = d .. (name or '')
+    local j = name and redis.pcall('HMGET', key, 'about', 'gen', 'state', 'expires', 'calls', 'chunks',
+      'args:' .. chunk, 'own:' .. chunk, 'lost:' .. chunk, 'part:' .. chunk)
+    local args = j and j[7]
+    if not j then
+      replies[#replies + 1] = {id, 'damaged'}
+    elseif j.err then
+      if string.find(j.err, 'WRONGTYPE', 1, true) then
+        replies[#replies + 1] = {id, 'damaged'}
+      else
+        back[#back + 1] = id
+      end
+    elseif not j[1] or (j[2] or '') ~= gen or j[3] == 'done' or j[3] == 'canceled' or j[8] then
+      over[#over + 1] = id
+    elseif not args then
+      -- Recorded; or consumed, which is counted in the job; or damaged.
+      if redis.call('HEXISTS', key, 'out:' .. chunk) == 1 or redis.call('HEXISTS', key, 'consumed') == 1 then
+        over[#over + 1] = id
+      else
+        replies[#replies + 1] = {id, 'missing'}
+      end
+    elseif j[4] and tonumber(j[4]) <= now then
+      replies[#replies + 1] = {id, 'late'}
+    else
+      if j[4] then
+        redis.call('HDEL', key, 'expires') -- it has begun
+      end
+      if j[6] then
+        redis.call('HINCRBY', key, 'running', 1)
+      end
+      redis.call('HSET', key, 'own:' .. chunk, owner)
+      redis.call('HSET', q .. 't:' .. id, 'state', 'active')
+      room = room - #args
+      replies[#replies + 1] = {id, 'run', j[1], j[5] or '1', args, j[9] or '0', j[10] or ''}
+    end
+  end
+end
+
+asynq_unpop(q, back)
+asynq_unlease(q, over)
+for i = 1, #over do
+  asynq_retire(q, over[i])
+end
+asynq_delete(q, over, ARGV[6], ARGV[7])
+return replies

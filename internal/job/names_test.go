@@ -1,0 +1,125 @@
+package job
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+)
+
+func TestLanesDivideTheSlotsEvenly(t *testing.T) {
+	for _, queue := range []string{"distpool", "q", "a/long:name.of-a_queue"} {
+		for n := 1; n <= MaxLanes; n++ {
+			lanes := Lanes(queue, n)
+			if lanes[0] != queue || len(lanes) != n {
+				t.Fatalf("%d lanes of %s: %q", n, queue, lanes)
+			}
+			at := make([]int, n)
+			for i, lane := range lanes {
+				at[i] = Slot(lane)
+			}
+			slices.Sort(at)
+			for i := range at {
+				gap := (at[(i+1)%n] - at[i] + slots) % slots
+				if n > 1 && (gap < slots/n-2*tolerance-1 || gap > slots/n+2*tolerance+1) {
+					t.Errorf("%d lanes of %s: %d slots from one to the next, want about %d", n, queue, gap, slots/n)
+				}
+			}
+			if 2*n <= MaxLanes {
+				for _, lane := range lanes {
+					if !slices.Contains(Lanes(queue, 2*n), lane) {
+						t.Errorf("lane %s of %d is not among %d", lane, n, 2*n)
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestSlotsAreThoseOfRedis(t *testing.T) {
+	onAll(t, func(t *testing.T, rdb redis.UniversalClient) {
+		if _, ok := rdb.(*redis.ClusterClient); !ok {
+			t.Skip("only a Cluster tells")
+		}
+		for _, tag := range []string{"", "123456789", "distpool", "distpool~17"} {
+			if want := rdb.ClusterKeySlot(t.Context(), tag).Val(); int64(Slot(tag)) != want {
+				t.Errorf("the slot of %q is %d, want %d", tag, Slot(tag), want)
+			}
+		}
+	})
+}
+
+func TestNamesOfJobsPickTheirLane(t *testing.T) {
+	lanes := Lanes("q", 3)
+	counts := map[string]int{}
+	for _, name := range strings.Fields(strings.Repeat("a b c d e f g h i j k l m n o p q r s t u v w x y z ", 1)) {
+		counts[LaneOf(lanes, name)]++
+	}
+	for _, lane := range lanes {
+		if counts[lane] < 3 {
+			t.Errorf("lane %s gets %d of 26 jobs: %v", lane, counts[lane], counts)
+		}
+	}
+	if LaneOf(lanes, "name") != LaneOf(lanes, "name") || LaneOf(lanes[:1], "name") != "q" {
+		t.Error("the lane of a name changes")
+	}
+}
+
+func TestAddressesAreReadAsTheyAreWritten(t *testing.T) {
+	for in, want := range map[string]Address{
+		"name":         {"mine", "name"},
+		"other/name":   {"other", "name"},
+		"a/b:c/name.1": {"a/b:c", "name.1"},
+	} {
+		got, err := ParseAddress(in, "mine")
+		if err != nil || got != want {
+			t.Errorf("%q is %+v, %v; want %+v", in, got, err, want)
+		}
+		if again, err := ParseAddress(want.String(), "mine"); err != nil || again != want {
+			t.Errorf("%v is read as %+v, %v", want, again, err)
+		}
+	}
+	for _, bad := range []string{"", "/name", "q/", "q/na me", "q/a:b", "q{/a", "a~b", "q~1/a", strings.Repeat("n", 101)} {
+		if a, err := ParseAddress(bad, "mine"); err == nil {
+			t.Errorf("%q is the address %+v", bad, a)
+		}
+	}
+}
+
+func TestTaskIDsNameOneDelivery(t *testing.T) {
+	for _, d := range []Delivery{{Ref{Name: "a"}, 0, 1}, {Ref{"a.b-c_d", "GEN"}, 12, 34}, {Ref{Name: "1"}, 1, 1}} {
+		if got, ok := ParseTaskID(d.TaskID()); !ok || got != d {
+			t.Errorf("%s is %+v, %v; want %+v", d.TaskID(), got, ok, d)
+		}
+	}
+	for _, bad := range []string{"", "a", "a:1", "a:0:0", "a:-1:1", "a:01:1", "a:1:1:1", "a:1:x", "a~:1:1", "6ba7b810-9dad-11d1-80b4-00c04fd430c8"} {
+		if d, ok := ParseTaskID(bad); ok {
+			t.Errorf("%q is %+v", bad, d)
+		}
+	}
+}
+
+func TestDescriptionsAreReadAsTheyAreWritten(t *testing.T) {
+	for _, a := range []About{
+		{Task: "square", Codec: "json"},
+		{Task: "a/b:c", Codec: "gob", Policy: `{"attempts":3}`, Headers: []byte(`{"trace":"x"}`), Start: 5, Sum: "s", Cut: "~20", Sig: "sig"},
+	} {
+		s, err := a.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := ParseAbout(s)
+		if err != nil || got.Task != a.Task || got.Codec != a.Codec || got.Policy != a.Policy || string(got.Headers) != string(a.Headers) || got.Sig != a.Sig {
+			t.Errorf("%q is %+v, %v; want %+v", s, got, err, a)
+		}
+	}
+	if s, _ := (About{Task: "square", Codec: "json"}).Encode(); s != "1 square" {
+		t.Errorf("the usual description is %q", s)
+	}
+	for _, bad := range []string{"", "1", "2 square", "square", "1 square\n{"} {
+		if _, err := ParseAbout(bad); !IsDamaged(err) {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+}

@@ -1,0 +1,90 @@
+package job
+
+import (
+	"context"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/distpool/distpool/internal/asynqfmt"
+)
+
+// LostOwnership is the answer of Checkpoint to a worker that does not own the chunk.
+const LostOwnership State = "lost"
+
+// Saved is one entry of Checkpoint: what a running chunk has so far.
+type Saved struct {
+	Ref
+	Chunk int
+	Part  []byte // nil saves nothing, and only asks for the state
+	Calls int    // that are finished with it
+}
+
+// Checkpoint saves what running chunks of one lane have. It answers for each the state of
+// its job, by which the worker learns that the job is over, or LostOwnership.
+func Checkpoint(ctx context.Context, c redis.Scripter, lane, worker, publish string, chunks ...Saved) ([]State, error) {
+	args := append(make([]any, 0, 3+5*len(chunks)), lane, worker, publish)
+	for _, s := range chunks {
+		args = append(args, s.Name, s.Gen, s.Chunk, s.Part, s.Calls)
+	}
+	return states(run(ctx, c, checkpointScript, lane, args), lane, len(chunks))
+}
+
+// Reissue is a chunk that gets a new delivery.
+type Reissue struct {
+	Delivery        // the new one
+	Owner    string // the worker that owns the chunk and does not run it any more; empty: none does
+	Died     bool   // that worker died in it: this counts against the chunk
+	Old      string // task ID of the delivery that is over; empty: there is none
+	Message  []byte // asynq's, of the new delivery
+}
+
+// The further answers of ReissueAll.
+const (
+	Busy      State = "busy"     // another worker owns the chunk
+	IsOut     State = "recorded" // it has its outcomes
+	Delivered State = "exists"   // the new delivery is there already
+	Reissued  State = "ok"
+)
+
+// ReissueAll gives chunks of one lane new deliveries, at the head of pending. Two programs
+// that do so for the same chunk make one delivery.
+func ReissueAll(ctx context.Context, c redis.Scripter, lane string, chunks ...Reissue) ([]State, error) {
+	args := append(make([]any, 0, 1+8*len(chunks)), lane)
+	for _, r := range chunks {
+		died := ""
+		if r.Died {
+			died = "1"
+		}
+		args = append(args, r.Name, r.Gen, r.Chunk, r.Owner, died, r.Old, r.TaskID(), r.Message)
+	}
+	return states(run(ctx, c, reissueScript, lane, args), lane, len(chunks))
+}
+
+// maxConsumed bounds the work of one run of the consume script.
+const maxConsumed = 500
+
+// Consume removes the outcomes of a stream's chunks, which have reached their only reader.
+// order says for each chunk as which one, from 0, it was recorded.
+func Consume(ctx context.Context, c redis.Scripter, lane, name string, chunks, order []int) error {
+	for len(chunks) > 0 {
+		n := min(maxConsumed, len(chunks))
+		args := append(make([]any, 0, 2+2*n), lane, name)
+		for i := range n {
+			args = append(args, chunks[i], order[i])
+		}
+		if err := run(ctx, c, consumeScript, lane, args).Err(); err != nil {
+			return err
+		}
+		chunks, order = chunks[n:], order[n:]
+	}
+	return nil
+}
+
+// ExtendLeases adds to a pipeline the renewal of the leases of deliveries that run.
+func ExtendLeases(ctx context.Context, p redis.Pipeliner, lane string, until int64, taskIDs []string) {
+	members := make([]redis.Z, len(taskIDs))
+	for i, id := range taskIDs {
+		members[i] = redis.Z{Score: float64(until), Member: id}
+	}
+	p.ZAddArgs(ctx, asynqfmt.LeaseKey(lane), redis.ZAddArgs{XX: true, Members: members})
+}

@@ -1,0 +1,104 @@
+package job
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/distpool/distpool/internal/asynqfmt"
+)
+
+// Verdict says what is to be done with a delivery that was taken.
+type Verdict string
+
+// The verdicts of Take.
+const (
+	Run     Verdict = "run"     // run the chunk: the worker owns it
+	Late    Verdict = "late"    // its job had to begin before now: Expire ends it
+	Missing Verdict = "missing" // its arguments are not there, and neither is an outcome: the job is damaged
+	Damaged Verdict = "damaged" // its job is not readable, or the task is no delivery of distpool
+)
+
+// Taken is one delivery that a worker has taken off its lane.
+type Taken struct {
+	Delivery
+	TaskID  string
+	Verdict Verdict
+
+	// Of a chunk that is to be run.
+	About  string // see ParseAbout
+	Calls  int    // of the job, as far as known
+	Args   []byte // framed
+	Deaths int    // of workers that ran the chunk
+	Part   []byte // what a checkpoint saved of it; empty: nothing
+}
+
+// Taking asks for deliveries of a lane.
+type Taking struct {
+	Worker string
+	Most   int       // deliveries
+	Room   int       // bytes of arguments; the first chunk may have more
+	Moved  []string  // task IDs of deliveries that are in active already, without a lease
+	Now    time.Time // by the clock of this process, as asynq has it
+}
+
+// Take moves deliveries from pending to active and makes the worker the owner of those
+// chunks that may run. Deliveries of which nothing is to be done end here and are not returned.
+// If the reply is lost, the record says which chunks are the worker's.
+func Take(ctx context.Context, c redis.Scripter, lane string, t Taking) ([]Taken, error) {
+	args := append(make([]any, 0, 7+len(t.Moved)), lane, t.Worker, t.Most, t.Now.Add(asynqfmt.LeaseDuration).Unix(), t.Room)
+	args = append(args, day(t.Now)...)
+	for _, id := range t.Moved {
+		args = append(args, id)
+	}
+	reply, err := run(ctx, c, takeScript, lane, args).Slice()
+	if err != nil {
+		return nil, err
+	}
+	taken := make([]Taken, 0, len(reply))
+	for _, r := range reply {
+		one, err := parseTaken(r)
+		if err != nil {
+			return taken, fmt.Errorf("the reply of take in lane %s: %w", lane, err)
+		}
+		taken = append(taken, one)
+	}
+	return taken, nil
+}
+
+// day is the date of asynq's counters, and when they go.
+func day(now time.Time) []any {
+	return []any{now.UTC().Format(time.DateOnly), now.Add(asynqfmt.CountersLast).Unix()}
+}
+
+func parseTaken(reply any) (Taken, error) {
+	fields, _ := reply.([]any)
+	text := func(i int) string {
+		if i < len(fields) {
+			s, _ := fields[i].(string)
+			return s
+		}
+		return ""
+	}
+	t := Taken{TaskID: text(0), Verdict: Verdict(text(1))}
+	if t.TaskID == "" {
+		return t, fmt.Errorf("%v is no delivery", reply)
+	}
+	var ok bool
+	if t.Delivery, ok = ParseTaskID(t.TaskID); !ok {
+		t.Verdict = Damaged
+	}
+	if t.Verdict != Run {
+		return t, nil
+	}
+	t.About, t.Args, t.Part = text(2), []byte(text(4)), []byte(text(6))
+	var err error
+	if t.Calls, err = parseCount(text(3)); err != nil {
+		t.Verdict = Damaged
+	}
+	t.Deaths, _ = strconv.Atoi(text(5))
+	return t, nil
+}
