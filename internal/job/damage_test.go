@@ -58,7 +58,7 @@ func TestNothingIsTakenFromAPausedQueue(t *testing.T) {
 		id := rdb.LMove(t.Context(), asynqfmt.PendingKey(lane), asynqfmt.ActiveKey(lane), "RIGHT", "LEFT").Val()
 		moved := Taking{Worker: worker, Most: 1, Room: 1 << 20, Moved: []string{id}, Now: time.Now()}
 		taken, err := Take(t.Context(), rdb, lane, moved)
-		if err != nil || len(taken) != 0 {
+		if err != nil || len(taken) != 1 || taken[0].Verdict != Paused {
 			t.Fatalf("took %+v, %v", taken, err)
 		}
 		if got := deliveries(t, rdb, "pending"); got != "a:0:1 b:0:1" {

@@ -22,6 +22,7 @@ var (
 	cancelScript     = newScript("cancel", "", "frames", "end")
 	forgetScript     = newScript("forget", "", "frames", "end")
 	consumeScript    = newScript("consume", "", "frames")
+	putBackScript    = newScript("putback", asynqfmt.Lua("unpop"))
 	reissueScript    = newScript("reissue", asynqfmt.Lua("enqueue", "retire", "unlease"))
 )
 

@@ -19,6 +19,7 @@ const (
 	Run     Verdict = "run"     // run the chunk: the worker owns it
 	Late    Verdict = "late"    // its job had to begin before now: Expire ends it
 	Missing Verdict = "missing" // its arguments are not there, and neither is an outcome: the job is damaged
+	Paused  Verdict = "paused"  // nothing: the queue is paused, and the delivery is in pending again
 	Damaged Verdict = "damaged" // its job is not readable, or the task is no delivery of distpool
 )
 
@@ -67,6 +68,16 @@ func Take(ctx context.Context, c redis.Scripter, lane string, t Taking) ([]Taken
 		taken = append(taken, one)
 	}
 	return taken, nil
+}
+
+// PutBack moves deliveries that BLMOVE has moved to active, and that were not taken, back to
+// the head of pending.
+func PutBack(ctx context.Context, c redis.Scripter, lane string, taskIDs ...string) error {
+	args := append(make([]any, 0, 1+len(taskIDs)), lane)
+	for _, id := range taskIDs {
+		args = append(args, id)
+	}
+	return run(ctx, c, putBackScript, lane, args).Err()
 }
 
 // day is the date of asynq's counters, and when they go.

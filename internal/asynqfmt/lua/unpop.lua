@@ -2,8 +2,9 @@
 -- The first of them is the next to be popped.
 local function asynq_unpop(q, ids)
   for i = #ids, 1, -1 do
-    redis.call('LREM', q .. 'active', 1, ids[i])
-    redis.call('RPUSH', q .. 'pending', ids[i])
+    if redis.call('LREM', q .. 'active', 1, ids[i]) > 0 then
+      redis.call('RPUSH', q .. 'pending', ids[i])
+    end
   end
   if #ids > 0 then
     redis.call('ZREM', q .. 'lease', unpack(ids))

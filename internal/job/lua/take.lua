@@ -11,6 +11,7 @@
 --     checkpoint saved ("" for nothing)
 --   "late"      its job had to begin before now: expire ends it
 --   "missing"   its arguments are not there, and neither is an outcome: the job is damaged
+--   "paused"    BLMOVE has moved it although the queue is paused: it is in pending again
 --   "damaged"   its job is not readable, or it is no delivery of distpool
 -- Deliveries of chunks that are recorded or owned, and of jobs that are over or gone, end
 -- here and are not in the reply. Where a job cannot be read because its slot is on the move,
@@ -30,6 +31,7 @@ if ARGV[8] then
   for i = 8, #ARGV do
     if paused then
       back[#back + 1] = ARGV[i]
+      replies[#replies + 1] = {ARGV[i], 'paused'}
     else
       redis.call('ZADD', q .. 'lease', ARGV[4], ARGV[i])
       table.insert(ids, 1, ARGV[i])

@@ -1,0 +1,169 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Bounds of one batch: Redis works on it in one script and answers nothing else meanwhile.
+const (
+	maxEntries = 64
+	maxBytes   = 256 << 10 // but at least one entry, whatever its size
+)
+
+// maxUnderWay is how many batches of one lane may be under way at once. A second one keeps
+// Redis busy while the reply to the first is on its way.
+const maxUnderWay = 2
+
+// sendTime bounds one try to send a batch, whatever the client's own time limits are.
+const sendTime = 30 * time.Second
+
+// Batch sends entries of concurrent goroutines together, lane by lane. What costs on a busy
+// connection is the round trip and the call of a script, not the entry.
+//
+// No entry waits for company: an entry that finds fewer than two batches under way goes out
+// at once. Only entries that come while more are under way gather, and go out together. So a lone
+// caller pays nothing, and the busier it gets, the more entries share a round trip.
+//
+// A Batch is safe for concurrent use. It holds no resources and needs no closing.
+type Batch[E, A any] struct {
+	// Send sends entries of one lane and returns an answer for each, or an error for all.
+	Send func(ctx context.Context, lane string, entries []E) ([]A, error)
+	// Size is how many bytes an entry has.
+	Size func(E) int
+
+	mu    sync.Mutex // guards all below
+	lines map[string]*line[E, A]
+}
+
+// line is what is on its way to one lane.
+type line[E, A any] struct {
+	underWay int
+	waiting  []item[E, A]
+}
+
+type item[E, A any] struct {
+	entry E
+	done  func(A, error)
+}
+
+func (b *Batch[E, A]) line(lane string) *line[E, A] {
+	l := b.lines[lane]
+	if l == nil {
+		if b.lines == nil {
+			b.lines = map[string]*line[E, A]{}
+		}
+		l = new(line[E, A])
+		b.lines[lane] = l
+	}
+	return l
+}
+
+// Do sends an entry and waits for its answer. When ctx ends first it is not known whether
+// the entry was taken.
+func (b *Batch[E, A]) Do(ctx context.Context, lane string, entry E) (A, error) {
+	b.mu.Lock()
+	l := b.line(lane)
+	if l.underWay == 0 {
+		l.underWay++
+		b.mu.Unlock()
+		// On this goroutine: a lone caller pays for no switch.
+		answers, err := b.send(ctx, lane, []E{entry})
+		b.mu.Lock()
+		l.underWay--
+		b.start(lane, l)
+		b.mu.Unlock()
+		return answers[0], err
+	}
+	type reply struct {
+		answer A
+		err    error
+	}
+	replies := make(chan reply, 1)
+	l.waiting = append(l.waiting, item[E, A]{entry, func(a A, err error) { replies <- reply{a, err} }})
+	b.start(lane, l)
+	b.mu.Unlock()
+	select {
+	case r := <-replies:
+		return r.answer, r.err
+	case <-ctx.Done():
+		var none A
+		return none, context.Cause(ctx)
+	}
+}
+
+// Go sends an entry and does not wait. done is called with the answer, on a goroutine that
+// serves other entries too and must not be held up.
+func (b *Batch[E, A]) Go(lane string, entry E, done func(A, error)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	l := b.line(lane)
+	l.waiting = append(l.waiting, item[E, A]{entry, done})
+	b.start(lane, l)
+}
+
+// start starts a goroutine that sends what waits, unless enough are at it. It is called
+// with mu held.
+func (b *Batch[E, A]) start(lane string, l *line[E, A]) {
+	if len(l.waiting) > 0 && l.underWay < maxUnderWay {
+		l.underWay++
+		go b.run(lane, l)
+	}
+}
+
+// run sends batches until nothing waits.
+func (b *Batch[E, A]) run(lane string, l *line[E, A]) {
+	for {
+		b.mu.Lock()
+		items := l.next(b.Size)
+		if len(items) == 0 {
+			l.underWay--
+			b.mu.Unlock()
+			return
+		}
+		b.mu.Unlock()
+		entries := make([]E, len(items))
+		for i, it := range items {
+			entries[i] = it.entry
+		}
+		answers, err := b.send(context.Background(), lane, entries)
+		for i, it := range items {
+			it.done(answers[i], err)
+		}
+	}
+}
+
+// next takes the items of the next batch off the line.
+func (l *line[E, A]) next(size func(E) int) []item[E, A] {
+	n, bytes := 0, 0
+	for n < len(l.waiting) && n < maxEntries {
+		bytes += size(l.waiting[n].entry)
+		if n > 0 && bytes > maxBytes {
+			break
+		}
+		n++
+	}
+	items := l.waiting[:n:n]
+	if n == len(l.waiting) {
+		l.waiting = nil
+	} else {
+		l.waiting = l.waiting[n:]
+	}
+	return items
+}
+
+// send returns one answer for each entry in any case.
+func (b *Batch[E, A]) send(ctx context.Context, lane string, entries []E) ([]A, error) {
+	ctx, cancel := context.WithTimeout(ctx, sendTime)
+	defer cancel()
+	answers, err := b.Send(ctx, lane, entries)
+	if err == nil && len(answers) != len(entries) {
+		err = fmt.Errorf("%d answers to %d entries in lane %s", len(answers), len(entries), lane)
+	}
+	if err != nil {
+		answers = make([]A, len(entries))
+	}
+	return answers, err
+}
