@@ -310,3 +310,40 @@ func TestAJobThatMustBeginInTime(t *testing.T) {
 		}
 	})
 }
+
+func TestDelayedDeliveriesComeWhenTheyAreDue(t *testing.T) {
+	onAll(t, func(t *testing.T, rdb redis.UniversalClient) {
+		due := time.Now().Add(time.Hour)
+		delayed := func(name string) Submission {
+			cs := someChunks(lane, name, 0, 1)
+			cs[0].Due = due
+			return New(Job{Ref: Ref{Name: name}, About: "1 square", Pool: "pool", Calls: 1, Chunks: 1, Life: 2 * time.Hour, TTL: time.Minute}, cs)
+		}
+		submit(t, rdb, Sealed, delayed("a"), delayed("b"), delayed("c"), newCall(lane, "d"))
+		d := take(t, rdb, 5)[0]
+		finish(t, rdb, OK, PutOff(d.Delivery, nil, 0, due, message(lane, "d:0:1")))
+		if n := QueueDelayed(t.Context(), rdb, lane).Val(); n != 2 {
+			t.Fatalf("%d sets have delayed deliveries, want 2", n)
+		}
+		forward := func(now time.Time, want int) {
+			t.Helper()
+			if n, err := Forward(t.Context(), rdb, lane, now); err != nil || n != want {
+				t.Fatalf("%d deliveries are due at %v, %v; want %d", n, now, err, want)
+			}
+		}
+		forward(due.Add(-2*time.Second), 0)
+		for _, want := range []int{2, 0} {
+			if n, err := Start(t.Context(), rdb, lane, "b:0:1", "d:0:1"); err != nil || n != want {
+				t.Fatalf("%d deliveries were started, %v; want %d", n, err, want)
+			}
+		}
+		if got := deliveries(t, rdb, "pending"); got != "b:0:1 d:0:1" {
+			t.Fatalf("pending: %s", got)
+		}
+		forward(due, 2)
+		forward(due, 0)
+		if taken := take(t, rdb, 9); len(taken) != 4 {
+			t.Fatalf("took %+v", taken)
+		}
+	})
+}

@@ -23,6 +23,7 @@ var (
 	forgetScript     = newScript("forget", "", "frames", "end")
 	consumeScript    = newScript("consume", "", "frames")
 	putBackScript    = newScript("putback", asynqfmt.Lua("unpop"))
+	forwardScript    = newScript("forward", asynqfmt.Lua("forward"))
 	reissueScript    = newScript("reissue", asynqfmt.Lua("enqueue", "retire", "unlease"))
 )
 

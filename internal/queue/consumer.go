@@ -84,6 +84,7 @@ func (c *Consumer) Serve(ctx context.Context) {
 		listening.Go(func() { l.listen(ctx) })
 	}
 	listening.Go(func() { c.renew(ctx) })
+	listening.Go(func() { c.forward(ctx) })
 	c.dispatch(ctx)
 	listening.Wait()
 	for {

@@ -9,6 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/distpool/distpool/internal/asynqfmt"
+	"github.com/distpool/distpool/internal/job"
 )
 
 func one(lane string) Queue { return Queue{Lanes: []string{lane}, Weight: 1} }
@@ -155,5 +156,23 @@ func TestLeasesAreRenewedWhileCallsRun(t *testing.T) {
 		}
 		eventually(t, "the lease is renewed", func() bool { return score() > first })
 		close(held)
+	})
+}
+
+func TestADelayedDeliveryRunsWhenItIsDue(t *testing.T) {
+	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
+		w := serve(t, rdb, "w", 1, false, nil, one("q"))
+		d := job.Delivery{Ref: job.Ref{Name: "late"}, Number: 1}
+		due := time.Now().Add(2 * time.Second).Truncate(time.Second)
+		m := asynqfmt.Message{Type: "square", ID: d.TaskID(), Queue: "q"}
+		if _, err := job.Submit(t.Context(), rdb, "q", []job.Submission{job.New(
+			job.Job{Ref: d.Ref, About: "1 square", Pool: "pool", Calls: 1, Chunks: 1, Life: time.Hour, TTL: time.Minute},
+			[]job.Chunk{{Args: []byte("x"), TaskID: d.TaskID(), Message: m.Append(nil), Due: due}})}); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the call runs", func() bool { return len(w.names()) == 1 })
+		if early := time.Until(due); early > 0 {
+			t.Errorf("it ran %v too early", early)
+		}
 	})
 }

@@ -1,0 +1,36 @@
+package job
+
+import (
+	"context"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/distpool/distpool/internal/asynqfmt"
+)
+
+// MaxForwarded bounds how many deliveries of each kind one run of the forward script moves.
+const MaxForwarded = 100
+
+// Start makes deliveries pending that wait in asynq's scheduled or retry set, whatever time is
+// noted there: asynq counts in whole seconds, and callers know better. It returns how many
+// were there.
+func Start(ctx context.Context, c redis.Scripter, lane string, taskIDs ...string) (int, error) {
+	args := append(make([]any, 0, 3+len(taskIDs)), lane, "", 0)
+	for _, id := range taskIDs {
+		args = append(args, id)
+	}
+	return run(ctx, c, forwardScript, lane, args).Int()
+}
+
+// Forward makes deliveries pending that are due. It returns how many these were; more may be
+// left where it was MaxForwarded or more.
+func Forward(ctx context.Context, c redis.Scripter, lane string, now time.Time) (int, error) {
+	return run(ctx, c, forwardScript, lane, []any{lane, now.Unix(), MaxForwarded}).Int()
+}
+
+// QueueDelayed adds to a pipeline the question whether deliveries of the lane wait for their
+// time. The reply is the number of asynq's sets that are not empty.
+func QueueDelayed(ctx context.Context, p redis.Cmdable, lane string) *redis.IntCmd {
+	return p.Exists(ctx, asynqfmt.ScheduledKey(lane), asynqfmt.RetryKey(lane))
+}

@@ -1,0 +1,53 @@
+package queue
+
+import (
+	"context"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/distpool/distpool/internal/job"
+)
+
+// forwardEvery is how often a worker looks for delayed deliveries that are due. It bounds
+// how late a delivery comes whose producer, or the worker that put it off, is gone.
+const forwardEvery = time.Second
+
+// forward makes delayed deliveries pending when they are due, until ctx ends. While no
+// delivery waits in any lane it costs one round trip each second.
+func (c *Consumer) forward(ctx context.Context) {
+	t := time.NewTicker(forwardEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		if err := c.forwardDue(ctx); err != nil && ctx.Err() == nil {
+			c.cfg.Logger.Debug("looking for delayed deliveries failed", "error", err)
+		}
+	}
+}
+
+func (c *Consumer) forwardDue(ctx context.Context) error {
+	waiting := make([]*redis.IntCmd, len(c.lanes))
+	if _, err := c.cfg.Redis.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for i, l := range c.lanes {
+			waiting[i] = job.QueueDelayed(ctx, p, l.lane)
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	for i, l := range c.lanes {
+		for more := waiting[i].Val() > 0; more; {
+			n, err := job.Forward(ctx, c.cfg.Redis, l.lane, time.Now())
+			if err != nil {
+				return err
+			}
+			more = n >= job.MaxForwarded
+		}
+	}
+	return nil
+}
