@@ -39,7 +39,8 @@ on one port. It ends with SIGTERM or an interrupt.
 It is safe by default: it listens on 127.0.0.1, and it changes nothing unless
 --write allows to cancel jobs and to change queues. On any other address it
 demands a token, which browsers ask for once, and which scripts send as
-"Authorization: Bearer TOKEN". GET /healthz answers without it.
+"Authorization: Bearer TOKEN". Without it, GET /healthz says that the monitor
+lives, and GET /readyz whether Redis answers.
 
 The token is taken from --token-file, --token, or the environment variable
 DISTPOOL_MONITOR_TOKEN. What is given with --token can be seen in the list of

@@ -36,7 +36,7 @@ when the answer is 200, and 3, with what was answered, when it is another one or
 none. It is for health checks in images that have no shell and no curl. With
 --json an answer, whichever it is, is a JSON object.`,
 		Example: "  distpool probe http://127.0.0.1:9090/readyz     # of worker -http :9090\n" +
-			"  distpool probe http://127.0.0.1:8500/healthz    # of distpool monitor",
+			"  distpool probe http://127.0.0.1:8500/readyz     # of distpool monitor",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			u, err := url.Parse(args[0])

@@ -74,9 +74,9 @@ func TestProbeOfARealMonitorProcess(t *testing.T) {
 		}
 		return ok
 	})
-	probe := exec.CommandContext(ctx, os.Args[0], "probe", url+"/healthz")
+	probe := exec.CommandContext(ctx, os.Args[0], "probe", url+"/readyz")
 	probe.Env = append(os.Environ(), beProgram+"=1")
-	if said, err := probe.CombinedOutput(); err != nil || strings.TrimSpace(string(said)) != "ok" {
+	if said, err := probe.CombinedOutput(); err != nil || strings.TrimSpace(string(said)) != "ready" {
 		t.Errorf("the probe says %q, %v", said, err)
 	}
 }

@@ -64,17 +64,21 @@ const skewFor = time.Minute
 // asks once a minute.
 func (in *Inspector) Now(ctx context.Context) (time.Time, error) {
 	in.mu.Lock()
-	defer in.mu.Unlock()
-	if time.Since(in.checked) > skewFor {
+	skew, known := in.skew, time.Since(in.checked) <= skewFor
+	in.mu.Unlock()
+	if !known { // asked without the lock: while Redis is away, callers must not wait for each other
 		began := time.Now()
 		t, err := in.rdb.Time(ctx).Result()
 		if err != nil {
 			return time.Time{}, fmt.Errorf("asking Redis for the time: %w", err)
 		}
-		in.checked = time.Now()
-		in.skew = t.Sub(began.Add(in.checked.Sub(began) / 2))
+		now := time.Now()
+		skew = t.Sub(began.Add(now.Sub(began) / 2))
+		in.mu.Lock()
+		in.skew, in.checked = skew, now
+		in.mu.Unlock()
 	}
-	return time.Now().Add(in.skew), nil
+	return time.Now().Add(skew), nil
 }
 
 // CancelReason is what canceled jobs say when a person canceled them.

@@ -29,8 +29,9 @@ const minToken = 16
 
 // Config says how to run the monitor.
 type Config struct {
-	// Redis is the client to read with. It stays the caller's, and gets a hook that
-	// counts round trips.
+	// Redis is the client to read with, and heeds the deadlines of contexts, as those
+	// of package redisconn do. It stays the caller's, and gets hooks that count round
+	// trips and end each after 2 s: it is of no use to a worker or a pool any more.
 	Redis redis.UniversalClient
 	// Addr is where to listen, host:port. Defaults to DefaultAddr.
 	Addr string

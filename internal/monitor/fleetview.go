@@ -19,6 +19,7 @@ type fleetView struct {
 	Pending     int
 	Plots       []series
 	Now         time.Time
+	At          time.Time // when it was read
 }
 
 func (m *Monitor) fleetView(ctx context.Context) (fleetView, error) {
@@ -32,7 +33,7 @@ func (m *Monitor) fleetView(ctx context.Context) (fleetView, error) {
 	defer s.mu.Unlock()
 	v := fleetView{Workers: slices.Clone(s.workers), Queues: slices.Clone(s.queues), Now: timeNow()}
 	last := s.points[len(s.points)-1]
-	v.Slots, v.Busy, v.Rate, v.Pending = last.slots, last.busy, last.rate, last.pending
+	v.Slots, v.Busy, v.Rate, v.Pending, v.At = last.slots, last.busy, last.rate, last.pending, last.at
 	perSecond := func(f float64) string { return number(f) + "/s" }
 	inTime := func(f float64) string { return duration(time.Duration(f * float64(time.Second))) }
 	v.Plots = []series{

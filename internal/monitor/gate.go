@@ -62,7 +62,7 @@ func (g *gate) guard(next http.Handler) http.Handler {
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		h.Set("Cache-Control", "no-store")
-		if r.URL.Path != "/healthz" && !g.knownHost(r.Host) {
+		if r.URL.Path != "/healthz" && r.URL.Path != "/readyz" && !g.knownHost(r.Host) {
 			http.Error(w, "This name is not one of the monitor's. Use an IP address or localhost, or start it with --allow-host NAME.", http.StatusMisdirectedRequest)
 			return
 		}

@@ -3,34 +3,45 @@ package monitor
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"sync"
 	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/distpool/distpool/internal/inspect"
 )
 
+// An open page says within 5 s that Redis does not answer, and is live within 5 s
+// once it does. The times below add up to less. A round begins 2 s after the one
+// before at the latest, and fails after 1.5 s; what it began in asynq's inspector
+// ends by commandTime.
 const (
 	// maxStreams bounds the event streams that are open at the same time.
 	maxStreams = 200
-	// liveEvery is how often what is watched is read again. When reading takes
-	// long it is done less often: it takes a tenth of the time at the most.
-	liveEvery = time.Second
-	// renderTime bounds the reading for one page.
-	renderTime = 5 * time.Second
+	// liveEvery is the shortest time between two rounds of reading. After a round
+	// that took long, reading waits nine times as long, up to longestPause.
+	liveEvery    = time.Second
+	longestPause = 2 * time.Second
+	// roundTime bounds the reading of one round, whatever is watched.
+	roundTime = 1500 * time.Millisecond
+	// maxRenders is how many pages a round reads at the same time.
+	maxRenders = 8
 	// streamTime is how long a stream may stay open. Browsers open it again, and
 	// have to prove anew that they may.
 	streamTime = 10 * time.Minute
-	// keepAlive is how often a stream in which nothing happens is written to.
-	keepAlive = 15 * time.Second
 )
 
 // live feeds all event streams. What several browsers watch is read and rendered
-// once for all of them, by one goroutine, which runs only while there are
-// streams.
+// once for all of them, in rounds, which run only while there are streams.
 type live struct {
-	render func(ctx context.Context, topic string) (html string, err error)
-	sample func(ctx context.Context) // once for each round
+	render  func(ctx context.Context, topic string) (html string, at time.Time, err error)
+	prepare func(ctx context.Context) error // begins each round; an error ends it
+	log     *slog.Logger
 
 	mu      sync.Mutex // guards all below
 	topics  map[string]*topic
@@ -41,19 +52,26 @@ type live struct {
 	done    sync.WaitGroup
 }
 
-// topic is a page that somebody watches.
+// topic is a page that is being watched.
 type topic struct {
-	watchers map[chan string]bool // each has room for one: the latest
-	last     string
+	watchers map[chan news]bool // each has room for one: the latest
+	last     news
 }
 
-func newLive(render func(context.Context, string) (string, error), sample func(context.Context)) *live {
-	return &live{render: render, sample: sample, topics: map[string]*topic{}, stop: func() {}}
+// news is what is known of a page after a round.
+type news struct {
+	html  string    // the part that is kept up to date
+	at    time.Time // when that was read
+	fault string    // why the last round could not read it; "" when it did
 }
 
-// watch adds a stream; ok is false when there are too many. Updates come through
-// the channel, which is closed at the end of all streams.
-func (l *live) watch(name string) (updates chan string, leave func(), ok bool) {
+func newLive(log *slog.Logger, render func(context.Context, string) (string, time.Time, error), prepare func(context.Context) error) *live {
+	return &live{render: render, prepare: prepare, log: log, topics: map[string]*topic{}, stop: func() {}}
+}
+
+// watch adds a stream; ok is false when there are too many. After each round there
+// is news in the channel, which is closed at the end of all streams.
+func (l *live) watch(name string) (updates chan news, leave func(), ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed || l.streams >= maxStreams {
@@ -62,12 +80,12 @@ func (l *live) watch(name string) (updates chan string, leave func(), ok bool) {
 	l.streams++
 	t := l.topics[name]
 	if t == nil {
-		t = &topic{watchers: map[chan string]bool{}}
+		t = &topic{watchers: map[chan news]bool{}}
 		l.topics[name] = t
 	}
-	updates = make(chan string, 1)
+	updates = make(chan news, 1)
 	t.watchers[updates] = true
-	if t.last != "" {
+	if t.last != (news{}) {
 		updates <- t.last
 	}
 	if !l.running {
@@ -79,7 +97,7 @@ func (l *live) watch(name string) (updates chan string, leave func(), ok bool) {
 	return updates, func() { l.leave(name, updates) }, true
 }
 
-func (l *live) leave(name string, updates chan string) {
+func (l *live) leave(name string, updates chan news) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	t := l.topics[name]
@@ -93,37 +111,63 @@ func (l *live) leave(name string, updates chan string) {
 	}
 }
 
-// run renders what is watched, until nothing is.
+// run reads what is watched, until nothing is.
 func (l *live) run(ctx context.Context) {
+	failing := false
 	for {
 		began := time.Now()
 		names, more := l.watched()
 		if !more {
 			return
 		}
-		l.sample(ctx)
-		for _, name := range names {
-			renderCtx, cancel := context.WithTimeout(ctx, renderTime)
-			html, err := l.render(renderCtx, name)
-			cancel()
-			if ctx.Err() != nil {
-				break
-			}
-			if err == nil {
-				l.publish(name, html)
+		err := l.round(ctx, names)
+		pause := min(max(liveEvery, 9*time.Since(began)), longestPause)
+		if err != nil {
+			pause = liveEvery
+		}
+		if (err != nil) != failing && ctx.Err() == nil {
+			if failing = err != nil; failing {
+				l.log.Warn("Redis cannot be read: open pages are stale", "error", err)
+			} else {
+				l.log.Info("Redis can be read again: open pages are live")
 			}
 		}
-		pause := time.NewTimer(max(liveEvery, 9*time.Since(began)))
+		timer := time.NewTimer(pause)
 		select {
-		case <-pause.C:
+		case <-timer.C:
 		case <-ctx.Done():
-			pause.Stop()
+			timer.Stop()
 			l.mu.Lock()
 			l.running = false
 			l.mu.Unlock()
 			return
 		}
 	}
+}
+
+// round reads and renders the topics, and publishes what came of each. It returns an
+// error when there was no time to read all of them.
+func (l *live) round(ctx context.Context, names []string) error {
+	ctx, cancel := context.WithTimeout(ctx, roundTime)
+	defer cancel()
+	if err := l.prepare(ctx); err != nil {
+		for _, name := range names {
+			l.publish(name, "", time.Time{}, err)
+		}
+		return err
+	}
+	var renders sync.WaitGroup
+	free := make(chan struct{}, maxRenders)
+	for _, name := range names {
+		free <- struct{}{}
+		renders.Go(func() {
+			defer func() { <-free }()
+			html, at, err := l.render(ctx, name)
+			l.publish(name, html, at, err)
+		})
+	}
+	renders.Wait()
+	return context.Cause(ctx)
 }
 
 // watched lists the topics; more is false when the goroutine is to end.
@@ -139,22 +183,39 @@ func (l *live) watched() (names []string, more bool) {
 	return names, len(names) > 0
 }
 
-// publish hands a page to those who watch it, if it has changed.
-func (l *live) publish(name, html string) {
+// publish hands what came of a topic to its watchers.
+func (l *live) publish(name, html string, at time.Time, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	t := l.topics[name]
-	if t == nil || t.last == html {
+	if t == nil {
 		return
 	}
-	t.last = html
+	if err != nil {
+		t.last.fault = faultOf(err)
+	} else {
+		t.last = news{html: html, at: at}
+	}
 	for c := range t.watchers {
 		select {
 		case <-c: // it has not taken the one before: the latest is enough
 		default:
 		}
-		c <- html
+		c <- t.last
 	}
+}
+
+// faultOf says in a few words why Redis could not be read.
+func faultOf(err error) string {
+	var reply redis.Error
+	switch {
+	case errors.As(err, &reply):
+		short, _ := inspect.Cut(reply.Error(), 200)
+		return "Redis refuses to be read: " + short
+	case errors.Is(err, context.DeadlineExceeded):
+		return "Redis does not answer in time."
+	}
+	return "Redis cannot be reached."
 }
 
 // close ends all streams.
@@ -174,8 +235,11 @@ func (l *live) close() {
 	l.done.Wait()
 }
 
-// events is the stream of a page: GET /events?page=/jobs%3Ftask%3Dx. Each event
-// "page" carries the live part of the page as HTML, in JSON.
+// events is the stream of a page: GET /events?page=/jobs%3Ftask%3Dx. The event
+// "page" carries the live part of the page as HTML, in JSON, when it has changed.
+// After each round comes either "fresh", with the Unix time in ms at which what the
+// page shows was read, or "stale", with the reason why it could not be read, in JSON.
+// So a page that hears nothing for two rounds is stale, too.
 func (m *Monitor) events(w http.ResponseWriter, r *http.Request) {
 	u, err := url.Parse(r.URL.Query().Get("page"))
 	if err != nil || len(u.RequestURI()) > 2000 || !m.isLivePage(u.Path) {
@@ -205,26 +269,34 @@ func (m *Monitor) events(w http.ResponseWriter, r *http.Request) {
 	}
 	end := time.NewTimer(streamTime)
 	defer end.Stop()
-	alive := time.NewTicker(keepAlive)
-	defer alive.Stop()
+	shown := ""
 	for {
-		var ok bool
 		select {
-		case html, more := <-updates:
-			if !more {
+		case n, more := <-updates:
+			if !more || !send(n.events(shown)) {
 				return
 			}
-			data, _ := json.Marshal(html) // a string always encodes
-			ok = send("event: page\ndata: " + string(data) + "\n\n")
-		case <-alive.C:
-			ok = send(": alive\n\n")
+			shown = n.html
 		case <-end.C:
 			return
 		case <-r.Context().Done():
 			return
 		}
-		if !ok {
-			return
-		}
 	}
+}
+
+// events is n for a stream that has sent the HTML before.
+func (n news) events(before string) (s string) {
+	if n.html != before {
+		s = event("page", n.html)
+	}
+	if n.fault != "" {
+		return s + event("stale", n.fault)
+	}
+	return s + event("fresh", n.at.UnixMilli())
+}
+
+func event(name string, data any) string {
+	b, _ := json.Marshal(data) // a string or number always encodes
+	return "event: " + name + "\ndata: " + string(b) + "\n\n"
 }

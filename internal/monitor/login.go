@@ -48,14 +48,3 @@ func (m *Monitor) logout(w http.ResponseWriter, r *http.Request) {
 	http.SetCookie(w, m.gate.cookie(r, "", -1))
 	http.Redirect(w, r, "/login", http.StatusSeeOther)
 }
-
-// health answers whether the monitor can do its work.
-func (m *Monitor) health(w http.ResponseWriter, r *http.Request) {
-	if err := m.cfg.Redis.Ping(r.Context()).Err(); err != nil {
-		m.cfg.Logger.Warn("Redis does not answer", "error", err)
-		http.Error(w, "Redis does not answer", http.StatusServiceUnavailable)
-		return
-	}
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	_, _ = w.Write([]byte("ok\n"))
-}

@@ -36,7 +36,7 @@ type site struct {
 
 func serve(t *testing.T, rdb redis.UniversalClient, change ...func(*Config)) site {
 	t.Helper()
-	cfg := Config{Redis: rdb, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))}
+	cfg := Config{Redis: own(t, rdb), Logger: slog.New(slog.NewTextHandler(t.Output(), nil))}
 	for _, f := range change {
 		f(&cfg)
 	}
@@ -48,6 +48,26 @@ func serve(t *testing.T, rdb redis.UniversalClient, change ...func(*Config)) sit
 	t.Cleanup(srv.Close)
 	t.Cleanup(m.Close) // before the server, which waits for streams
 	return site{m, srv.URL}
+}
+
+// own is another client for the same Redis, which heeds deadlines: a monitor's is of
+// no use to the fleet any more.
+func own(t *testing.T, rdb redis.UniversalClient) redis.UniversalClient {
+	t.Helper()
+	switch c := rdb.(type) {
+	case *redis.Client:
+		o := *c.Options()
+		o.ContextTimeoutEnabled = true
+		rdb = redis.NewClient(&o)
+	case *redis.ClusterClient:
+		o := *c.Options()
+		o.ContextTimeoutEnabled = true
+		rdb = redis.NewClusterClient(&o)
+	default:
+		t.Fatalf("a client for a %T is not known", rdb)
+	}
+	t.Cleanup(func() { rdb.Close() })
+	return rdb
 }
 
 func withToken(c *Config) { c.Token = testToken }

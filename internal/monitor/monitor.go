@@ -34,13 +34,14 @@ func New(cfg Config) (*Monitor, error) {
 	if err != nil {
 		return nil, err
 	}
+	cfg.Redis.AddHook(commandLimit{})
 	m := &Monitor{
 		cfg: cfg, in: inspect.New(cfg.Redis), gate: newGate(cfg),
 		rates: newRates(), samples: &sampler{}, pages: pages,
 	}
 	m.in.SetKeys(cfg.Keyring)
 	m.gate.login = m.loginPage
-	m.live = newLive(m.renderLive, m.sample)
+	m.live = newLive(cfg.Logger, m.renderLive, m.prepare)
 	m.handler = m.gate.guard(m.routes())
 	return m, nil
 }

@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"path"
 	"strings"
+	"time"
 
 	"github.com/distpool/distpool/internal/inspect"
 	"github.com/distpool/distpool/internal/record"
@@ -78,6 +79,7 @@ type page struct {
 	Section string // which of the sections it belongs to
 	Login   bool   // it is the form, and has no navigation
 	Live    string // the page to ask for events of; "" for none
+	At      int64  // when what it shows was read, Unix ms; 0: it shows nothing yet
 	Logout  bool
 	Write   bool
 	Stamp   string
@@ -119,7 +121,12 @@ func (m *Monitor) fail(w http.ResponseWriter, r *http.Request, err error) {
 		return
 	}
 	m.cfg.Logger.Warn("reading for a page failed", "page", r.URL.Path, "error", err)
-	m.sorry(w, r, http.StatusServiceUnavailable, "Redis cannot be read: "+err.Error())
+	why := "The error is: " + err.Error()
+	if r.Method == http.MethodGet && wantsHTML(r) && m.isLivePage(r.URL.Path) { // it loads itself again once Redis answers
+		m.show(w, r, http.StatusServiceUnavailable, "sorry", page{Title: "Redis cannot be read", Live: r.URL.RequestURI(), Body: faultOf(err) + " This page loads itself again once Redis can be read. " + why})
+		return
+	}
+	m.sorry(w, r, http.StatusServiceUnavailable, faultOf(err)+" "+why)
 }
 
 // isLivePage reports whether a path has a part that is kept up to date.
@@ -135,51 +142,53 @@ func (m *Monitor) page(w http.ResponseWriter, r *http.Request) {
 		m.fail(w, r, err)
 		return
 	}
-	m.show(w, r, http.StatusOK, v.template, page{Title: v.title, Section: v.section, Live: r.URL.RequestURI(), Body: v.body})
+	m.show(w, r, http.StatusOK, v.template, page{Title: v.title, Section: v.section, Live: r.URL.RequestURI(), At: v.at.UnixMilli(), Body: v.body})
 }
 
-// renderLive renders the part of a page that is kept up to date.
-func (m *Monitor) renderLive(ctx context.Context, topic string) (string, error) {
+// renderLive renders the part of a page that is kept up to date. at is when that was
+// read.
+func (m *Monitor) renderLive(ctx context.Context, topic string) (html string, at time.Time, err error) {
 	u, err := url.Parse(topic)
 	if err != nil {
-		return "", err
+		return "", time.Time{}, err
 	}
 	v, err := m.look(ctx, u, false)
 	if errors.Is(err, inspect.ErrNoJob) {
-		return `<p class="note">The job is gone: it has expired, or was forgotten.</p>`, nil
+		return `<p class="note">The job is gone: it has expired, or was forgotten.</p>`, v.at, nil
 	}
 	if err != nil {
-		return "", err
+		return "", time.Time{}, err
 	}
 	var b bytes.Buffer
 	err = m.pages.byName[v.template].ExecuteTemplate(&b, "live", page{Write: m.cfg.Write, Body: v.body})
-	return b.String(), err
+	return b.String(), v.at, err
 }
 
 // view is what a page is made of.
 type view struct {
 	template, title, section string
 	body                     any
+	at                       time.Time // when it was read
 }
 
 // look reads what a page shows. whole says that the part which is not kept up to
 // date is wanted, too.
 func (m *Monitor) look(ctx context.Context, u *url.URL, whole bool) (view, error) {
-	q := u.Query()
+	q, began := u.Query(), timeNow()
 	switch {
 	case u.Path == "/jobs":
 		body, err := m.jobsView(ctx, q)
-		return view{"jobs", "Jobs", "jobs", body}, err
+		return view{"jobs", "Jobs", "jobs", body, began}, err
 	case u.Path == "/workers":
 		body, err := m.fleetView(ctx)
-		return view{"workers", "Workers", "workers", body}, err
+		return view{"workers", "Workers", "workers", body, body.At}, err
 	case u.Path == "/throughput":
 		body, err := m.fleetView(ctx)
-		return view{"throughput", "Throughput", "throughput", body}, err
+		return view{"throughput", "Throughput", "throughput", body, body.At}, err
 	default:
 		id := strings.TrimPrefix(u.Path, "/jobs/")
 		body, err := m.jobView(ctx, id, q, whole)
-		return view{"job", body.Task + " · job " + short(id), "jobs", body}, err
+		return view{"job", body.Task + " · job " + short(id), "jobs", body, began}, err
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"math"
 	"net/http"
 	"net/url"
@@ -271,8 +272,9 @@ func TestEventsBringTheLivePartAndNothingRunsWhenNobodyWatches(t *testing.T) {
 }
 
 func TestStreamsAreBoundedAndEndWithTheMonitor(t *testing.T) {
-	l := newLive(func(context.Context, string) (string, error) { return "x", nil }, func(context.Context) {})
-	var all []chan string
+	render := func(context.Context, string) (string, time.Time, error) { return "x", time.Now(), nil }
+	l := newLive(slog.New(slog.DiscardHandler), render, func(context.Context) error { return nil })
+	var all []chan news
 	for i := range maxStreams {
 		updates, _, ok := l.watch(fmt.Sprint(i % 3))
 		if !ok {

@@ -21,11 +21,16 @@ type route struct {
 	serve   http.HandlerFunc
 }
 
+// eventsRoute is open for as long as it is watched. All others answer within
+// answerTime.
+const eventsRoute = "GET /events"
+
 // table lists every route. Nothing else is served.
 func (m *Monitor) table() []route {
 	mon := m.asynqmon()
 	return []route{
-		{"GET /healthz", needNone, m.health},
+		{"GET /healthz", needNone, m.alive},
+		{"GET /readyz", needNone, m.ready},
 		{"GET /assets/{file}", needNone, m.pages.asset},
 		{"GET /login", needNone, m.loginPage},
 		{"POST /login", needNone, m.login},
@@ -36,7 +41,7 @@ func (m *Monitor) table() []route {
 		{"GET /jobs/{id}/failed", needToken, m.toFailed},
 		{"GET /workers", needToken, m.page},
 		{"GET /throughput", needToken, m.page},
-		{"GET /events", needToken, m.events},
+		{eventsRoute, needToken, m.events},
 		{"GET /metrics", needToken, metricsHandler(m.cfg)},
 		{"POST /jobs/{id}/cancel", needWrite, m.cancel},
 		{"GET " + asynqmonPath + "/", needToken, mon},
@@ -50,9 +55,13 @@ func (m *Monitor) table() []route {
 func (m *Monitor) routes() http.Handler {
 	mux := http.NewServeMux()
 	for _, r := range m.table() {
-		mux.HandleFunc(r.pattern, m.gate.check(r))
+		h := http.Handler(m.gate.check(r))
+		if r.pattern != eventsRoute {
+			h = bounded(h)
+		}
+		mux.Handle(r.pattern, h)
 	}
-	mux.HandleFunc("/", m.gate.check(route{"/", needToken, func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("/", m.gate.check(route{pattern: "/", serve: func(w http.ResponseWriter, r *http.Request) {
 		m.sorry(w, r, http.StatusNotFound, "There is no such page.")
 	}}))
 	return mux

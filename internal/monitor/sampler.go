@@ -87,11 +87,19 @@ const (
 	historyLen  = 40
 )
 
+// prepare begins a round of reading for open pages: it sees to it that Redis answers
+// now, since some of what pages show is kept here for a while, and samples the fleet.
+func (m *Monitor) prepare(ctx context.Context) error {
+	if err := m.cfg.Redis.Ping(ctx).Err(); err != nil {
+		return err
+	}
+	m.sample(ctx)
+	return context.Cause(ctx)
+}
+
 // sample reads workers and queues, if the last time is long enough ago.
 func (m *Monitor) sample(ctx context.Context) {
 	if s := m.samples; s.due() {
-		ctx, cancel := context.WithTimeout(ctx, renderTime)
-		defer cancel()
 		if err := s.read(ctx, m.in); err != nil && ctx.Err() == nil {
 			m.cfg.Logger.Warn("reading workers and queues failed", "error", err)
 		}

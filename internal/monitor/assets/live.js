@@ -4,11 +4,15 @@
 "use strict";
 (() => {
   const page = document.body.dataset.live;
-  const root = document.getElementById("live");
-  if (!page || !root || !window.EventSource) return;
+  const root = document.getElementById("live"); // missing on a page that could not be read
+  if (!page || !window.EventSource) return;
   const pulse = document.getElementById("pulse");
   const pause = document.getElementById("pause");
+  const notice = document.getElementById("stale");
+  const patience = 4200; // ms without news after which the page is stale; a round is over 3.5 s after the one before
   let source = null;
+  let at = Number(document.body.dataset.at); // when what is shown was read, by the monitor's clock
+  let heard = 0; // when the last news came, by performance.now()
 
   function say(text, state) {
     if (pulse.textContent !== text) pulse.textContent = text;
@@ -56,25 +60,72 @@
     morph(now, next);
   }
 
-  function open() {
+  // The page says "live" only while the monitor says that it has just read it anew.
+  function fresh(when) {
+    heard = performance.now();
+    at = when;
+    if (!root) return location.reload();
+    notice.hidden = true;
+    document.body.classList.remove("stale");
+    say("live", "on");
+  }
+
+  function stale(why) {
+    if (root) {
+      const text = "Stale since " + new Date(at).toISOString().slice(0, 19).replace("T", " ") + " UTC. " + why;
+      if (notice.textContent !== text) notice.textContent = text;
+      notice.hidden = false;
+      document.body.classList.add("stale");
+    }
+    say(root ? "stale" : "waiting", "off");
+  }
+
+  function connect() {
     source = new EventSource("/events?page=" + encodeURIComponent(page));
-    source.addEventListener("open", () => say("live", "on"));
-    source.addEventListener("error", () => say(source.readyState === EventSource.CLOSED ? "stopped" : "reconnecting", "off"));
     source.addEventListener("page", (e) => {
+      if (!root) return;
       const next = document.createElement("template");
       next.innerHTML = JSON.parse(e.data);
       morph(root, next.content);
-      say("live", "on");
     });
+    source.addEventListener("fresh", (e) => fresh(JSON.parse(e.data)));
+    source.addEventListener("stale", (e) => {
+      heard = performance.now();
+      stale(JSON.parse(e.data));
+    });
+  }
+
+  function open() {
+    heard = performance.now();
+    say("connecting", "");
+    connect();
   }
 
   function close(text) {
     if (source) source.close();
     source = null;
+    notice.hidden = true;
+    document.body.classList.remove("stale");
     say(text, "");
   }
 
-  pause.hidden = false;
+  // Silence is staleness, whatever broke: Redis, the monitor, or the way to it.
+  let refused = 0;
+  setInterval(() => {
+    if (!source) return;
+    const now = performance.now(), closed = source.readyState === EventSource.CLOSED;
+    if (now - heard > patience) {
+      stale(closed ? "The monitor does not answer, or wants you to log in again." :
+        source.readyState === EventSource.OPEN ? "The monitor has no news." : "The monitor does not answer.");
+    }
+    // A browser gives up on an answer that is no stream, as a proxy's while the
+    // monitor restarts.
+    if (!closed) refused = 0;
+    else if (!refused) refused = now;
+    else if (now - refused > 2000) { refused = 0; connect(); }
+  }, 250);
+
+  if (root) pause.hidden = false;
   pause.addEventListener("click", () => {
     const paused = pause.getAttribute("aria-pressed") !== "true";
     pause.setAttribute("aria-pressed", String(paused));
