@@ -3,10 +3,9 @@
 
 FROM golang:1.26 AS build
 WORKDIR /src
-COPY Makefile go.mod go.sum ./
-RUN make deps
 COPY . .
-RUN make build
+# What is downloaded and compiled stays on the building machine, for the next image.
+RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build make build
 
 # Certificates for rediss://, a user without rights, /tmp, and no shell.
 FROM gcr.io/distroless/static-debian12:nonroot

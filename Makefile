@@ -18,6 +18,9 @@ REVIVE      := github.com/mgechev/revive@v1.17.0
 # Programs that run anywhere: no C library, no paths of the building machine.
 GOBUILD := CGO_ENABLED=0 $(GO) build -trimpath
 
+# A pattern ends at the modules below it: see docs/design.md, Modules.
+PATTERNS = $$(./scripts/modules.sh patterns $(PKGS))
+
 export DISTPOOL_REDIS_SERVER
 
 .DEFAULT_GOAL := help
@@ -41,7 +44,7 @@ demo: ## Show the pool at work: no Redis needed, ends by itself
 
 .PHONY: test
 test: redis-server ## Run all tests, with the race detector and real Redis servers
-	@./scripts/test.sh $(TESTFLAGS) $(PKGS)
+	@./scripts/test.sh $(TESTFLAGS) $(PATTERNS)
 
 .PHONY: redis-server
 redis-server: ## Find a redis-server for the tests, or install one (root, apt-get)
@@ -63,12 +66,16 @@ mutations: redis-server ## Plant bugs in distpool, and see that chaos finds each
 test-topologies: redis-server ## Run the behavioural suite on a Cluster and with Sentinel, and the long tests of faults
 	@DISTPOOL_E2E_REDIS=cluster,sentinel DISTPOOL_E2E_LONG=1 ./scripts/test.sh $(TESTFLAGS) ./internal/e2e
 
+.PHONY: test-modules
+test-modules: ## Build programs of users against the modules as a release publishes them
+	@DISTPOOL_MODULE_PROXY=1 $(GO) test -count=1 -timeout=30m -v $(TESTFLAGS) ./internal/release
+
 .PHONY: docs
 docs: ## Write docs/cli.md, from the help of the commands
 	$(GO) test -count=1 -run DocumentationIsThatOfTheCommands ./internal/cli -args -update
 
 .PHONY: lint
-lint: format-check vet staticcheck revive ## Check format, and run vet and the linters
+lint: format-check tidy-check vet staticcheck revive ## Check format and go.mod files, and run vet and the linters
 
 .PHONY: format
 format: ## Format the Go files
@@ -79,17 +86,25 @@ format-check:
 	@files=$$(gofmt -l .) || exit 1; \
 	if [ -n "$$files" ]; then echo "not formatted (make format does it):"; echo "$$files"; exit 1; fi
 
+.PHONY: tidy
+tidy: ## Tidy the go.mod of every module
+	@./scripts/modules.sh tidy
+
+.PHONY: tidy-check
+tidy-check:
+	@./scripts/modules.sh check-tidy
+
 .PHONY: vet
 vet:
-	$(GO) vet $(PKGS)
+	$(GO) vet $(PATTERNS)
 
 .PHONY: staticcheck
 staticcheck:
-	$(GO) run $(STATICCHECK) $(PKGS)
+	$(GO) run $(STATICCHECK) $(PATTERNS)
 
 .PHONY: revive
 revive:
-	$(GO) run $(REVIVE) -config revive.toml -formatter friendly -set_exit_status $(PKGS)
+	$(GO) run $(REVIVE) -config revive.toml -formatter friendly -set_exit_status $(PATTERNS)
 
 .PHONY: bench
 bench: ## Build bin/bench, which measures distpool and its peers

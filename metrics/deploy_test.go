@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"go.yaml.in/yaml/v4"
+	"go.yaml.in/yaml/v2"
 )
 
 // expression is a PromQL expression of a dashboard or a rule.

@@ -25,6 +25,6 @@ They start and stop servers of their own; nothing has to run. Install one:
     Alpine           sudo apk add redis
     macOS            brew install redis
 or name the program: make test DISTPOOL_REDIS_SERVER=/path/to/redis-server
-Without one, `go test ./...` runs what needs no real server.
+Without one, `go test ./...` runs what of the library needs no real server.
 END
 exit 1

@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/distpool/distpool/internal/demo"
+	"github.com/distpool/distpool/internal/cli/demo"
 	"github.com/distpool/distpool/internal/redisconn"
 )
 

@@ -14,8 +14,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/distpool/distpool/internal/cli/progress"
 	"github.com/distpool/distpool/internal/inspect"
-	"github.com/distpool/distpool/internal/progress"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/producer"
 	"github.com/distpool/distpool/results"

@@ -10,7 +10,7 @@ import (
 	"io"
 	"os"
 
-	"github.com/distpool/distpool/internal/progress"
+	"github.com/distpool/distpool/internal/cli/progress"
 )
 
 // readArgs returns the arguments of a map: from the command line, or, one JSON

@@ -11,8 +11,8 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
 
+	"github.com/distpool/distpool/internal/cli/progress"
 	"github.com/distpool/distpool/internal/inspect"
-	"github.com/distpool/distpool/internal/progress"
 	"github.com/distpool/distpool/results"
 )
 

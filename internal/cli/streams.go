@@ -10,9 +10,9 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/distpool/distpool/internal/cli/progress"
 	"github.com/distpool/distpool/internal/ending"
 	"github.com/distpool/distpool/internal/printable"
-	"github.com/distpool/distpool/internal/progress"
 )
 
 // Main is the program: it runs on the process's arguments and standard streams, and

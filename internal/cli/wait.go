@@ -10,8 +10,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/distpool/distpool/internal/cli/progress"
 	"github.com/distpool/distpool/internal/keyfile"
-	"github.com/distpool/distpool/internal/progress"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/redisconn"
 	"github.com/distpool/distpool/producer"

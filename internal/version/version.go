@@ -3,6 +3,7 @@ package version
 
 import (
 	"runtime/debug"
+	"strings"
 	"sync"
 )
 
@@ -19,7 +20,8 @@ var Of = sync.OnceValue(func() string {
 })
 
 func of(info *debug.BuildInfo) string {
-	if info.Main.Path == module {
+	// The programs are in a module of their own, with the version of all.
+	if info.Main.Path == module || strings.HasPrefix(info.Main.Path, module+"/") {
 		return info.Main.Version
 	}
 	for _, d := range info.Deps {

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/distpool/distpool/internal/progress"
+	"github.com/distpool/distpool/internal/cli/progress"
 	"github.com/distpool/distpool/internal/sample"
 	"github.com/distpool/distpool/producer"
 	"github.com/distpool/distpool/results"

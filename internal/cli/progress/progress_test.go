@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/distpool/distpool/internal/progress"
+	"github.com/distpool/distpool/internal/cli/progress"
 	"github.com/distpool/distpool/results"
 )
 
