@@ -21,7 +21,7 @@ GOBUILD := CGO_ENABLED=0 $(GO) build -trimpath
 # A pattern ends at the modules below it: see docs/design.md, Modules.
 PATTERNS = $$(./scripts/modules.sh patterns $(PKGS))
 
-export DISTPOOL_REDIS_SERVER
+export DISTPOOL_REDIS_SERVER DISTPOOL_PROMTOOL
 
 .DEFAULT_GOAL := help
 
@@ -45,6 +45,13 @@ demo: ## Show the pool at work: no Redis needed, ends by itself
 .PHONY: test
 test: redis-server ## Run all tests, with the race detector and real Redis servers
 	@./scripts/test.sh $(TESTFLAGS) $(PATTERNS)
+
+.PHONY: alerts
+alerts: ## Check the rules for Prometheus, and test what they say when something dies
+	@promtool=$$(./scripts/promtool.sh) && \
+	$$promtool check config --syntax-only deploy/prometheus/prometheus.yml && \
+	$$promtool check rules deploy/prometheus/alerts.yml && \
+	$$promtool test rules deploy/prometheus/tests.yml
 
 .PHONY: redis-server
 redis-server: ## Find a redis-server for the tests, or install one (root, apt-get)

@@ -101,7 +101,7 @@ func alerts(t *testing.T) (es []expression) {
 
 // What PromQL expressions are made of, as far as ours go.
 var (
-	words     = []string{"by", "on", "and", "unless", "sum", "max", "min", "rate", "increase", "histogram_quantile"}
+	words     = []string{"by", "on", "and", "or", "unless", "absent", "max_over_time", "sum", "max", "min", "rate", "increase", "histogram_quantile"}
 	ranges    = regexp.MustCompile(`\[[^\]]*\]`)
 	grouping  = regexp.MustCompile(`\b(?:by|on)\s*\(([^)]*)\)`)
 	selection = regexp.MustCompile(`([a-zA-Z_:][a-zA-Z0-9_:]*)\s*(?:\{([^}]*)\})?`)
@@ -143,7 +143,7 @@ func TestDashboardAndAlertsReferOnlyToMetricsThatExist(t *testing.T) {
 		all := map[string]bool{} // labels of any metric in it
 		for _, s := range selection.FindAllStringSubmatch(expr, -1) {
 			name, matchers := s[1], s[2]
-			if slices.Contains(words, name) {
+			if slices.Contains(words, name) || name == "up" { // which is Prometheus's own
 				continue
 			}
 			labels, ok := series[name]
@@ -165,7 +165,7 @@ func TestDashboardAndAlertsReferOnlyToMetricsThatExist(t *testing.T) {
 		}
 		for _, g := range grouped {
 			for label := range strings.SplitSeq(g[1], ",") {
-				if label = strings.TrimSpace(label); !all[label] && !slices.Contains(addedByPrometheus, label) {
+				if label = strings.TrimSpace(label); label != "" && !all[label] && !slices.Contains(addedByPrometheus, label) {
 					t.Errorf("%s groups by %q, which is a label of none of its metrics: %s", e.where, label, e.expr)
 				}
 			}

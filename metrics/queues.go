@@ -20,10 +20,14 @@ const (
 	// queuesPatience is how long a scrape waits for Redis. The rest of it must not
 	// be lost because Redis is away.
 	queuesPatience = 3 * time.Second
+	// servedFor is how long a queue without jobs is reported after its last worker was
+	// seen: for longer than any alert about that looks back.
+	servedFor = 24 * time.Hour
 )
 
 // Queues is a collector of what is in asynq's queues, and of the live workers
-// that serve them. Everything it reports is the same on every process that asks
+// that serve them. A queue is reported from its first job or worker on; one that never
+// had a job, until 24 hours after its last worker was seen. Everything it reports is the same on every process that asks
 // the same Redis, so one is enough; with more of them, queries take the max by
 // queue, not the sum. While Redis does not answer, distpool_queues_up is 0 and
 // the others are absent.
@@ -31,6 +35,7 @@ type Queues struct {
 	rdb       redis.UniversalClient
 	inspector *asynq.Inspector
 	only      []string
+	served    map[string]time.Time // when a worker of the queue was last seen; of the reading under way
 
 	up, deliveries, latency, paused, memory, workers, slots *prometheus.Desc
 
@@ -41,14 +46,14 @@ type Queues struct {
 }
 
 // NewQueues makes the collector for the queues with the given names, by default
-// for all queues of the Redis. It is to be registered by the caller, who also
+// for all queues that had jobs or workers. It is to be registered by the caller, who also
 // keeps rdb and may close it when nobody collects any more.
 func NewQueues(rdb redis.UniversalClient, queues ...string) *Queues {
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc(prometheus.BuildFQName(namespace, "", name), help, labels, nil)
 	}
 	return &Queues{
-		rdb: rdb, inspector: asynq.NewInspectorFromRedisClient(rdb), only: slices.Clone(queues),
+		rdb: rdb, inspector: asynq.NewInspectorFromRedisClient(rdb), only: slices.Clone(queues), served: map[string]time.Time{},
 		up:         desc("queues_up", "1 when Redis told what is in the queues, 0 when it did not."),
 		deliveries: desc("queue_deliveries", "Deliveries in the queue, by asynq's state: pending, active, scheduled, retry, archived (failed calls, for operators to see), completed.", "queue", "state"),
 		latency:    desc("queue_latency_seconds", "For how long the oldest pending delivery of the queue has been waiting.", "queue"),
@@ -122,6 +127,27 @@ func (q *Queues) read() {
 	q.reading = nil
 }
 
+// known are the queues that had jobs, and those that are or were served.
+func (q *Queues) known(existing []string, ws []record.Worker) []string {
+	now := time.Now()
+	for _, w := range ws {
+		for name := range w.Queues {
+			if _, ok := q.served[name]; ok || len(q.served) < maxNames {
+				q.served[name] = now
+			}
+		}
+	}
+	names := slices.Clone(existing)
+	for name, seen := range q.served {
+		if now.Sub(seen) > servedFor {
+			delete(q.served, name)
+		} else if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 func (q *Queues) ask() ([]prometheus.Metric, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), queuesPatience)
 	defer cancel()
@@ -135,7 +161,7 @@ func (q *Queues) ask() ([]prometheus.Metric, error) {
 	}
 	names := q.only
 	if len(names) == 0 {
-		names = existing
+		names = q.known(existing, ws)
 	}
 	var ms []prometheus.Metric
 	for _, name := range names {

@@ -273,11 +273,6 @@ func TestWorkerPodsDrainBeforeTheyAreKilled(t *testing.T) {
 	if c.LivenessProbe.HTTPGet == nil || c.LivenessProbe.HTTPGet.Path != "/healthz" || c.ReadinessProbe.HTTPGet.Path != "/readyz" {
 		t.Errorf("the probes are %+v and %+v: a Redis that is away must not kill workers", c.LivenessProbe, c.ReadinessProbe)
 	}
-	// Prometheus's annotations lead to the port of the metrics.
-	a := d.Spec.Template.Annotations
-	if a["prometheus.io/scrape"] != "true" || a["prometheus.io/port"] != port(t, flagValue(c.Args, "-http")) || a["prometheus.io/path"] != "/metrics" {
-		t.Errorf("the annotations are %v", a)
-	}
 	u := object[policyv1.PodDisruptionBudget](t, "PodDisruptionBudget/distpool-worker").Spec.MaxUnavailable
 	if u == nil || u.String() == "0" || u.String() == "0%" || u.String() == "100%" {
 		t.Errorf("the budget allows %v: nodes cannot be drained, or all workers go at once", u)

@@ -26,10 +26,12 @@ type (
 		EvaluationInterval time.Duration `yaml:"evaluation_interval"`
 	}
 	scrapeConfig struct {
-		JobName       string         `yaml:"job_name"`
-		Authorization *authorization `yaml:"authorization"`
-		DNS           []dnsConfig    `yaml:"dns_sd_configs"`
-		Static        []staticConfig `yaml:"static_configs"`
+		JobName       string             `yaml:"job_name"`
+		Authorization *authorization     `yaml:"authorization"`
+		DNS           []dnsConfig        `yaml:"dns_sd_configs"`
+		Static        []staticConfig     `yaml:"static_configs"`
+		Kubernetes    []kubernetesConfig `yaml:"kubernetes_sd_configs"`
+		Relabel       []relabelConfig    `yaml:"relabel_configs"`
 	}
 	authorization struct {
 		Type            string `yaml:"type"`
@@ -43,6 +45,24 @@ type (
 	}
 	staticConfig struct {
 		Targets []string `yaml:"targets"`
+	}
+	kubernetesConfig struct {
+		Role       string               `yaml:"role"`
+		Namespaces kubernetesNamespaces `yaml:"namespaces"`
+		Selectors  []kubernetesSelector `yaml:"selectors"`
+	}
+	kubernetesNamespaces struct {
+		Names []string `yaml:"names"`
+	}
+	kubernetesSelector struct {
+		Role  string `yaml:"role"`
+		Label string `yaml:"label"`
+	}
+	relabelConfig struct {
+		Source []string `yaml:"source_labels"`
+		Regex  string   `yaml:"regex"`
+		Action string   `yaml:"action"`
+		Target string   `yaml:"target_label"`
 	}
 )
 

@@ -2,8 +2,10 @@ package monitor
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -11,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/distpool/distpool/producer"
+	"github.com/distpool/distpool/worker"
 )
 
 func TestMetricsTellWhatIsInEveryQueue(t *testing.T) {
@@ -68,4 +71,29 @@ func goneRedis(t *testing.T) redis.UniversalClient {
 	t.Cleanup(func() { rdb.Close() })
 	mr.Close()
 	return rdb
+}
+
+// The queue never had a job, so asynq does not know it.
+func TestMetricsNameAQueueThatLostItsWorkers(t *testing.T) {
+	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
+		s := serve(t, rdb)
+		ctx, stop := context.WithCancel(t.Context())
+		over := make(chan error, 1)
+		go func() {
+			over <- worker.Run(ctx, worker.Config{Client: rdb, Concurrency: 2, Queues: map[string]int{"quiet": 1}, Logger: slog.New(slog.DiscardHandler)}, quick)
+		}()
+		shows := func(lines ...string) {
+			t.Helper()
+			eventually(t, strings.Join(lines, ", "), func() bool {
+				page := s.get(t, "/metrics")
+				return !slices.ContainsFunc(lines, func(l string) bool { return !strings.Contains(page, l+"\n") })
+			})
+		}
+		shows(`distpool_queue_workers{queue="quiet"} 1`, `distpool_queue_slots{queue="quiet"} 2`, `distpool_queue_deliveries{queue="quiet",state="pending"} 0`)
+		stop()
+		if err := <-over; err != nil {
+			t.Fatal(err)
+		}
+		shows(`distpool_queue_workers{queue="quiet"} 0`, `distpool_queue_slots{queue="quiet"} 0`)
+	})
 }
