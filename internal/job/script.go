@@ -24,6 +24,7 @@ var (
 	consumeScript    = newScript("consume", "", "frames")
 	putBackScript    = newScript("putback", asynqfmt.Lua("unpop"))
 	forwardScript    = newScript("forward", asynqfmt.Lua("forward"))
+	trimScript       = newScript("trim", asynqfmt.Lua("trim"))
 	reissueScript    = newScript("reissue", asynqfmt.Lua("enqueue", "retire", "unlease"))
 )
 

@@ -1,0 +1,103 @@
+package job
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/distpool/distpool/internal/asynqfmt"
+)
+
+// Holding says how a chunk stands.
+type Holding struct {
+	Waits bool      // it has no outcomes yet, and its job is not over
+	Owner string    // the worker that runs it; empty: none does
+	Since time.Time // when that worker took it, by the clock of Redis
+	Task  string    // its task; empty where the job does not exist or does not parse
+}
+
+// Holdings reads how chunks of one lane stand. A record that is damaged holds nothing.
+func Holdings(ctx context.Context, c redis.Cmdable, lane string, chunks []Delivery) ([]Holding, error) {
+	cmds := make([]*redis.SliceCmd, len(chunks))
+	_, err := c.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for i, d := range chunks {
+			n := strconv.Itoa(d.Chunk)
+			cmds[i] = p.HMGet(ctx, Key(lane, d.Name), "about", "gen", "state", "own:"+n, "args:"+n)
+		}
+		return nil
+	})
+	if err != nil && damagedIfWrongType(err) == err {
+		return nil, err
+	}
+	all := make([]Holding, len(chunks))
+	for i, cmd := range cmds {
+		reply, err := cmd.Result()
+		if err != nil {
+			if !IsDamaged(damagedIfWrongType(err)) {
+				return nil, err
+			}
+			continue
+		}
+		all[i] = holding(chunks[i].Gen, reply)
+	}
+	return all, nil
+}
+
+func holding(gen string, reply []any) Holding {
+	text := func(i int) string { s, _ := reply[i].(string); return s }
+	about, err := ParseAbout(text(0))
+	if err != nil || text(1) != gen {
+		return Holding{}
+	}
+	state, own := State(text(2)), text(3)
+	h := Holding{Task: about.Task, Waits: state == "" || state == Open}
+	if own == "" && reply[4] == nil {
+		h.Waits = false // it has its outcomes, or the job is damaged
+	}
+	owner, since, _ := strings.Cut(own, " ")
+	h.Owner = owner
+	if ms, err := strconv.ParseInt(since, 10, 64); err == nil {
+		h.Since = time.UnixMilli(ms)
+	}
+	return h
+}
+
+// Active lists the deliveries of a lane that workers have taken, the oldest last.
+func Active(ctx context.Context, c redis.Cmdable, lane string) ([]string, error) {
+	return c.LRange(ctx, asynqfmt.ActiveKey(lane), 0, -1).Result()
+}
+
+// Archived lists n archived deliveries of a lane, from the newest on, and skips the first ones.
+func Archived(ctx context.Context, c redis.Cmdable, lane string, skip, n int) ([]string, error) {
+	return c.ZRevRange(ctx, asynqfmt.ArchivedKey(lane), int64(skip), int64(skip+n-1)).Result()
+}
+
+// TrimArchive removes archived deliveries of a lane that are older than the given age, and
+// the oldest ones beyond the given number; up to 500 at a time. It returns how many it
+// removed.
+func TrimArchive(ctx context.Context, c redis.Scripter, lane string, keep int, age time.Duration, now time.Time) (int, error) {
+	return run(ctx, c, trimScript, lane, []any{lane, keep, now.Add(-age).Unix(), 500}).Int()
+}
+
+// asynq's own time limits and retries must never end a delivery: the record decides.
+const (
+	asynqTimeout = 10 * 365 * 24 * time.Hour
+	asynqRetries = 10000
+)
+
+// Message is asynq's message of a delivery. errText is the error of its last run, at failed;
+// empty: there was none.
+func Message(lane, task string, d Delivery, errText string, failed time.Time) []byte {
+	m := asynqfmt.Message{
+		Type: task, ID: d.TaskID(), Queue: lane, Retry: asynqRetries, Timeout: int64(asynqTimeout.Seconds()),
+		Payload: fmt.Appendf(nil, `{"job":%q,"chunk":%d}`, d.Name, d.Chunk), Error: errText,
+	}
+	if errText != "" {
+		m.LastFailed = failed.Unix()
+	}
+	return m.Append(nil)
+}

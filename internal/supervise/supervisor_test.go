@@ -1,0 +1,196 @@
+package supervise
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/distpool/distpool/internal/asynqfmt"
+	"github.com/distpool/distpool/internal/job"
+)
+
+// fleet is a Fleet of which a test says who lives.
+type fleet struct {
+	mu    sync.Mutex
+	alive map[string]bool
+	sound bool
+	asked []string // guarded by mu: "WORKER TASKID"
+}
+
+func (f *fleet) Lead(context.Context) (bool, error) { return true, nil }
+
+func (f *fleet) Alive(context.Context) (map[string]bool, bool, error) { return f.alive, f.sound, nil }
+
+func (f *fleet) Ask(_ context.Context, worker, _ string, chunks []job.Delivery) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, d := range chunks {
+		f.asked = append(f.asked, worker+" "+d.TaskID())
+	}
+	return nil
+}
+
+func start(t *testing.T) (*Supervisor, *fleet, *redis.Client) {
+	t.Helper()
+	rdb := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
+	t.Cleanup(func() { rdb.Close() })
+	f := &fleet{alive: map[string]bool{"alive": true}, sound: true}
+	cfg := Config{
+		Redis: rdb, Fleet: f, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Lanes: func(context.Context) ([]string, error) { return []string{"q"}, nil },
+	}
+	cfg.Archive.Keep, cfg.Archive.Age = 100, 24*time.Hour
+	return New(cfg), f, rdb
+}
+
+func submit(t *testing.T, rdb *redis.Client, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		d := job.Delivery{Ref: job.Ref{Name: name}, Number: 1}
+		_, err := job.Submit(t.Context(), rdb, "q", []job.Submission{job.New(
+			job.Job{Ref: d.Ref, About: "1 square", Pool: "pool", Calls: 1, Chunks: 1, Life: time.Hour, TTL: time.Minute},
+			[]job.Chunk{{Args: []byte(name), TaskID: d.TaskID(), Message: job.Message("q", "square", d, "", time.Time{})}})})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func take(t *testing.T, rdb *redis.Client, worker string, n int) []job.Taken {
+	t.Helper()
+	taken, err := job.Take(t.Context(), rdb, "q", job.Taking{Worker: worker, Most: n, Room: 1 << 20, Now: time.Now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return taken
+}
+
+func pass(t *testing.T, s *Supervisor) {
+	t.Helper()
+	if err := s.Pass(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func list(t *testing.T, rdb *redis.Client, key string) []string {
+	t.Helper()
+	ids, err := rdb.LRange(t.Context(), key, 0, -1).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ids
+}
+
+func TestChunksOfADeadWorkerAreIssuedAgain(t *testing.T) {
+	s, f, rdb := start(t)
+	submit(t, rdb, "a", "b", "c")
+	take(t, rdb, "alive", 1)
+	take(t, rdb, "dead", 1)
+	f.sound = false
+	pass(t, s)
+	if n := len(list(t, rdb, asynqfmt.ActiveKey("q"))); n != 2 {
+		t.Fatal("a supervisor with a troubled heartbeat took another worker for dead")
+	}
+	f.sound = true
+	pass(t, s)
+	pass(t, s) // changes nothing
+	if got := fmt.Sprint(list(t, rdb, asynqfmt.PendingKey("q"))); got != "[c:0:1 b:0:2]" {
+		t.Fatalf("pending: %s, want b at the head again", got)
+	}
+	if got := fmt.Sprint(list(t, rdb, asynqfmt.ActiveKey("q"))); got != "[a:0:1]" {
+		t.Fatalf("active: %s, want only what the live worker runs", got)
+	}
+	again := take(t, rdb, "alive", 1)[0]
+	if again.Name != "b" || again.Deaths != 1 {
+		t.Fatalf("took %+v, want b with one death", again)
+	}
+	m, err := asynqfmt.ParseMessage([]byte(rdb.HGet(t.Context(), asynqfmt.TaskKey("q", "b:0:2"), "msg").Val()))
+	if err != nil || m.Type != "square" || m.ID != "b:0:2" {
+		t.Fatalf("asynq's message is %+v, %v", m, err)
+	}
+}
+
+func TestADeliveryThatNoWorkerBeganIsIssuedAgain(t *testing.T) {
+	s, _, rdb := start(t)
+	submit(t, rdb, "a")
+	rdb.LMove(t.Context(), asynqfmt.PendingKey("q"), asynqfmt.ActiveKey("q"), "RIGHT", "LEFT")
+	pass(t, s)
+	if n := len(list(t, rdb, asynqfmt.PendingKey("q"))); n != 0 {
+		t.Fatal("it was issued again at once: its worker may be about to begin it")
+	}
+	for id := range s.lanes["q"].unbegun {
+		s.lanes["q"].unbegun[id] = time.Now().Add(-unbegunFor)
+	}
+	pass(t, s)
+	taken := take(t, rdb, "alive", 5)
+	if len(taken) != 1 || taken[0].TaskID != "a:0:2" || taken[0].Deaths != 0 {
+		t.Fatalf("took %+v, want a second delivery that no death counts against", taken)
+	}
+}
+
+func TestAWorkerThatHoldsAChunkForLongIsAsked(t *testing.T) {
+	s, f, rdb := start(t)
+	submit(t, rdb, "a")
+	take(t, rdb, "alive", 1)
+	pass(t, s)
+	if len(f.asked) != 0 {
+		t.Fatalf("asked %v at once", f.asked)
+	}
+	s.lanes["q"].asked["a:0:1"] = time.Now().Add(-askAfter)
+	pass(t, s)
+	pass(t, s)
+	if got := fmt.Sprint(f.asked); got != "[alive a:0:1]" {
+		t.Fatalf("asked %s, want once", got)
+	}
+}
+
+func TestDeliveriesOfChunksThatAreOverLeaveTheActiveList(t *testing.T) {
+	s, _, rdb := start(t)
+	submit(t, rdb, "canceled", "gone")
+	take(t, rdb, "alive", 2)
+	if _, err := job.Cancel(t.Context(), rdb, "q", "PUBLISH", "enough", job.Ref{Name: "canceled"}); err != nil {
+		t.Fatal(err)
+	}
+	rdb.Del(t.Context(), job.Key("q", "gone"))
+	pass(t, s)
+	if got := list(t, rdb, asynqfmt.ActiveKey("q")); len(got) != 0 {
+		t.Fatalf("active: %s", got)
+	}
+	if got := list(t, rdb, asynqfmt.PendingKey("q")); len(got) != 0 {
+		t.Fatalf("pending: %s", got)
+	}
+}
+
+func TestAnArchivedDeliveryWithoutAnOutcomeIsIssuedAgain(t *testing.T) {
+	s, _, rdb := start(t)
+	var names []string
+	for i := range 500 {
+		names = append(names, fmt.Sprintf("j%d", i))
+	}
+	submit(t, rdb, names...)
+	ids := list(t, rdb, asynqfmt.PendingKey("q"))
+	rdb.Del(t.Context(), asynqfmt.PendingKey("q"))
+	for i, id := range ids { // as asynqmon's "archive all" does
+		rdb.ZAdd(t.Context(), asynqfmt.ArchivedKey("q"), redis.Z{Score: float64(time.Now().Unix() - int64(i)), Member: id})
+		rdb.HSet(t.Context(), asynqfmt.TaskKey("q", id), "state", "archived")
+	}
+	for range 3 * archiveEvery {
+		pass(t, s)
+	}
+	if n := len(list(t, rdb, asynqfmt.PendingKey("q"))); n != 500 {
+		t.Fatalf("%d of 500 chunks were issued again", n)
+	}
+	if n := rdb.ZCard(t.Context(), asynqfmt.ArchivedKey("q")).Val(); n != 100 {
+		t.Fatalf("%d deliveries are archived, want the bound of 100", n)
+	}
+	if n := rdb.Exists(t.Context(), asynqfmt.TaskKey("q", "j0:0:1")).Val(); n != 0 {
+		t.Fatal("the oldest delivery was removed from the archive, and its hash was not")
+	}
+}
