@@ -127,7 +127,7 @@ bench-watch: bench redis-server ## Measure what the monitor costs, and how fast 
 
 # The workloads that take long by themselves (many workers, idle ones) are left to
 # bench-compare.
-BRIEFLY := ^(W1:|W2|W3: a call when all is idle |W4|W5|W6: stream|W8|W10).*(distpool|asynq-tuned|python-pool)$$
+BRIEFLY := ^(W1:|W2|W3: a call when all is idle |W4|W5|W6: stream|W8|W10|W12).*(distpool|asynq-tuned|python-pool|floor)$$
 
 .PHONY: bench-check
 bench-check: bench redis-server ## Run the workloads briefly, and check all values

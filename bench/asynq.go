@@ -36,6 +36,8 @@ var (
 	// single one in a third of the time: ten loops look each millisecond. It costs
 	// thousands of commands a second while nothing happens.
 	asynqTenServers = asynqSystem{servers: 10, check: time.Millisecond, replies: true, pipelined: true}
+	// With 64 slots and 256 callers more loops are faster.
+	asynq32Servers = asynqSystem{servers: 32, check: time.Millisecond, replies: true, pipelined: true}
 )
 
 const (

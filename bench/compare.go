@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/distpool/distpool/internal/redistest"
 )
 
@@ -27,7 +29,9 @@ type comparison struct {
 	out          string
 	log          io.Writer
 
-	redis *redistest.Server
+	redis   *redistest.Server
+	cluster *redistest.Setup // nil until a row needs it
+	dir     string           // of their data
 	// samples are the measured numbers, by name of the row, implementation and key
 	// of the metric.
 	samples map[sample][]float64
@@ -72,6 +76,12 @@ func (c *comparison) run(ctx context.Context, stdout io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.redis.Stop()) }()
+	c.dir = dir
+	defer func() {
+		if c.cluster != nil {
+			err = errors.Join(err, c.cluster.Kill())
+		}
+	}()
 	started := time.Now()
 	for round := range c.rounds {
 		fmt.Fprintf(c.log, "round %d of %d\n", round+1, c.rounds)
@@ -101,7 +111,7 @@ func (c *comparison) run(ctx context.Context, stdout io.Writer) (err error) {
 // implementation after the other, so that their numbers are of the same minutes.
 func (c *comparison) round(ctx context.Context) error {
 	for rows := range fleets() {
-		for _, impl := range everybody {
+		for _, impl := range columns {
 			todo := slices.DeleteFunc(slices.Clone(rows), func(r row) bool {
 				return !slices.Contains(r.impls, impl) || !c.only.MatchString(r.name+" "+impl)
 			})
@@ -135,10 +145,14 @@ func fleets() func(func([]row) bool) {
 // withFleet measures rows of one implementation on an empty Redis.
 func (c *comparison) withFleet(ctx context.Context, impl string, rows []row) (err error) {
 	f := rows[0].fleet
-	s := settings{addr: c.redis.Addr(), impl: impl, conc: f.conc, queues: f.queues}
+	addr, err := c.addr(f)
+	if err != nil {
+		return err
+	}
+	s := settings{addr: addr, impl: impl, conc: f.conc, queues: f.queues}
 	rdb := dial(s)
 	defer rdb.Close()
-	if err := rdb.FlushAll(ctx).Err(); err != nil {
+	if err := flush(ctx, rdb); err != nil {
 		return err
 	}
 	if !isPython(impl) {
@@ -160,7 +174,7 @@ func (c *comparison) withFleet(ctx context.Context, impl string, rows []row) (er
 		}
 	}
 	for _, r := range rows {
-		if err := c.measure(ctx, impl, r); err != nil {
+		if err := c.measure(ctx, impl, addr, r); err != nil {
 			if ctx.Err() != nil {
 				return err
 			}
@@ -169,6 +183,31 @@ func (c *comparison) withFleet(ctx context.Context, impl string, rows []row) (er
 		}
 	}
 	return nil
+}
+
+// addr is the address of the Redis of a fleet.
+func (c *comparison) addr(f fleet) (_ string, err error) {
+	if !f.cluster {
+		return c.redis.Addr(), nil
+	}
+	if c.cluster == nil {
+		if c.cluster, err = redistest.StartClusterProcess(c.dir, 3, 0); err != nil {
+			return "", err
+		}
+	}
+	var addrs []string
+	for _, s := range c.cluster.Servers {
+		addrs = append(addrs, s.Addr())
+	}
+	return strings.Join(addrs, ","), nil
+}
+
+// flush empties Redis; all masters of a Cluster.
+func flush(ctx context.Context, rdb redis.UniversalClient) error {
+	if c, ok := rdb.(*redis.ClusterClient); ok {
+		return c.ForEachMaster(ctx, func(ctx context.Context, master *redis.Client) error { return master.FlushAll(ctx).Err() })
+	}
+	return rdb.FlushAll(ctx).Err()
 }
 
 // allRun waits until n workers run.
@@ -193,7 +232,7 @@ func allRun(ctx context.Context, s settings, n int) error {
 }
 
 // measure runs one row in a process of its own and notes its numbers.
-func (c *comparison) measure(ctx context.Context, impl string, r row) error {
+func (c *comparison) measure(ctx context.Context, impl, addr string, r row) error {
 	self, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("finding this program: %w", err)
@@ -203,7 +242,7 @@ func (c *comparison) measure(ctx context.Context, impl string, r row) error {
 	args := r.command(impl, c.size)
 	var stdout bytes.Buffer
 	cmd := exec.CommandContext(ctx, self, append(args, "-for", c.watch.String())...)
-	cmd.Env = append(os.Environ(), "REDIS_ADDR="+c.redis.Addr())
+	cmd.Env = append(os.Environ(), "REDIS_ADDR="+addr)
 	cmd.Stdout, cmd.Stderr = &stdout, c.log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }

@@ -55,7 +55,7 @@ func (distpoolSystem) work(ctx context.Context, s settings) error {
 		queues["other-"+strconv.Itoa(i)] = 1
 	}
 	return worker.Run(ctx, worker.Config{
-		Redis:       s.addr + "?client_name=" + workerName(os.Getpid()),
+		Redis:       "redis://" + s.addr + "?client_name=" + workerName(os.Getpid()),
 		Concurrency: s.conc,
 		Queues:      queues,
 	}, squareTask, sleepTask, flipTask)
@@ -64,7 +64,7 @@ func (distpoolSystem) work(ctx context.Context, s settings) error {
 // open makes a pool. Values stay in Redis for as long as they do by default, also
 // in W2 and W3, whose jobs are the blocking forms'.
 func (distpoolSystem) open(ctx context.Context, s settings) (client, error) {
-	pool, err := producer.Open(ctx, producer.Config{Redis: s.addr})
+	pool, err := producer.Open(ctx, producer.Config{Redis: "redis://" + s.addr})
 	if err != nil {
 		return nil, err
 	}

@@ -68,7 +68,7 @@ type quietness struct {
 }
 
 // watchRedis looks at what Redis does for a while.
-func watchRedis(ctx context.Context, rdb *redis.Client, d time.Duration) (quietness, error) {
+func watchRedis(ctx context.Context, rdb redis.UniversalClient, d time.Duration) (quietness, error) {
 	before, err := usageOf(ctx, rdb)
 	if err != nil {
 		return quietness{}, err
@@ -99,7 +99,7 @@ func pause(ctx context.Context, d time.Duration) error {
 
 // workers returns the process IDs of the workers on this machine. Each system
 // here has asynq servers in its workers, which asynq lists.
-func workers(rdb *redis.Client) ([]int, error) {
+func workers(rdb redis.UniversalClient) ([]int, error) {
 	servers, err := asynq.NewInspectorFromRedisClient(rdb).Servers()
 	if err != nil {
 		return nil, fmt.Errorf("listing the workers: %w", err)

@@ -36,7 +36,7 @@ func usagef(format string, args ...any) error { return usageError{fmt.Errorf(for
 const usage = `bench measures distpool beside its peers.
 
   bench worker [-conc C] [-impl I] [-queues Q]             a worker, until SIGTERM
-  bench run W [-n N] [-conc C] [-g G] [-chunk K] [-impl I]  one measurement, W is W1 to W11
+  bench run W [-n N] [-conc C] [-g G] [-chunk K] [-impl I]  one measurement, W is W1 to W12
   bench compare [-n N] [-rounds R] [-only REGEXP]          all of them, with a Redis of its own
   bench watch [-rounds R] [-for D] [-browsers B]           what the monitor costs, with a Redis of its own
 
@@ -152,7 +152,7 @@ func runCommand(ctx context.Context, args []string, stdout, stderr io.Writer) er
 	w, ok := workloads[s.w]
 	switch {
 	case !ok:
-		return usagef("the workload is %q; name one of W1 to W11 first, as in: bench run W1 -n 20000", s.w)
+		return usagef("the workload is %q; name one of W1 to W12 first, as in: bench run W1 -n 20000", s.w)
 	case s.n < 0, s.g < 1, s.chunk < 0, s.size < 1, s.watch < time.Second:
 		return usagef("-n %d, -g %d, -chunk %d, -size %d, -for %v: -n and -chunk cannot be negative, -g and -size must be 1 or more, -for 1s or more", s.n, s.g, s.chunk, s.size, s.watch)
 	}

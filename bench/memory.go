@@ -192,7 +192,7 @@ func withWorker(ctx context.Context, sys system, s settings, do func() error) er
 // settledMemory reads how much memory Redis uses, without the buffers of its
 // clients, and the number of its keys, once two readings in a row agree: Redis
 // frees and resizes tables in the background.
-func settledMemory(ctx context.Context, rdb *redis.Client) (bytes, keys int64, err error) {
+func settledMemory(ctx context.Context, rdb redis.UniversalClient) (bytes, keys int64, err error) {
 	last := int64(-1)
 	for range 50 {
 		u, err := usageOf(ctx, rdb)

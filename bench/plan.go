@@ -7,7 +7,8 @@ import (
 
 // fleet is a set of equal worker processes.
 type fleet struct {
-	workers, conc, queues int // no workers: the workload has its own, or needs none
+	workers, conc, queues int  // no workers: the workload has its own, or needs none
+	cluster               bool // on a Cluster of 3 masters
 }
 
 // row is one measurement of the comparison.
@@ -32,6 +33,8 @@ var (
 	asynqs    = []string{"asynq-stock", "asynq-tuned", "asynq-tuned-further"}
 	asynqFast = []string{"asynq-tuned", "asynq-tuned-further"}
 	everybody = slices.Concat(alone, asynqs, []string{"asynq-ten-servers"}, pythons)
+	saturated = []string{"distpool", "asynq-tuned-further", "asynq-ten-servers", "asynq-32-servers", "floor"}
+	columns   = slices.Concat(alone, asynqs, []string{"asynq-ten-servers", "asynq-32-servers"}, pythons, []string{"floor"})
 )
 
 var (
@@ -40,16 +43,20 @@ var (
 	eff    = []metric{{"eff", "ideal / time", false}}
 	memory = []metric{{"mem_per", "bytes", true}}
 	idle   = []metric{{"cmds_per_s", "Redis commands/s", true}, {"cpu_pct", "% of a core, all workers", true}}
+	shares = []metric{{"rate", "calls/s", false}, {"prod_us_per", "producer, us a call", true}, {"worker_us_per", "worker, us a call", true},
+		{"redis_us_per", "Redis, us a call", true}, {"all_us_per", "all processors, us a call", true}}
 )
 
 // The fleets. Rows of one fleet follow each other, so that it starts once.
 var (
-	one   = fleet{1, 10, 1}
-	two   = fleet{1, 10, 2} // queues
-	eight = fleet{8, 10, 1}
-	fifty = fleet{50, 2, 1}
-	wide  = fleet{1, 50, 1}
-	none  = fleet{0, 10, 1}
+	one     = fleet{1, 10, 1, false}
+	two     = fleet{1, 10, 2, false} // queues
+	eight   = fleet{8, 10, 1, false}
+	fifty   = fleet{50, 2, 1, false}
+	wide    = fleet{1, 50, 1, false}
+	full    = fleet{1, 64, 1, false}
+	cluster = fleet{1, 64, 1, true}
+	none    = fleet{0, 10, 1, false}
 )
 
 // plan is all that is compared.
@@ -69,6 +76,10 @@ var plan = []row{
 		[]metric{{"redis_us_per", "processor time, us", true}, {"redis_cmds_per", "commands, those of scripts too", true}}},
 	{"W10: values of 1 MiB there and back", one, slices.Concat(alone, asynqFast), []string{"W10"}, 200, false,
 		[]metric{{"mb_per_s", "MiB/s", false}, {"of_plain", "of plain SET and GET", false}}},
+	{"W12: blocking calls, 64 slots, 256 callers", full, saturated, []string{"W12", "-g", "256"}, 40_000, false, shares},
+	{"W3: a call when all is idle, 64 slots", full, []string{"distpool", "floor"}, []string{"W3"}, 1_000, false, millis},
+	{"W12: the same, on a Cluster of 3", cluster, alone, []string{"W12", "-g", "256"}, 40_000, false, shares},
+	{"W3: the same, on a Cluster of 3", cluster, alone, []string{"W3"}, 1_000, false, millis},
 	{"W3: the same, worker of two queues", two, slices.Concat(alone, asynqFast), []string{"W3"}, 1_000, false, millis},
 	{"W3: the same, 8 idle workers", eight, slices.Concat(alone, asynqFast), []string{"W3"}, 1_000, false, millis},
 	{"W5: calls of 10 ms, 50 slots, one map", wide, without(everybody, "asynq-ten-servers"), []string{"W5"}, 1_000, true, eff},

@@ -63,6 +63,8 @@ var systems = map[string]system{
 	"asynq-tuned":         asynqTuned,
 	"asynq-tuned-further": asynqTunedFurther,
 	"asynq-ten-servers":   asynqTenServers,
+	"asynq-32-servers":    asynq32Servers,
+	"floor":               floorSystem{},
 }
 
 // implementations lists what -impl may name.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -55,8 +56,28 @@ type redisUsage struct {
 	version  string
 }
 
-// usageOf asks Redis what it has used.
-func usageOf(ctx context.Context, rdb *redis.Client) (redisUsage, error) {
+// usageOf asks Redis what it has used; all masters of a Cluster together.
+func usageOf(ctx context.Context, rdb redis.UniversalClient) (redisUsage, error) {
+	c, ok := rdb.(*redis.ClusterClient)
+	if !ok {
+		return usageOfServer(ctx, rdb)
+	}
+	var mu sync.Mutex
+	sum := redisUsage{}
+	err := c.ForEachMaster(ctx, func(ctx context.Context, master *redis.Client) error {
+		u, err := usageOfServer(ctx, master)
+		mu.Lock()
+		defer mu.Unlock()
+		sum.at, sum.version = u.at, u.version
+		sum.commands += u.commands
+		sum.cpu += u.cpu
+		sum.memory += u.memory
+		return err
+	})
+	return sum, err
+}
+
+func usageOfServer(ctx context.Context, rdb redis.Cmdable) (redisUsage, error) {
 	text, err := rdb.Info(ctx, "everything").Result()
 	if err != nil {
 		return redisUsage{}, fmt.Errorf("asking Redis for its INFO: %w", err)
@@ -84,6 +105,7 @@ func usageOf(ctx context.Context, rdb *redis.Client) (redisUsage, error) {
 	return u, err
 }
 
-func dial(s settings) *redis.Client {
-	return redis.NewClient(&redis.Options{Addr: s.addr, ClientName: "bench-observer"})
+// dial makes a client of the Redis that is measured; of a Cluster if its address is a list.
+func dial(s settings) redis.UniversalClient {
+	return redis.NewUniversalClient(&redis.UniversalOptions{Addrs: strings.Split(s.addr, ","), ClientName: "bench-observer"})
 }

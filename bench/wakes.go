@@ -89,7 +89,7 @@ func runWakes(ctx context.Context, sys system, s settings) (line any, err error)
 
 // clientNames maps the addresses of the connections of workers to the workers'
 // names.
-func clientNames(ctx context.Context, rdb *redis.Client) (map[string]string, error) {
+func clientNames(ctx context.Context, rdb redis.UniversalClient) (map[string]string, error) {
 	list, err := rdb.ClientList(ctx).Result()
 	if err != nil {
 		return nil, fmt.Errorf("listing the clients of Redis: %w", err)

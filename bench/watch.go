@@ -32,7 +32,7 @@ type watching struct {
 
 	s      settings
 	redis  *redistest.Server
-	rdb    *redis.Client
+	rdb    redis.UniversalClient
 	pool   *producer.Pool
 	worker *workerProcess
 	live   string // the path of the map's page

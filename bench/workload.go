@@ -31,6 +31,7 @@ var workloads = map[string]workload{
 	"W9":        {10_000, runOutstanding},
 	"W10":       {200, runLarge},
 	"W11":       {200, runWakes},
+	"W12":       {40_000, runCallers},
 }
 
 // speedLine is what W1 and W2 print.
