@@ -9,8 +9,12 @@
 //
 // Observers are called where the thing happens, on whatever goroutine does it, and
 // what they take is added to it: they must not block and must be safe for
-// concurrent use. A panic in one is not recovered. Without observers nothing is
-// measured, not even the time.
+// concurrent use. A panic in one, or runtime.Goexit, is logged and harms nothing: the
+// other observers are told, and no outcome changes. (runtime.Goexit in BeginSubmit or
+// EndSubmit ends the goroutine that submits.) One that does not return holds up
+// what it is told of; at the begin and the end of a call the HardTimeout covers it. An
+// error whose methods panic or do not end is replaced by its text. Without observers
+// nothing is measured, not even the time.
 //
 // What begins also ends: for each Begin there is one End, with the same pointer
 // and the context that Begin returned. With several observers each one begins in

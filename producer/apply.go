@@ -42,7 +42,7 @@ func applyAsync[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], arg
 	o.chunkSize = 1
 	o.origin.Verb = observe.Apply
 	job, err := p.submit(ctx, t, o, 1, func(_, _ int, raw call.Reads) ([]byte, error) {
-		return tasks.EncodeFor(t, []A{arg}, raw)
+		return tasks.EncodeFor(ctx, t, []A{arg}, raw)
 	})
 	if err != nil {
 		return nil, err

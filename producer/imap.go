@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/distpool/distpool/internal/call"
+	"github.com/distpool/distpool/internal/guard"
 	"github.com/distpool/distpool/internal/wire"
 	"github.com/distpool/distpool/results"
 	"github.com/distpool/distpool/tasks"
@@ -151,7 +152,7 @@ func (in *intake[A, R]) read(args iter.Seq[A]) {
 	finished := false
 	defer func() {
 		if p := recover(); p != nil {
-			s.inputEnds(fmt.Errorf("the input panicked: %v\n%s", p, debug.Stack()))
+			s.inputEnds(fmt.Errorf("the input panicked: %s\n%s", guard.Text(p), debug.Stack()))
 		} else if !finished {
 			s.inputEnds(errors.New("the input called runtime.Goexit"))
 		}
@@ -179,7 +180,7 @@ func (in *intake[A, R]) encode(lo, hi int, raw call.Reads) ([]byte, error) {
 	in.stream.mu.Lock()
 	args := in.args[lo-in.base : hi-in.base]
 	in.stream.mu.Unlock()
-	return tasks.EncodeFor(in.task, args, raw) // the reader appends behind these, and nothing else
+	return tasks.EncodeFor(in.stream.sendCtx, in.task, args, raw) // the reader appends behind these, and nothing else
 }
 
 // drop forgets the arguments of the calls before that one.

@@ -53,7 +53,7 @@ func mapAsync[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], args 
 	}
 	o.origin.Verb = observe.Map
 	job, err := p.submit(ctx, t, o, len(args), func(lo, hi int, raw call.Reads) ([]byte, error) {
-		return tasks.EncodeFor(t, args[lo:hi], raw)
+		return tasks.EncodeFor(ctx, t, args[lo:hi], raw)
 	})
 	if err != nil {
 		return nil, err

@@ -128,7 +128,8 @@ func ID(key string) Option {
 
 // CallTimeout ends the context of each of the job's calls that runs longer than
 // d, instead of what the task says: see tasks.CallTimeout. A call that ignores
-// its context and returns a value later has succeeded.
+// its context and returns a value later has succeeded. A d longer than the HardTimeout,
+// the job's or else the task's, is refused with the submission.
 func CallTimeout(d time.Duration) Option {
 	return func(o *options) error {
 		o.policy.CallTimeout = &d

@@ -69,7 +69,7 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	observer, err := observers.Pools(cfg.Observers)
+	observer, err := observers.Pools(cfg.Observers, cfg.Logger)
 	if err != nil {
 		return nil, fmt.Errorf("producer.Config: %w", err)
 	}

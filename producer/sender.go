@@ -252,8 +252,10 @@ func (s *stream) create(batch []record.Chunk, total int, _ bool, ds []wire.Deliv
 
 // record describes the job as it is created.
 func (s *stream) record(chunks int) record.Job {
+	policy := s.options.policy.Over(s.task.Policy())
+	policy.Stream = true
 	return record.Job{
-		Policy: s.options.policy.Over(s.task.Policy()).Encode(),
+		Policy: policy.Encode(),
 		ID:     s.job.ID, Task: s.task.Name(), Codec: s.task.Codec().Name(), Queue: s.options.queue,
 		Headers: s.options.headers,
 		Reply:   s.pool.hub.Channel(), Calls: s.cut.at, Chunks: chunks,

@@ -96,6 +96,9 @@ func (p *Pool) openStream(ctx context.Context, t erasedTask, opts []Option) (*st
 	if o.id != "" || o.expiresIn != 0 || o.delayed != "" {
 		return nil, fmt.Errorf("stream of task %q: the options ID, ExpiresIn, Delay and At are for jobs whose calls are known at once; leave them out, or use MapAsync", t.Name())
 	}
+	if err := o.policy.Over(t.Policy()).CheckLimits(); err != nil {
+		return nil, fmt.Errorf("stream of task %q: %w", t.Name(), err)
+	}
 	o.origin.Verb = observe.Stream
 	s := &stream{
 		pool: p, id: rand.Text(), task: t, options: o, log: fmt.Sprintf("stream of task %q", t.Name()),

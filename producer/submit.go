@@ -43,6 +43,9 @@ func (p *Pool) submit(ctx context.Context, t erasedTask, o options, n int, encod
 		return nil, err
 	}
 	defer p.submitting.Done()
+	if err := o.policy.Over(t.Policy()).CheckLimits(); err != nil {
+		return nil, fmt.Errorf("submitting %q: %w", t.Name(), err)
+	}
 	if p.watcher.on {
 		var end func(*await.Job, error)
 		ctx, end = p.watcher.begin(ctx, t, &o)

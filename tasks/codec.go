@@ -1,11 +1,14 @@
 package tasks
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"reflect"
+	"time"
 
 	"github.com/distpool/distpool/internal/call"
+	"github.com/distpool/distpool/internal/guard"
 	"github.com/distpool/distpool/internal/rawbytes"
 )
 
@@ -47,75 +50,77 @@ type ArrayCodec interface {
 // errNotArray is why a codec that is no ArrayCodec cannot split.
 var errNotArray = errors.New("the codec cannot split an encoded slice")
 
-// sliceCoder encodes and decodes slices of T through a codec.
+// sliceCoder encodes and decodes slices of T through a codec. Code that is not
+// distpool's runs under guard; it has until ctx ends.
 type sliceCoder[T any] struct {
 	codec Codec
 	array ArrayCodec // nil when the codec cannot split
 	// byItem is set when a slice of T would not be encoded as an array of
 	// items: most formats, JSON too, have a form of their own for byte strings.
 	// Then every item is encoded alone, so that calls stay calls.
-	byItem bool
-	raw    bool // the codec's arrays have a raw form, see package rawbytes
+	byItem  bool
+	raw     bool // the codec's arrays have a raw form, see package rawbytes
+	foreign foreign
 }
 
 func newSliceCoder[T any](c Codec) sliceCoder[T] {
 	array, ok := c.(ArrayCodec)
 	return sliceCoder[T]{
-		codec:  c,
-		array:  array,
-		byItem: ok && reflect.TypeFor[T]().Kind() == reflect.Uint8,
-		raw:    hasRaw(c),
+		codec:   c,
+		array:   array,
+		byItem:  ok && reflect.TypeFor[T]().Kind() == reflect.Uint8,
+		raw:     isJSON(c),
+		foreign: foreignOf(c, reflect.TypeFor[T]()),
 	}
 }
 
-// hasRaw reports whether what c encodes may have the raw form.
-func hasRaw(c Codec) bool {
+func isJSON(c Codec) bool {
 	_, ok := c.(jsonCodec)
 	return ok
 }
 
 // encodeFor is encode for a reader that reads the raw form if raw says so, which is
 // asked only where that form is of use.
-func (s sliceCoder[T]) encodeFor(items []T, raw call.Reads) ([]byte, error) {
+func (s sliceCoder[T]) encodeFor(ctx context.Context, items []T, raw call.Reads) ([]byte, error) {
 	if byteStrings, ok := any(items).([][]byte); ok && s.raw && raw != nil && rawbytes.Worth(byteStrings) && raw() {
 		return rawbytes.Encode(byteStrings), nil
 	}
-	return s.encode(items)
+	return s.encode(ctx, items)
 }
 
 // encode encodes items as one array. A nil slice is an empty array: "no calls"
 // is not "null calls".
-func (s sliceCoder[T]) encode(items []T) ([]byte, error) {
+func (s sliceCoder[T]) encode(ctx context.Context, items []T) ([]byte, error) {
 	if s.byItem {
 		parts := make([][]byte, len(items))
 		for i := range items {
-			part, err := s.marshal(items[i])
+			part, err := s.marshal(ctx, items[i])
 			if err != nil {
 				return nil, err
 			}
 			parts[i] = part
 		}
-		return s.array.Join(parts)
+		return s.join(ctx, parts)
 	}
 	if items == nil {
 		items = []T{}
 	}
-	return s.marshal(items)
+	return s.marshal(ctx, items)
 }
 
 // decode decodes an array into dst, and returns the number of items that it
 // has. Only if that is len(dst) are all of them in dst.
-func (s sliceCoder[T]) decode(data []byte, dst []T) (int, error) {
+func (s sliceCoder[T]) decode(ctx context.Context, data []byte, dst []T) (int, error) {
 	// Codecs leave alone what the data does not mention: a JSON null, a field
 	// that is absent, a zero in gob.
 	clear(dst)
 	if s.byItem {
-		return s.decodeItems(data, dst)
+		return s.decodeItems(ctx, data, dst)
 	}
 	// The capacity ends with dst, so that surplus items cannot overwrite what
 	// the caller keeps behind it.
 	got := dst[:0:len(dst)]
-	if err := s.unmarshal(data, &got); err != nil {
+	if err := s.unmarshal(ctx, data, &got); err != nil {
 		return 0, err
 	}
 	if len(got) == len(dst) && len(got) > 0 && &got[0] != &dst[0] {
@@ -124,13 +129,13 @@ func (s sliceCoder[T]) decode(data []byte, dst []T) (int, error) {
 	return len(got), nil
 }
 
-func (s sliceCoder[T]) decodeItems(data []byte, dst []T) (int, error) {
-	items, err := s.array.Split(data)
+func (s sliceCoder[T]) decodeItems(ctx context.Context, data []byte, dst []T) (int, error) {
+	items, err := s.split(ctx, data)
 	if err != nil || len(items) != len(dst) {
 		return len(items), err
 	}
 	for i, item := range items {
-		if err := s.unmarshal(item, &dst[i]); err != nil {
+		if err := s.unmarshal(ctx, item, &dst[i]); err != nil {
 			return 0, err
 		}
 	}
@@ -142,7 +147,7 @@ func (s sliceCoder[T]) decodeItems(data []byte, dst []T) (int, error) {
 // these.
 func (s sliceCoder[T]) holds(data []byte, n int) error {
 	const small, perItem = 1024, 2 // a digit, with the bracket or comma before it
-	if _, ok := s.codec.(jsonCodec); ok && n > small && n > len(data)/perItem {
+	if isJSON(s.codec) && n > small && n > len(data)/perItem {
 		return fmt.Errorf("%d items in %d bytes", n, len(data))
 	}
 	return nil
@@ -150,40 +155,88 @@ func (s sliceCoder[T]) holds(data []byte, n int) error {
 
 // zeroTravels reports whether the zero value of T can be an item of an array.
 func (s sliceCoder[T]) zeroTravels() bool {
-	data, err := s.encode(make([]T, 1))
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	data, err := s.encode(ctx, make([]T, 1))
 	if err != nil {
 		return false
 	}
-	n, err := s.decode(data, make([]T, 1))
+	n, err := s.decode(ctx, data, make([]T, 1))
 	return err == nil && n == 1
 }
 
 // split returns the encoded items of an encoded array.
-func (s sliceCoder[T]) split(data []byte) ([][]byte, error) {
+func (s sliceCoder[T]) split(ctx context.Context, data []byte) ([][]byte, error) {
 	if s.array == nil {
 		return nil, errNotArray
 	}
-	return s.array.Split(data)
+	if isJSON(s.codec) {
+		return s.array.Split(data)
+	}
+	return guarded(ctx, "splitting an encoded slice", nil, func() ([][]byte, error) { return s.array.Split(data) })
 }
 
-// marshal is the codec's Marshal, with a panic turned into an error: user types
-// have encoding methods of their own, and one that panics on one value must not
-// take the other calls of the chunk with it.
-func (s sliceCoder[T]) marshal(v any) (data []byte, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("encoding %T panicked: %v", v, p)
-		}
-	}()
-	return s.codec.Marshal(v)
+// join is the opposite of split.
+func (s sliceCoder[T]) join(ctx context.Context, items [][]byte) ([]byte, error) {
+	if isJSON(s.codec) {
+		return s.array.Join(items)
+	}
+	return guarded(ctx, "joining encoded items", nil, func() ([]byte, error) { return s.array.Join(items) })
 }
 
-// unmarshal is the codec's Unmarshal, with a panic turned into an error.
-func (s sliceCoder[T]) unmarshal(data []byte, v any) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("decoding %v panicked: %v", reflect.TypeOf(v).Elem(), p)
-		}
-	}()
-	return s.codec.Unmarshal(data, v)
+// marshal is the codec's Marshal, under guard: user types have encoding methods of
+// their own, and one that panics on one value must not take the other calls of the
+// chunk with it.
+func (s sliceCoder[T]) marshal(ctx context.Context, v any) ([]byte, error) {
+	if !s.foreign.encode {
+		return s.codec.Marshal(v)
+	}
+	return guarded(ctx, "encoding", reflect.TypeOf(v), func() ([]byte, error) { return s.codec.Marshal(v) })
 }
+
+// unmarshal is the codec's Unmarshal, under guard. What v points to must not be used
+// after a *guard.Left.
+func (s sliceCoder[T]) unmarshal(ctx context.Context, data []byte, v any) error {
+	if !s.foreign.decode {
+		return s.codec.Unmarshal(data, v)
+	}
+	_, err := guarded(ctx, "decoding", reflect.TypeOf(v).Elem(), func() (struct{}, error) { return struct{}{}, s.codec.Unmarshal(data, v) })
+	return err
+}
+
+// guarded runs f under guard. The error of code that did not return says what it was
+// doing, and with which type, if that is known.
+func guarded[V any](ctx context.Context, doing string, t reflect.Type, f func() (V, error)) (V, error) {
+	var v V
+	err := guard.Apart(ctx, func() (err error) {
+		v, err = f()
+		switch err.(type) {
+		case nil, *jsonError, *ArgError: // they have their text
+		default:
+			err = &foreignError{err.Error(), err}
+		}
+		return err
+	})
+	if err == nil {
+		return v, nil
+	}
+	var none V // v may still be written to
+	switch err.(type) {
+	case *jsonError, *ArgError, *foreignError:
+		return none, err
+	}
+	if t != nil {
+		doing = fmt.Sprintf("%s %v", doing, t)
+	}
+	return none, guard.About(doing+" ", err)
+}
+
+// foreignError is an error of foreign code, with its text: its methods are not called
+// any more unless somebody looks for what it wraps.
+type foreignError struct {
+	text string
+	err  error
+}
+
+func (e *foreignError) Error() string { return e.text }
+func (e *foreignError) Unwrap() error { return e.err }

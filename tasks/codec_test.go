@@ -69,7 +69,7 @@ func TestACodecThatCannotSplitFailsTheChunk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = tasks.Erase(task).Decode(data, 1)
+	_, err = decoded(task, string(data), 1)
 	if err == nil {
 		t.Fatal("decoded strings as ints")
 	}
@@ -97,7 +97,7 @@ func TestACodecThatCannotSplitStillFindsTheBadValue(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	values, bad := c.Encode(func(i int) bool { return i == 3 })
+	values, bad := c.Encode(func(i int) bool { return i == 3 }, 0)
 	if len(bad) != 2 || bad[0] == nil || bad[2] == nil {
 		t.Errorf("bad = %v, want 0 and 2", bad)
 	}
@@ -135,7 +135,7 @@ func TestACodecThatRefusesOnlyTheWholeLosesNoError(t *testing.T) {
 	wantContains(t, err.Error(), `arguments of "identity"`)
 
 	c := decode(t, task, "[1,2,3]", 3)
-	values, bad := c.Encode(func(i int) bool { return i == 1 })
+	values, bad := c.Encode(func(i int) bool { return i == 1 }, 0)
 	if values != nil || len(bad) != 2 || !errors.Is(bad[0], boom) || !errors.Is(bad[2], boom) {
 		t.Errorf("Encode = %s, %v", values, bad)
 	}

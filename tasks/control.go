@@ -1,9 +1,6 @@
 package tasks
 
-import (
-	"errors"
-	"time"
-)
+import "time"
 
 // Permanent marks err as one that another attempt will not cure, so that the
 // call is not retried, however many retries it has left. It returns nil if err
@@ -18,7 +15,7 @@ func Permanent(err error) error {
 // IsPermanent reports whether err was marked by [Permanent], itself or anything
 // that it wraps.
 func IsPermanent(err error) bool {
-	_, ok := errors.AsType[*permanentError](err)
+	_, ok := inTree[*permanentError](err)
 	return ok
 }
 
@@ -38,7 +35,7 @@ func RetryAfter(err error, d time.Duration) error {
 // RetryDelay returns the wait that [RetryAfter] asked for, the outermost one if
 // there are several. It is false if err was not marked so, or is permanent.
 func RetryDelay(err error) (time.Duration, bool) {
-	e, ok := errors.AsType[*retryAfterError](err)
+	e, ok := inTree[*retryAfterError](err)
 	if !ok || IsPermanent(err) {
 		return 0, false
 	}

@@ -4,93 +4,163 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/distpool/distpool/internal/call"
+	"github.com/distpool/distpool/internal/guard"
 )
 
 func (t *Task[A, R]) erase() call.Task {
 	if t.fn == nil {
 		panic("tasks.Erase: " + t.declaredOnly("run"))
 	}
-	return &erased[A, R]{task: t}
+	return &erased[A, R]{task: t, codec: t.Codec().Name()}
 }
 
 // erased is a task without its types. This is the one place where generic code
 // meets plain bytes.
 type erased[A, R any] struct {
-	task *Task[A, R]
+	task  *Task[A, R]
+	codec string // its name
 }
 
 func (e *erased[A, R]) Name() string        { return e.task.Name() }
-func (e *erased[A, R]) CodecName() string   { return e.task.Codec().Name() }
+func (e *erased[A, R]) CodecName() string   { return e.codec }
 func (e *erased[A, R]) Policy() call.Policy { return e.task.Policy() }
 
-func (e *erased[A, R]) Decode(data []byte, n int) (call.Chunk, error) {
+func (e *erased[A, R]) Chunk(data []byte, n int) (call.Chunk, error) {
 	t := e.task
 	if err := t.args.holds(data, n); err != nil {
 		return nil, fmt.Errorf("arguments of %q: %w; the record of the job is damaged", t.name, err)
 	}
-	c := &chunk[A, R]{task: t, args: make([]A, n)}
+	c := &chunk[A, R]{task: t, data: data, args: make([]A, n)}
 	values := make([]R, n)
 	c.held.Store(&values)
-	got, err := t.args.decode(data, c.args)
-	if err != nil {
-		// One bad argument spoils the whole array. Read it again in pieces, so
-		// that it spoils only its own call.
-		items, serr := t.args.split(data)
-		if serr != nil {
-			return nil, fmt.Errorf("arguments of %q: %w", t.name, err)
-		}
-		if got = len(items); got == n {
-			c.decodeItems(items)
-		}
-	}
-	if got != n {
-		return nil, fmt.Errorf("arguments of %q: got %d, want %d; the record of the job is damaged", t.name, got, n)
-	}
 	return c, nil
 }
 
 // chunk holds the arguments and the values of consecutive calls. Calls run at
 // the same time, but each touches only its own index.
 type chunk[A, R any] struct {
-	task *Task[A, R]
-	args []A
-	held atomic.Pointer[[]R] // the values; Abandon replaces them while a call runs
-	bad  map[int]error       // arguments that could not be decoded
-	raw  call.Reads          // whether outcomes may be encoded in the raw form
+	task   *Task[A, R]
+	data   []byte // the encoded arguments; nil when they are not needed any more
+	args   []A
+	whole  bool // args has all of them
+	again  []A  // decoded once more, where the codec cannot split
+	spent  []bool
+	items  atomic.Pointer[[][]byte] // data, split
+	broken bool                     // data cannot be split
+	held   atomic.Pointer[[]R]      // the values; Abandon replaces them while a call runs
+	saved  [][]byte                 // encoded values that another worker saved; nil: none
+	raw    call.Reads               // whether outcomes may be encoded in the raw form
 }
 
 func (c *chunk[A, R]) MayBeRaw() { c.raw = func() bool { return true } }
 
-func (c *chunk[A, R]) decodeItems(items [][]byte) {
-	clear(c.args)
-	for i, item := range items {
-		if err := c.task.args.unmarshal(item, &c.args[i]); err != nil {
-			if c.bad == nil {
-				c.bad = map[int]error{}
-			}
-			c.bad[i] = c.task.argError(-1, err)
-		}
+func (c *chunk[A, R]) Splits() bool {
+	if c.task.args.array == nil || c.broken {
+		return false
 	}
+	_, err := c.split()
+	c.broken = err != nil
+	return !c.broken
+}
+
+func (c *chunk[A, R]) DecodeAll(limit time.Duration, keep bool) error {
+	ctx, cancel := within(limit)
+	defer cancel()
+	args, err := c.decodeAll(ctx, c.args)
+	if err != nil {
+		if _, left := err.(*guard.Left); left {
+			c.args = make([]A, len(c.args)) // the old ones may still be written to
+			return err
+		}
+		clear(c.args)
+		if items, serr := c.task.args.split(ctx, c.data); serr == nil && len(items) != len(c.args) {
+			err = c.complete(len(items)) // this explains more
+		}
+		return err
+	}
+	c.args, c.whole = args, true
+	if !keep {
+		c.data = nil
+	}
+	return nil
+}
+
+func (c *chunk[A, R]) decodeAll(ctx context.Context, args []A) ([]A, error) {
+	t := c.task
+	n, err := t.args.decode(ctx, c.data, args)
+	if err != nil {
+		return nil, guard.About(fmt.Sprintf("arguments of %q: ", t.name), err)
+	}
+	return args, c.complete(n)
+}
+
+func (c *chunk[A, R]) complete(n int) error {
+	if n == len(c.args) {
+		return nil
+	}
+	return fmt.Errorf("arguments of %q: got %d, want %d; the record of the job is damaged", c.task.name, n, len(c.args))
+}
+
+func (c *chunk[A, R]) Load(i int, again bool) error {
+	if c.whole && !again { // as nearly always
+		return nil
+	}
+	if c.task.args.array == nil {
+		if c.again == nil || c.spent[i] {
+			args, err := c.decodeAll(context.Background(), make([]A, len(c.args)))
+			if err != nil {
+				return err
+			}
+			c.again, c.spent = args, make([]bool, len(args))
+		}
+		c.args[i], c.spent[i] = c.again[i], true
+		return nil
+	}
+	items, err := c.split()
+	if err != nil {
+		return err
+	}
+	var arg A
+	if err := c.task.args.unmarshal(context.Background(), items[i], &arg); err != nil {
+		return c.task.argError(-1, err)
+	}
+	c.args[i] = arg
+	return nil
+}
+
+func (c *chunk[A, R]) split() ([][]byte, error) {
+	if items := c.items.Load(); items != nil {
+		return *items, nil
+	}
+	items, err := c.task.args.split(context.Background(), c.data)
+	if err != nil {
+		return nil, guard.About(fmt.Sprintf("arguments of %q: ", c.task.name), err)
+	}
+	if err := c.complete(len(items)); err != nil {
+		return nil, err
+	}
+	c.items.Store(&items)
+	return items, nil
+}
+
+// within is a context that ends after d; 0: never.
+func within(d time.Duration) (context.Context, context.CancelFunc) {
+	if d == 0 {
+		return context.Background(), func() {}
+	}
+	return context.WithTimeoutCause(context.Background(), d, fmt.Errorf("its time of %v is over", d))
 }
 
 func (c *chunk[A, R]) values() []R { return *c.held.Load() }
 
 func (c *chunk[A, R]) Len() int { return len(c.args) }
 
-func (c *chunk[A, R]) Bad(i int) error {
-	if c.bad == nil { // as nearly always
-		return nil
-	}
-	return c.bad[i]
-}
-
 func (c *chunk[A, R]) Call(ctx context.Context, i int) error {
-	if err := c.Bad(i); err != nil {
-		return err
-	}
 	values := c.values() // now: Abandon may replace them while the task runs
 	v, err := c.task.fn(ctx, c.args[i])
 	if err != nil {
@@ -100,7 +170,26 @@ func (c *chunk[A, R]) Call(ctx context.Context, i int) error {
 	return nil
 }
 
+// Restore keeps values encoded if decoding or encoding them runs foreign code: a type
+// may encode itself in a way that only the producer can decode.
 func (c *chunk[A, R]) Restore(data []byte, has func(i int) bool) error {
+	coder := c.task.values
+	if coder.foreign != (foreign{}) && coder.array != nil {
+		items, err := coder.split(context.Background(), data)
+		if err == nil && len(items) != len(c.args) {
+			err = fmt.Errorf("values of %q: got %d, want %d; the record of the job is damaged", c.task.name, len(items), len(c.args))
+		}
+		if err != nil {
+			return err
+		}
+		c.saved = make([][]byte, len(items))
+		for i, item := range items {
+			if has(i) {
+				c.saved[i] = item
+			}
+		}
+		return nil
+	}
 	values := make([]R, len(c.values()))
 	if err := c.task.DecodeValues(data, values); err != nil {
 		return err
@@ -113,6 +202,8 @@ func (c *chunk[A, R]) Restore(data []byte, has func(i int) bool) error {
 	return nil
 }
 
+func (c *chunk[A, R]) isSaved(i int) bool { return c.saved != nil && c.saved[i] != nil }
+
 func (c *chunk[A, R]) Abandon(i int) {
 	// The call keeps the old slice, and may still write to its place there.
 	old := c.values()
@@ -122,27 +213,95 @@ func (c *chunk[A, R]) Abandon(i int) {
 	c.held.Store(&values)
 }
 
-func (c *chunk[A, R]) Size(i int) int {
-	data, err := c.task.values.encodeFor(c.values()[i:i+1], c.raw)
+func (c *chunk[A, R]) Size(i int, limit time.Duration) int {
+	if c.isSaved(i) {
+		return len(c.saved[i]) + len("[]")
+	}
+	ctx, cancel := within(limit)
+	defer cancel()
+	data, err := c.task.values.encodeFor(ctx, c.values()[i:i+1], c.raw)
 	if err != nil {
 		return 0
 	}
 	return len(data)
 }
 
-func (c *chunk[A, R]) Encode(failed func(i int) bool) (values []byte, bad map[int]error) {
-	return c.encodeFor(failed, c.raw)
+func (c *chunk[A, R]) Encode(failed func(i int) bool, limit time.Duration) (values []byte, bad map[int]error) {
+	return c.encodeFor(failed, limit, c.raw)
 }
 
-func (c *chunk[A, R]) Save(failed func(i int) bool) (values []byte, bad map[int]error) {
-	return c.encodeFor(failed, nil)
+func (c *chunk[A, R]) Save(failed func(i int) bool, limit time.Duration) (values []byte, bad map[int]error) {
+	return c.encodeFor(failed, limit, nil)
 }
 
-func (c *chunk[A, R]) encodeFor(failed func(i int) bool, raw call.Reads) (values []byte, bad map[int]error) {
-	t := c.task
+func (c *chunk[A, R]) encodeFor(failed func(i int) bool, limit time.Duration, raw call.Reads) (values []byte, bad map[int]error) {
+	values, err := c.together(failed, limit, raw)
+	if err == nil {
+		return values, nil
+	}
+	// One bad value spoils the whole array: find those that do.
+	_, left := err.(*guard.Left)
+	bad = c.unencodable(failed, limit, left)
+	without := func(i int) bool { return failed(i) || bad[i] != nil }
+	if values, err = c.together(without, limit, raw); err == nil {
+		return values, bad
+	}
+	// The codec takes each value, but not all of them together.
+	for i := range c.values() {
+		if !without(i) {
+			bad[i] = c.task.valueError(err)
+		}
+	}
+	return nil, bad
+}
+
+// unencodable tries each value alone, and says why it cannot be encoded. Once one was
+// left behind the rest are tried at the same time: so the time that this takes does not
+// grow with how many never return.
+func (c *chunk[A, R]) unencodable(failed func(i int) bool, limit time.Duration, left bool) map[int]error {
+	values := c.values()
+	errs := make([]error, len(values))
+	try := func(i int) {
+		ctx, cancel := within(limit)
+		defer cancel()
+		_, errs[i] = c.task.values.encode(ctx, values[i:i+1])
+	}
+	var wg sync.WaitGroup
+	for i := range values {
+		switch {
+		case failed(i) || c.isSaved(i):
+		case left:
+			wg.Go(func() { try(i) })
+		default:
+			try(i)
+			_, left = errs[i].(*guard.Left)
+		}
+	}
+	wg.Wait()
+	bad := map[int]error{}
+	for i, err := range errs {
+		if err != nil {
+			bad[i] = c.task.valueError(err)
+		}
+	}
+	if left {
+		values := slices.Clone(values) // what was left behind still reads the old ones
+		c.held.Store(&values)
+	}
+	return bad
+}
+
+// together encodes all values for which without is false, as one array. It returns nil
+// if there are none.
+func (c *chunk[A, R]) together(without func(i int) bool, limit time.Duration, raw call.Reads) ([]byte, error) {
+	ctx, cancel := within(limit)
+	defer cancel()
+	if c.saved != nil {
+		return c.joined(ctx, without)
+	}
 	var holes []int // calls without a value
 	for i := range c.values() {
-		if failed(i) {
+		if without(i) {
 			holes = append(holes, i)
 		}
 	}
@@ -150,36 +309,47 @@ func (c *chunk[A, R]) encodeFor(failed func(i int) bool, raw call.Reads) (values
 		return nil, nil
 	}
 	c.fill(holes)
-	values, err := t.values.encodeFor(c.values(), raw)
-	if err == nil {
-		return values, nil
-	}
+	return c.task.values.encodeFor(ctx, c.values(), raw)
+}
 
-	// One bad value spoils the whole array. Find the ones that do.
-	bad = map[int]error{}
-	for i := range c.values() {
-		if failed(i) {
-			continue
-		}
-		if _, err := t.values.encode(c.values()[i : i+1]); err != nil {
-			bad[i] = t.valueError(err)
-			holes = append(holes, i)
-		}
-	}
-	if len(holes) < len(c.values()) {
-		slices.Sort(holes)
-		c.fill(holes)
-		if values, err = t.values.encodeFor(c.values(), raw); err == nil {
-			return values, bad
-		}
-		// The codec takes each value, but not all of them together.
-		for i := range c.values() {
-			if !failed(i) && bad[i] == nil {
-				bad[i] = t.valueError(err)
-			}
+// joined is together where there are saved values: they are joined with what the others
+// are encoded to. Any of them fills the places of calls without a value.
+func (c *chunk[A, R]) joined(ctx context.Context, without func(i int) bool) ([]byte, error) {
+	items := slices.Clone(c.saved)
+	var ours []int
+	var values []R
+	for i := range items {
+		switch {
+		case without(i):
+			items[i] = nil
+		case items[i] == nil:
+			ours, values = append(ours, i), append(values, c.values()[i])
 		}
 	}
-	return nil, bad
+	coder := c.task.values
+	if len(ours) > 0 {
+		data, err := coder.encode(ctx, values)
+		if err != nil {
+			return nil, err
+		}
+		encoded, err := coder.split(ctx, data)
+		if err != nil {
+			return nil, err
+		}
+		for k, i := range ours {
+			items[i] = encoded[k]
+		}
+	}
+	some := slices.IndexFunc(items, func(item []byte) bool { return item != nil })
+	if some < 0 {
+		return nil, nil
+	}
+	for i, item := range items {
+		if item == nil {
+			items[i] = items[some]
+		}
+	}
+	return coder.join(ctx, items)
 }
 
 // fill puts a placeholder where there is no value: the zero value, or else a

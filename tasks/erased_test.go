@@ -26,23 +26,19 @@ func TestOneBadArgumentFailsAlone(t *testing.T) {
 
 	failed := func(i int) bool { return i == 17 || i == 999 }
 	for i := range c.Len() {
-		switch err := c.Bad(i); {
+		switch err := c.Load(i, false); {
 		case failed(i) != (err != nil):
-			t.Errorf("Bad(%d) = %v", i, err)
-		case err != nil:
-			if cerr := c.Call(t.Context(), i); cerr != err {
-				t.Errorf("Call(%d) = %v, want the same as Bad", i, cerr)
-			}
-		default:
-			if err := c.Call(t.Context(), i); err != nil {
+			t.Errorf("Load(%d) = %v", i, err)
+		case err == nil:
+			if err := runCall(t, c, i); err != nil {
 				t.Errorf("Call(%d) = %v", i, err)
 			}
 		}
 	}
-	if got, want := c.Bad(17).Error(), `argument of "double": cannot use JSON string as int`; got != want {
-		t.Errorf("Bad(17) = %q, want %q", got, want)
+	if got, want := c.Load(17, false).Error(), `argument of "double": cannot use JSON string as int`; got != want {
+		t.Errorf("Load(17) = %q, want %q", got, want)
 	}
-	values, bad := c.Encode(failed)
+	values, bad := c.Encode(failed, 0)
 	out := make([]int, len(items))
 	if err := task.DecodeValues(values, out); err != nil || bad != nil {
 		t.Fatalf("bad = %v, DecodeValues = %v", bad, err)
@@ -69,11 +65,11 @@ func TestArgumentsNextToABadOneAreDecodedOnce(t *testing.T) {
 	read := tasks.Define("read", func(_ context.Context, j journal) (int, error) { return len(j), nil })
 	c := decode(t, read, "[1,2,0,3]", 4)
 	for i := range 4 {
-		if err := c.Call(t.Context(), i); (err != nil) != (i == 2) {
+		if err := runCall(t, c, i); (err != nil) != (i == 2) {
 			t.Errorf("Call(%d) = %v", i, err)
 		}
 	}
-	if values, _ := c.Encode(func(i int) bool { return i == 2 }); string(values) != "[1,1,0,1]" {
+	if values, _ := c.Encode(func(i int) bool { return i == 2 }, 0); string(values) != "[1,1,0,1]" {
 		t.Errorf("each was decoded so often: %s", values)
 	}
 }
@@ -107,10 +103,10 @@ func TestBadArgumentsNameTaskAndArgument(t *testing.T) {
 		{nested, `{"P":[1,"x"]}`, 0, `argument of "nested": arg 2: cannot use JSON string as int`},
 	} {
 		c := decode(t, row.task, "["+row.arg+"]", 1)
-		err := c.Bad(0)
+		err := c.Load(0, false)
 		ae, ok := errors.AsType[*tasks.ArgError](err)
 		if !ok {
-			t.Errorf("%s: Bad = %v, want an *ArgError", row.arg, err)
+			t.Errorf("%s: Load = %v, want an *ArgError", row.arg, err)
 			continue
 		}
 		if !strings.HasPrefix(err.Error(), row.want) {
@@ -124,8 +120,8 @@ func TestBadArgumentsNameTaskAndArgument(t *testing.T) {
 
 func TestTheCauseOfABadArgumentStaysVisible(t *testing.T) {
 	c := decode(t, tasks.Define("double", double), `["x"]`, 1)
-	if _, ok := errors.AsType[*json.UnmarshalTypeError](c.Bad(0)); !ok {
-		t.Errorf("%v hides its cause", c.Bad(0))
+	if _, ok := errors.AsType[*json.UnmarshalTypeError](c.Load(0, false)); !ok {
+		t.Errorf("%v hides its cause", c.Load(0, false))
 	}
 }
 
@@ -155,7 +151,7 @@ func TestUnreadableChunksFailAsAWhole(t *testing.T) {
 		{pair, "[[1,2]]", 2, []string{"got 1, want 2"}},
 		{pair, "null", 2, []string{"got 0, want 2"}},
 	} {
-		c, err := tasks.Erase(row.task).Decode([]byte(row.data), row.n)
+		c, err := decoded(row.task, row.data, row.n)
 		if err == nil {
 			t.Errorf("Decode(%s, %d) = %v", row.data, row.n, c)
 			continue
@@ -168,11 +164,11 @@ func TestOneUnencodableValueFailsAlone(t *testing.T) {
 	root := tasks.Define("root", func(_ context.Context, x float64) (float64, error) { return math.Sqrt(x), nil })
 	c := decode(t, root, "[4,-1,9,16]", 4)
 	for i := range 4 {
-		if err := c.Call(t.Context(), i); err != nil {
+		if err := runCall(t, c, i); err != nil {
 			t.Fatal(err)
 		}
 	}
-	values, bad := c.Encode(func(i int) bool { return i == 3 })
+	values, bad := c.Encode(func(i int) bool { return i == 3 }, 0)
 	if string(values) != "[2,0,3,0]" {
 		t.Errorf("values = %s, want zero for the bad and the failed one", values)
 	}
@@ -183,20 +179,20 @@ func TestOneUnencodableValueFailsAlone(t *testing.T) {
 
 func TestValuesAreNilWhenNoCallIsLeft(t *testing.T) {
 	all := func(int) bool { return true }
-	if values, bad := decode(t, tasks.Define("double", double), "[1,2]", 2).Encode(all); values != nil || bad != nil {
+	if values, bad := decode(t, tasks.Define("double", double), "[1,2]", 2).Encode(all, 0); values != nil || bad != nil {
 		t.Errorf("all failed: %s, %v", values, bad)
 	}
-	if values, bad := decode(t, tasks.Define("double", double), "[]", 0).Encode(all); values != nil || bad != nil {
+	if values, bad := decode(t, tasks.Define("double", double), "[]", 0).Encode(all, 0); values != nil || bad != nil {
 		t.Errorf("no calls: %s, %v", values, bad)
 	}
 	channel := tasks.Define("channel", func(context.Context, int) (chan int, error) { return make(chan int), nil })
 	c := decode(t, channel, "[1,2,3]", 3)
 	for i := range 2 {
-		if err := c.Call(t.Context(), i); err != nil {
+		if err := runCall(t, c, i); err != nil {
 			t.Fatal(err)
 		}
 	}
-	values, bad := c.Encode(func(i int) bool { return i == 2 })
+	values, bad := c.Encode(func(i int) bool { return i == 2 }, 0)
 	if values != nil || len(bad) != 2 {
 		t.Fatalf("unencodable type: %s, %v", values, bad)
 	}
@@ -207,11 +203,11 @@ func TestValuesAreNilWhenNoCallIsLeft(t *testing.T) {
 func TestValuesOfFailedCallsDoNotTravel(t *testing.T) {
 	c := decode(t, tasks.Define("double", double), "[1,2]", 2)
 	for i := range 2 {
-		if err := c.Call(t.Context(), i); err != nil {
+		if err := runCall(t, c, i); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if values, _ := c.Encode(func(i int) bool { return i == 0 }); string(values) != "[0,4]" {
+	if values, _ := c.Encode(func(i int) bool { return i == 0 }, 0); string(values) != "[0,4]" {
 		t.Errorf("values = %s", values)
 	}
 }
@@ -249,11 +245,11 @@ func TestGoodValuesArriveThoughTheZeroValueCannot(t *testing.T) {
 	paint := tasks.Define("paint", func(_ context.Context, name string) (color, error) { return color{name}, nil })
 	c := decode(t, paint, `["","red","","blue"]`, 4)
 	for i := range 4 {
-		if err := c.Call(t.Context(), i); err != nil {
+		if err := runCall(t, c, i); err != nil {
 			t.Fatal(err)
 		}
 	}
-	values, bad := c.Encode(func(i int) bool { return i == 1 })
+	values, bad := c.Encode(func(i int) bool { return i == 1 }, 0)
 	if len(bad) != 2 || !errors.Is(bad[0], errNoColor) || !errors.Is(bad[2], errNoColor) {
 		t.Errorf("bad = %v, want 0 and 2", bad)
 	}
@@ -264,10 +260,10 @@ func TestGoodValuesArriveThoughTheZeroValueCannot(t *testing.T) {
 
 	tint := tasks.Define("tint", func(_ context.Context, n int) (shade, error) { return shade{n}, nil })
 	c = decode(t, tint, "[5,6]", 2)
-	if err := c.Call(t.Context(), 1); err != nil {
+	if err := runCall(t, c, 1); err != nil {
 		t.Fatal(err)
 	}
-	values, bad = c.Encode(func(i int) bool { return i == 0 })
+	values, bad = c.Encode(func(i int) bool { return i == 0 }, 0)
 	shades := make([]shade, 2)
 	if err := tint.DecodeValues(values, shades); err != nil || bad != nil || shades[1].n != 6 {
 		t.Errorf("DecodeValues(%s) = %v, %v; bad = %v", values, shades, err, bad)
@@ -294,23 +290,23 @@ func (g *grenade) UnmarshalJSON(data []byte) error {
 func TestAPanickingEncodingMethodFailsItsCallAlone(t *testing.T) {
 	task := tasks.Define("throw", func(_ context.Context, g grenade) (grenade, error) { return g, nil })
 	c := decode(t, task, `["safe","boom","safe"]`, 3)
-	if err := c.Bad(1); err == nil {
-		t.Error("Bad(1) = nil")
+	if err := c.Load(1, false); err == nil {
+		t.Error("Load(1) = nil")
 	} else {
 		wantContains(t, err.Error(), `argument of "throw"`, "decoding tasks_test.grenade panicked: boom")
 	}
-	if c.Bad(0) != nil || c.Bad(2) != nil {
-		t.Errorf("Bad = %v, %v", c.Bad(0), c.Bad(2))
+	if c.Load(0, false) != nil || c.Load(2, false) != nil {
+		t.Errorf("Load = %v, %v", c.Load(0, false), c.Load(2, false))
 	}
 
 	arm := tasks.Define("arm", func(_ context.Context, live bool) (grenade, error) { return grenade{live}, nil })
 	c = decode(t, arm, "[false,true]", 2)
 	for i := range 2 {
-		if err := c.Call(t.Context(), i); err != nil {
+		if err := runCall(t, c, i); err != nil {
 			t.Fatal(err)
 		}
 	}
-	values, bad := c.Encode(noneFailed)
+	values, bad := c.Encode(noneFailed, 0)
 	if string(values) != `["safe","safe"]` || len(bad) != 1 {
 		t.Fatalf("Encode = %s, %v", values, bad)
 	}
@@ -347,10 +343,10 @@ func TestCallsOfAChunkRunAtTheSameTime(t *testing.T) {
 	errs := make([]error, n)
 	var wg sync.WaitGroup
 	for i := range n {
-		wg.Go(func() { errs[i] = c.Call(t.Context(), i) })
+		wg.Go(func() { errs[i] = runCall(t, c, i) })
 	}
 	wg.Wait()
-	values, bad := c.Encode(func(i int) bool { return errs[i] != nil })
+	values, bad := c.Encode(func(i int) bool { return errs[i] != nil }, 0)
 	out := make([]int, n)
 	if err := meet.DecodeValues(values, out); err != nil || bad != nil {
 		t.Fatal(err, bad)
@@ -371,7 +367,7 @@ func TestClaimsOfMoreArgumentsThanThereAreBytesCostNothing(t *testing.T) {
 	task := tasks.Define("large", func(context.Context, large) (int, error) { return 0, nil })
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	_, err := tasks.Erase(task).Decode([]byte("[{}]"), 1<<20)
+	_, err := tasks.Erase(task).Chunk([]byte("[{}]"), 1<<20)
 	runtime.ReadMemStats(&after)
 	if err == nil || !strings.Contains(err.Error(), "1048576 items in 4 bytes") {
 		t.Errorf("%v", err)
@@ -387,7 +383,7 @@ func TestArgumentsThatAreNestedTooDeepAreRefused(t *testing.T) {
 	task := tasks.Define("any", func(context.Context, any) (int, error) { return 0, nil })
 	const depth = 1 << 20
 	data := "[" + strings.Repeat("[", depth) + strings.Repeat("]", depth) + "]"
-	if c, err := tasks.Erase(task).Decode([]byte(data), 1); err == nil && c.Bad(0) == nil {
+	if c, err := decoded(task, data, 1); err == nil && c.Load(0, false) == nil {
 		t.Error("accepted")
 	}
 }

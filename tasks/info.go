@@ -14,8 +14,8 @@ type CallInfo struct {
 	Job string
 	// Call is the index of the call in the job, counted from 0.
 	Call int
-	// Calls is the number of calls in the job, -1 while it is not known because
-	// the job is a stream.
+	// Calls is the number of calls in the job. It is -1 in a stream, which does not
+	// know how many it will have.
 	Calls int
 	// Chunk is the index of the chunk in the job, counted from 0.
 	Chunk int

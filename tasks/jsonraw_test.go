@@ -15,7 +15,7 @@ func yes() bool { return true }
 func TestLargeByteStringsTravelAsTheyAreToThoseWhoReadThem(t *testing.T) {
 	task := identity[[]byte]()
 	args := [][]byte{bytes.Repeat([]byte{0, '"', 0xff, '\n'}, 5000), nil, {}, []byte("small")}
-	raw, err := tasks.EncodeFor(task, args, yes)
+	raw, err := tasks.EncodeFor(t.Context(), task, args, yes)
 	if err != nil || !rawbytes.Is(raw) || len(raw) > 20100 {
 		t.Fatalf("%d bytes, %v; want the raw form", len(raw), err)
 	}
@@ -24,12 +24,12 @@ func TestLargeByteStringsTravelAsTheyAreToThoseWhoReadThem(t *testing.T) {
 		t.Fatalf("EncodeArgs gives %.10q, %v; want JSON", plain, err)
 	}
 	for what, raw := range map[string]func() bool{"nobody asked": nil, "a reader does not know it": func() bool { return false }} {
-		if data, err := tasks.EncodeFor(task, args, raw); err != nil || !bytes.Equal(data, plain) {
+		if data, err := tasks.EncodeFor(t.Context(), task, args, raw); err != nil || !bytes.Equal(data, plain) {
 			t.Errorf("%s: %.10q, %v; want JSON", what, data, err)
 		}
 	}
 	asked := func() bool { t.Error("asked for small byte strings"); return true }
-	if data, err := tasks.EncodeFor(task, args[1:], asked); err != nil || string(data) != `[null,"","c21hbGw="]` {
+	if data, err := tasks.EncodeFor(t.Context(), task, args[1:], asked); err != nil || string(data) != `[null,"","c21hbGw="]` {
 		t.Errorf("small ones are %s, %v", data, err)
 	}
 	// Every reader takes both, whatever its type.
@@ -85,11 +85,11 @@ func TestValuesAreRawOnlyWhereTheReaderReadsThat(t *testing.T) {
 		if err := c.Call(t.Context(), 0); err != nil {
 			t.Fatal(err)
 		}
-		values, bad := c.Encode(noneFailed)
-		if bad != nil || rawbytes.Is(values) != raw || c.Size(0) != len(values) {
-			t.Errorf("raw %t: values are %.10q, %v, of size %d", raw, values, bad, c.Size(0))
+		values, bad := c.Encode(noneFailed, 0)
+		if bad != nil || rawbytes.Is(values) != raw || c.Size(0, 0) != len(values) {
+			t.Errorf("raw %t: values are %.10q, %v, of size %d", raw, values, bad, c.Size(0, 0))
 		}
-		saved, bad := c.Save(noneFailed)
+		saved, bad := c.Save(noneFailed, 0)
 		if bad != nil || rawbytes.Is(saved) {
 			t.Errorf("raw %t: another worker is left %.10q, %v; want JSON", raw, saved, bad)
 		}

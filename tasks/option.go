@@ -31,5 +31,8 @@ func newOptions(opts []Option) options {
 	for _, opt := range opts {
 		opt(&o)
 	}
+	if err := o.policy.CheckLimits(); err != nil {
+		panic("tasks.Define: " + err.Error())
+	}
 	return o
 }

@@ -1,7 +1,6 @@
 package tasks
 
 import (
-	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -47,14 +46,16 @@ func RegisterError(code string, target error) {
 }
 
 // ErrorCodes returns the codes of all registered errors that errors.Is finds in
-// err, in alphabetical order; nil if there are none.
+// err, in alphabetical order; nil if there are none. It looks at the first 1,000 errors
+// of err's tree.
 func ErrorCodes(err error) []string {
 	if err == nil {
 		return nil
 	}
+	all := tree(err)
 	var codes []string
 	for _, e := range errorCodes.load() {
-		if errors.Is(err, e.target) {
+		if slices.ContainsFunc(all, func(err error) bool { return matches(err, e.target) }) {
 			codes = append(codes, e.code)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/distpool/distpool/internal/call"
+	"github.com/distpool/distpool/internal/guard"
 )
 
 // Task is a named, typed function: the thing that a producer calls and a worker
@@ -82,19 +83,23 @@ func (t *Task[A, R]) Call(ctx context.Context, arg A) (R, error) {
 // An argument that cannot be encoded fails the whole slice: the error is an
 // [*ArgError] whose Call is the index of the first such argument in args. A
 // caller that encodes a job in pieces adds the start of the piece to it.
-func (t *Task[A, R]) EncodeArgs(args []A) ([]byte, error) { return t.encodeFor(args, nil) }
+func (t *Task[A, R]) EncodeArgs(args []A) ([]byte, error) {
+	return t.encodeFor(context.Background(), args, nil)
+}
 
-func (t *Task[A, R]) encodeFor(args []A, raw call.Reads) ([]byte, error) {
-	data, err := t.args.encodeFor(args, raw)
+func (t *Task[A, R]) encodeFor(ctx context.Context, args []A, raw call.Reads) ([]byte, error) {
+	data, err := t.args.encodeFor(ctx, args, raw)
 	if err == nil {
 		return data, nil
 	}
-	for i := range args {
-		if _, ierr := t.args.encode(args[i : i+1]); ierr != nil {
-			return nil, t.argError(i, ierr)
+	if _, left := err.(*guard.Left); !left {
+		for i := range args {
+			if _, ierr := t.args.encode(ctx, args[i:i+1]); ierr != nil {
+				return nil, t.argError(i, ierr)
+			}
 		}
 	}
-	return nil, fmt.Errorf("arguments of %q: %w", t.name, err)
+	return nil, guard.About(fmt.Sprintf("arguments of %q: ", t.name), err)
 }
 
 // DecodeValues decodes an array of exactly len(dst) values into dst. It
@@ -110,17 +115,17 @@ func (t *Task[A, R]) encodeFor(args []A, raw call.Reads) ([]byte, error) {
 // when the zero value of R does not survive the codec. Look up which calls
 // failed before using a value.
 func (t *Task[A, R]) DecodeValues(data []byte, dst []R) error {
-	n, err := t.values.decode(data, dst)
+	n, err := t.values.decode(context.Background(), data, dst)
 	switch {
 	case err == nil && n == len(dst):
 		return nil
 	case err == nil:
 		return fmt.Errorf("values of %q: got %d, want %d; the record of the job is damaged", t.name, n, len(dst))
 	}
-	if items, serr := t.values.split(data); serr == nil {
+	if items, serr := t.values.split(context.Background(), data); serr == nil {
 		for i, item := range items {
 			var v R
-			if ierr := t.values.unmarshal(item, &v); ierr != nil {
+			if ierr := t.values.unmarshal(context.Background(), item, &v); ierr != nil {
 				return fmt.Errorf("value %d of %q: %w; the worker's result type must be compatible with %v",
 					i, t.name, ierr, reflect.TypeFor[R]())
 			}
@@ -140,7 +145,7 @@ func (t *Task[A, R]) declaredOnly(what string) string {
 // that is the user's "arg 2" only if the whole argument is the tuple.
 func (t *Task[A, R]) argError(i int, err error) *ArgError {
 	if t.tuple {
-		if inner, ok := errors.AsType[*ArgError](err); ok {
+		if inner, ok := inTree[*ArgError](err); ok {
 			return &ArgError{Task: t.name, Call: i, Arg: inner.Arg, Err: inner.Err}
 		}
 	}
@@ -150,7 +155,7 @@ func (t *Task[A, R]) argError(i int, err error) *ArgError {
 // valueError gives err, which kept a value from being encoded, the name of the
 // task. Its call is known to the receiver.
 func (t *Task[A, R]) valueError(err error) error {
-	return fmt.Errorf("result of %q: %w", t.name, err)
+	return guard.About(fmt.Sprintf("result of %q: ", t.name), err)
 }
 
 // Runner is a task without its types, as worker.Run takes it. Every *Task is a
@@ -178,9 +183,10 @@ func Erase(r Runner) call.Task {
 }
 
 // EncodeFor is Task.EncodeArgs for workers that may read what it does not make: large
-// byte strings as they are.
+// byte strings as they are. An encoding method that has not returned when ctx ends is
+// left behind, and the error is that of ctx.
 //
 // It exists for package producer; the type of raw is internal to distpool.
-func EncodeFor[A, R any](t *Task[A, R], args []A, raw call.Reads) ([]byte, error) {
-	return t.encodeFor(args, raw)
+func EncodeFor[A, R any](ctx context.Context, t *Task[A, R], args []A, raw call.Reads) ([]byte, error) {
+	return t.encodeFor(ctx, args, raw)
 }

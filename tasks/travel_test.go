@@ -22,17 +22,37 @@ func identity[T any](opts ...tasks.Option) *tasks.Task[T, T] {
 
 func noneFailed(int) bool { return false }
 
-// decode is what a worker does first with the arguments of a chunk.
+// decoded is what a worker does first with the arguments of a chunk. An error is one of
+// all its calls.
+func decoded(task tasks.Runner, data string, n int) (call.Chunk, error) {
+	c, err := tasks.Erase(task).Chunk([]byte(data), n)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.DecodeAll(0, true); err != nil && !c.Splits() {
+		return nil, err
+	}
+	return c, nil
+}
+
 func decode(t *testing.T, task tasks.Runner, data string, n int) call.Chunk {
 	t.Helper()
-	c, err := tasks.Erase(task).Decode([]byte(data), n)
+	c, err := decoded(task, data, n)
 	if err != nil {
-		t.Fatalf("Decode(%s) = %v", data, err)
+		t.Fatalf("decoding %s: %v", data, err)
 	}
 	if c.Len() != n {
 		t.Fatalf("Len() = %d, want %d", c.Len(), n)
 	}
 	return c
+}
+
+// runCall is what a worker does with each call.
+func runCall(t *testing.T, c call.Chunk, i int) error {
+	if err := c.Load(i, false); err != nil {
+		return err
+	}
+	return c.Call(t.Context(), i)
 }
 
 // travel sends args all the way: encoded by a producer, decoded and run by a
@@ -45,14 +65,14 @@ func travel[A, R any](t *testing.T, task *tasks.Task[A, R], args []A) []R {
 	}
 	c := decode(t, task, string(data), len(args))
 	for i := range c.Len() {
-		if err := c.Bad(i); err != nil {
-			t.Fatalf("Bad(%d) = %v", i, err)
+		if err := c.Load(i, false); err != nil {
+			t.Fatalf("Load(%d) = %v", i, err)
 		}
 		if err := c.Call(t.Context(), i); err != nil {
 			t.Fatalf("Call(%d) = %v", i, err)
 		}
 	}
-	values, bad := c.Encode(noneFailed)
+	values, bad := c.Encode(noneFailed, 0)
 	if len(bad) > 0 {
 		t.Fatalf("Encode: bad = %v", bad)
 	}
@@ -197,7 +217,7 @@ func TestRawJSONFitsTypedTasks(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	values, _ := c.Encode(noneFailed)
+	values, _ := c.Encode(noneFailed, 0)
 	got := make([]json.RawMessage, 2)
 	if err := raw.DecodeValues(values, got); err != nil || string(got[0]) != "3" || string(got[1]) != "6" {
 		t.Errorf("got %s, %v", got, err)

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/distpool/distpool/internal/call"
+	"github.com/distpool/distpool/internal/guard"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/wire"
 	"github.com/distpool/distpool/observe"
@@ -41,15 +43,75 @@ const (
 	abandoned              // a call did not end in time and was left behind
 )
 
-// round is one goroutine's work on the chunk's calls.
+// round is one goroutine's work on the chunk's calls. Code that is not distpool's may
+// end the goroutine: the next round then takes up the call that ran, at the step
+// behind the one that failed.
 type round struct {
-	over    chan end      // the goroutine ended like this, or with died
-	died    chan struct{} // a panic or Goexit ended it; what it was is noted
-	stuck   chan int      // this call passed its HardTimeout
-	current int           // the call that runs
-	tries   int           // how often it ran before
-	watched watchedCall   // what observers know of it
-	claim   *atomic.Bool  // set by whoever ends the current call: its return, or its HardTimeout; nil without one
+	over   chan end      // the goroutine ended like this, or with died
+	died   chan struct{} // a panic or Goexit ended it: see death
+	stuck  chan struct{} // the current call passed its HardTimeout
+	death  death
+	before *round // the one that died
+
+	// The current call.
+	current  int  // its index in the chunk
+	tries    int  // how often it ran before
+	running  bool // its outcome has not been noted
+	measured bool // the stopwatch has counted it
+	doing    atomic.Int32
+	ending   *ending                     // how it ended, once observers are told
+	watched  atomic.Pointer[watchedCall] // what observers know of it; taken by whoever tells its end
+	claim    *atomic.Bool                // set by whoever ends it: its round, or its HardTimeout; nil without one
+}
+
+// What a round does for its current call.
+const (
+	inTask int32 = iota
+	inArgument
+	inBegin
+	inError
+	inEnd
+)
+
+// whatIsStuck names what did not return, other than the task.
+var whatIsStuck = map[int32]string{
+	inArgument: "decoding its argument", inBegin: "the BeginCall of an observer", inError: "a method of its error", inEnd: "the EndCall of an observer",
+}
+
+// death is how a round's goroutine ended.
+type death struct {
+	value any // of the panic; nil after runtime.Goexit
+	stack string
+}
+
+func newRound(before *round) *round {
+	return &round{over: make(chan end, 1), died: make(chan struct{}), stuck: make(chan struct{}, 1), before: before}
+}
+
+// begin makes call i the current one.
+func (d *round) begin(i, tries int) {
+	d.current, d.tries, d.running, d.measured, d.claim = i, tries, true, false, nil
+	d.do(inTask)
+}
+
+func (d *round) do(what int32) {
+	if d.doing.Load() != what {
+		d.doing.Store(what)
+	}
+}
+
+// claimed reports whether the current call is still this round's to end.
+func (d *round) claimed() bool { return d.claim == nil || !d.claim.Swap(true) }
+
+// limit gives the current call up after its HardTimeout.
+func (d *round) limit(t time.Duration) *time.Timer {
+	claim := new(atomic.Bool)
+	d.claim = claim
+	return time.AfterFunc(t, func() {
+		if !claim.Swap(true) {
+			d.stuck <- struct{}{}
+		}
+	})
 }
 
 // runCalls runs what is left of the chunk, one call after the other.
@@ -62,28 +124,47 @@ func (r *chunkRun) runCalls() end {
 	// Nobody settles what an abandoned call has begun, and MaxCalls counts each.
 	r.watch.exact = r.policy.HardTimeout != nil || r.worker.cfg.MaxCalls > 0
 	defer r.watch.stop()
-	for {
-		d := &round{over: make(chan end, 1), died: make(chan struct{}), stuck: make(chan int, 1)}
+	for d := newRound(nil); ; {
 		go r.work(d)
 		select {
 		case e := <-d.over:
 			return e
 		case <-d.died:
-		case i := <-d.stuck:
-			r.chunk.Abandon(i)
-			r.endCall(d, observe.CallTimeout, fmt.Errorf("it still ran after its HardTimeout of %v", *r.policy.HardTimeout))
-			r.advance()
-			r.failOrRetry(wire.CallError{
-				Call: i, Kind: wire.KindTimeout, Attempts: d.tries + 1,
-				Message: fmt.Sprintf("the call still ran after its HardTimeout of %v and was given up", *r.policy.HardTimeout),
-			}, nil)
-			r.worker.recycle(ErrRecycle)
+			if !d.running {
+				panic(fmt.Sprintf("distpool: running a chunk: %v\n%s", d.death.value, d.death.stack)) // it is not the call's
+			}
+			d = newRound(d)
+		case <-d.stuck:
+			r.giveUp(d)
 			return abandoned
 		}
 	}
 }
 
-// work runs calls until none is left, or one ends the goroutine.
+// giveUp ends the current call at its HardTimeout.
+func (r *chunkRun) giveUp(d *round) {
+	t := *r.policy.HardTimeout
+	e := wire.CallError{
+		Call: d.current, Kind: wire.KindTimeout, Attempts: d.tries + 1,
+		Message: fmt.Sprintf("the call still ran after its HardTimeout of %v and was given up", t),
+	}
+	if what := whatIsStuck[d.doing.Load()]; what != "" {
+		e.Message += ": " + what + " did not return"
+	}
+	r.chunk.Abandon(d.current)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = guard.Apart(ctx, func() error {
+		r.endCall(d, observe.CallTimeout, errors.New(e.Message))
+		return nil
+	})
+	r.advance()
+	r.failOrRetry(e, call.Failure{})
+	r.worker.recycle(ErrRecycle)
+}
+
+// work runs calls until none is left, or one ends the goroutine. No foreign code runs in its
+// deferred function: it would not be under guard there.
 func (r *chunkRun) work(d *round) {
 	returned := false
 	r.watch.start(&r.worker.metronome)
@@ -95,13 +176,18 @@ func (r *chunkRun) work(d *round) {
 		if !d.claimed() {
 			return // abandoned before it panicked
 		}
-		r.endPanicked(d, p)
-		r.advance()
-		r.watch.calls++
-		r.settleClock(d.current)
-		r.panicked(d.current, d.tries+1, p)
+		if d.running && d.doing.Load() != inBegin {
+			r.watch.calls++
+			r.settleClock(d.current)
+			d.measured = true
+		}
+		d.death = death{p, trimStack(string(debug.Stack()))}
 		close(d.died)
 	}()
+	if d.before != nil && !r.takeUp(d) {
+		returned = true
+		return
+	}
 	for {
 		i, attempts, ok := r.upcoming()
 		if !ok {
@@ -121,92 +207,21 @@ func (r *chunkRun) work(d *round) {
 			r.checkpoint()
 			r.watch.start(&r.worker.metronome)
 		}
-		if !r.one(d, i, attempts) {
+		d.begin(i, attempts)
+		if !r.one(d, r.worker.watcher) {
 			returned = true
 			return
 		}
 	}
 }
 
-// claimed reports whether the current call is still this round's to end.
-func (d *round) claimed() bool { return d.claim == nil || !d.claim.Swap(true) }
-
-// one runs one call. It returns false when the round is over with it.
-func (r *chunkRun) one(d *round, i, attempts int) bool {
-	d.current, d.tries, d.claim = i, attempts, nil
-	if err := r.chunk.Bad(i); err != nil {
-		r.advance()
-		r.fail(wire.CallError{Call: i, Kind: wire.KindBadArgument, Message: err.Error()})
-		return true
-	}
-	own := r.callContext(i, attempts)
-	defer own.slot.end()
-	var ctx context.Context = own
-	if r.worker.watcher != nil {
-		ctx = r.beginCall(ctx, d, i, attempts)
-	}
-	if t := r.policy.CallTimeout; t != nil {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, *t, errCallTimeout)
-		defer cancel()
-	}
-	if t := r.policy.HardTimeout; t != nil {
-		claim := new(atomic.Bool)
-		d.claim = claim
-		timer := time.AfterFunc(*t, func() {
-			if !claim.Swap(true) {
-				d.stuck <- i
-			}
-		})
-		defer timer.Stop()
-	}
-	err := r.chunk.Call(ctx, i)
-	if !d.claimed() {
-		return false // too late: nobody waits for this goroutine
-	}
-	if err != nil && r.ctx.Err() != nil {
-		r.settleClock(i)
-		r.endCall(d, observe.CallInterrupted, err)
-		d.over <- interrupted // most likely for that reason; it is not the call's failure
-		return false
-	}
-	r.advance()
-	r.lap(i)
-	if err == nil {
-		r.endCall(d, observe.CallOK, nil)
-		return true
-	}
-	r.settleClock(i)
-	e := wire.CallError{
-		Call: i, Kind: wire.KindError, Message: err.Error(), Type: typeName(err),
-		Codes: tasks.ErrorCodes(err), Attempts: attempts + 1,
-	}
-	if errors.Is(context.Cause(ctx), errCallTimeout) {
-		e.Kind = wire.KindTimeout
-		e.Message = fmt.Sprintf("timed out after its CallTimeout of %v: %s", *r.policy.CallTimeout, e.Message)
-		r.endCall(d, observe.CallTimeout, err)
-	} else {
-		r.endCall(d, observe.CallFailed, err)
-	}
-	r.failOrRetry(e, err)
-	return true
-}
-
-// typeName is the type of the error that the task made, without our marks on it.
-func typeName(err error) string {
-	for {
-		name := fmt.Sprintf("%T", err)
-		inner := errors.Unwrap(err)
-		if inner == nil || !strings.HasPrefix(name, "*tasks.permanent") && !strings.HasPrefix(name, "*tasks.retryAfter") {
-			return name
-		}
-		err = inner
-	}
-}
-
 func (r *chunkRun) info(i, attempts int) tasks.CallInfo {
+	calls := r.total
+	if r.policy.Stream {
+		calls = -1
+	}
 	return tasks.CallInfo{
-		Task: r.task, Job: r.delivery.Job, Call: r.first + i, Calls: r.total, Chunk: r.delivery.Chunk,
+		Task: r.task, Job: r.delivery.Job, Call: r.first + i, Calls: calls, Chunk: r.delivery.Chunk,
 		Attempt: attempts + 1, Delivery: r.number, Worker: r.worker.self.ID, Queue: r.queue,
 	}
 }
@@ -227,21 +242,6 @@ func (r *chunkRun) advance() {
 	}
 }
 
-// panicked notes that call i ended its goroutine: p is the panic's value, nil
-// after runtime.Goexit.
-func (r *chunkRun) panicked(i, attempts int, p any) {
-	e := wire.CallError{Call: i, Kind: wire.KindPanic, Message: fmt.Sprint(p), Type: fmt.Sprintf("%T", p), Attempts: attempts}
-	err, ok := p.(error)
-	if ok {
-		e.Codes = tasks.ErrorCodes(err)
-	}
-	if p == nil {
-		e.Kind, e.Type, e.Message = wire.KindGoexit, "", "the task called runtime.Goexit"
-	}
-	e.Stack = trimStack(string(debug.Stack()))
-	r.failOrRetry(e, err)
-}
-
 // trimStack drops the frames above the one that panicked or called Goexit: they
 // are the runtime's and ours.
 func trimStack(stack string) string {
@@ -258,14 +258,13 @@ func trimStack(stack string) string {
 }
 
 // failOrRetry notes a failure for the next round, if the call has attempts left.
-// err may be nil.
-func (r *chunkRun) failOrRetry(e wire.CallError, err error) {
-	if e.Attempts >= r.policy.MaxAttempts() || tasks.IsPermanent(err) {
+func (r *chunkRun) failOrRetry(e wire.CallError, f call.Failure) {
+	if e.Attempts >= r.policy.MaxAttempts() || f.Permanent {
 		r.fail(e)
 		return
 	}
-	d, asked := tasks.RetryDelay(err)
-	if !asked {
+	d := f.Delay
+	if !f.Asked {
 		d = r.policy.Delay(e.Attempts)
 	}
 	r.again = append(r.again, wire.Pending{Call: e.Call, Attempts: e.Attempts})

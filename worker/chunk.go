@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/distpool/distpool/internal/call"
+	"github.com/distpool/distpool/internal/guard"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/wire"
 	"github.com/distpool/distpool/observe"
@@ -36,6 +37,7 @@ type chunkRun struct {
 	number       int // delivery number, by the record's count
 	policy       call.Policy
 	chunk        call.Chunk
+	loads        bool        // calls decode their arguments themselves
 	sealer       call.Sealer // nil: the task's codec does not encrypt, or its arguments did not open
 
 	// How far it is. Calls run in this order: turn from at on, then next and up.
@@ -85,14 +87,13 @@ func (r *chunkRun) run(b record.Begun) error {
 	}
 	r.first, r.calls, r.total, r.number, r.big = first, n, b.Calls, b.Delivery, b.Big
 	r.saved, r.saveEvery = time.Now(), checkpointEvery
-	kind, why := r.decode(b, data)
-	if why != nil && first+n > b.Calls {
+	if first+n > b.Calls {
 		// The frame contradicts the record: its number of calls is no measure of how
 		// many failures to report.
-		return r.worker.condemn(r.logger(), r.delivery.Job, fmt.Errorf("arguments of calls %d to %d in a job of %d calls: %w", first, first+n-1, b.Calls, why))
+		return r.worker.condemn(r.logger(), r.delivery.Job, fmt.Errorf("arguments of calls %d to %d in a job of %d calls", first, first+n-1, b.Calls))
 	}
-	if why != nil {
-		r.failAll(kind, why.Error())
+	if kind, why := r.open(b, data); why != nil {
+		r.failRest(kind, why.Error())
 		return r.record(nil)
 	}
 	due, err := r.resume(b.Partial)
@@ -101,8 +102,9 @@ func (r *chunkRun) run(b record.Begun) error {
 	}
 	if b.Verdict == record.Lost {
 		r.number = 1 // the count starts anew for the others
-		r.blame(b.Delivery)
+		r.blame(b)
 	}
+	r.decode(b)
 	if left := time.Until(due); left > waitHere+time.Second {
 		return r.putBack(left, due)
 	} else if !r.pause(left) {
@@ -138,8 +140,8 @@ func (r *chunkRun) run(b record.Begun) error {
 	}
 }
 
-// decode finds the task and lets it decode the arguments.
-func (r *chunkRun) decode(b record.Begun, data []byte) (wire.Kind, error) {
+// open finds the task, and makes its chunk of the encoded arguments.
+func (r *chunkRun) open(b record.Begun, data []byte) (wire.Kind, error) {
 	w := r.worker
 	t, ok := w.tasks[b.Task]
 	if !ok {
@@ -150,18 +152,52 @@ func (r *chunkRun) decode(b record.Begun, data []byte) (wire.Kind, error) {
 		return wire.KindBadArgument, fmt.Errorf("the job is encoded with codec %q, the worker's task uses %q; use the same on both sides", b.Codec, t.CodecName())
 	}
 	policy, err := call.ParsePolicy(b.Policy)
+	if err == nil {
+		r.policy = policy.Over(t.Policy())
+		err = r.policy.CheckLimits()
+	}
 	if err != nil {
 		return wire.KindBadArgument, err
 	}
-	r.policy = policy.Over(t.Policy())
 	if data, err = r.unseal(t, data); err != nil {
 		return wire.KindBadArgument, err
 	}
-	r.chunk, err = t.Decode(data, r.calls)
+	r.chunk, err = t.Chunk(data, r.calls)
 	if err == nil && r.big {
 		r.chunk.MayBeRaw()
 	}
 	return wire.KindBadArgument, err
+}
+
+// decode decodes the arguments: all in one go, the first time. After a death each call
+// decodes its own, so that the one is found whose decoding ends the process; and so it is for
+// a chunk that goes on, since calls that have their outcome need no argument any more.
+func (r *chunkRun) decode(b record.Begun) {
+	first := b.Verdict == record.Run && b.Delivery == 1 && len(b.Partial) == 0
+	if _, _, more := r.upcoming(); !more || !first && r.chunk.Splits() {
+		r.loads = true
+		return
+	}
+	err := r.chunk.DecodeAll(r.limit(), r.policy.MaxAttempts() > 1)
+	if err == nil {
+		return
+	}
+	if _, left := err.(*guard.Left); left {
+		r.logger().Error("decoding the arguments of a chunk did not return within the HardTimeout of its calls", "error", err)
+		r.worker.recycle(ErrRecycle)
+	}
+	r.loads = true
+	if !r.chunk.Splits() {
+		r.failRest(wire.KindBadArgument, err.Error())
+	}
+}
+
+// limit bounds foreign code that runs for the whole chunk; 0 is none.
+func (r *chunkRun) limit() time.Duration {
+	if t := r.policy.HardTimeout; t != nil {
+		return *t
+	}
+	return 0
 }
 
 // resume takes over what an earlier owner saved, and returns when the calls that
@@ -194,17 +230,22 @@ func (r *chunkRun) resume(frame []byte) (due time.Time, err error) {
 
 // blame gives up the call in which the last of several workers died. Before the
 // last attempt every call is saved before it runs, so this is the first one that
-// is not finished.
-func (r *chunkRun) blame(deaths int) {
+// is not finished. Where arguments are decoded in one go and nothing was saved, any of
+// them may be to blame.
+func (r *chunkRun) blame(b record.Begun) {
 	i, attempts, ok := r.upcoming()
 	if !ok {
 		return
 	}
-	r.advance()
-	r.fail(wire.CallError{
-		Call: i, Kind: wire.KindWorkerLost, Attempts: attempts + 1,
-		Message: fmt.Sprintf("%d workers died while they ran this call's chunk, the last one in this call", deaths),
-	})
+	if !r.chunk.Splits() && len(b.Partial) == 0 {
+		r.failRest(wire.KindWorkerLost, fmt.Sprintf("%d workers died while they decoded the arguments of this call's chunk; the codec cannot decode them one by one", b.Delivery))
+	} else {
+		r.advance()
+		r.fail(wire.CallError{
+			Call: i, Kind: wire.KindWorkerLost, Attempts: attempts + 1,
+			Message: fmt.Sprintf("%d workers died while they ran this call's chunk, the last one in this call", b.Delivery),
+		})
+	}
 	r.checkpoint()
 }
 

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/distpool/distpool/internal/guard"
 	"github.com/distpool/distpool/internal/wire"
 )
 
@@ -33,8 +34,14 @@ func (r *chunkRun) fail(e wire.CallError) {
 
 func byCall(e wire.CallError, i int) int { return e.Call - i }
 
-func (r *chunkRun) failAll(kind wire.Kind, msg string) {
-	for i := range r.calls {
+// failRest fails all calls that have no outcome.
+func (r *chunkRun) failRest(kind wire.Kind, msg string) {
+	for {
+		i, _, ok := r.upcoming()
+		if !ok {
+			return
+		}
+		r.advance()
 		r.fail(wire.CallError{Call: i, Kind: kind, Message: msg})
 	}
 }
@@ -103,8 +110,8 @@ func (r *chunkRun) encode() []byte { return r.encodeBy(r.chunk.Encode, maxOutcom
 
 // encodeBy encodes the values that there are by one of the chunk's ways, to most bytes.
 // Whether a value is too large is told by the way in which it is to travel in the end.
-func (r *chunkRun) encodeBy(way func(failed func(i int) bool) ([]byte, map[int]error), most int) []byte {
-	values, bad := way(r.lacks)
+func (r *chunkRun) encodeBy(way func(failed func(i int) bool, limit time.Duration) ([]byte, map[int]error), most int) []byte {
+	values, bad := way(r.lacks, r.limit())
 	limit := r.worker.cfg.MaxResult
 	if len(values) > limit {
 		if bad == nil {
@@ -114,7 +121,7 @@ func (r *chunkRun) encodeBy(way func(failed func(i int) bool) ([]byte, map[int]e
 			if r.lacks(i) || bad[i] != nil {
 				continue
 			}
-			if size := r.chunk.Size(i); size > limit {
+			if size := r.chunk.Size(i, r.limit()); size > limit {
 				bad[i] = fmt.Errorf("the value encodes to %d bytes, more than the worker's Config.MaxResult allows (%d); return a reference to the data, or raise the limit", size, limit)
 			}
 		}
@@ -123,13 +130,23 @@ func (r *chunkRun) encodeBy(way func(failed func(i int) bool) ([]byte, map[int]e
 		return values
 	}
 	for i, err := range bad {
-		r.fail(wire.CallError{Call: i, Kind: wire.KindBadResult, Message: err.Error(), Attempts: 1})
+		r.fail(r.badResult(i, err))
 	}
-	values, _ = way(r.lacks)
+	values, _ = way(r.lacks, r.limit())
 	if len(values) > most {
-		r.errors, r.again, r.turn, r.at, r.next = nil, nil, nil, 0, r.calls
-		r.failAll(wire.KindBadResult, fmt.Sprintf("the values of the chunk's %d calls encode to %d bytes, more than the %d that fit; use a smaller ChunkSize", r.calls, len(values), most))
+		r.errors, r.again, r.turn, r.at, r.next = nil, nil, nil, 0, 0
+		r.failRest(wire.KindBadResult, fmt.Sprintf("the values of the chunk's %d calls encode to %d bytes, more than the %d that fit; use a smaller ChunkSize", r.calls, len(values), most))
 		return nil
 	}
 	return values
+}
+
+// badResult is the failure of a call whose value cannot be encoded.
+func (r *chunkRun) badResult(i int, err error) wire.CallError {
+	e := wire.CallError{Call: i, Kind: wire.KindBadResult, Message: err.Error(), Attempts: 1}
+	if _, left := err.(*guard.Left); left {
+		e.Kind, e.Message = wire.KindTimeout, fmt.Sprintf("encoding the call's value did not end within its HardTimeout of %v", r.limit())
+		r.worker.recycle(ErrRecycle)
+	}
+	return e
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/distpool/distpool/internal/call"
+	"github.com/distpool/distpool/internal/guard"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/sealing"
 	"github.com/distpool/distpool/internal/signing"
@@ -50,7 +51,13 @@ func (r *chunkRun) refuse(why error) error {
 	}
 	r.logger().Error("refusing a job because of its signature", "reason", refusal.Reason, "error", why)
 	if w.cfg.OnRefused != nil {
-		w.cfg.OnRefused(refusal)
+		err := guard.Apart(context.Background(), func() error {
+			w.cfg.OnRefused(refusal)
+			return nil
+		})
+		if err != nil {
+			r.logger().Error("Config.OnRefused panicked or ended its goroutine", "error", err)
+		}
 	}
 	_, err := untilAnswered(w, r.delivery, "refuse", func(ctx context.Context) (record.State, error) {
 		return record.Refuse(ctx, w.rdb, r.delivery.Job, why.Error())

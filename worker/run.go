@@ -55,7 +55,7 @@ func Run(ctx context.Context, cfg Config, ts ...tasks.Runner) error {
 		return err
 	}
 	known := index(ts)
-	watcher, err := observers.Workers(cfg.Observers)
+	watcher, err := observers.Workers(cfg.Observers, cfg.Logger)
 	if err != nil {
 		return fmt.Errorf("worker.Config: %w", err)
 	}

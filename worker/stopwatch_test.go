@@ -29,7 +29,10 @@ func decodedChunk(t testing.TB, n int, cfg Config, fn func(context.Context, int)
 		}
 		data = append(data, byte('0'+i%10))
 	}
-	c, err := task.Decode(append(data, ']'), n)
+	c, err := task.Chunk(append(data, ']'), n)
+	if err == nil {
+		err = c.DecodeAll(0, false)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

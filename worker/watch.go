@@ -3,7 +3,6 @@ package worker
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -118,28 +117,27 @@ func decodeHeaders(s string) map[string]string {
 // watchedCall is what observers know of the call that runs.
 type watchedCall struct {
 	ctx   context.Context
-	call  *observe.Call // nil: nobody wants to know, or none runs
+	call  *observe.Call
 	began time.Time
 }
 
-// beginCall tells that call i begins, and returns the context for it.
-func (r *chunkRun) beginCall(ctx context.Context, d *round, i, attempts int) context.Context {
+// beginCall tells that the current call begins, and returns the context for it.
+func (r *chunkRun) beginCall(ctx context.Context, d *round, watcher observe.Worker) context.Context {
 	c := &observe.Call{
-		Job: r.delivery.Job, Chunk: r.delivery.Chunk, Call: r.first + i, Task: r.task, Queue: r.queue,
-		Worker: r.worker.self.ID, Attempt: attempts + 1,
+		Job: r.delivery.Job, Chunk: r.delivery.Chunk, Call: r.first + d.current, Task: r.task, Queue: r.queue,
+		Worker: r.worker.self.ID, Attempt: d.tries + 1,
 	}
-	ctx = r.worker.watcher.BeginCall(ctx, c)
-	d.watched = watchedCall{ctx, c, time.Now()}
+	ctx = watcher.BeginCall(ctx, c)
+	d.watched.Store(&watchedCall{ctx, c, time.Now()})
 	return ctx
 }
 
-// endCall tells how the current call ended.
+// endCall tells how the current call ended, if that has not been told.
 func (r *chunkRun) endCall(d *round, result observe.CallResult, err error) {
-	w := d.watched
-	if w.call == nil {
+	w := d.watched.Swap(nil)
+	if w == nil {
 		return
 	}
-	d.watched = watchedCall{}
 	end := observe.CallEnd{Result: result, Err: err, Took: time.Since(w.began)}
 	r.worker.watcher.EndCall(w.ctx, w.call, end)
 	if !r.worker.debug {
@@ -150,22 +148,4 @@ func (r *chunkRun) endCall(d *round, result observe.CallResult, err error) {
 		attrs = append(attrs, "error", err)
 	}
 	r.logger().DebugContext(w.ctx, "a call ended", attrs...)
-}
-
-// endPanicked is endCall for a call that ended its goroutine: p is the panic's
-// value, nil after runtime.Goexit.
-func (r *chunkRun) endPanicked(d *round, p any) {
-	if d.watched.call == nil {
-		return
-	}
-	err, isError := p.(error)
-	switch {
-	case p == nil:
-		err = errors.New("the task called runtime.Goexit")
-	case isError:
-		err = fmt.Errorf("panic: %w", err)
-	default:
-		err = fmt.Errorf("panic: %v", p)
-	}
-	r.endCall(d, observe.CallFailed, err)
 }

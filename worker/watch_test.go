@@ -30,7 +30,10 @@ func BenchmarkCallsOfAChunk(b *testing.B) {
 			w := newWorker(Config{Concurrency: 1, MaxResult: DefaultMaxResult, Logger: slog.New(slog.DiscardHandler)}, nil, map[string]call.Task{"nothing": nothing})
 			w.watchBy(o.observer)
 			for b.Loop() {
-				chunk, err := nothing.Decode(args, calls)
+				chunk, err := nothing.Chunk(args, calls)
+				if err == nil {
+					err = chunk.DecodeAll(0, false)
+				}
 				if err != nil {
 					b.Fatal(err)
 				}

@@ -4,6 +4,8 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"sync"
+
+	"github.com/distpool/distpool/internal/guard"
 )
 
 // callbackQueue runs functions one after the other on one goroutine, in the
@@ -74,7 +76,7 @@ func (q *callbackQueue) next() (c callback, ok bool) {
 func (q *callbackQueue) call(c callback) {
 	defer func() {
 		if p := recover(); p != nil {
-			q.log.Error("a callback panicked", "job", c.job, "panic", p, "stack", string(debug.Stack()))
+			q.log.Error("a callback panicked", "job", c.job, "panic", guard.Text(p), "stack", string(debug.Stack()))
 		}
 	}()
 	c.f()

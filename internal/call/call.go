@@ -3,7 +3,10 @@
 // everything is plain bytes and errors.
 package call
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // Task is a runnable task without its types. Package tasks makes it.
 // All methods may be called from several goroutines at once.
@@ -14,20 +17,31 @@ type Task interface {
 	CodecName() string
 	// Policy is what the task says about retries and limits.
 	Policy() Policy
-	// Decode reads the encoded arguments of a chunk of n calls. An error means
-	// that the chunk as a whole cannot be read; an argument that alone is
-	// unreadable is reported by Chunk.Bad.
-	Decode(args []byte, n int) (Chunk, error)
+	// Chunk makes a chunk of n calls of their encoded arguments, which it keeps. Nothing is
+	// decoded yet. An error means that the record is damaged.
+	Chunk(args []byte, n int) (Chunk, error)
 }
 
-// Chunk is a decoded chunk: its arguments before, its values after the run.
-// Call may be called once for each index, for different indexes from different
-// goroutines at once. Encode must come after all of them.
+// Chunk is the arguments of consecutive calls before the run, and their values after it.
+// Load and Call may be called for different indexes from different goroutines at once.
+// Encode must come after all of them.
+//
+// Code that is not distpool's runs under guard, in Call alone it does not: the
+// worker knows what a panic means there. Such code gets the time limit, 0 is none, and
+// what has not returned by then is left behind.
 type Chunk interface {
 	// Len is the number of calls.
 	Len() int
-	// Bad says why argument i could not be decoded; nil when it could.
-	Bad(i int) error
+	// Splits reports whether the arguments can be decoded one by one: the codec can
+	// split, and they are not damaged.
+	Splits() bool
+	// DecodeAll decodes all arguments in one go. After an error Load decodes each, if
+	// the chunk splits. A *guard.Left says that the limit passed. keep says that Load
+	// will be asked for arguments again.
+	DecodeAll(limit time.Duration, keep bool) error
+	// Load makes sure that argument i is decoded; again, if it is to be decoded anew,
+	// since an earlier run may have changed it. The error says why it cannot be.
+	Load(i int, again bool) error
 	// Call runs the task on argument i and keeps the value. It does not recover
 	// panics: the worker does, since only it knows what they mean.
 	Call(ctx context.Context, i int) error
@@ -43,17 +57,17 @@ type Chunk interface {
 	MayBeRaw()
 	// Size is how many bytes the value of call i, which succeeded, encodes to by
 	// itself, by Encode; 0 when it cannot be encoded.
-	Size(i int) int
+	Size(i int, limit time.Duration) int
 	// Encode encodes the values of the chunk, the zero value standing where
 	// failed(i) is true. Values that cannot be encoded are reported in bad by
 	// index (their place holds the zero value too), so that one unencodable
 	// value costs only its own call. When no call is left that succeeded,
 	// values is nil. Values of failed calls are dropped: a later Encode may leave
-	// out more calls, never fewer.
-	Encode(failed func(i int) bool) (values []byte, bad map[int]error)
+	// out more calls, never fewer. A *guard.Left in bad is of a value that was left behind.
+	Encode(failed func(i int) bool, limit time.Duration) (values []byte, bad map[int]error)
 	// Save is Encode for another worker, of which nothing is known: never in the raw
 	// form.
-	Save(failed func(i int) bool) (values []byte, bad map[int]error)
+	Save(failed func(i int) bool, limit time.Duration) (values []byte, bad map[int]error)
 }
 
 // Reads says whether those who will read something know the raw form of byte strings

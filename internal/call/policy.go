@@ -16,6 +16,8 @@ type Policy struct {
 	Backoff     *Backoff       `json:"backoff,omitempty"`
 	CallTimeout *time.Duration `json:"call_timeout,omitempty"`
 	HardTimeout *time.Duration `json:"hard_timeout,omitempty"`
+	// Stream says that the job is one: how many calls it has is not known when they run.
+	Stream bool `json:"stream,omitempty"`
 }
 
 // Backoff is the wait before a retry. See tasks.Backoff.
@@ -76,6 +78,15 @@ func (p Policy) check() error {
 		return fmt.Errorf("policy of the job: CallTimeout %v", *p.CallTimeout)
 	case p.HardTimeout != nil && *p.HardTimeout <= 0:
 		return fmt.Errorf("policy of the job: HardTimeout %v", *p.HardTimeout)
+	}
+	return nil
+}
+
+// CheckLimits refuses time limits that contradict each other. It is for a policy that is
+// complete: the job's over the task's.
+func (p Policy) CheckLimits() error {
+	if p.CallTimeout != nil && p.HardTimeout != nil && *p.CallTimeout > *p.HardTimeout {
+		return fmt.Errorf("CallTimeout is %v, longer than HardTimeout (%v), so it would never end a call; make it shorter, or HardTimeout longer (each may be set by the job or by the task)", *p.CallTimeout, *p.HardTimeout)
 	}
 	return nil
 }

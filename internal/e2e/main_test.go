@@ -69,6 +69,8 @@ type workerSpec struct {
 	Tasks     []string // names; none: all of them
 	Keys      string   // a keyring as secure.ParseKeyring reads it; none: that of the suite
 	Unsigned  bool     // its AllowUnsigned
+	Observer  string   // a method and how it misbehaves; none: no observer
+	Log       string   // how its log handler misbehaves; none: it does not
 	Refused   string   // a list to which what it refuses is appended
 }
 
@@ -89,6 +91,10 @@ func (s workerSpec) run(ctx context.Context, log io.Writer) error {
 		Keyring: suiteKeyring,
 		Redis:   s.Redis, Name: s.Name, Queues: map[string]int{s.Queue: 1}, Concurrency: s.Slots,
 		Grace: s.Grace, MaxResult: s.MaxResult, MaxCalls: s.MaxCalls, Logger: slog.New(slog.NewTextHandler(log, nil)),
+	}
+	cfg.Observers = s.observers()
+	if s.Log != "" {
+		cfg.Logger = slog.New(brokenLog{s.Log})
 	}
 	if s.Keys != "" {
 		var err error

@@ -4,130 +4,170 @@ package observers
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"runtime/debug"
 	"slices"
+	"sync/atomic"
+	"time"
 
+	"github.com/distpool/distpool/internal/guard"
 	"github.com/distpool/distpool/observe"
 )
 
-// Pools makes one observer of os: nil of none, and an error when one is nil.
-func Pools(os []observe.Pool) (observe.Pool, error) {
+// Pools makes one observer of os: nil of none, and an error when one is nil. A panic in
+// one of them is logged and harms nothing. So is runtime.Goexit, except in
+// BeginSubmit and EndSubmit, where it ends the goroutine of the caller of the pool.
+func Pools(os []observe.Pool, log *slog.Logger) (observe.Pool, error) {
 	if i := slices.Index(os, nil); i >= 0 {
 		return nil, isNil(i)
 	}
-	switch len(os) {
-	case 0:
+	if len(os) == 0 {
 		return nil, nil
-	case 1:
-		return os[0], nil
 	}
-	return pools(slices.Clone(os)), nil
+	return &pools{guarded[observe.Pool]{slices.Clone(os), log, atomic.Int64{}}}, nil
 }
 
-// Workers makes one observer of os: nil of none, and an error when one is nil.
-func Workers(os []observe.Worker) (observe.Worker, error) {
+// Workers is Pools for workers. There, runtime.Goexit ends the goroutine of the caller
+// in BeginCall and EndCall.
+func Workers(os []observe.Worker, log *slog.Logger) (observe.Worker, error) {
 	if i := slices.Index(os, nil); i >= 0 {
 		return nil, isNil(i)
 	}
-	switch len(os) {
-	case 0:
+	if len(os) == 0 {
 		return nil, nil
-	case 1:
-		return os[0], nil
 	}
-	return workers(slices.Clone(os)), nil
+	return &workers{guarded[observe.Worker]{slices.Clone(os), log, atomic.Int64{}}}, nil
 }
 
 func isNil(i int) error {
 	return fmt.Errorf("field Observers: number %d is nil; leave it out", i)
 }
 
-type pools []observe.Pool
+// guarded calls observers under guard.
+type guarded[O any] struct {
+	all    []O
+	log    *slog.Logger
+	logged atomic.Int64 // when a fault was last logged: Unix time, s
+}
 
-func (os pools) OpenPool(s observe.PoolState) {
-	for _, o := range os {
-		o.OpenPool(s)
+// here calls f with o. It recovers a panic.
+func (g *guarded[O]) here(method string, o O, f func(O)) {
+	defer func() {
+		if p := recover(); p != nil {
+			g.fault(method, o, guard.Text(p), debug.Stack())
+		}
+	}()
+	f(o)
+}
+
+// apart calls f with each observer on another goroutine, and waits. backward is the
+// order of those that end something.
+func (g *guarded[O]) apart(method string, backward bool, f func(O)) {
+	at := 0
+	for at < len(g.all) {
+		var o O
+		err := guard.Apart(context.Background(), func() error {
+			for at < len(g.all) {
+				i := at
+				if backward {
+					i = len(g.all) - 1 - at
+				}
+				at++
+				o = g.all[i]
+				g.here(method, o, f)
+			}
+			return nil
+		})
+		if err != nil {
+			g.fault(method, o, err.Error(), nil)
+		}
 	}
 }
 
-func (os pools) ClosePool(s observe.PoolState) {
-	for _, o := range slices.Backward(os) {
-		o.ClosePool(s)
+// fault logs what an observer did. Once in a second is enough: it may do so each time.
+func (g *guarded[O]) fault(method string, o O, what string, stack []byte) {
+	now := time.Now().Unix()
+	if g.logged.Swap(now) == now {
+		return
 	}
+	g.log.Error("an observer panicked or ended its goroutine", "observer", fmt.Sprintf("%T", o), "method", method, "panic", what, "stack", string(stack))
 }
 
-func (os pools) BeginSubmit(ctx context.Context, s *observe.Submission) context.Context {
-	for _, o := range os {
-		ctx = o.BeginSubmit(ctx, s)
+type pools struct{ guarded[observe.Pool] }
+
+func (os *pools) OpenPool(s observe.PoolState) {
+	os.apart("OpenPool", false, func(o observe.Pool) { o.OpenPool(s) })
+}
+
+func (os *pools) ClosePool(s observe.PoolState) {
+	os.apart("ClosePool", true, func(o observe.Pool) { o.ClosePool(s) })
+}
+
+func (os *pools) BeginSubmit(ctx context.Context, s *observe.Submission) context.Context {
+	for _, o := range os.all {
+		os.here("BeginSubmit", o, func(o observe.Pool) { ctx = orElse(o.BeginSubmit(ctx, s), ctx) })
 	}
 	return ctx
 }
 
-func (os pools) EndSubmit(ctx context.Context, s *observe.Submission, err error) {
-	for _, o := range slices.Backward(os) {
-		o.EndSubmit(ctx, s, err)
+func (os *pools) EndSubmit(ctx context.Context, s *observe.Submission, err error) {
+	for _, o := range slices.Backward(os.all) {
+		os.here("EndSubmit", o, func(o observe.Pool) { o.EndSubmit(ctx, s, err) })
 	}
 }
 
-func (os pools) Settle(s observe.Settlement) {
-	for _, o := range os {
-		o.Settle(s)
-	}
+func (os *pools) Settle(s observe.Settlement) {
+	os.apart("Settle", false, func(o observe.Pool) { o.Settle(s) })
 }
 
-func (os pools) RoundTrip(r observe.RoundTrip) {
-	for _, o := range os {
-		o.RoundTrip(r)
-	}
+func (os *pools) RoundTrip(r observe.RoundTrip) {
+	os.apart("RoundTrip", false, func(o observe.Pool) { o.RoundTrip(r) })
 }
 
-type workers []observe.Worker
+type workers struct{ guarded[observe.Worker] }
 
-func (os workers) StartWorker(s observe.WorkerState) {
-	for _, o := range os {
-		o.StartWorker(s)
-	}
+func (os *workers) StartWorker(s observe.WorkerState) {
+	os.apart("StartWorker", false, func(o observe.Worker) { o.StartWorker(s) })
 }
 
-func (os workers) StopWorker(s observe.WorkerState) {
-	for _, o := range slices.Backward(os) {
-		o.StopWorker(s)
-	}
+func (os *workers) StopWorker(s observe.WorkerState) {
+	os.apart("StopWorker", true, func(o observe.Worker) { o.StopWorker(s) })
 }
 
-func (os workers) Deliver(d observe.Delivery) {
-	for _, o := range os {
-		o.Deliver(d)
-	}
+func (os *workers) Deliver(d observe.Delivery) {
+	os.apart("Deliver", false, func(o observe.Worker) { o.Deliver(d) })
 }
 
-func (os workers) BeginChunk(ctx context.Context, c *observe.Chunk) context.Context {
-	for _, o := range os {
-		ctx = o.BeginChunk(ctx, c)
+func (os *workers) BeginChunk(ctx context.Context, c *observe.Chunk) context.Context {
+	os.apart("BeginChunk", false, func(o observe.Worker) { ctx = orElse(o.BeginChunk(ctx, c), ctx) })
+	return ctx
+}
+
+func (os *workers) EndChunk(ctx context.Context, c *observe.Chunk, end observe.ChunkEnd) {
+	os.apart("EndChunk", true, func(o observe.Worker) { o.EndChunk(ctx, c, end) })
+}
+
+func (os *workers) BeginCall(ctx context.Context, c *observe.Call) context.Context {
+	for _, o := range os.all {
+		os.here("BeginCall", o, func(o observe.Worker) { ctx = orElse(o.BeginCall(ctx, c), ctx) })
 	}
 	return ctx
 }
 
-func (os workers) EndChunk(ctx context.Context, c *observe.Chunk, end observe.ChunkEnd) {
-	for _, o := range slices.Backward(os) {
-		o.EndChunk(ctx, c, end)
+func (os *workers) EndCall(ctx context.Context, c *observe.Call, end observe.CallEnd) {
+	for _, o := range slices.Backward(os.all) {
+		os.here("EndCall", o, func(o observe.Worker) { o.EndCall(ctx, c, end) })
 	}
 }
 
-func (os workers) BeginCall(ctx context.Context, c *observe.Call) context.Context {
-	for _, o := range os {
-		ctx = o.BeginCall(ctx, c)
+func (os *workers) RoundTrip(r observe.RoundTrip) {
+	os.apart("RoundTrip", false, func(o observe.Worker) { o.RoundTrip(r) })
+}
+
+// orElse is the context that an observer returned, or the one before if that is nil.
+func orElse(ctx, before context.Context) context.Context {
+	if ctx == nil {
+		return before
 	}
 	return ctx
-}
-
-func (os workers) EndCall(ctx context.Context, c *observe.Call, end observe.CallEnd) {
-	for _, o := range slices.Backward(os) {
-		o.EndCall(ctx, c, end)
-	}
-}
-
-func (os workers) RoundTrip(r observe.RoundTrip) {
-	for _, o := range os {
-		o.RoundTrip(r)
-	}
 }
