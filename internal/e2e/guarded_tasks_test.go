@@ -106,11 +106,10 @@ func runErr(ctx context.Context, c badCall) (int, error) {
 		panic(badValue{c.How})
 	case c.In == "strict":
 		err = &strictError{404}
+	case c.In == "Error": // wrapping it would call the method here
+		err = &badError{c.In, c.How}
 	default:
 		err = fmt.Errorf("wrapped: %w", tasks.RetryAfter(&badError{c.In, c.How}, 0))
-		if c.In == "Error" {
-			err = &badError{c.In, c.How}
-		}
 	}
 	if c.Panics {
 		panic(err)
