@@ -69,7 +69,8 @@ type Config struct {
 	OnRefused func(secure.Refusal)
 
 	// Logger gets what no caller can be told: warnings about Redis, panics in
-	// callbacks; and at level Debug each submission and how its job ended.
+	// callbacks; and at level Debug each submission and how its job ended, and each
+	// failure of go-redis to connect.
 	// docs/observability.md lists the attributes. Defaults to slog.Default().
 	Logger *slog.Logger
 
@@ -116,6 +117,11 @@ func (c Config) connect(ctx context.Context) (client redis.UniversalClient, ours
 	if c.Client != nil {
 		return c.Client, false, redisconn.Check(ctx, c.Client)
 	}
-	client, err = redisconn.Open(ctx, c.Redis)
+	target, err := redisconn.Parse(c.Redis)
+	if err != nil {
+		return nil, true, err
+	}
+	target.LogTo(c.Logger)
+	client, err = target.Open(ctx)
 	return client, true, err
 }

@@ -92,9 +92,9 @@ type Config struct {
 	Name string
 
 	// Logger gets what the worker has to say: its start and end (Info), trouble
-	// (Warn, Error), and each delivery, chunk and call (Debug). Calls have it as
-	// tasks.Logger. docs/observability.md lists the attributes. Defaults to
-	// slog.Default().
+	// (Warn, Error), and each delivery, chunk, call and failure of go-redis to connect
+	// (Debug). Calls have it as tasks.Logger. docs/observability.md lists the
+	// attributes. Defaults to slog.Default().
 	Logger *slog.Logger
 
 	// Observers are told what the worker does: see packages metrics and traces.
@@ -154,6 +154,11 @@ func (c Config) connect(ctx context.Context) (client redis.UniversalClient, ours
 	if c.Client != nil {
 		return c.Client, false, redisconn.Check(ctx, c.Client)
 	}
-	client, err = redisconn.Open(ctx, c.Redis)
+	target, err := redisconn.Parse(c.Redis)
+	if err != nil {
+		return nil, true, err
+	}
+	target.LogTo(c.Logger)
+	client, err = target.Open(ctx)
 	return client, true, err
 }

@@ -115,6 +115,8 @@ func TestAnIdleWorkerServesLikeABusyOne(t *testing.T) {
 		late := metronome(t)
 		keeps, keptGate := stops.held(t, hold)
 		goes, goesGate := hands.held(t, hold)
+		stops.awaitListed(t)
+		hands.awaitListed(t)
 
 		t.Run("it passes on what it does not know", func(t *testing.T) {
 			began := time.Now()
@@ -130,11 +132,9 @@ func TestAnIdleWorkerServesLikeABusyOne(t *testing.T) {
 			fails.archives(t, 0, late)
 		})
 		t.Run("it finishes its call after SIGTERM", func(t *testing.T) {
-			stops.awaitListed(t)
 			stops.keepsItsCall(t, kept, keeps, keptGate)
 		})
 		t.Run("it hands its call over", func(t *testing.T) {
-			hands.awaitListed(t)
 			second := hands.worker(t, 1)
 			began := time.Now()
 			if err := first.stop(t); err != nil {

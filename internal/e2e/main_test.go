@@ -65,6 +65,7 @@ type workerSpec struct {
 	MaxCalls  int
 	Initial   string   // what Init puts into the context; "fail" makes it fail, "wait" wait for SIGTERM
 	Shutdown  string   // a key that Shutdown sets to what it finds in its context
+	Debug     bool     // it logs at that level
 	Dies      bool     // it is expected to end otherwise than with success
 	Tasks     []string // names; none: all of them
 	Keys      string   // a keyring as secure.ParseKeyring reads it; none: that of the suite
@@ -87,10 +88,14 @@ func (s workerSpec) run(ctx context.Context, log io.Writer) error {
 			}
 		}
 	}
+	level := slog.LevelInfo
+	if s.Debug {
+		level = slog.LevelDebug
+	}
 	cfg := worker.Config{
 		Keyring: suiteKeyring,
 		Redis:   s.Redis, Name: s.Name, Queues: map[string]int{s.Queue: 1}, Concurrency: s.Slots,
-		Grace: s.Grace, MaxResult: s.MaxResult, MaxCalls: s.MaxCalls, Logger: slog.New(slog.NewTextHandler(log, nil)),
+		Grace: s.Grace, MaxResult: s.MaxResult, MaxCalls: s.MaxCalls, Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: level})),
 	}
 	cfg.Observers = s.observers()
 	if s.Log != "" {

@@ -3,7 +3,8 @@
 // the forms that [Parse] reads, and reports trouble in the words of [Check].
 //
 // go-redis writes to standard error while a Redis is away ("connection pool:
-// failed to dial ..."). Whether it may is for a program to decide, since its
-// logger is one for the whole process: a main function calls Disable of
-// go-redis's package logging, or redis.SetLogger. This package does neither.
+// failed to dial ..."), by one logger for the whole process. This package puts a
+// logger in its place that sends such messages to the owner of the client, see
+// [Target.LogTo]. A main function that wants something else calls redis.SetLogger,
+// or Disable of go-redis's package logging.
 package redisconn
