@@ -86,9 +86,9 @@ func TestMessagesAreThoseOfAsynqsClient(t *testing.T) {
 }
 
 func TestDamagedMessagesAreRefused(t *testing.T) {
-	for _, bytes := range []string{"\x0a", "\x0a\x05ab", "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", "\x0c"} {
-		if m, err := ParseMessage([]byte(bytes)); err == nil {
-			t.Errorf("%q is the message %+v", bytes, m)
+	for _, damaged := range []string{"\x0a", "\x0a\x05ab", "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", "\x0c"} {
+		if m, err := ParseMessage([]byte(damaged)); err == nil {
+			t.Errorf("%q is the message %+v", damaged, m)
 		}
 	}
 	// A field of another kind than expected is kept and not taken.
@@ -159,10 +159,11 @@ func TestAnAsynqServerRunsOurTasks(t *testing.T) {
 	rdb.SAdd(t.Context(), QueuesKey, "q")
 	ran := make(chan string, 1)
 	server := asynq.NewServer(opt, asynq.Config{Queues: map[string]int{"q": 1}, Concurrency: 1, LogLevel: asynq.FatalLevel, TaskCheckInterval: 10 * time.Millisecond})
-	if err := server.Start(asynq.HandlerFunc(func(_ context.Context, task *asynq.Task) error {
+	handler := func(_ context.Context, task *asynq.Task) error {
 		ran <- task.Type() + " " + string(task.Payload())
 		return nil
-	})); err != nil {
+	}
+	if err := server.Start(asynq.HandlerFunc(handler)); err != nil {
 		t.Fatal(err)
 	}
 	defer server.Shutdown()

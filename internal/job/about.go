@@ -38,10 +38,11 @@ const defaultCodec = "json"
 // Encode returns the field about: "1 TASK", and the rest in JSON behind a line feed
 // where there is some.
 func (a About) Encode() (string, error) {
+	described := a
 	if a.Codec == defaultCodec {
-		a.Codec = ""
+		described.Codec = ""
 	}
-	rest, err := json.Marshal(a)
+	rest, err := json.Marshal(described)
 	if err != nil {
 		return "", fmt.Errorf("the description of a job of task %q: %w", a.Task, err)
 	}

@@ -27,12 +27,11 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	clusterDir = dir
-	code := m.Run()
+	m.Run()
 	if cluster.setup != nil {
 		_ = cluster.setup.Kill()
 	}
 	_ = os.RemoveAll(dir)
-	os.Exit(code)
 }
 
 var clusterDir string

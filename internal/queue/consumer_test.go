@@ -26,7 +26,7 @@ func TestEveryDeliveryRunsOnceInASlot(t *testing.T) {
 		if n := len(slices.Compact(ran)); n != 500 || len(w.names()) != 500 {
 			t.Errorf("%d runs of %d jobs, want 500 of each", len(w.names()), n)
 		}
-		if most := w.most.Load(); most > 7 {
+		if most := w.most; most > 7 {
 			t.Errorf("%d ran at once in 7 slots", most)
 		}
 		for _, key := range []string{asynqfmt.PendingKey("q"), asynqfmt.ActiveKey("q"), asynqfmt.LeaseKey("q")} {
@@ -165,9 +165,10 @@ func TestADelayedDeliveryRunsWhenItIsDue(t *testing.T) {
 		d := job.Delivery{Ref: job.Ref{Name: "late"}, Number: 1}
 		due := time.Now().Add(2 * time.Second).Truncate(time.Second)
 		m := asynqfmt.Message{Type: "square", ID: d.TaskID(), Queue: "q"}
-		if _, err := job.Submit(t.Context(), rdb, "q", []job.Submission{job.New(
+		late := job.New(
 			job.Job{Ref: d.Ref, About: "1 square", Pool: "pool", Calls: 1, Chunks: 1, Life: time.Hour, TTL: time.Minute},
-			[]job.Chunk{{Args: []byte("x"), TaskID: d.TaskID(), Message: m.Append(nil), Due: due}})}); err != nil {
+			[]job.Chunk{{Args: []byte("x"), TaskID: d.TaskID(), Message: m.Append(nil), Due: due}})
+		if _, err := job.Submit(t.Context(), rdb, "q", []job.Submission{late}); err != nil {
 			t.Fatal(err)
 		}
 		eventually(t, "the call runs", func() bool { return len(w.names()) == 1 })

@@ -32,12 +32,13 @@ func (c *Consumer) forward(ctx context.Context) {
 
 func (c *Consumer) forwardDue(ctx context.Context) error {
 	waiting := make([]*redis.IntCmd, len(c.lanes))
-	if _, err := c.cfg.Redis.Pipelined(ctx, func(p redis.Pipeliner) error {
+	_, err := c.cfg.Redis.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for i, l := range c.lanes {
 			waiting[i] = job.QueueDelayed(ctx, p, l.lane)
 		}
 		return nil
-	}); err != nil {
+	})
+	if err != nil {
 		return err
 	}
 	for i, l := range c.lanes {

@@ -62,11 +62,12 @@ type worker struct {
 	rdb     redis.UniversalClient
 	outcome *Batch[job.Finished, job.Answer]
 
-	busy, most atomic.Int64
-	mu         sync.Mutex
-	ran        []string // guarded by mu: names of jobs, in the order in which they began
-	hold       func(name string)
-	stop       func()
+	busy atomic.Int64
+	mu   sync.Mutex
+	ran  []string // guarded by mu: names of jobs, in the order in which they began
+	most int64    // guarded by mu: how many ran at once
+	hold func(name string)
+	stop func()
 }
 
 // serve starts a worker that stops with the test. hold, if there is one, is called within each call.
@@ -106,11 +107,9 @@ func serve(t *testing.T, rdb redis.UniversalClient, id string, slots int, strict
 func (w *worker) run(lane string, d job.Taken) {
 	w.mu.Lock()
 	w.ran = append(w.ran, d.Name)
+	w.most = max(w.most, w.busy.Add(1))
 	w.mu.Unlock()
-	busy := w.busy.Add(1)
 	defer w.busy.Add(-1)
-	for most := w.most.Load(); busy > most && !w.most.CompareAndSwap(most, busy); most = w.most.Load() {
-	}
 	if w.hold != nil {
 		w.hold(d.Name)
 	}

@@ -48,11 +48,10 @@ type Config struct {
 	Fleet Fleet
 	// Lanes returns the lanes of all queues, of this worker and others.
 	Lanes func(context.Context) ([]string, error)
-	// Archive bounds asynq's archive of each lane.
-	Archive struct {
-		Keep int // deliveries
-		Age  time.Duration
-	}
+	// Asynq's archive of each lane is bounded to so many deliveries, and to this age.
+	KeepArchived int
+	ArchivedFor  time.Duration
+
 	Logger *slog.Logger
 }
 
@@ -279,7 +278,7 @@ func (s *Supervisor) archived(ctx context.Context, lane string) error {
 		return nil // it has deliveries that were not read yet, and may be the last of their chunks
 	}
 	for n := -1; n != 0; {
-		if n, err = job.TrimArchive(ctx, s.cfg.Redis, lane, s.cfg.Archive.Keep, s.cfg.Archive.Age, time.Now()); err != nil {
+		if n, err = job.TrimArchive(ctx, s.cfg.Redis, lane, s.cfg.KeepArchived, s.cfg.ArchivedFor, time.Now()); err != nil {
 			return err
 		}
 	}

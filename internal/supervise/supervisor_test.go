@@ -46,7 +46,7 @@ func start(t *testing.T) (*Supervisor, *fleet, *redis.Client) {
 		Redis: rdb, Fleet: f, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Lanes: func(context.Context) ([]string, error) { return []string{"q"}, nil },
 	}
-	cfg.Archive.Keep, cfg.Archive.Age = 100, 24*time.Hour
+	cfg.KeepArchived, cfg.ArchivedFor = 100, 24*time.Hour
 	return New(cfg), f, rdb
 }
 
