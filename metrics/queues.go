@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/distpool/distpool/internal/inspect"
 	"github.com/distpool/distpool/internal/record"
 )
 
@@ -163,16 +164,18 @@ func (q *Queues) ask() ([]prometheus.Metric, error) {
 	if len(names) == 0 {
 		names = q.known(existing, ws)
 	}
+	infos, err := inspect.QueueInfos(q.inspector, slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !slices.Contains(existing, name) }))
+	if err != nil {
+		return nil, err
+	}
 	var ms []prometheus.Metric
 	for _, name := range names {
 		tell := func(d *prometheus.Desc, v float64, labels ...string) {
 			ms = append(ms, prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, append([]string{name}, labels...)...))
 		}
-		info := &asynq.QueueInfo{} // for when nothing was ever submitted to it
-		if slices.Contains(existing, name) {
-			if info, err = q.inspector.GetQueueInfo(name); err != nil {
-				return nil, err
-			}
+		info := infos[name]
+		if info == nil {
+			info = &asynq.QueueInfo{} // nothing was ever submitted to it
 		}
 		for _, n := range []struct {
 			state string

@@ -5,7 +5,10 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
+
+	"github.com/hibiken/asynq"
 
 	"github.com/distpool/distpool/internal/names"
 	"github.com/distpool/distpool/internal/record"
@@ -64,18 +67,19 @@ func (in *Inspector) Queues(ctx context.Context) ([]Queue, error) {
 			byName[name].Slots += w.Concurrency
 		}
 	}
+	if ctx.Err() != nil { // asynq's inspector takes no context
+		return nil, context.Cause(ctx)
+	}
+	infos, err := QueueInfos(in.asynq, found)
+	if err != nil {
+		return nil, err
+	}
 	queues := make([]Queue, 0, len(byName))
 	for name, q := range byName {
-		if ctx.Err() != nil { // asynq's inspector takes no context
-			return nil, context.Cause(ctx)
-		}
 		queues = append(queues, *q)
-		if !slices.Contains(found, name) {
+		info := infos[name]
+		if info == nil {
 			continue // a worker serves it, and nothing was ever sent to it
-		}
-		info, err := in.asynq.GetQueueInfo(name)
-		if err != nil {
-			return nil, fmt.Errorf("reading queue %q: %w", name, err)
 		}
 		q = &queues[len(queues)-1]
 		q.Paused, q.Pending, q.Active, q.Scheduled = info.Paused, info.Pending, info.Active, info.Scheduled
@@ -84,6 +88,33 @@ func (in *Inspector) Queues(ctx context.Context) ([]Queue, error) {
 	}
 	slices.SortFunc(queues, func(a, b Queue) int { return cmp.Compare(a.Name, b.Name) })
 	return queues, nil
+}
+
+// maxAsked is how many queues are asked about at the same time.
+const maxAsked = 16
+
+// QueueInfos asks asynq about queues that it knows, at the same time: one after the
+// other, many queues and a distant Redis take seconds.
+func QueueInfos(in *asynq.Inspector, names []string) (map[string]*asynq.QueueInfo, error) {
+	infos, errs := make([]*asynq.QueueInfo, len(names)), make([]error, len(names))
+	var all sync.WaitGroup
+	free := make(chan struct{}, maxAsked)
+	for i, name := range names {
+		free <- struct{}{}
+		all.Go(func() {
+			defer func() { <-free }()
+			infos[i], errs[i] = in.GetQueueInfo(name)
+		})
+	}
+	all.Wait()
+	byName := make(map[string]*asynq.QueueInfo, len(names))
+	for i, name := range names {
+		if errs[i] != nil {
+			return nil, fmt.Errorf("reading queue %q: %w", name, errs[i])
+		}
+		byName[name] = infos[i]
+	}
+	return byName, nil
 }
 
 // Pause stops deliveries from being taken from the queue; what runs goes on.

@@ -17,18 +17,21 @@ import (
 )
 
 // An open page says within 5 s that Redis does not answer, and is live within 5 s
-// once it does. The times below add up to less. A round begins 2 s after the one
-// before at the latest, and fails after 1.5 s; what it began in asynq's inspector
-// ends by commandTime.
+// once it does. The times below add up to less. A round begins 2 s after the end of
+// the one before at the latest, and 3 s after its beginning unless it took that long; it
+// finds within partTime that Redis is away.
 const (
 	// maxStreams bounds the event streams that are open at the same time.
 	maxStreams = 200
 	// liveEvery is the shortest time between two rounds of reading. After a round
-	// that took long, reading waits nine times as long, up to longestPause.
+	// that took long, reading waits nine times as long, up to longestPause, and begins
+	// again within longestRound where it can.
 	liveEvery    = time.Second
 	longestPause = 2 * time.Second
-	// roundTime bounds the reading of one round, whatever is watched.
-	roundTime = 1500 * time.Millisecond
+	longestRound = 3 * time.Second
+	// partTime bounds the two parts of a round, whatever is watched: to prepare it, and
+	// to read the pages.
+	partTime = 1500 * time.Millisecond
 	// maxRenders is how many pages a round reads at the same time.
 	maxRenders = 8
 	// streamTime is how long a stream may stay open. Browsers open it again, and
@@ -121,7 +124,8 @@ func (l *live) run(ctx context.Context) {
 			return
 		}
 		err := l.round(ctx, names)
-		pause := min(max(liveEvery, 9*time.Since(began)), longestPause)
+		took := time.Since(began)
+		pause := max(liveEvery, min(9*took, longestPause, longestRound-took))
 		if err != nil {
 			pause = liveEvery
 		}
@@ -148,14 +152,16 @@ func (l *live) run(ctx context.Context) {
 // round reads and renders the topics, and publishes what came of each. It returns an
 // error when there was no time to read all of them.
 func (l *live) round(ctx context.Context, names []string) error {
-	ctx, cancel := context.WithTimeout(ctx, roundTime)
+	first, cancel := context.WithTimeout(ctx, partTime)
 	defer cancel()
-	if err := l.prepare(ctx); err != nil {
+	if err := l.prepare(first); err != nil {
 		for _, name := range names {
 			l.publish(name, "", time.Time{}, err)
 		}
 		return err
 	}
+	ctx, cancel = context.WithTimeout(ctx, partTime)
+	defer cancel()
 	var renders sync.WaitGroup
 	free := make(chan struct{}, maxRenders)
 	for _, name := range names {

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/alicebob/miniredis/v2"
@@ -82,6 +83,11 @@ func TestMetricsNameAQueueThatLostItsWorkers(t *testing.T) {
 		go func() {
 			over <- worker.Run(ctx, worker.Config{Client: rdb, Concurrency: 2, Queues: map[string]int{"quiet": 1}, Logger: slog.New(slog.DiscardHandler)}, quick)
 		}()
+		end := sync.OnceValue(func() error {
+			stop()
+			return <-over
+		})
+		t.Cleanup(func() { _ = end() }) // before its client is closed
 		shows := func(lines ...string) {
 			t.Helper()
 			eventually(t, strings.Join(lines, ", "), func() bool {
@@ -90,8 +96,7 @@ func TestMetricsNameAQueueThatLostItsWorkers(t *testing.T) {
 			})
 		}
 		shows(`distpool_queue_workers{queue="quiet"} 1`, `distpool_queue_slots{queue="quiet"} 2`, `distpool_queue_deliveries{queue="quiet",state="pending"} 0`)
-		stop()
-		if err := <-over; err != nil {
+		if err := end(); err != nil {
 			t.Fatal(err)
 		}
 		shows(`distpool_queue_workers{queue="quiet"} 0`, `distpool_queue_slots{queue="quiet"} 0`)

@@ -89,12 +89,13 @@ const (
 
 // prepare begins a round of reading for open pages: it sees to it that Redis answers
 // now, since some of what pages show is kept here for a while, and samples the fleet.
+// A sample that fails is tried again by the pages that need it.
 func (m *Monitor) prepare(ctx context.Context) error {
 	if err := m.cfg.Redis.Ping(ctx).Err(); err != nil {
 		return err
 	}
 	m.sample(ctx)
-	return context.Cause(ctx)
+	return nil
 }
 
 // sample reads workers and queues, if the last time is long enough ago.

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -204,4 +205,24 @@ func TestDeadRedisHoldsUpNoRequestAndNoStream(t *testing.T) {
 			},
 		})
 	})
+}
+
+// Twenty queues, and 100 ms to Redis: asked one after the other, they would take 4 s.
+func TestPagesOfADistantRedisAreLive(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	for i := range 20 {
+		if err := server.Client(t).SAdd(t.Context(), "asynq:queues", fmt.Sprint("queue", i)).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f, addr := slowed(t, server.Addr(), 100*time.Millisecond)
+	f.hurt(t)
+	s := serve(t, clientOf(t, addr))
+	workers, jobs := s.stream(t, "/workers"), s.stream(t, "/jobs")
+	for _, st := range []*stream{workers, jobs} {
+		until(t, "the stream is live", func() bool { fault, _, news := st.look(); return fault == "" && news > 1 })
+	}
+	wantIn(t, s.get(t, "/workers"), "queue19")
+	until(t, "the metrics know the queues", func() bool { return strings.Contains(s.get(t, "/metrics"), "distpool_queues_up 1\n") })
 }

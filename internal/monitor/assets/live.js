@@ -9,7 +9,7 @@
   const pulse = document.getElementById("pulse");
   const pause = document.getElementById("pause");
   const notice = document.getElementById("stale");
-  const patience = 4200; // ms without news after which the page is stale; a round is over 3.5 s after the one before
+  const patience = 4200; // ms without news after which the page is stale; a round ends within 4 s of the one before
   let source = null;
   let at = Number(document.body.dataset.at); // when what is shown was read, by the monitor's clock
   let heard = 0; // when the last news came, by performance.now()
