@@ -95,11 +95,11 @@ const maxAsked = 16
 
 // QueueInfos asks asynq about queues that it knows, at the same time: one after the
 // other, many queues and a distant Redis take seconds.
-func QueueInfos(in *asynq.Inspector, names []string) (map[string]*asynq.QueueInfo, error) {
-	infos, errs := make([]*asynq.QueueInfo, len(names)), make([]error, len(names))
+func QueueInfos(in *asynq.Inspector, queues []string) (map[string]*asynq.QueueInfo, error) {
+	infos, errs := make([]*asynq.QueueInfo, len(queues)), make([]error, len(queues))
 	var all sync.WaitGroup
 	free := make(chan struct{}, maxAsked)
-	for i, name := range names {
+	for i, name := range queues {
 		free <- struct{}{}
 		all.Go(func() {
 			defer func() { <-free }()
@@ -107,8 +107,8 @@ func QueueInfos(in *asynq.Inspector, names []string) (map[string]*asynq.QueueInf
 		})
 	}
 	all.Wait()
-	byName := make(map[string]*asynq.QueueInfo, len(names))
-	for i, name := range names {
+	byName := make(map[string]*asynq.QueueInfo, len(queues))
+	for i, name := range queues {
 		if errs[i] != nil {
 			return nil, fmt.Errorf("reading queue %q: %w", name, errs[i])
 		}
