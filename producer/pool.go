@@ -99,10 +99,15 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 	return outer, nil
 }
 
-// revive issues again what was lost of a job that makes no progress.
+// revive issues again what was lost of a job that makes no progress, and ends the job if
+// its record cannot lead to an end any more.
 func (p *pool) revive(ctx context.Context, j *await.Job) {
 	p.absence.look(ctx, p, j)
-	n, err := p.broker.Revive(ctx, record.Ref{ID: j.ID, Gen: j.Gen}, j.Queue, j.Task)
+	ref, known, n := record.Ref{ID: j.ID, Gen: j.Gen}, j.Counts(), 0
+	state, err := record.Check(ctx, p.rdb, ref, known.Chunks, known.State == record.Sealed)
+	if err == nil && !state.Ended() {
+		n, err = p.broker.Revive(ctx, ref, j.Queue, j.Task)
+	}
 	if err != nil {
 		p.cfg.Logger.Warn("looking for lost deliveries failed; will try again", "job", j.ID, "task", j.Task, "error", err)
 	}

@@ -105,6 +105,9 @@ func (s *stream) collect() (changed <-chan struct{}, over bool, err error) {
 		return changed, over, nil
 	}
 	err = s.insist(func() error { return record.Consume(s.sendCtx, s.pool.rdb, s.job.ID, chunks) })
+	if record.IsCorrupt(err) {
+		err = fmt.Errorf("%w: %w", await.ErrCorrupt, err)
+	}
 	if err != nil {
 		err = fmt.Errorf("%s: removing outcomes that were taken: %w", s.log, err)
 	}
@@ -280,7 +283,7 @@ func (s *stream) extend(batch []record.Chunk, total int, seal bool, ds []wire.De
 func (s *stream) insist(try func() error) error {
 	_, err := backoff.Retry(s.sendCtx, func() (struct{}, error) {
 		err := try()
-		if err != nil && s.job.Settled() {
+		if err != nil && (s.job.Settled() || record.IsCorrupt(err)) {
 			err = backoff.Permanent(err)
 		}
 		return struct{}{}, err

@@ -27,7 +27,7 @@ func NewAsyncResult[T any](hub *await.Hub, job *await.Job, decode func(data []by
 }
 
 // Get waits for the call and returns its value, or its *TaskError. ErrCanceled,
-// ErrExpired and ErrClosed (matched with errors.Is) say that there will be no
+// ErrExpired, ErrCorrupt and ErrClosed (matched with errors.Is) say that there will be no
 // outcome. When ctx ends first, Get returns what Wait does, and may be called
 // again. Every Get returns the same value: what a pointer, map or slice in it
 // leads to is shared.

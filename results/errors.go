@@ -31,10 +31,11 @@ var (
 	// forgotten, or its result outlived its time to live.
 	ErrUnknownJob = await.ErrUnknownJob
 	// ErrExpired says that the record of a job that did exist is gone: its time to
-	// live passed, it was forgotten, or Redis lost it (restart without persistence,
-	// failover, eviction). Whether its calls ran is not known.
+	// live passed, it was forgotten, or Redis lost it or a part of it (restart without
+	// persistence, failover, eviction). Whether its calls ran is not known.
 	ErrExpired = await.ErrExpired
-	// ErrCorrupt says that the record of a job does not parse.
+	// ErrCorrupt says that the record of a job does not parse or contradicts itself:
+	// what is in Redis was changed by something else than distpool.
 	ErrCorrupt = await.ErrCorrupt
 	// ErrUntrusted says that a signature is missing or wrong: a worker refused to
 	// run the job, or its outcomes are not those that a worker recorded. Only with

@@ -31,7 +31,7 @@ func NewMapResult[R any](hub *await.Hub, job *await.Job, decode func(data []byte
 // Get waits until every call is over, and returns the values in the order of
 // the arguments. When calls failed, the error is a *MapError that lists them,
 // and the other values are there all the same, the failed calls' places holding
-// the zero value. ErrCanceled, ErrExpired and ErrClosed (matched with errors.Is)
+// the zero value. ErrCanceled, ErrExpired, ErrCorrupt and ErrClosed (matched with errors.Is)
 // say that there will be no outcomes; then the slice is nil. When ctx ends
 // first, Get returns what Wait does, and may be called again. Every Get returns
 // the same slice.

@@ -280,6 +280,9 @@ func (r *chunkRun) checkpoint() {
 	r.saved = time.Now()
 	r.saveEvery = untilNextSave(r.saved.Sub(began))
 	switch {
+	case isFinal(err):
+		_ = r.condemn(err)
+		r.cancel(errJobEnded)
 	case err != nil:
 		r.logger().Debug("a checkpoint failed", "error", err)
 	case state == record.LostOwnership:

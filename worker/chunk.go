@@ -83,14 +83,14 @@ func (r *chunkRun) run(b record.Begun) error {
 	}
 	first, n, data, err := wire.ParseArgs(b.Args)
 	if err != nil {
-		return r.worker.condemn(r.logger(), r.delivery.Job, err)
+		return r.condemn(err)
 	}
 	r.first, r.calls, r.total, r.number, r.big = first, n, b.Calls, b.Delivery, b.Big
 	r.saved, r.saveEvery = time.Now(), checkpointEvery
 	if first+n > b.Calls {
 		// The frame contradicts the record: its number of calls is no measure of how
 		// many failures to report.
-		return r.worker.condemn(r.logger(), r.delivery.Job, fmt.Errorf("arguments of calls %d to %d in a job of %d calls", first, first+n-1, b.Calls))
+		return r.condemn(fmt.Errorf("arguments of calls %d to %d in a job of %d calls", first, first+n-1, b.Calls))
 	}
 	if kind, why := r.open(b, data); why != nil {
 		r.failRest(kind, why.Error())
@@ -98,7 +98,7 @@ func (r *chunkRun) run(b record.Begun) error {
 	}
 	due, err := r.resume(b.Partial)
 	if err != nil {
-		return r.worker.condemn(r.logger(), r.delivery.Job, err)
+		return r.condemn(err)
 	}
 	if b.Verdict == record.Lost {
 		r.number = 1 // the count starts anew for the others
@@ -272,7 +272,7 @@ func (r *chunkRun) putBack(d time.Duration, due time.Time) error {
 		return record.Release(ctx, r.worker.rdb, refOf(r.delivery), r.delivery.Chunk, r.worker.self.ID, r.partialFrame(due), r.finished())
 	})
 	if err != nil {
-		return r.interrupted()
+		return r.stopped(err)
 	}
 	if !ours {
 		r.fate = observe.ChunkTaken
@@ -304,7 +304,7 @@ func (r *chunkRun) record(values []byte) error {
 		return record.Result(s), err
 	})
 	if err != nil {
-		return r.interrupted()
+		return r.stopped(err)
 	}
 	if answer != record.OK {
 		r.fate = observe.ChunkUnwanted
@@ -317,6 +317,21 @@ func (r *chunkRun) record(values []byte) error {
 	}
 	first := r.errors[0]
 	return failed{fmt.Sprintf("%d of %d calls failed; call %d: %s", len(r.errors), r.calls, r.first+first.Call, r.shown(first.Message))}
+}
+
+// condemn ends the job, and the delivery.
+func (r *chunkRun) condemn(why error) error {
+	return r.worker.condemn(r.logger(), refOf(r.delivery), why)
+}
+
+// stopped ends a delivery whose chunk's record took no change: it is damaged, or the
+// worker ends.
+func (r *chunkRun) stopped(why error) error {
+	if isFinal(why) {
+		r.fate = observe.ChunkCanceled
+		return r.condemn(why)
+	}
+	return r.interrupted()
 }
 
 // interrupted ends a delivery whose calls did not all run.
@@ -352,6 +367,9 @@ func (r *chunkRun) giveBack(due time.Time) error {
 		}
 		return struct{}{}, err
 	})
+	if isFinal(err) {
+		return r.stopped(err)
+	}
 	if err != nil {
 		r.worker.notReturned(r)
 		r.logger().Warn("giving a chunk back failed; it is taken over once this worker counts as dead", "error", err)

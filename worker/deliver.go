@@ -5,12 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
 	"github.com/hibiken/asynq"
-	"github.com/redis/go-redis/v9"
 
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/wire"
@@ -120,7 +118,7 @@ func (w *worker) deliver(ctx context.Context, t *asynq.Task) error {
 			return later{err.Error(), 0}
 		}
 		w.delivered(ctx, t, d, observe.Refused, nil)
-		return w.condemn(r.logger(), d.Job, err)
+		return w.condemn(r.logger(), refOf(d), err)
 	}
 	w.delivered(ctx, t, d, observe.Verdict(begun.Verdict), begun)
 	switch begun.Verdict {
@@ -274,39 +272,19 @@ func untilDone[T any](ctx context.Context, f func(context.Context) (T, error)) (
 	}, backoff.WithBackOff(wait), backoff.WithMaxElapsedTime(0))
 }
 
-// passing are the beginnings of Redis's error replies that go away by themselves,
-// or when somebody corrects a setting: of Redis, not of the job.
-var passing = []string{
-	"OOM", "LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "MOVED", "ASK", "TRYAGAIN", "NOREPLICAS", "BUSY", "MISCONF", "UNBLOCKED",
-	"NOAUTH", "WRONGPASS", "NOPERM", "ERR max number of clients", "LARGEGONE",
-}
-
-// isFinal reports whether the same request would fail again: the record is
-// corrupt, or not for this version.
+// isFinal reports whether the same request would fail again: the record is damaged, or
+// not for this version. Any other error, whatever its text, is that of a Redis that does
+// not work properly just now.
 func isFinal(err error) bool {
-	if record.IsCorrupt(err) || errors.Is(err, errLost) || errors.Is(err, errOver) {
-		return true
-	}
-	var reply redis.Error
-	if !errors.As(err, &reply) {
-		return false
-	}
-	for _, p := range passing {
-		// Redis 6.2 tells of an error within a script as "ERR Error running script ...
-		// -OOM ...".
-		if text := reply.Error(); strings.HasPrefix(text, p) || strings.Contains(text, " -"+p+" ") {
-			return false
-		}
-	}
-	return true
+	return record.IsCorrupt(err) || errors.Is(err, errLost) || errors.Is(err, errOver)
 }
 
-// condemn ends a job whose record cannot be read, so that nobody waits for it.
-func (w *worker) condemn(log *slog.Logger, job string, why error) error {
-	log.Error("canceling a job whose record cannot be read", "error", why)
+// condemn ends a job whose record is damaged, so that no handle waits for it.
+func (w *worker) condemn(log *slog.Logger, job record.Ref, why error) error {
+	log.Error("canceling a job whose record is damaged", "error", why)
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	if _, err := record.Cancel(ctx, w.rdb, job, why.Error()); err != nil {
+	if _, err := record.Condemn(ctx, w.rdb, job, why); err != nil {
 		log.Error("canceling it failed", "error", err)
 	}
 	return failed{why.Error()}

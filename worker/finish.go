@@ -100,7 +100,7 @@ func (f *finisher) repeat(r *chunkRun, op record.Op) {
 	if err != nil {
 		// asynq has been told that this delivery is over: what interrupted answers is
 		// for it. Its lease runs out, and by then there is nothing left to run.
-		r.endWatched(r.interrupted())
+		r.endWatched(r.stopped(err))
 		f.over(r)
 		return
 	}

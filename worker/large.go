@@ -50,7 +50,7 @@ func (r *chunkRun) unread(why error) error {
 		r.logger().Error("canceling a job whose arguments were lost", "error", why)
 		why = fmt.Errorf("chunk %d: %w", r.delivery.Chunk, why)
 		_, err := untilAnswered(w, r.delivery, "vanish", func(ctx context.Context) (record.State, error) {
-			return record.Vanish(ctx, w.rdb, r.delivery.Job, why.Error())
+			return record.Vanish(ctx, w.rdb, refOf(r.delivery), why.Error())
 		})
 		if err != nil {
 			r.logger().Error("canceling it failed", "error", err)
@@ -59,5 +59,5 @@ func (r *chunkRun) unread(why error) error {
 	case errors.Is(why, errDraining):
 		return r.interrupted()
 	}
-	return w.condemn(r.logger(), r.delivery.Job, why)
+	return r.condemn(why)
 }

@@ -139,8 +139,12 @@ func (s *supervisor) pass(ctx context.Context) error {
 		alive[w.ID] = true
 	}
 	questions := map[string][]record.ChunkRef{}
+	suspects := map[record.Ref]bool{}
 	orphans := map[origin][]orphan{}
 	for i, o := range outs {
+		if s.isSuspect(o, holdings[i]) {
+			suspects[refs[i].Job] = true
+		}
 		if o.archived && !holdings[i].Open {
 			s.archive[o.queue].settle(o.id)
 		}
@@ -157,6 +161,15 @@ func (s *supervisor) pass(ctx context.Context) error {
 			if err := s.reissue(ctx, of, some); err != nil {
 				return err
 			}
+		}
+	}
+	for job := range suspects {
+		state, err := record.Check(ctx, s.w.rdb, job, 0, false)
+		if err != nil && !record.IsCorrupt(err) { // what is too damaged to be ended is so for its handles, too
+			return err
+		}
+		if state == record.Canceled {
+			s.w.log.Error("a job was canceled because its record is damaged", "job", job.ID)
 		}
 	}
 	for owner, refs := range questions {
@@ -312,6 +325,23 @@ func (s *supervisor) orphaned(o out, h record.Holding, alive map[string]bool) bo
 		return false
 	}
 	return time.Since(since) > unbegunFor
+}
+
+// isSuspect reports whether a delivery is there for a chunk that has no arguments, of a
+// job that lives: usually because the chunk has been recorded, but they may be lost.
+func (s *supervisor) isSuspect(o out, h record.Holding) bool {
+	if !h.Live || h.Open {
+		return false
+	}
+	if o.archived {
+		return true // once: it is settled then
+	}
+	since, ok := s.unbegun[o.id]
+	if ok && time.Since(since) <= unbegunFor {
+		return false
+	}
+	s.unbegun[o.id] = time.Now()
+	return ok
 }
 
 // origin is where the chunk of a lost delivery comes from.

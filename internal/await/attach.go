@@ -18,7 +18,7 @@ func (h *Hub) Attach(ctx context.Context, id string, origin Origin, check func(r
 	}
 	snap, err := record.Read(ctx, h.rdb, id)
 	if err != nil {
-		return nil, err
+		return nil, corrupt(err)
 	}
 	if snap.State == record.Gone {
 		return nil, fmt.Errorf("job %q: %w: it never existed, was forgotten, or its result outlived its time to live", id, ErrUnknownJob)
@@ -41,11 +41,17 @@ func (h *Hub) Attach(ctx context.Context, id string, origin Origin, check func(r
 	j.MarkSubmitted()
 	if snap.State == record.Canceled && snap.Recorded > 0 && !snap.Inline {
 		if err := h.readLeftover(ctx, j); err != nil {
-			return nil, err
+			return nil, corrupt(err)
 		}
 	}
-	if j, err = h.Track(j); err != nil {
-		return nil, err
+	for mine := j; ; {
+		if j, err = h.Track(mine); err != nil {
+			return nil, err
+		}
+		if j.Gen == mine.Gen {
+			break
+		}
+		j.fail(j.expired()) // its ID is that of another job now
 	}
 	if snap.State == record.Canceled {
 		h.apply(j, snap, nil) // it is over, and nothing of it is to be read

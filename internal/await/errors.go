@@ -1,6 +1,11 @@
 package await
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+
+	"github.com/distpool/distpool/internal/record"
+)
 
 // The sentinels that package results exports. They are made here because the
 // hub settles jobs with them.
@@ -14,6 +19,14 @@ var (
 
 	ErrNotStarted error = notStartedError{}
 )
+
+// corrupt makes an error about a damaged record an ErrCorrupt; others stay.
+func corrupt(err error) error {
+	if record.IsCorrupt(err) && !errors.Is(err, ErrCorrupt) {
+		return fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return err
+}
 
 type notStartedError struct{}
 

@@ -51,6 +51,14 @@ func (h *Hub) expire(ctx context.Context) error {
 			if record.IsNoScript(err) {
 				left, err = record.ExpireOp(batch[i].ID).Run(ctx, h.rdb).Int()
 			}
+			if record.IsCorrupt(err) { // not a matter of the other jobs: whoever reads it, or looks why it stalls, says so
+				h.LogCorrupt(batch[i], err)
+				_, err = record.Condemn(ctx, h.rdb, record.Ref{ID: batch[i].ID, Gen: batch[i].Gen}, err)
+				h.reread(batch[i])
+				if left = -1; record.IsCorrupt(err) {
+					err = nil
+				}
+			}
 			switch {
 			case err != nil:
 				return err

@@ -222,7 +222,7 @@ func (h *Hub) notice(payload string) {
 	if !ok || j.Gen != n.Job.Gen {
 		return // another pool's job on a borrowed channel, or one that is settled
 	}
-	if n.State == record.Untrusted || n.State == record.Missing || n.What == record.NoticeOut && j.Open != nil && !h.openNotice(j, &n) {
+	if n.State == record.Untrusted || n.State == record.Missing || n.State == record.Corrupt || n.What == record.NoticeOut && j.Open != nil && !h.openNotice(j, &n) {
 		h.reread(j) // it says why
 		return
 	}

@@ -192,18 +192,24 @@ func (h *Hub) readJobs(ctx context.Context, dirty map[*Job]bool) error {
 func (h *Hub) apply(j *Job, snap record.Snapshot, err error) bool {
 	if err != nil {
 		h.LogCorrupt(j, err)
-		j.fail(fmt.Errorf("%w: %w", ErrCorrupt, err))
+		j.fail(corrupt(err))
 		return false
 	}
-	if snap.State == record.Gone {
+	if snap.State == record.Gone || snap.Gen != j.Gen {
 		if j.isBeingForgotten() {
 			return false // see Forget
 		}
-		j.fail(fmt.Errorf("job %s of task %q: %w: it was forgotten, outlived its time to live, or Redis lost it", j.ID, j.Task, ErrExpired))
+		j.fail(j.expired())
 		return false
 	}
-	if snap.State == record.Missing {
-		j.fail(fmt.Errorf("job %s of task %q: %w: %s", j.ID, j.Task, ErrExpired, snap.Reason))
+	if snap.State == record.Missing || snap.State == record.Corrupt {
+		kind := ErrExpired
+		if snap.State == record.Corrupt {
+			kind = ErrCorrupt
+		}
+		err := fmt.Errorf("job %s of task %q: %w: %s", j.ID, j.Task, kind, snap.Reason)
+		h.LogCorrupt(j, err)
+		j.fail(err)
 		return false
 	}
 	if snap.State == record.Untrusted {

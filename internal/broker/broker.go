@@ -86,9 +86,6 @@ func (b *Broker) SubmitAt(ctx context.Context, op record.Op, queue, task string,
 		// The server lost its scripts (restart, failover, SCRIPT FLUSH): run each
 		// step with its source, which loads it again. What did pass is not repeated
 		// harmfully: creating and enqueueing twice is as good as once.
-		if err := record.Load(ctx, b.rdb); err != nil {
-			return nil, err
-		}
 		return b.submitInSteps(ctx, op, captured, ring, len(ds) > 0)
 	} else if err != nil {
 		return nil, err
@@ -173,9 +170,8 @@ func (b *Broker) capture(ctx context.Context, queue, task string, ds []wire.Deli
 
 // settle looks at asynq's real replies: 1 is enqueued, 0 is "this ID exists",
 // which is success too, since IDs are derived from what they deliver. Deliveries
-// for which the server did not know asynq's script are sent again: the first of
-// them with its source, which loads it for the others. late says that there were
-// such.
+// for which the server did not know asynq's script are sent again, each with its source:
+// it may be lost once more. late says that there were such.
 func (b *Broker) settle(ctx context.Context, captured *capture, replies enqueued) (late bool, err error) {
 	var again []command
 	var errs []error
@@ -192,12 +188,9 @@ func (b *Broker) settle(ctx context.Context, captured *capture, replies enqueued
 		}
 	}
 	if len(again) > 0 {
-		if err := again[0].eval(ctx, b.rdb); err != nil {
-			errs = append(errs, err)
-		}
 		p := b.rdb.Pipeline()
-		for _, cmd := range again[1:] {
-			cmd.queue(ctx, p)
+		for _, cmd := range again {
+			p.Eval(ctx, cmd.source, cmd.keys, cmd.args...)
 		}
 		resent, _ := p.Exec(ctx)
 		for _, reply := range resent {

@@ -53,12 +53,6 @@ func (c command) queue(ctx context.Context, p redis.Pipeliner) *redis.Cmd {
 	return p.EvalSha(ctx, c.sha, c.keys, c.args...)
 }
 
-// eval runs a captured call with the script's source, which also puts it into
-// the server's cache.
-func (c command) eval(ctx context.Context, rdb redis.Scripter) error {
-	return rdb.Eval(ctx, c.source, c.keys, c.args...).Err()
-}
-
 // capturer is the client that asynq gets.
 type capturer struct {
 	redis.UniversalClient

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/wire"
 )
@@ -38,21 +36,19 @@ func (b *Broker) issueAgain(ctx context.Context, job record.Ref, queue, task str
 	if len(chunks) == 0 {
 		return 0, nil
 	}
-	states := make([][reviveNumbers]*redis.StringCmd, len(chunks))
-	_, err := b.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
-		for i, chunk := range chunks {
-			for n := range reviveNumbers {
-				states[i][n] = state(ctx, p, queue, wire.Delivery{Job: job.ID, Gen: job.Gen, Chunk: chunk, Number: n + 1})
-			}
+	ds := make([]wire.Delivery, 0, reviveNumbers*len(chunks))
+	for _, chunk := range chunks {
+		for n := range reviveNumbers {
+			ds = append(ds, wire.Delivery{Job: job.ID, Gen: job.Gen, Chunk: chunk, Number: n + 1})
 		}
-		return nil
-	})
-	if err != nil && !errors.Is(err, redis.Nil) {
+	}
+	traces, err := b.traces(ctx, queue, ds)
+	if err != nil {
 		return 0, err
 	}
 	var again []wire.Delivery
 	for i, chunk := range chunks {
-		if n := nextNumber(states[i][:]); n > 0 {
+		if n := nextNumber(traces[reviveNumbers*i:][:reviveNumbers]); n > 0 {
 			again = append(again, wire.Delivery{Job: job.ID, Gen: job.Gen, Chunk: chunk, Number: n})
 		}
 	}
@@ -98,23 +94,21 @@ func (b *Broker) unclaimed(ctx context.Context, job record.Ref) (chunks []int, f
 // issued, 0 for none. All are of one task; there should be no more than some hundred,
 // since they share a round trip.
 func (b *Broker) Reissue(ctx context.Context, queue, task string, lost []wire.Delivery) ([]int, error) {
-	states := make([][reviveNumbers]*redis.StringCmd, len(lost))
-	_, err := b.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
-		for i, d := range lost {
-			for n := range reviveNumbers {
-				d.Number = lost[i].Number + 1 + n
-				states[i][n] = state(ctx, p, queue, d)
-			}
+	ds := make([]wire.Delivery, 0, reviveNumbers*len(lost))
+	for _, d := range lost {
+		for range reviveNumbers {
+			d.Number++
+			ds = append(ds, d)
 		}
-		return nil
-	})
-	if err != nil && !errors.Is(err, redis.Nil) {
+	}
+	traces, err := b.traces(ctx, queue, ds)
+	if err != nil {
 		return nil, err
 	}
 	sent := make([]int, len(lost))
 	var again []wire.Delivery
 	for i, d := range lost {
-		if n := nextNumber(states[i][:]); n > 0 {
+		if n := nextNumber(traces[reviveNumbers*i:][:reviveNumbers]); n > 0 {
 			d.Number += n
 			sent[i] = d.Number
 			again = append(again, d)
@@ -126,19 +120,13 @@ func (b *Broker) Reissue(ctx context.Context, queue, task string, lost []wire.De
 	return sent, b.Enqueue(ctx, queue, task, again)
 }
 
-// state asks asynq's record of the delivery for its state (asynq v0.26,
-// internal/base: TaskKey).
-func state(ctx context.Context, p redis.Pipeliner, queue string, d wire.Delivery) *redis.StringCmd {
-	return p.HGet(ctx, "asynq:{"+queue+"}:t:"+d.TaskID(), "state")
-}
-
 // nextNumber is the number of the delivery to issue, 0 when one is on its way.
-func nextNumber(states []*redis.StringCmd) int {
+func nextNumber(traces []trace) int {
 	last := 0
-	for i, cmd := range states {
-		switch cmd.Val() {
-		case "":
-		case "archived", "completed":
+	for i, t := range traces {
+		switch {
+		case t.state == "":
+		case t.state == "archived", t.state == "completed", t.lost:
 			last = i + 1
 		default: // pending, active, scheduled or retry: it will come
 			return 0

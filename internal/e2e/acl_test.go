@@ -13,6 +13,7 @@ import (
 	"github.com/distpool/distpool/internal/broker"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/redistest"
+	"github.com/distpool/distpool/internal/wire"
 	"github.com/distpool/distpool/producer"
 	"github.com/distpool/distpool/results"
 	"github.com/distpool/distpool/tasks"
@@ -67,6 +68,14 @@ func TestTheRulesOfTheSecurityPageAreEnoughAndNoneIsIdle(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// It is looked for, by a pool that waits for it, and by a worker.
+	waiting := wire.Delivery{Job: never.ID()}
+	n, err = broker.New(g.as(t, roleProducer)).Revive(ctx(t), record.Ref{ID: never.ID()}, g.queue, square.Name())
+	same(t, "deliveries of a job that waits that were issued again", n, err, 0)
+	sent, err := broker.New(g.as(t, roleWorker)).Reissue(ctx(t), g.queue, square.Name(), []wire.Delivery{waiting})
+	same(t, "the same by a worker", fmt.Sprint(sent), err, "[0]")
+	state, err := record.Check(ctx(t), g.as(t, roleProducer), record.Ref{ID: never.ID()}, 1, true)
+	same(t, "its state", state, err, record.Sealed)
 	if err := never.Cancel(ctx(t)); err != nil {
 		t.Errorf("canceling a job that waits: %v", err)
 	}

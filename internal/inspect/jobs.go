@@ -46,7 +46,7 @@ func newJob(o record.Overview, now time.Time) Job {
 	switch {
 	case o.State == record.Unstarted:
 		j.Status = Expired
-	case o.State == record.Canceled, o.State == record.Untrusted, o.State == record.Missing:
+	case o.State == record.Canceled, o.State == record.Untrusted, o.State == record.Missing, o.State == record.Corrupt:
 		j.Status = Canceled
 	case o.State == record.Done && o.Failed > 0:
 		j.Status = Failed

@@ -20,7 +20,9 @@ func TestJobsThatWorkersGaveUpCountAsCanceled(t *testing.T) {
 		in := inspect.New(rdb)
 		for _, giveUp := range []func() (record.State, error){
 			func() (record.State, error) { return record.Refuse(t.Context(), rdb, "j", "no signature") },
-			func() (record.State, error) { return record.Vanish(t.Context(), rdb, "j", "no arguments") },
+			func() (record.State, error) {
+				return record.Vanish(t.Context(), rdb, record.Ref{ID: "j"}, "no arguments")
+			},
 		} {
 			create(t, rdb, record.Job{ID: "j", Task: "square", Chunks: 1, Sealed: true}, 1)
 			if s, err := giveUp(); err != nil || s != record.Canceled {

@@ -198,13 +198,3 @@ func StillWaits(ctx context.Context, c redis.Cmdable, job Ref, chunk int, args [
 	}
 	return false, nil
 }
-
-// vanished starts the reason of a job that was canceled because arguments were lost.
-const vanished = string(Missing) + ": "
-
-// Vanish ends a live job whose arguments were lost. Whoever waits for it is told to
-// read why.
-func Vanish(ctx context.Context, c redis.Scripter, id, why string) (State, error) {
-	s, err := Op{cancelScript, Keys(id), []any{vanished + why, Control, string(Missing)}}.Run(ctx, c).Text()
-	return State(s), err
-}

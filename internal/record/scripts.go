@@ -45,6 +45,8 @@ var (
 	checkpointLua string
 	//go:embed lua/cancel.lua
 	cancelLua string
+	//go:embed lua/check.lua
+	checkLua string
 	//go:embed lua/expire.lua
 	expireLua string
 	//go:embed lua/forget.lua
@@ -69,6 +71,7 @@ var (
 	releaseScript    = redis.NewScript(commonLua + releaseLua)
 	checkpointScript = redis.NewScript(commonLua + checkpointLua)
 	cancelScript     = redis.NewScript(commonLua + cancelLua)
+	checkScript      = redis.NewScript(commonLua + checkLua)
 	expireScript     = redis.NewScript(commonLua + expireLua)
 	forgetScript     = redis.NewScript(commonLua + forgetLua)
 	beatScript       = redis.NewScript(beatLua)

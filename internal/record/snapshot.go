@@ -20,7 +20,7 @@ type Snapshot struct {
 	Codec    string
 	Queue    string
 	Reply    string
-	State    State // Gone: no such job, and every other field is zero; Unstarted, Untrusted and Missing stand for Canceled for that reason
+	State    State // Gone: no such job, and every other field is zero; Unstarted, Untrusted, Missing and Corrupt stand for Canceled for that reason
 	Reason   string
 	Inline   bool
 	Calls    int
@@ -84,7 +84,7 @@ func parseSnapshot(id string, fields map[string]string) (Snapshot, error) {
 	if out, ok := fields["out"]; ok {
 		s.Out = []byte(out)
 	}
-	if s.State == "" {
+	if _, there := fields["state"]; !there {
 		s.State = Gone
 		return s, nil
 	}
@@ -100,6 +100,9 @@ func parseSnapshot(id string, fields map[string]string) (Snapshot, error) {
 		}
 		*dst = n
 	}
+	if err := s.contradiction(); err != "" {
+		return s, fmt.Errorf("%w: job %s: %s", errCorrupt, id, err)
+	}
 	s.Running = running(s, fields)
 	s.Created, _ = strconv.ParseInt(fields["created"], 10, 64)
 	s.Start, _ = strconv.ParseInt(fields["start"], 10, 64)
@@ -110,9 +113,26 @@ func parseSnapshot(id string, fields map[string]string) (Snapshot, error) {
 		s.State, s.Reason = Untrusted, s.Reason[len(refusal):]
 	} else if s.State == Canceled && strings.HasPrefix(s.Reason, vanished) {
 		s.State, s.Reason = Missing, s.Reason[len(vanished):]
+	} else if s.State == Canceled && strings.HasPrefix(s.Reason, contradictory) {
+		s.State, s.Reason = Corrupt, s.Reason[len(contradictory):]
 	}
 	s.Finished, _ = strconv.ParseInt(fields["finished"], 10, 64)
 	return s, nil
+}
+
+// contradiction says what in a snapshot cannot be, "" for nothing.
+func (s Snapshot) contradiction() string {
+	switch {
+	case s.State != Open && s.State != Sealed && s.State != Done && s.State != Canceled:
+		return fmt.Sprintf("field state is %.40q", s.State)
+	case s.Recorded > s.Chunks:
+		return fmt.Sprintf("%d of %d chunks have outcomes", s.Recorded, s.Chunks)
+	case s.Inline && s.Chunks != 1:
+		return fmt.Sprintf("its only chunk is one of %d", s.Chunks)
+	case s.State == Done && s.Recorded < s.Chunks, s.State == Sealed && s.Recorded == s.Chunks:
+		return fmt.Sprintf("it is %s, and %d of %d chunks have outcomes", s.State, s.Recorded, s.Chunks)
+	}
+	return ""
 }
 
 // running is how many chunks workers hold. It is for people only, so what does
@@ -189,19 +209,6 @@ func ParseOut(cmd *redis.StringCmd) ([]byte, error) {
 	frame, err := cmd.Bytes()
 	return frame, wrongType(err)
 }
-
-// wrongType makes Redis's refusal to read a key of another type what it is: a
-// corrupt record. Asking again would not help.
-func wrongType(err error) error {
-	if err != nil && strings.HasPrefix(err.Error(), "WRONGTYPE") {
-		return fmt.Errorf("%w: %w", errCorrupt, err)
-	}
-	return err
-}
-
-// IsCorrupt reports whether err is about a record that does not parse, as
-// opposed to one that could not be read.
-func IsCorrupt(err error) bool { return errors.Is(err, errCorrupt) }
 
 // QueueState adds to a pipeline the reading of a job's state.
 func QueueState(ctx context.Context, p redis.Cmdable, id string) *redis.StringCmd {

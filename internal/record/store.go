@@ -9,7 +9,6 @@ package record
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -32,14 +31,15 @@ const (
 	Done     State = "done"     // every chunk has its outcomes
 	Canceled State = "canceled" // ended before its time
 
-	// These are never stored: Gone is the state of a job that does not exist,
+	// These are never stored as a state: Gone is the state of a job that does not exist,
 	// Forgotten is announced when a live job is removed, and Unstarted when one is
 	// canceled because it was not begun in time.
 	Gone      State = "gone"
 	Forgotten State = "forgotten"
 	Unstarted State = "unstarted"
 	Untrusted State = "untrusted" // canceled because a worker refused its signature
-	Missing   State = "missing"   // canceled because arguments of it were lost
+	Missing   State = "missing"   // canceled because Redis has lost a part of it
+	Corrupt   State = "corrupt"   // canceled because its record contradicts itself
 )
 
 // Ended reports whether nothing more will be recorded.
@@ -378,6 +378,3 @@ const maxRings = 256
 func Ring(queue string, n int) Op {
 	return Op{ringScript, []string{BellKey(queue)}, []any{min(n, maxRings), maxRings}}
 }
-
-// errCorrupt is wrapped by errors about records that do not parse.
-var errCorrupt = errors.New("corrupt record")

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -52,6 +51,7 @@ type ChunkRef struct {
 // Holding is how the record sees a chunk that somebody has taken from a queue.
 type Holding struct {
 	Task  string
+	Live  bool   // its job is alive
 	Open  bool   // its job is alive, and it has no outcomes
 	Owner string // the worker that runs it; "" for none
 }
@@ -77,7 +77,7 @@ func Holdings(ctx context.Context, c redis.Cmdable, refs []ChunkRef) ([]Holding,
 		}
 		return nil
 	})
-	if err != nil && !errors.Is(err, redis.Nil) && !isWrongType(err) {
+	if err != nil && !errors.Is(err, redis.Nil) && !IsCorrupt(err) {
 		return nil, err
 	}
 	hs := make([]Holding, len(refs))
@@ -86,7 +86,7 @@ func Holdings(ctx context.Context, c redis.Cmdable, refs []ChunkRef) ([]Holding,
 		for _, err := range []error{r.job.Err(), r.args.Err(), r.owner.Err()} {
 			switch {
 			case err == nil || errors.Is(err, redis.Nil):
-			case isWrongType(err):
+			case IsCorrupt(err):
 				damaged = true
 			default: // Exec told of the first error only
 				return nil, err
@@ -98,7 +98,7 @@ func Holdings(ctx context.Context, c redis.Cmdable, refs []ChunkRef) ([]Holding,
 		fields := r.job.Val()
 		text := func(i int) string { s, _ := fields[i].(string); return s }
 		alive := text(0) != "" && !State(text(0)).Ended() && text(5) == refs[i].Job.Gen
-		h := Holding{Task: text(4), Open: alive && r.args.Val(), Owner: r.owner.Val()}
+		h := Holding{Task: text(4), Live: alive, Open: alive && r.args.Val(), Owner: r.owner.Val()}
 		if text(1) == "1" {
 			h.Open, h.Owner = alive && fields[3] == nil, text(2)
 		}
@@ -106,8 +106,6 @@ func Holdings(ctx context.Context, c redis.Cmdable, refs []ChunkRef) ([]Holding,
 	}
 	return hs, nil
 }
-
-func isWrongType(err error) bool { return strings.HasPrefix(err.Error(), "WRONGTYPE") }
 
 // ChunksLeft counts for each job the chunks without outcomes. A job that is over
 // or that Redis does not have counts 0.

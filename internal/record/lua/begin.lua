@@ -15,9 +15,11 @@
 --   "run" n args codec calls partial task policy headers big   run it; n is 1 the first
 --       time. args may be the reference to large ones; big is "1" if who reads the
 --       outcomes knows references
+-- or an error: see damage in common.lua.
 
 local chunk, worker, from, budget = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-local j = redis.call('HMGET', KEYS[1], 'state', 'inline', 'codec', 'calls', 'task', 'policy', 'expires', 'gen', 'headers', 'big', 'v')
+local j = redis.call('HMGET', KEYS[1], 'state', 'inline', 'codec', 'calls', 'task', 'policy', 'expires', 'gen', 'headers', 'big', 'v',
+  'chunks', 'recorded')
 if not j[1] or another(j[8], ARGV[5]) then
   return {'gone'}
 end
@@ -29,8 +31,8 @@ if j[7] and time_left(j[7]) == 0 then
 end
 local ak, af, _, _, rk, rf = places(j[2], chunk)
 local args = redis.call('HGET', ak, af)
-if not args then
-  return {'recorded'}
+if not args or (j[1] ~= 'open' and j[1] ~= 'sealed') then
+  return damage(j[1], j[2], j[12], j[13]) or {'recorded'}
 end
 local r = redis.call('HMGET', rk, rf, rf .. ':lost', rf .. ':part')
 local verdict = 'run'
@@ -58,10 +60,7 @@ if not owner or owner == '' then
 end
 redis.call('HSET', rk, rf, worker, rf .. ':at', now_ms())
 if j[2] ~= '1' then
-  local left = redis.call('PTTL', KEYS[1])
-  if left > 0 then
-    redis.call('PEXPIRE', rk, left)
-  end
+  live_along(rk)
 end
 if verdict == 'run' then
   lost = lost + 1

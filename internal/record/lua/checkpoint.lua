@@ -3,9 +3,9 @@
 -- ARGV: 1 chunk, 2 worker, 3 partial outcomes ("" to save none), 4 how many calls
 -- they finish, 5 the job's generation.
 -- Reply: the job's state; "gone"; or "lost" when the chunk is not worker's (any
--- more), and then nothing was changed.
+-- more), and then nothing was changed. Or an error: see damage in common.lua.
 
-local j = redis.call('HMGET', KEYS[1], 'state', 'inline', 'reply', 'id', 'recorded', 'failed', 'gen')
+local j = redis.call('HMGET', KEYS[1], 'state', 'inline', 'reply', 'id', 'recorded', 'failed', 'gen', 'chunks')
 if not j[1] or another(j[7], ARGV[5]) then
   return 'gone'
 end
@@ -14,8 +14,15 @@ if j[1] == 'done' or j[1] == 'canceled' then
 end
 local ak, af, _, _, rk, rf = places(j[2], ARGV[1])
 local r = redis.call('HMGET', rk, rf, rf .. ':done')
-if r[1] ~= ARGV[2] or redis.call('HEXISTS', ak, af) == 0 then
+if r[1] and r[1] ~= ARGV[2] then
   return 'lost'
+end
+if redis.call('HEXISTS', ak, af) == 0 then
+  return damage(j[1], j[2], j[8], j[5]) or 'lost'
+end
+if not r[1] then -- Redis has lost who has it, and nobody else has begun it
+  redis.call('HSET', rk, rf, ARGV[2])
+  live_along(rk)
 end
 if ARGV[3] ~= '' then
   redis.call('HSET', rk, rf .. ':part', ARGV[3], rf .. ':done', ARGV[4])

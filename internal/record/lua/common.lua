@@ -146,6 +146,43 @@ local function large()
   return self
 end
 
+-- Finds out whether a live job can still end. Its fields, and the hash of the arguments,
+-- change together, in one script each time: a chunk has arguments until it is recorded.
+-- Returns nil; or an error that says that Redis has lost something ("missing"), or that
+-- the record contradicts itself ("corrupt").
+local function damage(state, inline, chunks, recorded)
+  local n, k = tonumber(chunks), tonumber(recorded)
+  local kept = inline == '1' and redis.call('HEXISTS', KEYS[1], 'args') or redis.pcall('HLEN', KEYS[2])
+  if inline == '1' then
+    n, k = 1, 0
+  end
+  local what
+  if state ~= 'open' and state ~= 'sealed' or inline == '1' and state == 'open' then
+    what = 'corrupt: field state is "' .. state .. '"'
+  elseif not n or not k then
+    what = 'corrupt: fields chunks and recorded are "' .. tostring(chunks) .. '" and "' .. tostring(recorded) .. '", not counts'
+  elseif type(kept) == 'table' then
+    what = 'corrupt: ' .. kept.err
+  elseif kept == n - k and (kept > 0 or state == 'open') then
+    return nil
+  elseif inline ~= '1' and (type(redis.pcall('HLEN', KEYS[3])) == 'table' or type(redis.pcall('LLEN', KEYS[4])) == 'table') then
+    what = 'corrupt: the outcomes are of a wrong type'
+  elseif kept == 0 and n > k and inline ~= '1' then
+    what = 'missing: the arguments of ' .. (n - k) .. ' chunks without outcomes are not there; does Redis evict keys (maxmemory-policy)?'
+  else
+    what = 'corrupt: there are arguments of ' .. kept .. ' chunks, and outcomes of ' .. k .. ', of ' .. n .. ' in all'
+  end
+  return redis.error_reply('DAMAGED ' .. what)
+end
+
+-- A key of the job that may be new lives for as long as the job.
+local function live_along(key)
+  local left = redis.call('PTTL', KEYS[1])
+  if left > 0 then
+    redis.call('PEXPIRE', key, left)
+  end
+end
+
 -- Counts the chunks that workers hold: by more of them from now on. Returns how
 -- many that are. A job that is inline does not count: it has one chunk, and
 -- whether that has an owner is in the same hash.

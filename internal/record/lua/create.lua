@@ -22,6 +22,8 @@ for i = first + 1, frames and #ARGV or 0, 2 do
     return problem
   end
 end
+-- What Redis has kept of an earlier job of this ID, whose hash it has lost, is not ours.
+redis.call('DEL', KEYS[2], KEYS[3], KEYS[4], KEYS[5])
 redis.call('HSET', KEYS[1], 'created', now_ms(), 'recorded', 0, 'done', 0, 'failed', 0, unpack(ARGV, 3, first - 1))
 local j = redis.call('HMGET', KEYS[1], 'state', 'inline', 'chunks', 'ttl', 'within')
 for i = first, #ARGV, 2 do

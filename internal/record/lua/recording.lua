@@ -25,39 +25,35 @@ local function record_inline(j)
   elseif j[13] then
     args = large().reference(KEYS[1], 'args')
   end
-  -- A recording leaves none of these, so there is none exactly if there was one.
-  -- When it began is kept.
+  local state, recorded = j[1], (tonumber(j[9]) or 0) + 1
+  if state ~= 'sealed' or recorded ~= tonumber(j[3] or '1') then
+    return redis.error_reply('DAMAGED corrupt: fields state, chunks and recorded of a single chunk without outcomes are "'
+      .. state .. '", "' .. tostring(j[3]) .. '" and "' .. tostring(j[9]) .. '"')
+  end
+  -- Some of these are there until a recording. When it began is kept.
   if redis.call('HDEL', KEYS[1], 'args', 'run', 'run:lost', 'run:part', 'run:done') == 0 then
-    if apart then
-      large().spurn(ARGV[2])
-    end
-    return 'recorded'
+    return damage(state, j[2])
   end
   if apart then
     large().adopt(ARGV[2], 'out', redis.call('PTTL', KEYS[1]))
   end
-  if failed > 0 then
+  if failed > 0 and args then
     keep(KEYS[1], 'run', args)
   elseif args then
     large().drop(args)
   end
   -- A damaged counter counts as 0: the job must end all the same.
-  local state, recorded = j[1], (tonumber(j[9]) or 0) + 1
   local done = (tonumber(j[10]) or 0) + tonumber(ARGV[3]) - (tonumber(j[12]) or 0)
   failed = (tonumber(j[11]) or 0) + failed
   local fields = {'out', ARGV[2], 'recorded', recorded, 'done', done, 'failed', failed}
   if ARGV[7] and ARGV[7] ~= '' and ARGV[7] ~= '0' then
     fields[9], fields[10] = 'slow', ARGV[7] .. ' ' .. ARGV[8]
   end
-  if state == 'sealed' and recorded == tonumber(j[3] or '1') then
-    state = 'done'
-    redis.call('HSET', KEYS[1], 'state', state, 'finished', now_ms(), unpack(fields))
-    redis.call('PEXPIRE', KEYS[1], tonumber(j[4]) or 3600000) -- as usual
-    if j[13] or apart then
-      large().expire(tonumber(j[4]) or 3600000)
-    end
-  else
-    redis.call('HSET', KEYS[1], unpack(fields))
+  state = 'done'
+  redis.call('HSET', KEYS[1], 'state', state, 'finished', now_ms(), unpack(fields))
+  redis.call('PEXPIRE', KEYS[1], tonumber(j[4]) or 3600000) -- as usual
+  if j[13] or apart then
+    large().expire(tonumber(j[4]) or 3600000)
   end
   local what, outcome = traveling()
   notify(j[5], j[6], what, ARGV[1], recorded, done, failed, state, outcome, 0)
@@ -65,7 +61,8 @@ local function record_inline(j)
 end
 
 -- Stores the outcomes of a chunk. The first recording wins. Returns "ok"; or, with
--- nothing changed, "recorded" (it has an outcome already), "canceled", "gone".
+-- nothing changed, "recorded" (it has an outcome already), "canceled", "gone", or an
+-- error: see damage.
 local function recording()
   local chunk = ARGV[1]
   local j = redis.call('HMGET', KEYS[1], 'state', 'inline', 'chunks', 'ttl', 'reply', 'id', 'gen', 'slow',
@@ -77,11 +74,11 @@ local function recording()
     end
     return 'gone'
   end
-  if state == 'canceled' then
+  if state == 'canceled' or state == 'done' then
     if apart then
       large().spurn(ARGV[2])
     end
-    return state
+    return state == 'done' and 'recorded' or state
   end
   local problem = apart and large().absent(ARGV[2])
   if problem then
@@ -89,6 +86,10 @@ local function recording()
   end
   if j[2] == '1' then
     return record_inline(j)
+  end
+  problem = damage(state, j[2], j[3], j[9])
+  if problem then
+    return problem
   end
   local ak, af, ok, of, rk, rf = places(j[2], chunk)
   local failed, args = tonumber(ARGV[4]), nil
@@ -123,12 +124,9 @@ local function recording()
     end
     failed = j[11]
   end
-  if redis.call('RPUSH', KEYS[4], chunk) == 1 then
-    local left = redis.call('PTTL', KEYS[1])
-    if left > 0 then
-      redis.call('PEXPIRE', KEYS[3], left)
-      redis.call('PEXPIRE', KEYS[4], left)
-    end
+  if redis.call('RPUSH', KEYS[4], chunk) == 1 or redis.call('HLEN', KEYS[3]) == 1 then
+    live_along(KEYS[3])
+    live_along(KEYS[4])
   end
   if ARGV[7] and ARGV[7] ~= '' then
     note_slow(j[8], ARGV[7], ARGV[8])

@@ -3,23 +3,32 @@
 --
 -- ARGV: 1 chunk, 2 worker, 3 partial outcomes to keep ("" for none), 4 how many
 -- calls they finish, 5 the job's generation.
--- Reply: 1 released; 0 the chunk is not worker's (any more).
+-- Reply: 1 released; 0 the chunk is not worker's (any more); or an error: see damage
+-- in common.lua.
 
-local j = redis.call('HMGET', KEYS[1], 'inline', 'gen')
+local j = redis.call('HMGET', KEYS[1], 'inline', 'gen', 'state', 'chunks', 'recorded')
 local inline = j[1]
-if another(j[2], ARGV[5]) then
+if not j[3] or another(j[2], ARGV[5]) then
   return 0
 end
 local ak, af, _, _, rk, rf = places(inline, ARGV[1])
-if redis.call('HGET', rk, rf) ~= ARGV[2] then
+local owner = redis.call('HGET', rk, rf)
+if owner and owner ~= ARGV[2] then
   return 0
 end
-hold(inline, -1)
 if redis.call('HEXISTS', ak, af) == 0 then
-  redis.call('HDEL', rk, rf)
-  return 0
+  if redis.call('HDEL', rk, rf) == 1 then
+    hold(inline, -1)
+  end
+  local alive = j[3] ~= 'done' and j[3] ~= 'canceled'
+  return alive and damage(j[3], inline, j[4], j[5]) or 0
 end
 redis.call('HSET', rk, rf, '')
+if owner then
+  hold(inline, -1)
+else -- Redis has lost who had it
+  live_along(rk)
+end
 if ARGV[3] ~= '' then
   local before = redis.call('HGET', rk, rf .. ':done') or '0'
   redis.call('HSET', rk, rf .. ':part', ARGV[3], rf .. ':done', ARGV[4])

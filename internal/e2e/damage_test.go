@@ -1,0 +1,374 @@
+package e2e_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/redistest"
+	"github.com/distpool/distpool/producer"
+	"github.com/distpool/distpool/results"
+	"github.com/distpool/distpool/tasks"
+)
+
+// noField removes a field of a hash of the job; see field.
+func noField(key int, name string) damage {
+	return damage{
+		fmt.Sprintf("no field %s in key %d", name, key),
+		func(ctx context.Context, e *env, id string) error { return e.rdb.HDel(ctx, record.Keys(id)[key], name).Err() },
+	}
+}
+
+// noKey removes a key of the job, as an eviction does.
+func noKey(key int) damage {
+	return damage{
+		fmt.Sprintf("no key %d", key),
+		func(ctx context.Context, e *env, id string) error { return e.rdb.Del(ctx, record.Keys(id)[key]).Err() },
+	}
+}
+
+// both is one damage after another.
+func both(a, b damage) damage {
+	return damage{a.name + ", and " + b.name, func(ctx context.Context, e *env, id string) error {
+		return errors.Join(a.do(ctx, e, id), b.do(ctx, e, id))
+	}}
+}
+
+// fatal is damage with which a job of three chunks that nobody has begun cannot end, or
+// of one call; and the error that its handle ends with.
+var fatal = []struct {
+	damage
+	single, lost bool // of one call; ErrExpired, not ErrCorrupt
+}{
+	{damage: noKey(0), lost: true},
+	{damage: noKey(1), lost: true},
+	{damage: noField(1, "0")},
+	{damage: noField(1, "1")},
+	{damage: both(noField(1, "0"), noField(1, "2"))},
+	{damage: field(1, "7", "0 1\n[1]")},
+	{damage: wrongType(0)},
+	{damage: wrongType(1)},
+	{damage: wrongType(2)},
+	{damage: wrongType(3)},
+	{damage: wrongType(4)},
+	{damage: field(0, "chunks", "2")},
+	{damage: field(0, "chunks", "5")},
+	{damage: field(0, "chunks", "0")},
+	{damage: field(0, "chunks", "many")},
+	{damage: noField(0, "chunks")},
+	{damage: field(0, "recorded", "1")},
+	{damage: field(0, "recorded", "3")},
+	{damage: field(0, "recorded", "-1")},
+	{damage: noField(0, "recorded")},
+	{damage: field(0, "done", "few")},
+	{damage: field(0, "state", "")},
+	{damage: field(0, "state", "running")},
+	{damage: field(0, "state", "done")},
+	{damage: noField(0, "state"), lost: true},
+	{damage: field(0, "inline", "1")},
+	{damage: field(0, "gen", "ABCDEFGH"), lost: true},
+	// A failover has lost the end of the submission.
+	{damage: field(0, "state", "open"), lost: true},
+	{damage: both(field(0, "chunks", "2"), both(field(0, "state", "open"), noField(1, "2"))), lost: true},
+
+	{single: true, damage: noKey(0), lost: true},
+	{single: true, damage: noField(0, "args")},
+	{single: true, damage: wrongType(0)},
+	{single: true, damage: field(0, "chunks", "2")},
+	{single: true, damage: field(0, "recorded", "1")},
+	{single: true, damage: field(0, "recorded", "5")},
+	{single: true, damage: field(0, "state", "open")},
+	{single: true, damage: field(0, "state", "x")},
+	{single: true, damage: noField(0, "inline")},
+	{single: true, damage: field(0, "expires", "soon")},
+}
+
+// A handle ends with an error that says what kind of damage it is, within 30 s, and the log
+// names the job: whether the worker meets the damage, or the pool, since none runs.
+func TestAJobThatCannotEndEndsWithAnError(t *testing.T) {
+	t.Parallel()
+	for _, served := range []bool{true, false} {
+		t.Run(fmt.Sprintf("served %t", served), func(t *testing.T) {
+			each(t, func(t *testing.T, e *env) {
+				p := e.pool(t)
+				gets := make([]func(time.Duration) error, len(fatal))
+				ids := make([]string, len(fatal))
+				for i, d := range fatal {
+					if d.single {
+						r, err := producer.ApplyAsync(ctx(t), p, square, 3, producer.ExpiresIn(time.Hour))
+						must(t, err)
+						ids[i], gets[i] = r.ID(), func(d time.Duration) error { _, err := r.GetTimeout(d); return err }
+					} else {
+						m, err := producer.MapAsync(ctx(t), p, square, numbers(3), producer.ChunkSize(1))
+						must(t, err)
+						ids[i], gets[i] = m.ID(), func(d time.Duration) error { _, err := m.GetTimeout(d); return err }
+					}
+					must(t, d.do(ctx(t), e, ids[i]))
+				}
+				var w *testWorker
+				if served {
+					w = e.worker(t, 4)
+				}
+				deadline := time.Now().Add(foundWithin)
+				for i, d := range fatal {
+					err := gets[i](max(time.Until(deadline), 10*time.Millisecond))
+					want := results.ErrCorrupt
+					if d.lost {
+						want = results.ErrExpired
+					}
+					if strings.Contains(d.name, "field recorded") && errors.Is(err, results.ErrExpired) {
+						want = results.ErrExpired // a pool cannot tell it from outcomes that are gone
+					}
+					if !errors.Is(err, want) {
+						t.Errorf("single %t, %s: %v; want %v", d.single, d.name, err, want)
+						continue
+					}
+					eventually(t, "the log names the job: "+d.name, func() bool {
+						return strings.Contains(e.log.String(), ids[i]) || errors.Is(err, results.ErrExpired)
+					})
+				}
+				if !served {
+					w = e.worker(t, 4)
+				}
+				survivors(t, p, w)
+			})
+		})
+	}
+}
+
+// Nobody waits for these jobs: the worker that meets a delivery, or the supervision, ends
+// them.
+func TestAJobThatCannotEndIsEndedWithNobodyWaiting(t *testing.T) {
+	each(t, func(t *testing.T, e *env) {
+		var maps []string
+		for _, d := range []damage{noKey(1), noField(1, "1"), field(0, "chunks", "5"), field(0, "recorded", "2"), wrongType(2)} {
+			m, single := e.abandoned(t)
+			must(t, d.do(ctx(t), e, m))
+			maps = append(maps, m)
+			_ = single
+		}
+		_, single := e.abandoned(t)
+		must(t, noField(0, "args").do(ctx(t), e, single))
+		// Of this one asynq has nothing that it would bring.
+		archived, other := e.abandoned(t)
+		for _, id := range []string{archived + ":0:1", archived + ":1:1", archived + ":2:1", other + ":0:1"} {
+			must(t, e.inspector().ArchiveTask(e.queue, id))
+		}
+		must(t, noKey(1).do(ctx(t), e, archived))
+		must(t, noField(0, "args").do(ctx(t), e, other))
+		began := time.Now()
+		e.worker(t, 2)
+		for _, id := range append(maps, single, archived, other) {
+			eventually(t, "job "+id+" is canceled", func() bool {
+				return e.rdb.HGet(ctx(t), record.Keys(id)[0], "state").Val() == string(record.Canceled)
+			})
+			eventually(t, "the log names it", func() bool { return strings.Contains(e.log.String(), id) })
+		}
+		if took := time.Since(began); took > foundWithin {
+			t.Errorf("it took %v, want %v at the most", took, foundWithin)
+		}
+	})
+}
+
+func TestAStreamWhoseArgumentsAreLostEnds(t *testing.T) {
+	each(t, func(t *testing.T, e *env) {
+		for i, d := range []damage{noKey(1), noField(1, "0"), wrongType(2), field(0, "recorded", "x")} {
+			p := e.pool(t)
+			var before []string
+			for _, k := range e.keys(t, "distpool:{*}:args") {
+				before = append(before, k)
+			}
+			next, stop := iter.Pull2(producer.IMap(ctx(t), p, square, slices.Values(numbers(4)), producer.ChunkSize(1), producer.Queue(fmt.Sprintf("%s-%d", e.queue, i))))
+			defer stop()
+			type yielded struct {
+				v   int
+				err error
+			}
+			got := make(chan yielded, 1)
+			go func() {
+				v, err, _ := next()
+				got <- yielded{v, err}
+			}()
+			var id string
+			eventually(t, "the stream is in Redis", func() bool {
+				for _, k := range e.keys(t, "distpool:{*}:args") {
+					if !slices.Contains(before, k) && e.rdb.HLen(ctx(t), k).Val() == 4 {
+						id = k[len("distpool:{") : len(k)-len("}:args")]
+					}
+				}
+				return id != ""
+			})
+			must(t, d.do(ctx(t), e, id))
+			y := receive(t, "the end of the stream: "+d.name, got)
+			if !errors.Is(y.err, results.ErrExpired) && !errors.Is(y.err, results.ErrCorrupt) {
+				t.Errorf("%s: %v, %v", d.name, y.v, y.err)
+			}
+		}
+	})
+}
+
+// What asynq says of a delivery is believed only if the delivery is there.
+func TestDeliveriesWhoseListIsLostAreIssuedAgain(t *testing.T) {
+	each(t, func(t *testing.T, e *env) {
+		p := e.pool(t)
+		m, err := producer.MapAsync(ctx(t), p, square, numbers(3), producer.ChunkSize(1), producer.ID("m-"+e.queue))
+		must(t, err)
+		r, err := producer.ApplyAsync(ctx(t), p, square, 4)
+		must(t, err)
+		delayed, err := producer.ApplyAsync(ctx(t), p, square, 5, producer.Delay(12*time.Second))
+		must(t, err)
+		must(t, e.rdb.Del(ctx(t), "asynq:{"+e.queue+"}:pending", "asynq:{"+e.queue+"}:scheduled").Err())
+		lost := time.Now()
+		e.worker(t, 2)
+		vs, err := m.Get(ctx(t))
+		same(t, "the squares", vs, err, []int{0, 1, 4})
+		v, err := r.Get(ctx(t))
+		same(t, "the square", v, err, 16)
+		v, err = delayed.Get(ctx(t))
+		same(t, "the delayed square", v, err, 25)
+		if took := time.Since(lost); took > foundWithin {
+			t.Errorf("it took %v, want %v at the most", took, foundWithin)
+		}
+	})
+}
+
+// The list is there again, with what came later, and its head does not move.
+func TestADeliveryThatIsNotInAYoungListIsIssuedAgain(t *testing.T) {
+	each(t, func(t *testing.T, e *env) {
+		p := e.pool(t)
+		r, err := producer.ApplyAsync(ctx(t), p, square, 4)
+		must(t, err)
+		pending := "asynq:{" + e.queue + "}:pending"
+		must(t, e.rdb.Del(ctx(t), pending).Err())
+		// As if it had come a minute later; asynq has no other clock.
+		other, err := producer.ApplyAsync(ctx(t), p, square, 5)
+		must(t, err)
+		must(t, e.rdb.HSet(ctx(t), "asynq:{"+e.queue+"}:t:"+other.ID()+":0:1", "pending_since", time.Now().Add(time.Minute).UnixNano()).Err())
+		eventually(t, "the first one is in the list again", func() bool {
+			return slices.Contains(e.rdb.LRange(ctx(t), pending, 0, -1).Val(), r.ID()+":0:2")
+		})
+		if n := e.rdb.LLen(ctx(t), pending).Val(); n != 2 {
+			t.Errorf("%d deliveries wait, want 2", n)
+		}
+		e.worker(t, 1)
+		v, err := r.Get(ctx(t))
+		same(t, "the square", v, err, 16)
+		v, err = other.Get(ctx(t))
+		same(t, "the other square", v, err, 25)
+	})
+}
+
+// What is left of a job whose hash is lost must not become part of the next one of its ID.
+func TestAnIDWhoseRecordWasLostStartsAfresh(t *testing.T) {
+	each(t, func(t *testing.T, e *env) {
+		w := e.worker(t, 2)
+		p, id := e.pool(t), "again-"+e.queue
+		vs, err := producer.Map(ctx(t), p, square, numbers(5), producer.ChunkSize(1), producer.ID(id))
+		same(t, "the first job", vs, err, squares(5))
+		must(t, noKey(0).do(ctx(t), e, id))
+		second, err := producer.StarmapAsync(ctx(t), p, add, tasks.Zip2([]int{1, 3}, []int{2, 4}), producer.ChunkSize(1), producer.ID(id))
+		must(t, err)
+		vs, err = second.Get(ctx(t))
+		same(t, "the second job", vs, err, []int{3, 7})
+		attached, err := producer.AttachMap(ctx(t), e.pool(t), add, id)
+		must(t, err)
+		vs, err = attached.Get(ctx(t))
+		same(t, "the second job, attached to", vs, err, []int{3, 7})
+		survivors(t, p, w)
+	})
+}
+
+// A handle does not take another job's outcomes for its own when the ID was used again.
+func TestAHandleDoesNotTakeTheNextJobOfItsID(t *testing.T) {
+	each(t, func(t *testing.T, e *env) {
+		p, other, id := e.pool(t), e.pool(t), "reused-"+e.queue
+		first, err := producer.ApplyAsync(ctx(t), p, square, 3, producer.ID(id))
+		must(t, err)
+		must(t, noKey(0).do(ctx(t), e, id))
+		second, err := producer.ApplyAsync(ctx(t), other, square, 4, producer.ID(id))
+		must(t, err)
+		e.worker(t, 1)
+		v, err := second.Get(ctx(t))
+		same(t, "the second job", v, err, 16)
+		if v, err := first.Get(ctx(t)); !errors.Is(err, results.ErrExpired) {
+			t.Errorf("the handle on the first job: %v, %v; want ErrExpired", v, err)
+		}
+		third, err := producer.Attach(ctx(t), p, square, id)
+		must(t, err)
+		v, err = third.Get(ctx(t))
+		same(t, "the second job in the first pool", v, err, 16)
+	})
+}
+
+// Redis has lost who runs a chunk. The worker goes on, and what it saves is kept.
+func TestALostOwnerCostsNothing(t *testing.T) {
+	each(t, func(t *testing.T, e *env) {
+		e.worker(t, 1)
+		p, gate := e.pool(t), e.probe()
+		counts := e.probe()
+		m, err := producer.MapAsync(ctx(t), p, mix, []mixed{{Count: counts}, {Hold: gate}, {Count: counts}}, producer.ChunkSize(3), producer.ID("owner-"+e.queue), producer.ExpiresIn(time.Hour))
+		must(t, err)
+		second, err := producer.MapAsync(ctx(t), p, square, numbers(2), producer.ChunkSize(1))
+		must(t, err)
+		e.awaitStarted(t, gate, 1)
+		must(t, e.rdb.Del(ctx(t), record.Keys(second.ID())[4]).Err())
+		must(t, e.rdb.HDel(ctx(t), record.Keys(m.ID())[0], "run").Err())
+		e.open(t, gate)
+		_, err = m.Get(ctx(t))
+		must(t, err)
+		vs, err := second.Get(ctx(t))
+		same(t, "the squares", vs, err, []int{0, 1})
+		for _, key := range append(e.jobKeys(t, m.ID()), e.jobKeys(t, second.ID())...) {
+			if e.rdb.TTL(ctx(t), key).Val() <= 0 {
+				t.Errorf("key %s has no time to live", key)
+			}
+		}
+	})
+}
+
+// Redis evicts what it likes: every handle ends, with its values or with an error that
+// says that data was lost.
+func TestARedisThatEvictsEndsEveryHandle(t *testing.T) {
+	usual(t)
+	t.Parallel()
+	srv := redistest.Start(t, redistest.Config("maxmemory 6mb", "maxmemory-policy allkeys-lru"))
+	e := newEnv(t, srv.URL(), true)
+	p := e.pool(t)
+	type handle struct {
+		m *results.MapResult[int]
+		n int
+	}
+	var handles []handle
+	for i := range 60 {
+		n := 20 + i%7
+		args := slices.Repeat([][]byte{[]byte(strings.Repeat("x", 5000))}, n)
+		m, err := producer.MapAsync(ctx(t), p, size, args, producer.ChunkSize(1))
+		must(t, err)
+		handles = append(handles, handle{m, n})
+	}
+	e.worker(t, 4)
+	lost := 0
+	for _, h := range handles {
+		vs, err := h.m.GetTimeout(patience)
+		switch {
+		case err == nil:
+			same(t, "the sizes", vs, err, slices.Repeat([]int{5000}, h.n))
+		case errors.Is(err, results.ErrExpired):
+			lost++
+		default:
+			t.Errorf("a handle ended with %v, want values or ErrExpired", err)
+		}
+	}
+	t.Logf("%d of %d handles said that data was lost", lost, len(handles))
+	if lost == 0 {
+		t.Error("nothing was evicted: the test shows nothing")
+	}
+	n, err := producer.Apply(ctx(t), p, square, 7)
+	same(t, "a call afterwards", n, err, 49)
+}

@@ -1,0 +1,97 @@
+package record
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// errCorrupt is wrapped by errors about records that do not parse.
+var errCorrupt = errors.New("corrupt record")
+
+// damagedReply starts the error of a script that has found out that a live job cannot
+// end any more.
+const damagedReply = "DAMAGED "
+
+// final are parts of the error replies that damage causes: the same request fails again,
+// whatever becomes of Redis. Everything else that Redis answers, or a proxy or a managed
+// service in its place, says that it does not work properly just now.
+var final = []string{
+	"WRONGTYPE ",                                 // a key of another type
+	"value is not an integer",                    // HINCRBY of a field that is no number
+	"increment or decrement would overflow",      // of one that is too large
+	"attempt to perform ", "attempt to compare ", // Lua's arithmetic on a field that is no number, or not there
+	"attempt to concatenate ", "attempt to index ", "attempt to call ", "attempt to get length ", "bad argument #", "cannot perform ",
+}
+
+// IsCorrupt reports whether err says that a record is damaged, as opposed to one that
+// could not be read or changed.
+func IsCorrupt(err error) bool {
+	if errors.Is(err, errCorrupt) {
+		return true
+	}
+	var reply redis.Error
+	if !errors.As(err, &reply) {
+		return false
+	}
+	text := reply.Error()
+	if strings.HasPrefix(text, damagedReply) {
+		return true
+	}
+	for _, part := range final {
+		if strings.Contains(text, part) {
+			return true
+		}
+	}
+	return false
+}
+
+// wrongType makes Redis's refusal to read a key of another type what it is: a
+// corrupt record. Asking again would not help.
+func wrongType(err error) error {
+	if err != nil && IsCorrupt(err) && !errors.Is(err, errCorrupt) {
+		return fmt.Errorf("%w: %w", errCorrupt, err)
+	}
+	return err
+}
+
+// The reasons of jobs that were canceled because something was lost, or contradicts
+// something else, start with these.
+const (
+	vanished      = string(Missing) + ": "
+	contradictory = string(Corrupt) + ": "
+)
+
+// Condemn ends a live job whose record is damaged, as an error says for which IsCorrupt
+// holds, or another one that has looked closer. Whoever waits for it is told to read why.
+func Condemn(ctx context.Context, c redis.Scripter, job Ref, why error) (State, error) {
+	if _, lost, ok := strings.Cut(why.Error(), damagedReply+vanished); ok {
+		return end(ctx, c, job, Missing, lost)
+	}
+	return end(ctx, c, job, Corrupt, strings.Replace(why.Error(), damagedReply+contradictory, "", 1))
+}
+
+// Vanish ends a live job of which Redis has lost something.
+func Vanish(ctx context.Context, c redis.Scripter, job Ref, why string) (State, error) {
+	return end(ctx, c, job, Missing, why)
+}
+
+func end(ctx context.Context, c redis.Scripter, job Ref, kind State, why string) (State, error) {
+	s, err := Op{cancelScript, Keys(job.ID), []any{string(kind) + ": " + why, Control, string(kind), job.Gen}}.Run(ctx, c).Text()
+	return State(s), err
+}
+
+// Check looks whether a live job can still end, and ends it if not: Redis has lost a part
+// of it, or its record contradicts itself. chunks is how many it is known to have had, at
+// least, and sealed says that it is known to have been sealed. Check returns the job's
+// state after that.
+func Check(ctx context.Context, c redis.Scripter, job Ref, chunks int, sealed bool) (State, error) {
+	s, err := Op{checkScript, Keys(job.ID), []any{job.Gen, chunks, flag(sealed)}}.Run(ctx, c).Text()
+	if IsCorrupt(err) {
+		return Condemn(ctx, c, job, err)
+	}
+	return State(s), err
+}
