@@ -257,8 +257,9 @@ func TestEmptyJobRingsNoBell(t *testing.T) {
 
 func TestFailureOfARecordIsTheSubmissionsError(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb *redis.Client, b *Broker) {
-		rdb.Set(t.Context(), record.Keys("j")[1], "not a hash", 0)
-		op, ds := job("j", 2)
+		rdb.Set(t.Context(), record.Keys("j")[0], "not a hash", 0)
+		_, ds := job("j", 2)
+		op := record.Add(record.Ref{ID: "j"}, 2, 2, true, nil)
 		if _, err := b.Submit(t.Context(), op, "q", "square", ds); err == nil || !strings.Contains(err.Error(), "WRONGTYPE") {
 			t.Errorf("error is %v, want Redis's", err)
 		}

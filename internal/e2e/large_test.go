@@ -282,7 +282,7 @@ func TestLargeValuesThatAreNotThereOrNotThoseAreAnErrorOfTheirJob(t *testing.T) 
 		} else {
 			mentions(t, err, lost.ID(), "chunk 0", "maxmemory-policy")
 		}
-		if _, err := short.Get(ctx(t)); !errors.Is(err, results.ErrCanceled) {
+		if _, err := short.Get(ctx(t)); !errors.Is(err, results.ErrCorrupt) {
 			t.Errorf("arguments of another length: %v", err)
 		}
 		whole := submit()

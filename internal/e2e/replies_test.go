@@ -175,7 +175,10 @@ func TestScriptsThatAreFlushedAllTheTimeRefuseNothing(t *testing.T) {
 	eachAlone(t, func(t *testing.T, e *env) {
 		c := e.flushed(t)
 		p := e.pool(t, func(cfg *producer.Config) { cfg.Client, cfg.Redis = c, "" })
-		must(t, func() error { _, err := producer.ApplyAsync(ctx(t), p, square, 1, producer.Delay(time.Hour)); return err }())
+		must(t, func() error {
+			_, err := producer.ApplyAsync(ctx(t), p, square, 1, producer.Delay(time.Hour))
+			return err
+		}())
 		never, err := producer.MapAsync(ctx(t), p, square, numbers(100), producer.ChunkSize(1), producer.Delay(time.Hour))
 		must(t, err)
 		late, err := producer.MapAsync(ctx(t), p, square, numbers(100), producer.ChunkSize(1), producer.ExpiresIn(time.Millisecond))

@@ -15,12 +15,10 @@ local problem = damage(j[1], j[2], j[3], j[4])
 if problem then
   return problem
 end
-for i = 3, 5 do
-  local found = redis.pcall(i == 4 and 'LLEN' or 'HLEN', KEYS[i])
-  if type(found) == 'table' then
-    return redis.error_reply('DAMAGED corrupt: ' .. KEYS[i] .. ': ' .. found.err)
-  end
-end
+-- A key of a wrong type is an error.
+redis.call('HLEN', KEYS[3])
+redis.call('LRANGE', KEYS[4], 0, 0)
+redis.call('HLEN', KEYS[5])
 if j[6] and not tonumber(j[6]) then
   return redis.error_reply('DAMAGED corrupt: field expires is "' .. j[6] .. '"')
 end

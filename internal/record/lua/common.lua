@@ -149,24 +149,24 @@ end
 -- Finds out whether a live job can still end. Its fields, and the hash of the arguments,
 -- change together, in one script each time: a chunk has arguments until it is recorded.
 -- Returns nil; or an error that says that Redis has lost something ("missing"), or that
--- the record contradicts itself ("corrupt").
+-- the record contradicts itself ("corrupt"). A key of a wrong type is Redis's own error.
 local function damage(state, inline, chunks, recorded)
   local n, k = tonumber(chunks), tonumber(recorded)
-  local kept = inline == '1' and redis.call('HEXISTS', KEYS[1], 'args') or redis.pcall('HLEN', KEYS[2])
+  local kept = inline == '1' and redis.call('HEXISTS', KEYS[1], 'args') or redis.call('HLEN', KEYS[2])
   if inline == '1' then
     n, k = 1, 0
+  elseif kept ~= (n or 0) - (k or 0) then
+    -- A recording may have failed half way, since it could not store the outcomes.
+    redis.call('HLEN', KEYS[3])
+    redis.call('LRANGE', KEYS[4], 0, 0)
   end
   local what
   if state ~= 'open' and state ~= 'sealed' or inline == '1' and state == 'open' then
     what = 'corrupt: field state is "' .. state .. '"'
   elseif not n or not k then
     what = 'corrupt: fields chunks and recorded are "' .. tostring(chunks) .. '" and "' .. tostring(recorded) .. '", not counts'
-  elseif type(kept) == 'table' then
-    what = 'corrupt: ' .. kept.err
   elseif kept == n - k and (kept > 0 or state == 'open') then
     return nil
-  elseif inline ~= '1' and (type(redis.pcall('HLEN', KEYS[3])) == 'table' or type(redis.pcall('LLEN', KEYS[4])) == 'table') then
-    what = 'corrupt: the outcomes are of a wrong type'
   elseif kept == 0 and n > k and inline ~= '1' then
     what = 'missing: the arguments of ' .. (n - k) .. ' chunks without outcomes are not there; does Redis evict keys (maxmemory-policy)?'
   else
