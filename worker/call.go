@@ -52,7 +52,7 @@ func (r *chunkRun) one(d *round, watcher observe.Worker) bool {
 	}
 	err := r.chunk.Call(ctx, i)
 	if err != nil || watcher != nil {
-		return r.tell(d, r.returned(d, ctx, err))
+		return r.tell(d, r.returned(ctx, d, err))
 	}
 	if !d.claimed() { // settle, for what happens nearly always
 		return false
@@ -86,7 +86,7 @@ func (r *chunkRun) takeUp(d *round) bool {
 }
 
 // returned is how the current call ended that returned err.
-func (r *chunkRun) returned(d *round, ctx context.Context, err error) *ending {
+func (r *chunkRun) returned(ctx context.Context, d *round, err error) *ending {
 	if err == nil {
 		return fine
 	}

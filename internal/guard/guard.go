@@ -93,10 +93,11 @@ func Text(v any) string {
 	ctx, cancel := context.WithTimeout(context.Background(), textTime)
 	defer cancel()
 	var text string
-	if err := Apart(ctx, func() error {
+	err := Apart(ctx, func() error {
 		text = fmt.Sprint(v)
 		return nil
-	}); err != nil {
+	})
+	if err != nil {
 		return fmt.Sprintf("a value of type %T that cannot be described", v)
 	}
 	return text

@@ -86,8 +86,8 @@ func (g *guarded[O]) apart(method string, backward bool, f func(O)) {
 
 // fault logs what an observer did. Once in a second is enough: it may do so each time.
 func (g *guarded[O]) fault(method string, o O, what string, stack []byte) {
-	now := time.Now().Unix()
-	if g.logged.Swap(now) == now {
+	nowSec := time.Now().Unix()
+	if g.logged.Swap(nowSec) == nowSec {
 		return
 	}
 	g.log.Error("an observer panicked or ended its goroutine", "observer", fmt.Sprintf("%T", o), "method", method, "panic", what, "stack", string(stack))
