@@ -28,6 +28,11 @@ func corrupt(err error) error {
 	return err
 }
 
+// expired is the error of a job whose record is gone.
+func (j *Job) expired() error {
+	return fmt.Errorf("job %s of task %q: %w: it was forgotten, outlived its time to live, or Redis lost it", j.ID, j.Task, ErrExpired)
+}
+
 type notStartedError struct{}
 
 func (notStartedError) Error() string {

@@ -379,11 +379,6 @@ func (j *Job) fail(err error) {
 	j.settle(err)
 }
 
-// expired is the error of a job whose record is gone.
-func (j *Job) expired() error {
-	return fmt.Errorf("job %s of task %q: %w: it was forgotten, outlived its time to live, or Redis lost it", j.ID, j.Task, ErrExpired)
-}
-
 // settle ends the job for this process. It is called with mu held, and releases
 // it.
 func (j *Job) settle(err error) {

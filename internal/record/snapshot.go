@@ -64,14 +64,14 @@ func ParseSnapshot(id string, cmd *redis.SliceCmd) (Snapshot, error) {
 
 // fieldsOf is the reply to HMGET by name. Fields that are not there are left out, but
 // those that an inline job leaves out because they are as usual.
-func fieldsOf(names []string, reply []any) map[string]string {
+func fieldsOf(asked []string, reply []any) map[string]string {
 	fields := make(map[string]string, len(reply))
 	for i, v := range reply {
 		if s, ok := v.(string); ok {
-			fields[names[i]] = s
+			fields[asked[i]] = s
 		}
 	}
-	complete(fields, names)
+	complete(fields, asked)
 	return fields
 }
 
