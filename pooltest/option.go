@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+
+	"github.com/distpool/distpool/internal/bounds"
 )
 
 // Option changes what Start and Open start.
@@ -25,7 +27,10 @@ type options struct {
 // wherever a test runs.
 const DefaultConcurrency = 4
 
-// Workers is how many workers run. Defaults to 1.
+// mostWorkers is how many workers one process bears.
+const mostWorkers = 1000
+
+// Workers is how many workers run, up to 1000. Defaults to 1.
 func Workers(n int) Option { return func(o *options) { o.workers = n } }
 
 // Concurrency is how many slots each worker has: so many of its calls run at the
@@ -74,11 +79,11 @@ func newOptions(opts []Option) (options, error) {
 	for _, opt := range opts {
 		opt(&o)
 	}
-	if o.workers < 0 {
-		return o, fmt.Errorf("pooltest.Workers(%d): use a positive number of workers", o.workers)
+	if o.workers < 0 || o.workers > mostWorkers {
+		return o, fmt.Errorf("pooltest.Workers(%d): use 1 to %d workers", o.workers, mostWorkers)
 	}
-	if o.concurrency < 0 {
-		return o, fmt.Errorf("pooltest.Concurrency(%d): use a positive number of slots", o.concurrency)
+	if o.concurrency < 0 || o.concurrency > bounds.Slots {
+		return o, fmt.Errorf("pooltest.Concurrency(%d): use 1 to %d slots", o.concurrency, bounds.Slots)
 	}
 	if o.inline && (o.workers > 1 || o.concurrency > 1) {
 		return o, errors.New("pooltest: Inline runs one worker with one slot; leave Workers and Concurrency out")

@@ -8,6 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/distpool/distpool/internal/bounds"
 	"github.com/distpool/distpool/internal/guard"
 	"github.com/distpool/distpool/internal/names"
 	"github.com/distpool/distpool/internal/redisconn"
@@ -100,11 +101,11 @@ func (c Config) validate() error {
 	if err := names.CheckQueue(c.Queue); err != nil {
 		return fmt.Errorf("producer.Config: field Queue: %w", err)
 	}
-	if c.ResultTTL != 0 && c.ResultTTL < time.Millisecond {
-		return fmt.Errorf("producer.Config: field ResultTTL is %v; use at least 1ms, or 0 for %v", c.ResultTTL, DefaultResultTTL)
+	if c.ResultTTL != 0 && (c.ResultTTL < time.Millisecond || c.ResultTTL > bounds.Longest) {
+		return fmt.Errorf("producer.Config: field ResultTTL is %v; use 1ms to 100 years, or 0 for %v", c.ResultTTL, DefaultResultTTL)
 	}
-	if c.JobTTL < time.Second {
-		return fmt.Errorf("producer.Config: field JobTTL is %v; use at least 1s, or 0 for %v", c.JobTTL, DefaultJobTTL)
+	if c.JobTTL < time.Second || c.JobTTL > bounds.Longest {
+		return fmt.Errorf("producer.Config: field JobTTL is %v; use 1s to 100 years, or 0 for %v", c.JobTTL, DefaultJobTTL)
 	}
 	if c.MaxArgument < 0 {
 		return fmt.Errorf("producer.Config: field MaxArgument is %d; use a positive number of bytes, or 0 for %d", c.MaxArgument, DefaultMaxArgument)

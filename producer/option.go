@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/distpool/distpool/internal/await"
+	"github.com/distpool/distpool/internal/bounds"
 	"github.com/distpool/distpool/internal/call"
 	"github.com/distpool/distpool/internal/names"
 	"github.com/distpool/distpool/tasks"
@@ -79,8 +80,8 @@ func Window(n int) Option {
 // Config.ResultTTL.
 func ResultTTL(d time.Duration) Option {
 	return func(o *options) error {
-		if d < time.Millisecond {
-			return fmt.Errorf("producer.ResultTTL(%v): results must live for at least 1ms", d)
+		if d < time.Millisecond || d > bounds.Longest {
+			return fmt.Errorf("producer.ResultTTL(%v): results live for 1ms to 100 years; use a duration between", d)
 		}
 		o.ttl = d
 		return nil
@@ -164,8 +165,8 @@ func checkLimit(name string, d time.Duration) error {
 // handle on the job end it. Time is taken by the clock of Redis.
 func ExpiresIn(d time.Duration) Option {
 	return func(o *options) error {
-		if d < time.Millisecond {
-			return fmt.Errorf("producer.ExpiresIn(%v): use at least 1ms, or leave the option out for a job that waits as long as it must", d)
+		if d < time.Millisecond || d > bounds.Longest {
+			return fmt.Errorf("producer.ExpiresIn(%v): use 1ms to 100 years, or leave the option out for a job that waits as long as it must", d)
 		}
 		o.expiresIn = d
 		return nil
@@ -199,12 +200,8 @@ func At(t time.Time) Option {
 	}
 }
 
-// farthest is how far ahead a start may be: longer ones overflow, here or in
-// Redis.
-const farthest = 100 * 365 * 24 * time.Hour
-
 func (o *options) startAt(option string, t time.Time, ahead bool) error {
-	if time.Until(t) > farthest {
+	if time.Until(t) > bounds.Longest {
 		return fmt.Errorf("producer.%s: %v is more than 100 years ahead; no job can wait for that", option, t)
 	}
 	if o.delayed != "" && o.delayed != option {

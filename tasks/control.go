@@ -1,6 +1,10 @@
 package tasks
 
-import "time"
+import (
+	"time"
+
+	"github.com/distpool/distpool/internal/bounds"
+)
 
 // Permanent marks err as one that another attempt will not cure, so that the
 // call is not retried, however many retries it has left. It returns nil if err
@@ -21,7 +25,8 @@ func IsPermanent(err error) bool {
 
 // RetryAfter asks for the next attempt of the call to wait d, instead of the
 // wait that its retry policy gives. It grants no retry: a call that has none
-// left fails with err. It returns nil if err is nil; a negative d counts as 0.
+// left fails with err. It returns nil if err is nil; a negative d counts as 0, and
+// one of more than 100 years as 100 years.
 // The message stays that of err, and errors.Is and errors.As see it.
 //
 // Where an error is marked by Permanent as well, Permanent wins.
@@ -29,7 +34,7 @@ func RetryAfter(err error, d time.Duration) error {
 	if err == nil {
 		return nil
 	}
-	return &retryAfterError{err, max(d, 0)}
+	return &retryAfterError{err, min(max(d, 0), bounds.Longest)}
 }
 
 // RetryDelay returns the wait that [RetryAfter] asked for, the outermost one if

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/distpool/distpool/internal/bounds"
 	"github.com/distpool/distpool/internal/call"
 )
 
@@ -61,6 +62,8 @@ func RetryPolicy(n int, b Backoff) (call.Policy, error) {
 		return call.Policy{}, fmt.Errorf("field Initial of the backoff is %v; use a positive duration, or 0 for 500ms", b.Initial)
 	case b.Max < b.Initial:
 		return call.Policy{}, fmt.Errorf("field Max of the backoff is %v, less than Initial (%v); use at least that, or 0 for 1m", b.Max, b.Initial)
+	case b.Max > bounds.Longest:
+		return call.Policy{}, fmt.Errorf("field Max of the backoff is %v; use up to 100 years, or 0 for 1m", b.Max)
 	case !(b.Factor >= 1 && b.Factor <= 1000): // false for NaN too
 		return call.Policy{}, fmt.Errorf("field Factor of the backoff is %v; use 1 to 1000, or 0 for 2", b.Factor)
 	case !(b.Jitter <= 1):

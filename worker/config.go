@@ -9,6 +9,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/distpool/distpool/internal/bounds"
 	"github.com/distpool/distpool/internal/guard"
 	"github.com/distpool/distpool/internal/names"
 	"github.com/distpool/distpool/internal/redisconn"
@@ -36,12 +37,12 @@ type Config struct {
 	Client redis.UniversalClient
 
 	// Concurrency is the number of slots: so many calls run at the same time, and
-	// never more. A call that waits for nested jobs holds its slot: see package
+	// never more; 65,536 at the most. A call that waits for nested jobs holds its slot: see package
 	// producer. Defaults to runtime.NumCPU().
 	Concurrency int
 
 	// Queues names the queues to serve, with weights: a queue of weight 3 is asked
-	// first three times as often as one of weight 1.
+	// first three times as often as one of weight 1. A weight is 1 to 1000.
 	// Defaults to DefaultQueue ("distpool") alone. Plain asynq servers must not
 	// serve the same queues.
 	Queues map[string]int
@@ -123,15 +124,15 @@ func (c Config) withDefaults() Config {
 }
 
 func (c Config) validate() error {
-	if c.Concurrency < 0 {
-		return fmt.Errorf("worker.Config: field Concurrency is %d; use a positive number of slots, or 0 for one per processor", c.Concurrency)
+	if c.Concurrency < 0 || c.Concurrency > bounds.Slots {
+		return fmt.Errorf("worker.Config: field Concurrency is %d; use 1 to %d slots, or 0 for one per processor", c.Concurrency, bounds.Slots)
 	}
 	for q, weight := range c.Queues {
 		if err := names.CheckQueue(q); err != nil {
 			return fmt.Errorf("worker.Config: field Queues: %w", err)
 		}
-		if weight < 1 {
-			return fmt.Errorf("worker.Config: field Queues: the weight of %q is %d; use 1 or more, or leave the queue out", q, weight)
+		if err := bounds.CheckWeight(q, weight); err != nil {
+			return fmt.Errorf("worker.Config: field Queues: %w", err)
 		}
 	}
 	if err := names.CheckWorker(c.Name); err != nil {
@@ -140,8 +141,8 @@ func (c Config) validate() error {
 	if c.MaxCalls < 0 {
 		return fmt.Errorf("worker.Config: field MaxCalls is %d; use a positive number of calls, or 0 for no limit", c.MaxCalls)
 	}
-	if c.Grace < 0 {
-		return fmt.Errorf("worker.Config: field Grace is %v; use a positive duration, or 0 for %v", c.Grace, DefaultGrace)
+	if c.Grace < 0 || c.Grace > bounds.Longest {
+		return fmt.Errorf("worker.Config: field Grace is %v; use up to 100 years, or 0 for %v", c.Grace, DefaultGrace)
 	}
 	if c.MaxResult < 0 {
 		return fmt.Errorf("worker.Config: field MaxResult is %d; use a positive number of bytes, or 0 for %d", c.MaxResult, DefaultMaxResult)

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +21,10 @@ func TestABadConfigurationIsRefusedByName(t *testing.T) {
 		"weight":      {Queues: map[string]int{"a": 0}},
 		"Grace":       {Grace: -time.Second},
 		"MaxResult":   {MaxResult: -1},
+
+		"Concurrency is 65537":        {Concurrency: 65_537},
+		`weight of queue "a" is 1001`: {Queues: map[string]int{"a": 1001}},
+		"Grace is 2562047h":           {Grace: math.MaxInt64},
 	} {
 		err := cfg.withDefaults().validate()
 		if err == nil || !strings.Contains(err.Error(), field) {

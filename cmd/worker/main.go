@@ -23,8 +23,10 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/distpool/distpool/internal/bounds"
 	"github.com/distpool/distpool/internal/ending"
 	"github.com/distpool/distpool/internal/keyfile"
+	"github.com/distpool/distpool/internal/names"
 	"github.com/distpool/distpool/internal/redisconn"
 	"github.com/distpool/distpool/internal/sample"
 	"github.com/distpool/distpool/secure"
@@ -149,10 +151,13 @@ func parse(args []string, stderr io.Writer) (f flags, err error) {
 		return f, fmt.Errorf("%w; worker -h lists the flags", err)
 	case fs.NArg() > 0:
 		return f, fmt.Errorf("unexpected argument %q; worker -h lists the flags", fs.Arg(0))
-	case cfg.Concurrency < 1:
-		return f, fmt.Errorf("-concurrency is %d; use 1 or more slots", cfg.Concurrency)
-	case cfg.Grace <= 0:
+	case cfg.Concurrency < 1 || cfg.Concurrency > bounds.Slots:
+		return f, fmt.Errorf("-concurrency is %d; use 1 to %d slots", cfg.Concurrency, bounds.Slots)
+	case cfg.Grace <= 0 || cfg.Grace > bounds.Longest:
 		return f, fmt.Errorf("-grace is %v; use a positive duration, such as 30s", cfg.Grace)
+	}
+	if err := names.CheckWorker(cfg.Name); err != nil {
+		return f, fmt.Errorf("-name: %w", err)
 	}
 	return f, nil
 }

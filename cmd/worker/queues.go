@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/distpool/distpool/internal/bounds"
 	"github.com/distpool/distpool/internal/names"
 )
 
@@ -22,9 +23,12 @@ func parseQueues(s string) (map[string]int, error) {
 		weight := 1
 		if given {
 			var err error
-			if weight, err = strconv.Atoi(text); err != nil || weight < 1 {
-				return nil, fmt.Errorf("the weight of queue %q is %q; use a whole number of 1 or more", name, text)
+			if weight, err = strconv.Atoi(text); err != nil {
+				return nil, fmt.Errorf("the weight of queue %q is %q; use a whole number from 1 to %d", name, text, bounds.Weight)
 			}
+		}
+		if err := bounds.CheckWeight(name, weight); err != nil {
+			return nil, err
 		}
 		if _, twice := queues[name]; twice {
 			return nil, fmt.Errorf("queue %q is listed twice; give each queue one weight", name)

@@ -77,7 +77,10 @@ func (l jobLine) cells(number func(int64) string) []string {
 	}
 }
 
-const defaultJobs = 50
+const (
+	defaultJobs = 50
+	mostJobs    = 1_000_000 // Redis lists fewer
+)
 
 func (a *app) jobsCommand() *cobra.Command {
 	var (
@@ -125,8 +128,8 @@ func statusWords() string {
 }
 
 func checkJobs(q inspect.Query) error {
-	if q.Limit < 1 {
-		return usagef("--limit is %d; use a positive number of jobs", q.Limit)
+	if q.Limit < 1 || q.Limit > mostJobs {
+		return usagef("--limit is %d; use 1 to %d jobs", q.Limit, mostJobs)
 	}
 	if q.Status != "" && !slices.Contains(inspect.Statuses, q.Status) {
 		return usagef("--status is %q; use one of %s", string(q.Status), statusWords())

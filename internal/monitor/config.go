@@ -27,6 +27,9 @@ const DefaultAddr = "127.0.0.1:8500"
 // everything.
 const minToken = 16
 
+// maxToken leaves room in a request for other headers.
+const maxToken = 4096
+
 // Config says how to run the monitor.
 type Config struct {
 	// Redis is the client to read with, and heeds the deadlines of contexts, as those
@@ -36,7 +39,7 @@ type Config struct {
 	// Addr is where to listen, host:port. Defaults to DefaultAddr.
 	Addr string
 	// Token is what browsers and scripts must present. Without one, Addr must be a
-	// loopback address. At least 16 characters.
+	// loopback address. 16 to 4096 ASCII characters without spaces.
 	Token string
 	// Write allows to cancel jobs and to change queues in asynqmon.
 	Write bool
@@ -75,6 +78,9 @@ func (c Config) Check() error {
 	}
 	if c.Token != "" && len(c.Token) < minToken {
 		return fmt.Errorf("the token has %d characters; use %d or more, such as the output of: openssl rand -hex 16", len(c.Token), minToken)
+	}
+	if len(c.Token) > maxToken || strings.ContainsFunc(c.Token, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return fmt.Errorf("the token has %d characters, or one that a header of HTTP does not carry; use %d to %d ASCII characters without spaces, such as the output of: openssl rand -hex 16", len(c.Token), minToken, maxToken)
 	}
 	if c.Token == "" && !isLoopback(host) {
 		return fmt.Errorf("the address %q can be reached from other machines, and there is no token: anybody could see the arguments of all jobs; set a token of %d or more characters, or listen on %s", addr, minToken, DefaultAddr)

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/distpool/distpool/internal/bounds"
 )
 
 // Worker describes a worker process. It is what the registry holds.
@@ -92,15 +94,14 @@ func IsRegistryKey(key string) bool { return strings.HasPrefix(key, workersIndex
 // What a registry entry may claim. It is read by everybody and is not signed: who
 // can write to Redis must not be able to bring a producer or worker down with it.
 const (
-	maxWorkers     = 1 << 16
-	maxConcurrency = 1 << 16
-	maxWaits       = 1 << 10 // of one worker, that are looked at
+	maxWorkers = 1 << 16
+	maxWaits   = 1 << 10 // of one worker, that are looked at
 )
 
 // parseWorker reads the entry under the ID. ok is false for one that cannot be a
 // worker's.
 func parseWorker(id, entry string) (w Worker, ok bool) {
-	if json.Unmarshal([]byte(entry), &w) != nil || w.ID != id || w.Concurrency < 0 || w.Concurrency > maxConcurrency {
+	if json.Unmarshal([]byte(entry), &w) != nil || w.ID != id || w.Concurrency < 0 || w.Concurrency > bounds.Slots {
 		return Worker{}, false
 	}
 	waits := 0
