@@ -29,6 +29,7 @@ type monitorLine struct {
 func (a *app) monitorCommand() *cobra.Command {
 	var cfg monitor.Config
 	var tokenFile string
+	var proxies []string
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use: "monitor", Short: "Serve a web page that shows jobs, workers, throughput and asynqmon",
@@ -45,7 +46,8 @@ lives, and GET /readyz whether Redis answers.
 The token is taken from --token-file, --token, or the environment variable
 DISTPOOL_MONITOR_TOKEN. What is given with --token can be seen in the list of
 processes. Traffic is not encrypted: put a proxy with TLS before it when it
-leaves the machine.
+leaves the machine, and name it with --trust-proxy: from one address 30 wrong tokens
+are looked at in a minute, and the proxy says who sent them.
 
 With --keyring or DISTPOOL_KEYRING it shows arguments and errors of encrypted jobs,
 to all who may see its pages; without, "(encrypted)". --hide-payloads shows none.
@@ -61,6 +63,11 @@ token (whether one is demanded).`,
 			if err := readToken(&cfg, tokenFile); err != nil {
 				return usage(err)
 			}
+			trusted, err := monitor.ParseProxies(proxies)
+			if err != nil {
+				return usagef("--trust-proxy: %w", err)
+			}
+			cfg.Proxies = trusted
 			ring, err := a.keys()
 			if err != nil {
 				return err
@@ -102,6 +109,7 @@ token (whether one is demanded).`,
 	f.BoolVar(&cfg.Write, "write", false, "allow to cancel jobs, and to change queues in asynqmon")
 	f.BoolVar(&cfg.HidePayloads, "hide-payloads", false, "show no arguments, values and error texts")
 	f.StringSliceVar(&cfg.Hosts, "allow-host", nil, "name by which browsers may call the monitor, besides localhost and IP addresses")
+	f.StringSliceVar(&proxies, "trust-proxy", nil, "address or network of a proxy whose X-Forwarded-For is believed")
 	return cmd
 }
 

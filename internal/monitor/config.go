@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"strconv"
 	"strings"
 
@@ -39,7 +40,7 @@ type Config struct {
 	// Addr is where to listen, host:port. Defaults to DefaultAddr.
 	Addr string
 	// Token is what browsers and scripts must present. Without one, Addr must be a
-	// loopback address. 16 to 4096 ASCII characters without spaces.
+	// loopback address. 16 to 4096 printable ASCII characters.
 	Token string
 	// Write allows to cancel jobs and to change queues in asynqmon.
 	Write bool
@@ -52,6 +53,10 @@ type Config struct {
 	// and IP addresses. Others are refused, since a name that an attacker controls
 	// could be made to mean this machine.
 	Hosts []string
+	// Proxies are the addresses of proxies before the monitor, of which the header
+	// X-Forwarded-For is believed: it says whose wrong tokens are counted. Without
+	// them, all who come through a proxy count as one client. Defaults to none.
+	Proxies []netip.Prefix
 	// Logger gets what goes wrong. Defaults to slog.Default().
 	Logger *slog.Logger
 }
@@ -79,8 +84,8 @@ func (c Config) Check() error {
 	if c.Token != "" && len(c.Token) < minToken {
 		return fmt.Errorf("the token has %d characters; use %d or more, such as the output of: openssl rand -hex 16", len(c.Token), minToken)
 	}
-	if len(c.Token) > maxToken || strings.ContainsFunc(c.Token, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return fmt.Errorf("the token has %d characters, or one that a header of HTTP does not carry; use %d to %d ASCII characters without spaces, such as the output of: openssl rand -hex 16", len(c.Token), minToken, maxToken)
+	if len(c.Token) > maxToken || c.Token != strings.TrimSpace(c.Token) || strings.ContainsFunc(c.Token, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return fmt.Errorf("the token has %d characters, or one that a header of HTTP does not carry; use %d to %d printable ASCII characters, with no space at an end, such as the output of: openssl rand -hex 16", len(c.Token), minToken, maxToken)
 	}
 	if c.Token == "" && !isLoopback(host) {
 		return fmt.Errorf("the address %q can be reached from other machines, and there is no token: anybody could see the arguments of all jobs; set a token of %d or more characters, or listen on %s", addr, minToken, DefaultAddr)

@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -21,9 +20,6 @@ const (
 	sessionTime = 12 * time.Hour
 	// maxBody is the largest body of a request.
 	maxBody = 1 << 20
-	// So many logins may fail in a minute before all are refused for the rest of
-	// it.
-	failuresPerMinute = 30
 
 	// strictPolicy is for our own pages: what they need comes from here, and no
 	// script or style is in the page itself.
@@ -39,9 +35,7 @@ type gate struct {
 	origin *http.CrossOriginProtection
 	login  func(w http.ResponseWriter, r *http.Request) // shows the form
 
-	mu     sync.Mutex // guards all below
-	minute int64
-	failed int
+	guesses guesses
 }
 
 func newGate(cfg Config) *gate {
@@ -88,7 +82,16 @@ func (g *gate) knownHost(host string) bool {
 // check is before each route.
 func (g *gate) check(rt route) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if rt.needs != needNone && !g.known(r) {
+		ok, tooMany := true, false
+		if rt.needs != needNone {
+			ok, tooMany = g.known(r)
+		}
+		if tooMany {
+			g.sayTooMany(w)
+			http.Error(w, "Too many wrong tokens have come from this address. Try again in a minute.", http.StatusTooManyRequests)
+			return
+		}
+		if !ok {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="distpool monitor"`)
 			if r.Method == http.MethodGet && wantsHTML(r) {
 				g.login(w, r)
@@ -105,18 +108,30 @@ func (g *gate) check(rt route) http.HandlerFunc {
 	}
 }
 
-// known reports whether the request brings the token, or a session that was
-// opened with it.
-func (g *gate) known(r *http.Request) bool {
+// known reports whether the request brings the token, or a session that was opened
+// with it; tooMany, that its client has sent too many wrong tokens to be listened to.
+func (g *gate) known(r *http.Request) (ok, tooMany bool) {
 	if g.cfg.Token == "" {
-		return true
+		return true, false
 	}
 	if auth := r.Header.Get("Authorization"); auth != "" {
 		scheme, token, _ := strings.Cut(auth, " ")
-		return strings.EqualFold(scheme, "Bearer") && g.isToken(strings.TrimSpace(token))
+		if !strings.EqualFold(scheme, "Bearer") {
+			return false, false
+		}
+		return g.try(r, strings.TrimSpace(token))
 	}
 	c, err := r.Cookie(cookieName)
-	return err == nil && g.isSession(c.Value)
+	return err == nil && g.isSession(c.Value), false // its signature cannot be guessed
+}
+
+// try looks at a token that came with a request.
+func (g *gate) try(r *http.Request, token string) (ok, tooMany bool) {
+	return g.guesses.try(addressOf(r, g.cfg.Proxies), func() bool { return g.isToken(token) })
+}
+
+func (g *gate) sayTooMany(w http.ResponseWriter) {
+	w.Header().Set("Retry-After", strconv.FormatInt(g.guesses.retryAfter(), 10))
 }
 
 func (g *gate) isToken(s string) bool {
@@ -143,22 +158,6 @@ func (g *gate) isSession(s string) bool {
 	}
 	end, err := strconv.ParseInt(until, 10, 64)
 	return err == nil && time.Now().Unix() < end
-}
-
-// mayTry reports whether another login may be tried now.
-func (g *gate) mayTry() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if now := time.Now().Unix() / 60; now != g.minute {
-		g.minute, g.failed = now, 0
-	}
-	return g.failed < failuresPerMinute
-}
-
-func (g *gate) noteFailure() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.failed++
 }
 
 func (g *gate) cookie(r *http.Request, value string, age time.Duration) *http.Cookie {

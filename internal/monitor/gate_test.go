@@ -123,15 +123,9 @@ func TestLoginRefusesWrongTokensAndSendsNobodyElsewhere(t *testing.T) {
 				t.Errorf("after the login, %q leads to %q", next, resp.Header.Get("Location"))
 			}
 		}
-		for range failuresPerMinute {
-			if resp := login("wrong", "/"); resp.StatusCode != http.StatusUnauthorized || len(resp.Cookies()) != 0 {
-				if resp.StatusCode == http.StatusTooManyRequests {
-					break // another minute has begun in between
-				}
-				t.Fatalf("a wrong token answers %s", resp.Status)
-			}
+		if resp := login("wrong", "/"); resp.StatusCode != http.StatusUnauthorized || len(resp.Cookies()) != 0 {
+			t.Errorf("a wrong token answers %s", resp.Status)
 		}
-		eventually(t, "too many failures are refused", func() bool { return login("wrong", "/").StatusCode == http.StatusTooManyRequests })
 	})
 }
 
@@ -259,9 +253,9 @@ func TestConfigurationsThatAreNotSafeAreRefused(t *testing.T) {
 		{Config{Token: "short"}, "the token has 5 characters"},
 		{Config{Token: strings.Repeat("x", 4096)}, ""},
 		{Config{Token: strings.Repeat("x", 4097)}, "the token has 4097 characters"},
-		{Config{Token: testToken + " and more"}, "without spaces"},
-		{Config{Token: testToken + "\n"}, "without spaces"},
-		{Config{Token: testToken + "é"}, "without spaces"},
+		{Config{Token: " " + testToken}, "no space at an end"},
+		{Config{Token: testToken + "\n"}, "printable ASCII"},
+		{Config{Token: testToken + "é"}, "printable ASCII"},
 		{Config{Addr: "127.0.0.1"}, "not host:port"},
 		{Config{Addr: "127.0.0.1:http"}, "not a number"},
 		{Config{Addr: "127.0.0.1:70000"}, "not a number"},

@@ -29,16 +29,17 @@ func (m *Monitor) showLogin(w http.ResponseWriter, r *http.Request, status int, 
 // login opens a session for a browser that knows the token.
 func (m *Monitor) login(w http.ResponseWriter, r *http.Request) {
 	next := localPath(r.PostFormValue("next"))
-	if !m.gate.mayTry() {
-		m.showLogin(w, r, http.StatusTooManyRequests, loginView{Next: next, Wrong: "Too many logins have failed. Try again in a minute."})
-		return
-	}
-	if m.cfg.Token != "" && !m.gate.isToken(r.PostFormValue("token")) {
-		m.gate.noteFailure()
-		m.showLogin(w, r, http.StatusUnauthorized, loginView{Next: next, Wrong: "That is not the token."})
-		return
-	}
 	if m.cfg.Token != "" {
+		ok, tooMany := m.gate.try(r, r.PostFormValue("token"))
+		if tooMany {
+			m.gate.sayTooMany(w)
+			m.showLogin(w, r, http.StatusTooManyRequests, loginView{Next: next, Wrong: "Too many logins from your address have failed. Try again in a minute."})
+			return
+		}
+		if !ok {
+			m.showLogin(w, r, http.StatusUnauthorized, loginView{Next: next, Wrong: "That is not the token."})
+			return
+		}
 		http.SetCookie(w, m.gate.cookie(r, m.gate.session(timeNow().Add(sessionTime)), sessionTime))
 	}
 	http.Redirect(w, r, next, http.StatusSeeOther)
