@@ -52,10 +52,11 @@ func (a *app) doctorCommand() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use: "doctor", Short: "Check Redis, workers and queues for what endangers jobs",
-		Long: `Doctor checks the version and the settings of Redis that distpool's promises rest
-on (eviction, memory, persistence), of a Cluster those of each master; how long
-Redis takes to answer; how far this machine's clock is off; the workers; and
-queues whose deliveries are stuck. It changes nothing. Each finding is ok, a
+		Long: `Doctor checks the version, the role and the settings of Redis that distpool's
+promises rest on (eviction, memory, persistence), of a Cluster those of each
+master; whether Redis has the commands that are needed and this user may run them,
+by running each on keys of no job, which it deletes; how long Redis takes to answer; how far this machine's clock is off; the workers; and
+queues whose deliveries are stuck. It leaves all as it is. Each finding is ok, a
 warning or bad, with what to do about it. The exit code is 1 when one is bad, and
 3 when Redis cannot be used.
 ` + jsonHelp,
@@ -64,10 +65,12 @@ warning or bad, with what to do about it. The exit code is 1 when one is bad, an
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.look(cmd.Context(), func(ctx context.Context, in *inspect.Inspector, rdb redis.UniversalClient) error {
 				found, err := examine(ctx, in, rdb)
-				if err != nil {
-					return err
+				if len(found) > 0 { // even if that was not all
+					if err := report(a, asJSON, findingsColumns, found); err != nil {
+						return err
+					}
 				}
-				if err := report(a, asJSON, findingsColumns, found); err != nil {
+				if err != nil {
 					return err
 				}
 				if slices.ContainsFunc(found, func(f finding) bool { return f.Verdict == trouble }) {
@@ -88,7 +91,7 @@ func examine(ctx context.Context, in *inspect.Inspector, rdb redis.UniversalClie
 	}
 	var all []finding
 	for _, s := range servers {
-		for _, f := range []finding{s.version(), s.eviction(), s.memory(), s.persistence()} {
+		for _, f := range []finding{s.version(), s.role(), s.eviction(), s.memory(), s.persistence()} {
 			if len(servers) > 1 {
 				f.Check += " of " + s.name
 			}
@@ -96,6 +99,13 @@ func examine(ctx context.Context, in *inspect.Inspector, rdb redis.UniversalClie
 		}
 	}
 	for _, check := range []func() ([]finding, error){
+		func() ([]finding, error) {
+			if slices.ContainsFunc(all, func(f finding) bool { return f.Verdict == trouble && strings.HasPrefix(f.Check, "role") }) {
+				return nil, nil // it refuses them all
+			}
+			f, err := checkCommands(ctx, rdb)
+			return []finding{f}, err
+		},
 		func() ([]finding, error) { return checkLatency(ctx, rdb) },
 		func() ([]finding, error) { return checkClock(ctx, in) },
 		func() ([]finding, error) { return checkWorkers(ctx, in) },
@@ -103,7 +113,7 @@ func examine(ctx context.Context, in *inspect.Inspector, rdb redis.UniversalClie
 	} {
 		found, err := check()
 		if err != nil {
-			return nil, err
+			return all, err
 		}
 		all = append(all, found...)
 	}

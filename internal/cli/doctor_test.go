@@ -1,7 +1,11 @@
 package cli_test
 
 import (
+	"fmt"
 	"maps"
+	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -39,7 +43,7 @@ func TestDoctorIsContentWithAHealthyPool(t *testing.T) {
 		t.Fatalf("%+v", got)
 	}
 	want := map[string]string{
-		"redis": "ok", "eviction": "ok", "memory": "ok", "persistence": "ok", "clock": "ok", "workers": "ok", "queue distpool": "ok",
+		"redis": "ok", "role": "ok", "commands": "ok", "eviction": "ok", "memory": "ok", "persistence": "ok", "clock": "ok", "workers": "ok", "queue distpool": "ok",
 	}
 	code, verdicts, found := doctor(t, addr)
 	if code != cli.ExitOK || !maps.Equal(verdicts, want) {
@@ -61,7 +65,7 @@ func TestDoctorFindsWhatEndangersJobs(t *testing.T) {
 	addr := redistest.Start(t, redistest.Config("maxmemory 0", "maxmemory-policy allkeys-lru", "appendonly no")).Addr()
 	submitted(t, addr, "apply", "square", "1")
 	want := map[string]string{
-		"redis": "ok", "eviction": "bad", "memory": "warning", "persistence": "warning", "clock": "ok", "workers": "warning", "queue distpool": "bad",
+		"redis": "ok", "role": "ok", "commands": "ok", "eviction": "bad", "memory": "warning", "persistence": "warning", "clock": "ok", "workers": "warning", "queue distpool": "bad",
 	}
 	code, verdicts, found := doctor(t, addr)
 	if code != cli.ExitCallFailed || !maps.Equal(verdicts, want) {
@@ -87,6 +91,113 @@ func TestDoctorLooksAtEachMasterOfACluster(t *testing.T) {
 		}
 		if got := verdicts["eviction of "+s.Addr()]; got != want {
 			t.Errorf("server %d: %q, want %q; all: %+v", i, got, want, found)
+		}
+	}
+}
+
+func TestDoctorSaysThatAReplicaIsBad(t *testing.T) {
+	master := redistest.Start(t)
+	host, port, _ := strings.Cut(master.Addr(), ":")
+	replica := redistest.Start(t, redistest.Config("replicaof "+host+" "+port))
+	code, verdicts, found := doctor(t, replica.Addr())
+	if code != cli.ExitCallFailed || verdicts["role"] != "bad" || !strings.Contains(found["role"].Found, port) || !strings.Contains(found["role"].Remedy, "master") {
+		t.Errorf("exit code %d, %+v", code, found)
+	}
+}
+
+func TestDoctorSaysWhichCommandsAreMissing(t *testing.T) {
+	for _, name := range []string{"EVAL", "EVALSHA", "SUBSCRIBE", "BLPOP", "HSTRLEN", "MULTI", "XADD"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			addr := redistest.Start(t, redistest.Config(fmt.Sprintf(`rename-command %s ""`, name))).Addr()
+			code, _, found := doctor(t, addr)
+			if f := found["commands"]; code != cli.ExitCallFailed || f.Verdict != "bad" || !strings.Contains(f.Found, "Redis has no "+name) || !strings.Contains(f.Remedy, "rename-command") {
+				t.Errorf("exit code %d, %+v", code, f)
+			}
+		})
+	}
+	t.Run("on one master of a Cluster", func(t *testing.T) {
+		t.Parallel()
+		servers := redistest.StartCluster(t, 3)
+		for i, s := range servers {
+			rules := "+@all"
+			if i == 1 {
+				rules = "+@all -eval -evalsha"
+			}
+			one := redis.NewClient(&redis.Options{Addr: s.Addr()})
+			defer one.Close()
+			if err := one.Do(t.Context(), append([]any{"ACL", "SETUSER", "default"}, words(rules)...)...).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, _, found := doctor(t, redistest.ClusterURL(servers))
+		if f := found["commands"]; f.Verdict != "bad" || !strings.Contains(f.Found, "EVAL") {
+			t.Errorf("%+v", f)
+		}
+	})
+}
+
+func words(s string) (all []any) {
+	for w := range strings.FieldsSeq(s) {
+		all = append(all, w)
+	}
+	return all
+}
+
+func TestDoctorSaysWhatItsUserMayNot(t *testing.T) {
+	srv := redistest.Start(t)
+	rdb := redis.NewClient(&redis.Options{Addr: srv.Addr()})
+	defer rdb.Close()
+	for i, tt := range []struct{ rules, verdict, found string }{
+		{"~* &* +@all", "ok", "a worker and a producer"},
+		{"~* &* +@all -eval", "bad", "EVAL"},
+		{"~* &* +@all -@scripting", "bad", "EVAL"},
+		{"~* &* +@all -blpop -hrandfield", "bad", "may not run"},
+		{"~* &* +@all -blpop", "ok", "a producer"},
+		{"~* &* +@all -xadd", "ok", "a worker"},
+		{"~* &* +@all -publish", "bad", "PUBLISH"},
+		{"~* &* +@all -subscribe", "bad", "SUBSCRIBE"},
+		{"~* resetchannels +@all", "bad", "PUBLISH, SUBSCRIBE"},
+		{"~app:* &* +@all", "bad", "may not run"},
+		{"%R~* &* +@all", "warning", "neither submit nor run"},
+		{"~* &* +@read +info +ping +time", "warning", "neither submit nor run"},
+	} {
+		user := fmt.Sprintf("u%d", i)
+		if err := rdb.Do(t.Context(), append([]any{"ACL", "SETUSER", user, "on", ">p"}, words(tt.rules)...)...).Err(); err != nil {
+			t.Fatal(err)
+		}
+		got := program(bounded(t), "redis://"+user+":p@"+srv.Addr(), "", "doctor", "--json")
+		var f finding
+		for _, one := range decode[finding](t, got.out) {
+			if one.Check == "commands" {
+				f = one
+			}
+		}
+		if f.Verdict != tt.verdict || !strings.Contains(f.Found, tt.found) {
+			t.Errorf("%s: %+v; %+v", tt.rules, f, got)
+		}
+	}
+	if keys := rdb.Keys(t.Context(), "*").Val(); len(keys) > 0 {
+		t.Errorf("it left %q", keys)
+	}
+}
+
+// What doctor tries is what docs/security.md allows.
+func TestDoctorTriesWhatTheRulesAllow(t *testing.T) {
+	page, err := os.ReadFile("../../docs/security.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for user, tried := range cli.TriedCommands() {
+		line := regexp.MustCompile(`(?m)^user distpool-` + user + ` .*$`).Find(page)
+		var allowed []string
+		for _, m := range regexp.MustCompile(`\+([a-z|]+)`).FindAllSubmatch(line, -1) {
+			allowed = append(allowed, string(m[1]))
+		}
+		slices.Sort(allowed)
+		slices.Sort(tried)
+		if !slices.Equal(allowed, tried) {
+			t.Errorf("%s: doctor tries %q, the page allows %q", user, tried, allowed)
 		}
 	}
 }
