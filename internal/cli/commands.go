@@ -102,7 +102,7 @@ func (f finding) ofUser(denied []string) finding {
 	case len(may) > 0:
 		f.Verdict, f.Remedy = fine, ""
 		f.Found = "all that " + strings.Join(may, " and ") + " needs"
-	case !slices.ContainsFunc([]string{"lpush", "rpush", "sadd", "zadd"}, func(name string) bool { return !isDenied(name) }):
+	case !isDenied("get") && !slices.ContainsFunc([]string{"lpush", "rpush", "sadd", "zadd"}, func(name string) bool { return !isDenied(name) }):
 		f.Verdict, f.Found = doubt, "this user may look, and neither submit nor run jobs"
 		f.Remedy = "run doctor as the user of a worker or of a producer, too"
 	default:
@@ -194,7 +194,7 @@ func tryCommands(ctx context.Context, rdb redis.UniversalClient) (map[string]str
 	errs := []error{note("eval", err), note("subscribe", serr)}
 	if noScripts {
 		// Does the user lack scripts alone, or may it only look?
-		errs = append(errs, note("expire", rdb.Expire(ctx, trialKeys[0], time.Second).Err()))
+		errs = append(errs, note("get", rdb.Get(ctx, trialKeys[0]).Err()), note("expire", rdb.Expire(ctx, trialKeys[0], time.Second).Err()))
 		if refused := failed["expire"]; refused != "" {
 			failed["lpush"], failed["rpush"], failed["sadd"], failed["zadd"] = refused, refused, refused, refused
 		}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -39,17 +38,7 @@ var roles = []string{roleProducer, roleWorker, roleMonitor, roleCanceler}
 // aclRules reads the rules of the page, by user.
 func aclRules(t *testing.T, queue string) map[string][]string {
 	t.Helper()
-	page, err := os.ReadFile(securityPage)
-	if err != nil {
-		t.Fatal(err)
-	}
-	rules := map[string][]string{}
-	for line := range strings.Lines(string(page)) {
-		f := strings.Fields(strings.ReplaceAll(strings.ReplaceAll(line, "QUEUE", queue), "PASSWORD", rolePassword))
-		if len(f) > 2 && f[0] == "user" {
-			rules[f[1]] = f[2:]
-		}
-	}
+	rules := redistest.Rules(t, securityPage, "QUEUE", queue, "PASSWORD", rolePassword)
 	for _, role := range roles {
 		if len(rules[role]) == 0 {
 			t.Fatalf("%s has no line \"user %s\"", securityPage, role)
@@ -70,21 +59,6 @@ func granted(rules []string) []string {
 	return cmds
 }
 
-// selectors puts the rules in parentheses together, as ACL SETUSER wants them.
-func selectors(rules []string) []string {
-	var out []string
-	inside := false
-	for _, r := range rules {
-		if inside {
-			out[len(out)-1] += " " + r
-		} else {
-			out = append(out, r)
-		}
-		inside = (inside || strings.HasPrefix(r, "(")) && !strings.HasSuffix(r, ")")
-	}
-	return out
-}
-
 // guarded is an env whose redis-server wants TLS with a client certificate, and
 // users.
 type guarded struct {
@@ -103,13 +77,7 @@ func newGuarded(t *testing.T) *guarded {
 	g.rdb = client(g.admin)
 	g.rules = aclRules(t, g.queue)
 	for _, role := range roles {
-		args := []any{"ACL", "SETUSER", role}
-		for _, r := range selectors(g.rules[role]) {
-			args = append(args, r)
-		}
-		if err := g.rdb.Do(ctx(t), args...).Err(); err != nil {
-			t.Fatalf("%s: %v", role, err)
-		}
+		redistest.SetUser(t, g.rdb, role, g.rules[role])
 	}
 	return g
 }
@@ -279,6 +247,9 @@ func (g *guarded) look(t *testing.T, id string) {
 		}
 		k := record.Keys(id)
 		check("an argument", c.HGet(ctx(t), k[1], "0").Err())
+		check("a sign of life", c.Ping(ctx(t)).Err())
+		check("the time", c.Time(ctx(t)).Err())
+		check("the length of outcomes", c.HStrLen(ctx(t), k[2], "0").Err())
 		check("lengths", c.HLen(ctx(t), k[2]).Err())
 		check("chunks", c.HKeys(ctx(t), k[1]).Err())
 		check("part of them", c.HScan(ctx(t), k[1], 0, "", 10).Err())
