@@ -46,3 +46,17 @@ func FuzzReadLines(f *testing.F) {
 		_ = checkTuples(args)
 	})
 }
+
+func TestAByteOrderMarkIsNamed(t *testing.T) {
+	for text, want := range map[string]string{
+		"\xef\xbb\xbf1\n":     "line 1: it begins with the byte order mark of UTF-8",
+		"1\n\xef\xbb\xbf2\n":  "line 2: it begins with the byte order mark of UTF-8",
+		"\xff\xfe1\x00\n\x00": "byte order mark of UTF-16",
+		"\xfe\xff\x001\x00\n": "byte order mark of UTF-16",
+		"\xef\xbb\xbf\n":      "byte order mark of UTF-8",
+	} {
+		if _, err := readAll(strings.NewReader(text), "input"); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %s", text, err, want)
+		}
+	}
+}
