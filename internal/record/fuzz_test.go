@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/distpool/distpool/internal/bounds"
 )
 
 // What comes from Redis may have been written by anybody: it is refused or sane,
@@ -89,7 +91,7 @@ func FuzzParseWorker(f *testing.F) {
 		for _, h := range w.Held {
 			waits += len(h.Waits)
 		}
-		if w.ID != id || w.Concurrency < 0 || w.Concurrency > maxConcurrency || len(w.Held) > w.Concurrency || waits > maxWaits {
+		if w.ID != id || w.Concurrency < 0 || w.Concurrency > bounds.Slots || len(w.Held) > w.Concurrency || waits > maxWaits {
 			t.Fatalf("accepted as %+v", w)
 		}
 	})
