@@ -16,13 +16,13 @@ import (
 
 // What the users of docs/security.md may run, which is what they need: see there.
 const (
-	workerCommands = "blpop del eval evalsha exec exists expire expireat get hdel hexists hget hincrby hkeys hmget hset " +
-		"hstrlen incr info lpop lpush lrange lrem ltrim mget multi pexpire ping pttl publish rpoplpush rpush " +
-		"sadd set setex sismember smembers subscribe time zadd zrange zrangebyscore zrem zremrangebyscore " +
-		"zrevrange"
-	producerCommands = "del eval evalsha exists expire get hdel hexists hget hincrby hkeys hmget hrandfield hset hstrlen " +
-		"info lpush lrange lrem ltrim mget pexpire ping pttl publish rpush sadd script|load set sismember " +
-		"subscribe time xadd xdel xrange zadd zrange zrem"
+	workerCommands = "blpop del eval evalsha exec exists expire expireat get hdel hexists hget hincrby hkeys hlen hmget " +
+		"hset hstrlen incr info lpop lpush lrange lrem ltrim mget multi pexpire ping pttl publish rpoplpush " +
+		"rpush sadd set setex sismember smembers subscribe time zadd zrange zrangebyscore zrem " +
+		"zremrangebyscore zrevrange zscore"
+	producerCommands = "del eval evalsha exists expire get hdel hexists hget hincrby hkeys hlen hmget hrandfield hset " +
+		"hstrlen info lpush lrange lrem ltrim mget pexpire ping pttl publish rpush sadd script|load set " +
+		"sismember subscribe time xadd xdel xrange zadd zrange zrem zscore"
 )
 
 // roles are the users that do the work.
