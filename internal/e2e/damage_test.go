@@ -290,6 +290,8 @@ func TestAnIDWhoseRecordWasLostStartsAfresh(t *testing.T) {
 		p, id := e.pool(t), "again-"+e.queue
 		vs, err := producer.Map(ctx(t), p, square, numbers(5), producer.ChunkSize(1), producer.ID(id))
 		same(t, "the first job", vs, err, squares(5))
+		// As if these had been recorded first.
+		must(t, e.rdb.LPush(ctx(t), record.Keys(id)[3], 4, 3).Err())
 		must(t, noKey(0).do(ctx(t), e, id))
 		second, err := producer.StarmapAsync(ctx(t), p, add, tasks.Zip2([]int{1, 3}, []int{2, 4}), producer.ChunkSize(1), producer.ID(id))
 		must(t, err)
@@ -325,25 +327,29 @@ func TestAHandleDoesNotTakeTheNextJobOfItsID(t *testing.T) {
 	})
 }
 
-// Redis has lost who runs a chunk. The worker goes on, and what it saves is kept.
+// Redis has lost who runs a chunk, and no handle waits for it. The worker goes on after its
+// next checkpoint, which says it again.
 func TestALostOwnerCostsNothing(t *testing.T) {
 	each(t, func(t *testing.T, e *env) {
-		e.worker(t, 1)
-		p, gate := e.pool(t), e.probe()
-		counts := e.probe()
-		m, err := producer.MapAsync(ctx(t), p, mix, []mixed{{Count: counts}, {Hold: gate}, {Count: counts}}, producer.ChunkSize(3), producer.ID("owner-"+e.queue), producer.ExpiresIn(time.Hour))
-		must(t, err)
-		second, err := producer.MapAsync(ctx(t), p, square, numbers(2), producer.ChunkSize(1))
-		must(t, err)
-		e.awaitStarted(t, gate, 1)
-		must(t, e.rdb.Del(ctx(t), record.Keys(second.ID())[4]).Err())
-		must(t, e.rdb.HDel(ctx(t), record.Keys(m.ID())[0], "run").Err())
-		e.open(t, gate)
-		_, err = m.Get(ctx(t))
-		must(t, err)
-		vs, err := second.Get(ctx(t))
-		same(t, "the squares", vs, err, []int{0, 1})
-		for _, key := range append(e.jobKeys(t, m.ID()), e.jobKeys(t, second.ID())...) {
+		p := e.pool(t)
+		var ids []string
+		for _, args := range [][]int{{1500, 1500, 10}, {1500, 1500, 10, 20}} { // one chunk, and two
+			m, err := producer.MapAsync(ctx(t), p, sleep, args, producer.ChunkSize(3))
+			must(t, err)
+			ids = append(ids, m.ID())
+		}
+		p.Release()
+		e.worker(t, 4)
+		for i, id := range ids {
+			key, field := record.Keys(id)[0], "run"
+			if i > 0 {
+				key, field = record.Keys(id)[4], "0"
+			}
+			eventually(t, "the chunk runs", func() bool { return e.rdb.HGet(ctx(t), key, field).Val() != "" })
+			must(t, e.rdb.HDel(ctx(t), key, field).Err())
+		}
+		e.areDone(t, foundWithin, ids...)
+		for _, key := range append(e.jobKeys(t, ids[0]), e.jobKeys(t, ids[1])...) {
 			if e.rdb.TTL(ctx(t), key).Val() <= 0 {
 				t.Errorf("key %s has no time to live", key)
 			}
