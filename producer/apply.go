@@ -2,6 +2,7 @@ package producer
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/distpool/distpool/internal/call"
@@ -12,7 +13,8 @@ import (
 
 // Apply runs one call on a worker and waits for its value, or its
 // *results.TaskError. When ctx ends first, the call is canceled, since nobody
-// else could take its value (unless it has an ID), and the error is what AsyncResult.Wait returns.
+// else could take its value (unless it has an ID), and the error says so and wraps what
+// AsyncResult.Wait returns.
 func Apply[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], arg A, opts ...Option) (R, error) {
 	r, err := applyAsync(ctx, p, t, arg, opts, true)
 	if err != nil {
@@ -20,9 +22,8 @@ func Apply[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], arg A, o
 		return zero, err
 	}
 	if err := r.Wait(ctx); err != nil {
-		p.cancelAbandoned(ctx, r, opts)
 		var zero R
-		return zero, err
+		return zero, p.abandonJob(ctx, r, opts, err)
 	}
 	return r.Get(ctx)
 }
@@ -47,20 +48,22 @@ func applyAsync[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], arg
 	if err != nil {
 		return nil, err
 	}
-	return results.NewAsyncResult(p.hub, job, t.DecodeValues), nil
+	return results.NewAsyncResult(p.hub, job, decoder(t)), nil
 }
 
 type canceler interface{ Cancel(context.Context) error }
 
-// cancelAbandoned cancels the job of a blocking form whose caller has left. It
-// is an effort, not a promise: the caller cannot be told, and does not wait.
-func (p *Pool) cancelAbandoned(ctx context.Context, r canceler, opts []Option) {
-	if o, err := p.options(opts, true); err != nil || o.id != "" {
-		return // others may wait for a job whose ID was chosen
+// abandonJob cancels the job of a blocking form whose caller has left with err, and
+// returns err with what becomes of the job. Canceling is an effort, not a promise: the
+// caller cannot be told, and does not wait.
+func (p *Pool) abandonJob(ctx context.Context, r canceler, opts []Option, err error) error {
+	if o, oerr := p.options(opts, true); oerr != nil || o.id != "" {
+		return fmt.Errorf("%w; the job goes on, since others may wait for its ID", err)
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	go func() {
 		defer cancel()
 		_ = r.Cancel(ctx)
 	}()
+	return fmt.Errorf("%w; the job is being canceled, since only this caller could have its outcome", err)
 }

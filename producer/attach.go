@@ -22,7 +22,7 @@ func Attach[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], id stri
 	if err != nil {
 		return nil, err
 	}
-	return results.NewAsyncResult(p.hub, job, t.DecodeValues), nil
+	return results.NewAsyncResult(p.hub, job, decoder(t)), nil
 }
 
 // AttachMap is Attach for a job of any number of calls. All and AsCompleted of the
@@ -33,7 +33,12 @@ func AttachMap[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], id s
 	if err != nil {
 		return nil, err
 	}
-	return results.NewMapResult(p.hub, job, t.DecodeValues), nil
+	return results.NewMapResult(p.hub, job, decoder(t)), nil
+}
+
+// decoder decodes the values of the task.
+func decoder[A, R any](t *tasks.Task[A, R]) results.Decoder[R] {
+	return func(data []byte, dst []R) (map[int]error, error) { return tasks.DecodeEach(t, data, dst) }
 }
 
 func (p *Pool) attach(ctx context.Context, t erasedTask, id string, single bool) (*await.Job, error) {

@@ -3,13 +3,9 @@ package producer
 import (
 	"context"
 	"errors"
-	"fmt"
 	"iter"
-	"runtime/debug"
-	"slices"
 
 	"github.com/distpool/distpool/internal/call"
-	"github.com/distpool/distpool/internal/guard"
 	"github.com/distpool/distpool/internal/wire"
 	"github.com/distpool/distpool/results"
 	"github.com/distpool/distpool/tasks"
@@ -23,11 +19,14 @@ import (
 //
 // Nothing happens before the loop starts, and each loop over the result is a
 // stream of its own, which reads args from its beginning. args is read on another
-// goroutine than the loop's, and may block: results come all the same.
+// goroutine than the loop's, and may block: results come all the same. Each argument is
+// encoded, or copied, before args is asked for the next one, so args may reuse its
+// memory.
 //
-// A failing call is a pair of the zero value and its *results.TaskError, and the
-// stream goes on. Every other error is the last pair of its stream: that of an
-// args that panics and of an argument that cannot be encoded (*tasks.ArgError),
+// A failing call, or one whose value cannot be decoded here, is a pair of the zero
+// value and its *results.TaskError, and the stream goes on. Every other error is the last pair of its stream: that of an
+// args that panics (with an error: errors.Is finds it; the stack is in the pool's log)
+// and of an argument that cannot be encoded (*tasks.ArgError),
 // both after the outcomes of all calls before it; the cause of ctx, when ctx
 // ends; ErrClosed, results.ErrCanceled (by Pool.Terminate), results.ErrExpired;
 // and that of a Redis that does not take new calls for about 10 seconds.
@@ -105,14 +104,15 @@ func imap[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], args iter
 		s.failure = err
 		yield(-1, results.Outcome[R]{Err: err})
 	}
-	in := &intake[A, R]{stream: s, task: t}
+	decode := decoder(t)
+	in := &intake[A]{stream: s, held: tasks.Hold(t)}
 	go in.read(args)
 	go s.run(in)
 	defer s.leave()
 	for {
 		arrived, ended, err := s.arrivals(ctx)
 		for _, o := range sequence.next(arrived) {
-			c, err := results.DecodeChunk(s.job, o, t.DecodeValues)
+			c, err := results.DecodeChunk(s.job, o, decode)
 			if err != nil {
 				fail(err)
 				return
@@ -138,32 +138,30 @@ func imap[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], args iter
 }
 
 // intake is the typed end of a stream: arguments that were read and not sent.
-type intake[A, R any] struct {
+type intake[A any] struct {
 	stream *stream
-	task   *tasks.Task[A, R]
 
-	args []A // guarded by stream.mu
-	base int // call number of args[0]; of the sending goroutine
+	held *tasks.Held[A] // guarded by stream.mu
+	base int            // call number of the first in held; of the sending goroutine
 }
 
 // read is the reader: it reads the input to its end, or until it is told to stop.
-func (in *intake[A, R]) read(args iter.Seq[A]) {
+func (in *intake[A]) read(args iter.Seq[A]) {
 	s := in.stream
-	finished := false
+	err := errors.New("the input called runtime.Goexit")
+	defer close(s.inputRead)
+	defer func() { s.inputEnds(err) }()
 	defer func() {
 		if p := recover(); p != nil {
-			s.inputEnds(fmt.Errorf("the input panicked: %s\n%s", guard.Text(p), debug.Stack()))
-		} else if !finished {
-			s.inputEnds(errors.New("the input called runtime.Goexit"))
+			err = s.inputPanicked(p)
 		}
-		close(s.inputRead)
 	}()
 	for a := range args {
-		s.mu.Lock()
-		in.args = append(in.args, a)
-		s.read.Add(1)
-		enough := len(in.args) >= s.wanted
-		s.mu.Unlock()
+		enough, aerr := in.keep(a)
+		if aerr != nil {
+			err = aerr
+			return
+		}
 		if enough {
 			kick(s.wake)
 		}
@@ -171,22 +169,36 @@ func (in *intake[A, R]) read(args iter.Seq[A]) {
 			break
 		}
 	}
-	finished = true
-	s.inputEnds(nil)
+	err = nil
+}
+
+// keep takes an argument in, as it is now: the input may change it when it is asked for
+// the next one. It reports whether there are enough to wake the sender.
+func (in *intake[A]) keep(a A) (enough bool, err error) {
+	s := in.stream
+	one, err := in.held.Keep(s.sendCtx, int(s.read.Load()), a) // encoding takes the user's methods, and time
+	if err != nil {
+		return false, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	in.held.Add(one)
+	s.read.Add(1)
+	return in.held.Len() >= s.wanted, nil
 }
 
 // encode encodes the arguments of calls lo to hi-1.
-func (in *intake[A, R]) encode(lo, hi int, raw call.Reads) ([]byte, error) {
+func (in *intake[A]) encode(lo, hi int, raw call.Reads) ([]byte, error) {
 	in.stream.mu.Lock()
-	args := in.args[lo-in.base : hi-in.base]
+	some := in.held.Slice(lo-in.base, hi-in.base)
 	in.stream.mu.Unlock()
-	return tasks.EncodeFor(in.stream.sendCtx, in.task, args, raw) // the reader appends behind these, and nothing else
+	return some.Encode(in.stream.sendCtx, raw) // the reader appends behind these, and nothing else
 }
 
 // drop forgets the arguments of the calls before that one.
-func (in *intake[A, R]) drop(before int) {
+func (in *intake[A]) drop(before int) {
 	in.stream.mu.Lock()
 	defer in.stream.mu.Unlock()
-	in.args = slices.Delete(in.args, 0, before-in.base)
+	in.held.Drop(before - in.base)
 	in.base = before
 }

@@ -12,16 +12,16 @@ import (
 // Map runs one call for each argument and waits for all of them. The values come
 // in the order of the arguments. When calls fail, the others still run, and the
 // error is a *results.MapError that lists the failed ones, beside the values
-// that exist. When ctx ends first, the job is canceled (unless it has an ID), and the error is what
-// MapResult.Wait returns. A map of no arguments is ready at once.
+// that exist. When ctx ends first, the job is canceled (unless it has an ID), and the
+// error says so and wraps what MapResult.Wait returns. A map of no arguments is ready
+// at once.
 func Map[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], args []A, opts ...Option) ([]R, error) {
 	m, err := mapAsync(ctx, p, t, args, opts, true)
 	if err != nil {
 		return nil, err
 	}
 	if err := m.Wait(ctx); err != nil {
-		p.cancelAbandoned(ctx, m, opts)
-		return nil, err
+		return nil, p.abandonJob(ctx, m, opts, err)
 	}
 	return m.Get(ctx)
 }
@@ -58,5 +58,5 @@ func mapAsync[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], args 
 	if err != nil {
 		return nil, err
 	}
-	return results.NewMapResult(p.hub, job, t.DecodeValues), nil
+	return results.NewMapResult(p.hub, job, decoder(t)), nil
 }

@@ -170,13 +170,17 @@ func (p *Pool) Close() {
 // Join waits until every job that was submitted or attached to is over and every
 // callback has run, and then releases what the pool holds (connections,
 // goroutines). It must come after Close, and returns an error at once if it does
-// not. When ctx ends first, Join returns its cause and may be called again.
+// not. In a callback it would wait for itself: it returns an error at once. When ctx
+// ends first, Join returns its cause and may be called again.
 func (p *Pool) Join(ctx context.Context) error {
 	p.mu.Lock()
 	closed := p.closed
 	p.mu.Unlock()
 	if !closed {
 		return errors.New("producer: Join on a pool that is not closed would wait for ever: call Close first")
+	}
+	if p.hub.InCallback() {
+		return errors.New("producer: Join in a callback would wait for that callback: call it in a goroutine of its own, or elsewhere")
 	}
 	if err := p.settleSubmissions(ctx); err != nil {
 		return fmt.Errorf("joining the pool: a submission is under way: %w", err)
@@ -199,7 +203,8 @@ func (p *Pool) Release() {
 
 // Terminate closes the pool, cancels every job that is not over, and releases
 // what the pool holds. Handles become ready with ErrCanceled; calls that run get
-// a canceled context. It waits for callbacks, until ctx ends. The error is the
+// a canceled context. It waits for callbacks, until ctx ends, unless it is called in
+// one. The error is the
 // first one met while Redis was told, or ctx's cause; what the pool holds is
 // released all the same.
 func (p *Pool) Terminate(ctx context.Context) error {
@@ -208,8 +213,10 @@ func (p *Pool) Terminate(ctx context.Context) error {
 	if cerr := p.hub.CancelAll(ctx); err == nil {
 		err = cerr
 	}
-	if derr := p.hub.Drain(ctx); err == nil && derr != nil {
-		err = derr
+	if !p.hub.InCallback() {
+		if derr := p.hub.Drain(ctx); err == nil {
+			err = derr
+		}
 	}
 	p.release()
 	if err != nil {

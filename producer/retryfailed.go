@@ -2,8 +2,11 @@ package producer
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
+	"slices"
 	"time"
 
 	"github.com/distpool/distpool/internal/call"
@@ -24,7 +27,7 @@ var (
 	ErrNoneFailed = errors.New("none of its calls failed")
 	// ErrArgumentsGone says that the job has failed calls, and the arguments of
 	// none of them were kept.
-	ErrArgumentsGone = errors.New("the arguments of its failed calls were not kept: a job keeps up to 64 MiB of them")
+	ErrArgumentsGone = errors.New("the arguments of its failed calls were not kept: a job keeps up to 64 MiB of them, and none of calls that failed only here, since their values cannot be decoded")
 	// ErrNotOver says that the job is not over, so that more of its calls may fail.
 	ErrNotOver = errors.New("it is not over yet")
 )
@@ -48,8 +51,11 @@ type Retried[R any] struct {
 // is signed anew.
 //
 // A record keeps the arguments of failed calls up to 64 MiB, whole chunks at a
-// time: Retried.Gone lists calls for which that was not enough. A stream (IMap)
-// leaves nothing to retry, nor does a job that has expired.
+// time: Retried.Gone lists calls for which that was not enough. It lists calls, too,
+// whose values this program cannot decode: for their worker they succeeded, so their
+// arguments were not kept. To find them RetryFailed reads the outcomes of the whole
+// job, unless its values are json.RawMessage. A stream (IMap) leaves nothing to retry,
+// nor does a job that has expired.
 //
 // The errors are ErrNoneFailed, ErrArgumentsGone, ErrNotOver,
 // results.ErrUnknownJob, results.ErrTaskMismatch when the job is of another task
@@ -57,6 +63,12 @@ type Retried[R any] struct {
 // must be a tasks.ArrayCodec, as tasks.JSON is.
 func RetryFailed[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], id string, opts ...Option) (*Retried[R], error) {
 	f, err := p.failedCalls(ctx, t, id)
+	if err == nil {
+		err = addUndecodable(ctx, p, t, id, f)
+	}
+	if err == nil {
+		err = f.check()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("retrying the failed calls of job %s: %w", id, err)
 	}
@@ -69,7 +81,7 @@ func RetryFailed[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], id
 	if err != nil {
 		return nil, fmt.Errorf("retrying the failed calls of job %s: %w", id, err)
 	}
-	return &Retried[R]{results.NewMapResult(p.hub, job, t.DecodeValues), id, f.calls, f.gone}, nil
+	return &Retried[R]{results.NewMapResult(p.hub, job, decoder(t)), id, f.calls, f.gone}, nil
 }
 
 // failures are the failed calls of a job.
@@ -130,12 +142,47 @@ func (p *pool) failedCalls(ctx context.Context, t erasedTask, id string) (*failu
 		return nil, results.ErrUnknownJob
 	case err != nil:
 		return nil, err
-	case len(f.args) > 0:
-		return f, nil
-	case snap.Failed > 0:
+	case len(f.args) == 0 && snap.Failed > 0:
 		return nil, fmt.Errorf("%w (%d calls failed)", ErrArgumentsGone, snap.Failed)
 	}
-	return nil, ErrNoneFailed
+	return f, nil
+}
+
+// addUndecodable adds the calls to f.gone that failed only here.
+func addUndecodable[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], id string, f *failures) error {
+	if reflect.TypeFor[R]() == reflect.TypeFor[json.RawMessage]() {
+		return nil
+	}
+	m, err := AttachMap(ctx, p, t, id)
+	if err != nil {
+		return err
+	}
+	if err := m.Wait(ctx); err != nil {
+		return err
+	}
+	known := map[int]bool{}
+	for _, i := range slices.Concat(f.calls, f.gone) {
+		known[i] = true
+	}
+	for i, o := range m.AsCompleted(ctx) {
+		// The index -1 ends the loop early: outcomes behind it cannot be read by anybody.
+		if i >= 0 && o.Err != nil && !known[i] {
+			f.gone = append(f.gone, i)
+		}
+	}
+	slices.Sort(f.gone)
+	return nil
+}
+
+// check returns an error if there is no call to run again.
+func (f *failures) check() error {
+	switch {
+	case len(f.calls) > 0:
+		return nil
+	case len(f.gone) > 0:
+		return fmt.Errorf("%w (%d calls failed)", ErrArgumentsGone, len(f.gone))
+	}
+	return ErrNoneFailed
 }
 
 // add takes the failed calls out of a chunk.

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/distpool/distpool/internal/await"
 	"github.com/distpool/distpool/internal/call"
+	"github.com/distpool/distpool/internal/guard"
 	"github.com/distpool/distpool/internal/nested"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/wire"
@@ -149,6 +151,24 @@ func (s *stream) inputEnds(err error) {
 	s.mu.Unlock()
 	kick(s.wake)
 }
+
+// inputPanicked is the error of an input that panicked with p.
+func (s *stream) inputPanicked(p any) error {
+	text := guard.Text(p)
+	s.pool.cfg.Logger.Error("the input of a stream panicked", "task", s.task.Name(), "panic", text, "stack", string(debug.Stack()))
+	err, _ := p.(error)
+	return &inputPanic{text, err}
+}
+
+// inputPanic is the error of an input that panicked, with the text of what it panicked
+// with: the methods of that are not called any more unless somebody looks for it.
+type inputPanic struct {
+	text string
+	err  error // nil if it was no error
+}
+
+func (e *inputPanic) Error() string { return "the input panicked: " + e.text }
+func (e *inputPanic) Unwrap() error { return e.err }
 
 // awaitRoom is called by the reader before it reads on. It returns false when the
 // stream has ended.

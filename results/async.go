@@ -13,7 +13,7 @@ import (
 // It is safe for concurrent use. Dropping it does not stop the call.
 type AsyncResult[T any] struct {
 	handle
-	decode func(data []byte, dst []T) error
+	decode Decoder[T]
 
 	once  sync.Once // guards the computation of value and err
 	value T
@@ -22,7 +22,7 @@ type AsyncResult[T any] struct {
 
 // NewAsyncResult makes the handle on a job of one call. It is called by package
 // producer: use producer.ApplyAsync or producer.Attach.
-func NewAsyncResult[T any](hub *await.Hub, job *await.Job, decode func(data []byte, dst []T) error) *AsyncResult[T] {
+func NewAsyncResult[T any](hub *await.Hub, job *await.Job, decode Decoder[T]) *AsyncResult[T] {
 	return &AsyncResult[T]{handle: handle{hub, job}, decode: decode}
 }
 
@@ -66,9 +66,11 @@ func (r *AsyncResult[T]) Successful() (bool, error) {
 // in the order in which results became ready, and those registered before the
 // result was ready run before Done closes. A quick call may be ready before there
 // are any: to wait for a callback, have it say that it has run, or wait for all of
-// them with the pool's Join. A callback must not wait for its own handle, nor for
-// its pool (Join, Terminate: call them in a goroutine of their own), and a slow one
-// delays the others. A panic in f is logged.
+// them with the pool's Join. A callback may wait for handles, its own too (by Get or
+// Wait), run streams and submit. The pool's Join is an error in it, and Terminate does
+// not wait for callbacks then. It must not wait for its own handle's Done, nor for a
+// goroutine that waits for callbacks, by Done or Join. A slow callback delays the
+// others. A panic in f is logged.
 func (r *AsyncResult[T]) OnSuccess(f func(T)) {
 	r.job.OnSettle(func() {
 		if v, err := r.result(); err == nil {
@@ -97,20 +99,20 @@ func (r *AsyncResult[T]) result() (T, error) {
 }
 
 func (r *AsyncResult[T]) compute() (T, error) {
-	var values [1]T
+	var zero T
 	if err := r.job.Err(); err != nil {
-		return values[0], r.about(err)
+		return zero, r.about(err)
 	}
 	o, ok := r.job.Outcomes()[0]
 	if !ok || o.Calls != 1 || o.First != 0 {
-		return values[0], fmt.Errorf("%s: %w: no outcome of a single call in it", r.describe(), ErrCorrupt)
+		return zero, fmt.Errorf("%s: %w: no outcome of a single call in it", r.describe(), ErrCorrupt)
 	}
-	if len(o.Errors) > 0 {
-		return values[0], taskError(r.job, o, o.Errors[0])
+	c, err := DecodeChunk(r.job, o, r.decode)
+	switch {
+	case err != nil:
+		return zero, err
+	case len(c.failed) > 0:
+		return zero, c.failed[0]
 	}
-	if err := r.decode(o.Values, values[:]); err != nil {
-		var zero T
-		return zero, fmt.Errorf("%s: decoding the value: %w", r.describe(), err)
-	}
-	return values[0], nil
+	return c.values[0], nil
 }

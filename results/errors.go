@@ -16,8 +16,9 @@ import (
 // *TaskError (or, for a map, a *MapError), the second is ErrTimeout or the error
 // of the caller's context. The others say that there will be no outcome.
 var (
-	// ErrTimeout says that the caller's time to wait is over. The call goes on, and
-	// waiting again is fine. It matches context.DeadlineExceeded too.
+	// ErrTimeout says that the caller's time to wait is over. The job goes on, and
+	// waiting again is fine, unless it came from a blocking form (producer.Apply, Map),
+	// which cancels the job. It matches context.DeadlineExceeded too.
 	ErrTimeout error = timeoutError{}
 	// ErrNotReady says that a question was asked that only a finished job answers.
 	ErrNotReady = errors.New("the result is not ready")
@@ -72,7 +73,7 @@ func init() { tasks.RegisterError("distpool.no-slot", ErrNoSlot) }
 
 type timeoutError struct{}
 
-func (timeoutError) Error() string        { return "timed out waiting; the call goes on" }
+func (timeoutError) Error() string        { return "timed out" }
 func (timeoutError) Timeout() bool        { return true }
 func (timeoutError) Is(target error) bool { return target == context.DeadlineExceeded }
 
@@ -85,7 +86,7 @@ const (
 	KindPanic       = Kind(wire.KindPanic)       // the task panicked; Stack says where
 	KindGoexit      = Kind(wire.KindGoexit)      // the task called runtime.Goexit; Stack says where
 	KindBadArgument = Kind(wire.KindBadArgument) // the argument could not be decoded by the worker
-	KindBadResult   = Kind(wire.KindBadResult)   // the value could not be encoded, or is too large
+	KindBadResult   = Kind(wire.KindBadResult)   // the value could not be encoded or decoded, or is too large
 	KindUnknownTask = Kind(wire.KindUnknownTask) // no live worker of the queue knows the task
 	KindTimeout     = Kind(wire.KindTimeout)     // the call ran longer than its CallTimeout or HardTimeout allows
 	KindWorkerLost  = Kind(wire.KindWorkerLost)  // the workers that ran the call died
@@ -107,6 +108,7 @@ type TaskError struct {
 	Worker   string // ID of the worker that ran it last
 
 	codes []string
+	cause error // why this process cannot decode the value; nil for all that the worker told
 }
 
 // Error names task, call and what went wrong. The stack is not part of it.
@@ -121,9 +123,13 @@ func (e *TaskError) Error() string {
 }
 
 // Unwrap returns the registered errors that the task's error matched, and
-// ErrWorkerLost, ErrCallTimeout or ErrUnknownTask where that is what happened.
+// ErrWorkerLost, ErrCallTimeout or ErrUnknownTask where that is what happened. Of a
+// value that this process cannot decode, it is the error of the codec.
 func (e *TaskError) Unwrap() []error {
 	var errs []error
+	if e.cause != nil {
+		errs = append(errs, e.cause)
+	}
 	for _, code := range e.codes {
 		if err, ok := tasks.ErrorForCode(code); ok {
 			errs = append(errs, err)
@@ -180,5 +186,13 @@ func taskError(job *await.Job, o wire.Outcome, e wire.CallError) *TaskError {
 	return &TaskError{
 		Task: job.Task, Job: job.ID, Call: o.First + e.Call, Kind: Kind(e.Kind), Message: e.Message,
 		Type: e.Type, Stack: e.Stack, Attempts: e.Attempts, Worker: e.Worker, codes: e.Codes,
+	}
+}
+
+// undecoded is the failure of a call whose value this process cannot decode.
+func undecoded(job *await.Job, call int, err error) *TaskError {
+	return &TaskError{
+		Task: job.Task, Job: job.ID, Call: call, Kind: KindBadResult, Attempts: 1,
+		Message: fmt.Sprintf("decoding the value: %v", err), cause: err,
 	}
 }

@@ -22,33 +22,36 @@ type handle struct {
 func (h *handle) ID() string { return h.job.ID }
 
 // Done returns a channel that is closed when the result is ready, after the
-// callbacks that were registered before that have run.
+// callbacks that were registered before that have run. Called in a callback of
+// another handle it returns one that does not wait for callbacks. In a callback of
+// this one it closes only after that callback: use Wait there.
 func (h *handle) Done() <-chan struct{} { return h.job.Done() }
 
 // Ready reports whether Get would return without waiting.
 func (h *handle) Ready() bool {
 	select {
-	case <-h.job.Done():
+	case <-h.job.Over():
 		return true
 	default:
 		return false
 	}
 }
 
-// Wait waits until the result is ready, whatever it is. When ctx ends first it
+// Wait waits until the result is ready, whatever it is; not for callbacks, so a
+// callback may wait for any handle. When ctx ends first it
 // returns ErrTimeout (its deadline passed) or an error that wraps the context's
 // cause (it was canceled); the job goes on, and waiting again is fine. In a call
 // of a worker it may also return ErrNoSlot, and the same is true then.
 func (h *handle) Wait(ctx context.Context) error {
 	select {
-	case <-h.job.Done(): // a result that is there wins over a context that has ended
+	case <-h.job.Over(): // a result that is there wins over a context that has ended
 		return nil
 	default:
 	}
 	jam, leave := h.enter(ctx)
 	defer leave()
 	select {
-	case <-h.job.Done():
+	case <-h.job.Over():
 		return nil
 	case err := <-jam:
 		return fmt.Errorf("waiting for %s: %w", h.describe(), err)

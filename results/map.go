@@ -14,7 +14,7 @@ import (
 // not stop the calls.
 type MapResult[R any] struct {
 	handle
-	decode func(data []byte, dst []R) error
+	decode Decoder[R]
 
 	once   sync.Once // guards the computation of values and err
 	values []R
@@ -24,7 +24,7 @@ type MapResult[R any] struct {
 // NewMapResult makes the handle on a job of any number of calls. It is called by
 // package producer: use producer.MapAsync, producer.StarmapAsync or
 // producer.AttachMap.
-func NewMapResult[R any](hub *await.Hub, job *await.Job, decode func(data []byte, dst []R) error) *MapResult[R] {
+func NewMapResult[R any](hub *await.Hub, job *await.Job, decode Decoder[R]) *MapResult[R] {
 	return &MapResult[R]{handle: handle{hub, job}, decode: decode}
 }
 
@@ -118,19 +118,11 @@ func (m *MapResult[R]) compute() ([]R, error) {
 			}
 			filled[o.First+i] = true
 		}
-		for _, e := range o.Errors {
-			failed = append(failed, taskError(m.job, o, e))
+		c := Chunk[R]{values: values[o.First : o.First+o.Calls : o.First+o.Calls], first: o.First}
+		if err := c.decode(m.job, o, m.decode); err != nil {
+			return nil, err
 		}
-		if len(o.Values) == 0 {
-			continue // every call of the chunk failed
-		}
-		if err := m.decode(o.Values, values[o.First:o.First+o.Calls:o.First+o.Calls]); err != nil {
-			return nil, fmt.Errorf("%s: decoding the values of calls %d to %d: %w", m.describe(), o.First, o.First+o.Calls-1, err)
-		}
-		for _, e := range o.Errors {
-			var zero R // a failed call's place may hold a filler
-			values[o.First+e.Call] = zero
-		}
+		failed = append(failed, c.failed...)
 	}
 	if len(failed) > 0 {
 		return values, &MapError{Task: m.job.Task, Job: m.job.ID, Calls: calls, Errors: failed}

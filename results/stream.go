@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"slices"
 
 	"github.com/distpool/distpool/internal/await"
 	"github.com/distpool/distpool/internal/wire"
@@ -138,26 +139,52 @@ func (m *MapResult[R]) each(o wire.Outcome, yield func(int, Outcome[R]) bool) (m
 	return true, nil
 }
 
+// Decoder decodes the values of a chunk into dst. bad says, by index, which of them
+// cannot be decoded; an error is about the chunk as a whole. It is tasks.DecodeEach
+// with a task.
+type Decoder[R any] func(data []byte, dst []R) (bad map[int]error, err error)
+
 // Chunk is the typed outcomes of consecutive calls. Package producer uses it.
 type Chunk[R any] struct {
 	values []R
-	failed []*TaskError
+	failed []*TaskError // ascending by Call
 	first  int
 }
 
 // DecodeChunk makes typed outcomes of a chunk's frame. It is called by package
 // producer, for its streams.
-func DecodeChunk[R any](job *await.Job, o wire.Outcome, decode func(data []byte, dst []R) error) (Chunk[R], error) {
+//
+// A value that cannot be decoded is a failure of its call. With a codec that cannot
+// tell which one it is, it is one of each call of the chunk.
+func DecodeChunk[R any](job *await.Job, o wire.Outcome, decode Decoder[R]) (Chunk[R], error) {
 	c := Chunk[R]{values: make([]R, o.Calls), first: o.First}
+	err := c.decode(job, o, decode)
+	return c, err
+}
+
+// decode decodes into the chunk's values, which are zero.
+func (c *Chunk[R]) decode(job *await.Job, o wire.Outcome, decode Decoder[R]) error {
+	var bad map[int]error
 	if len(o.Values) > 0 {
-		if err := decode(o.Values, c.values); err != nil {
-			return Chunk[R]{}, fmt.Errorf("job %s of task %q: decoding the values of calls %d to %d: %w", job.ID, job.Task, o.First, o.First+o.Calls-1, err)
+		var err error
+		if bad, err = decode(o.Values, c.values); err != nil {
+			return fmt.Errorf("job %s of task %q: decoding the values of calls %d to %d: %w", job.ID, job.Task, o.First, o.First+o.Calls-1, err)
 		}
 	}
 	for _, e := range o.Errors {
 		c.failed = append(c.failed, taskError(job, o, e))
+		delete(bad, e.Call) // a failed call has a filler
+		var zero R
+		c.values[e.Call] = zero
 	}
-	return c, nil
+	if len(bad) == 0 {
+		return nil
+	}
+	for i, err := range bad {
+		c.failed = append(c.failed, undecoded(job, o.First+i, err))
+	}
+	slices.SortFunc(c.failed, func(a, b *TaskError) int { return a.Call - b.Call })
+	return nil
 }
 
 // All yields the outcomes with their indexes in the chunk.
@@ -167,7 +194,7 @@ func (c Chunk[R]) All() iter.Seq2[int, Outcome[R]] {
 		for i, v := range c.values {
 			o := Outcome[R]{Value: v}
 			if len(failed) > 0 && failed[0].Call == c.first+i {
-				o = Outcome[R]{Err: failed[0]} // the place of its value may hold a filler
+				o = Outcome[R]{Err: failed[0]}
 				failed = failed[1:]
 			}
 			if !yield(i, o) {

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -70,6 +71,14 @@ func (s sealingArray) Join(items [][]byte) ([]byte, error) { return s.array.Join
 
 // Name implements tasks.Codec.
 func (s sealing) Name() string { return "aesgcm:" + s.Codec.Name() }
+
+// CheckType implements tasks.TypeChecker, for the codec inside.
+func (s sealing) CheckType(t reflect.Type) error {
+	if c, ok := s.Codec.(tasks.TypeChecker); ok {
+		return c.CheckType(t)
+	}
+	return nil
+}
 
 // Seal implements tasks.SealingCodec.
 func (s sealing) Seal(data, place []byte) ([]byte, error) {

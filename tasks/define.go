@@ -15,7 +15,15 @@ import (
 // The name travels, and the worker finds the function by it. A name has 1 to
 // 200 ASCII letters, digits and . _ : / - and starts with a letter or a digit.
 // Define panics on any other name, and if fn is nil: both are mistakes in the
-// program, and show the first time that it starts.
+// program, and show the first time that it starts. So is a type of argument or
+// result of which the codec would lose something (see [TypeChecker]). Of [JSON] these
+// are channels, functions and complex numbers, contexts, locks and what else has no
+// exported field and no encoding methods (a producer.Pool, a handle, an os.File), and
+// a struct that embeds a type with a MarshalJSON or MarshalText, such as time.Time,
+// beside other fields: that method would stand for the whole struct. It looks at
+// exported fields and at items, too, but not at fields with the tag `json:"-"`. What
+// is in an interface, or behind a pointer to a struct without exported fields, is
+// looked at when it is encoded.
 //
 // fn may be called from several goroutines at once. Its context ends when the
 // job is canceled, or when the worker shuts down and its grace is over. A call

@@ -170,33 +170,36 @@ func (c *chunk[A, R]) Call(ctx context.Context, i int) error {
 	return nil
 }
 
-// Restore keeps values encoded if decoding or encoding them runs foreign code: a type
-// may encode itself in a way that only the producer can decode.
+// Restore keeps values encoded if decoding or encoding them runs foreign code, or if
+// they cannot be decoded here: the producer may know how.
 func (c *chunk[A, R]) Restore(data []byte, has func(i int) bool) error {
 	coder := c.task.values
-	if coder.foreign != (foreign{}) && coder.array != nil {
-		items, err := coder.split(context.Background(), data)
-		if err == nil && len(items) != len(c.args) {
-			err = fmt.Errorf("values of %q: got %d, want %d; the record of the job is damaged", c.task.name, len(items), len(c.args))
+	if coder.foreign == (foreign{}) || coder.array == nil {
+		values := make([]R, len(c.values()))
+		err := c.task.DecodeValues(data, values)
+		if err == nil {
+			for i := range values {
+				if has(i) {
+					c.values()[i] = values[i]
+				}
+			}
+			return nil
 		}
-		if err != nil {
+		if coder.array == nil {
 			return err
 		}
-		c.saved = make([][]byte, len(items))
-		for i, item := range items {
-			if has(i) {
-				c.saved[i] = item
-			}
-		}
-		return nil
 	}
-	values := make([]R, len(c.values()))
-	if err := c.task.DecodeValues(data, values); err != nil {
+	items, err := coder.split(context.Background(), data)
+	if err == nil && len(items) != len(c.args) {
+		err = fmt.Errorf("values of %q: got %d, want %d; the record of the job is damaged", c.task.name, len(items), len(c.args))
+	}
+	if err != nil {
 		return err
 	}
-	for i := range values {
+	c.saved = make([][]byte, len(items))
+	for i, item := range items {
 		if has(i) {
-			c.values()[i] = values[i]
+			c.saved[i] = item
 		}
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"time"
 
 	"github.com/distpool/distpool/tasks"
@@ -102,12 +103,12 @@ func ExampleTask_EncodeArgs() {
 }
 
 func ExampleArgError() {
-	_, err := tasks.Declare[func(), int]("later").EncodeArgs([]func(){func() {}})
+	_, err := tasks.Declare[float64, int]("later").EncodeArgs([]float64{math.Inf(1)})
 
 	if e, ok := errors.AsType[*tasks.ArgError](err); ok {
 		fmt.Printf("task %s, call %d: %v\n", e.Task, e.Call, e.Err)
 	}
-	// Output: task later, call 0: cannot encode func() as JSON
+	// Output: task later, call 0: cannot encode +Inf as JSON
 }
 
 // Values are decoded into memory that the caller owns.

@@ -24,13 +24,22 @@ import (
 //     use []byte, which travels as base64, or as it is where all of a large
 //     argument or value is one []byte. (A type with its own MarshalJSON or
 //     MarshalText answers for its output itself.)
-//   - NaN, infinities, functions, channels and complex numbers are errors.
-//   - Data after the value is an error.
+//   - NaN and infinities are errors.
+//   - Data after the value is an error, and so is a value that is nested deeper than
+//     10,000 levels.
+//   - A null is an error where it would become a zero value without a word: in place
+//     of an argument, a value, or an item of a tuple, slice, array or map. Pointers,
+//     slices, maps, interfaces, struct{}, the Null types of database/sql and types
+//     with MarshalJSON or UnmarshalJSON take it.
+//   - A type of which something would get lost is refused when a task of it is made:
+//     see [Define].
 //   - A [json.RawMessage] travels as it is, without its insignificant white
 //     space; a nil one arrives as null.
 //
 // Struct fields follow the rules of encoding/json: unexported fields do not
-// travel, unknown fields are ignored, names match without regard to case.
+// travel, unknown fields are ignored, names match without regard to case, and a
+// null, for a field or within one, leaves what it stands for at its zero value, as
+// if it were absent.
 var JSON ArrayCodec = jsonCodec{}
 
 type jsonCodec struct{}
@@ -56,8 +65,14 @@ func (jsonCodec) Marshal(v any) ([]byte, error) {
 	if err := checkText(out.data, v); err != nil {
 		return nil, err
 	}
+	if err := checkDynamic(v); err != nil {
+		return nil, err
+	}
 	return out.data, nil
 }
+
+// CheckType implements TypeChecker.
+func (jsonCodec) CheckType(t reflect.Type) error { return checkTravels(t) }
 
 func (c jsonCodec) Unmarshal(data []byte, v any) error {
 	if rawbytes.Is(data) {
@@ -70,6 +85,13 @@ func (c jsonCodec) Unmarshal(data []byte, v any) error {
 	if v == nil {
 		return jsonDecodeError(json.Unmarshal(data, v)) // its error says why
 	}
+	if err := c.decode(data, v); err != nil {
+		return err
+	}
+	return checkNulls(data, reflect.TypeOf(v).Elem())
+}
+
+func (jsonCodec) decode(data []byte, v any) error {
 	traits := traitsOf(reflect.TypeOf(v))
 	if traits.tuples {
 		if done, err := decodeTuples(data, reflect.ValueOf(v)); done {
@@ -96,6 +118,9 @@ func (jsonCodec) Split(data []byte) ([][]byte, error) {
 	}
 	var raw []json.RawMessage
 	if err := json.Unmarshal(data, &raw); err != nil {
+		if items, ok := splitDeep(data); ok {
+			return items, nil
+		}
 		return nil, jsonDecodeError(err)
 	}
 	if raw == nil {
@@ -169,6 +194,9 @@ func jsonDecodeError(err error) error {
 		}
 		return &jsonError{msg, err}
 	case *json.SyntaxError:
+		if strings.HasSuffix(err.Error(), "exceeded max depth") {
+			return &jsonError{fmt.Sprintf("nested deeper than the %d levels that can be decoded", maxDepth), err}
+		}
 		return &jsonError{"invalid JSON: " + err.Error(), err}
 	}
 	if err == io.EOF || err == io.ErrUnexpectedEOF { // json.Decoder's word for it

@@ -2,8 +2,6 @@ package tasks
 
 import (
 	"bytes"
-	"encoding"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
@@ -17,13 +15,8 @@ import (
 // looks for U+FFFD in the output, and only if it is there, for the string that it
 // came from.
 
-var (
-	// encoding/json writes the escape, its successor the character itself.
-	replacements = [][]byte{[]byte(`\ufffd`), []byte("\ufffd")}
-
-	marshalerType     = reflect.TypeFor[json.Marshaler]()
-	textMarshalerType = reflect.TypeFor[encoding.TextMarshaler]()
-)
+// encoding/json writes the escape, its successor the character itself.
+var replacements = [][]byte{[]byte(`\ufffd`), []byte("\ufffd")}
 
 // checkText reports text in v that data, the encoding of v, does not carry.
 func checkText(data []byte, v any) error {

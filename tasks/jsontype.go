@@ -1,7 +1,6 @@
 package tasks
 
 import (
-	"encoding/json"
 	"reflect"
 	"sync"
 )
@@ -15,6 +14,9 @@ type traits struct {
 	iface bool
 	// tuples: the type is a slice of tuples, or a pointer to one.
 	tuples bool
+	// dynamic: a value of the type can hold what may not travel, and only the value
+	// shows it. opaque: the type itself is a struct without exported fields.
+	dynamic, opaque bool
 }
 
 var traitsByType sync.Map // reflect.Type -> traits
@@ -23,19 +25,19 @@ func traitsOf(t reflect.Type) traits {
 	if known, ok := traitsByType.Load(t); ok {
 		return known.(traits)
 	}
-	found := traits{iface: holdsInterface(t, map[reflect.Type]bool{}), tuples: isTupleSlice(t)}
+	found := traits{
+		iface: holdsInterface(t, map[reflect.Type]bool{}), tuples: isTupleSlice(t),
+		dynamic: isDynamic(t, map[reflect.Type]bool{}), opaque: isOpaque(t),
+	}
 	traitsByType.Store(t, found)
 	return found
 }
 
-var (
-	unmarshalerType = reflect.TypeFor[json.Unmarshaler]()
-	tupleType       = reflect.TypeFor[jsonTuple]()
-)
+var tupleType = reflect.TypeFor[jsonTuple]()
 
 func holdsInterface(t reflect.Type, seen map[reflect.Type]bool) bool {
 	// A type that decodes itself never lets the decoder see what is inside.
-	if seen[t] || t.Implements(unmarshalerType) || reflect.PointerTo(t).Implements(unmarshalerType) {
+	if seen[t] || decodesItself(t) {
 		return false
 	}
 	seen[t] = true

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 	"sync"
 
 	"github.com/distpool/distpool/internal/call"
@@ -33,6 +35,8 @@ func newTask[A, R any](name string, fn func(context.Context, A) (R, error), opts
 	o := newOptions(opts)
 	var zero A
 	_, tuple := any(zero).(Tuple)
+	mustTravel(name, o.codec, "the argument", reflect.TypeFor[A]())
+	mustTravel(name, o.codec, "the result", reflect.TypeFor[R]())
 	t := &Task[A, R]{
 		name:   name,
 		fn:     fn,
@@ -107,31 +111,20 @@ func (t *Task[A, R]) encodeFor(ctx context.Context, args []A, raw call.Reads) ([
 // error dst holds a mixture of zero and decoded values.
 //
 // Another number of values than len(dst) is an error, and so is a value that
-// does not fit R; the error then names its index when the codec can tell (see
-// [ArrayCodec]).
+// does not fit R; the error then names the index of the first one when the codec can
+// tell (see [ArrayCodec]), and the others are decoded.
 //
 // A call that failed has a placeholder in the array, and what it decodes to
 // means nothing: the zero value of R as a rule, but a copy of another value
 // when the zero value of R does not survive the codec. Look up which calls
 // failed before using a value.
 func (t *Task[A, R]) DecodeValues(data []byte, dst []R) error {
-	n, err := t.values.decode(context.Background(), data, dst)
-	switch {
-	case err == nil && n == len(dst):
-		return nil
-	case err == nil:
-		return fmt.Errorf("values of %q: got %d, want %d; the record of the job is damaged", t.name, n, len(dst))
+	bad, err := DecodeEach(t, data, dst)
+	if err != nil || len(bad) == 0 {
+		return err
 	}
-	if items, serr := t.values.split(context.Background(), data); serr == nil {
-		for i, item := range items {
-			var v R
-			if ierr := t.values.unmarshal(context.Background(), item, &v); ierr != nil {
-				return fmt.Errorf("value %d of %q: %w; the worker's result type must be compatible with %v",
-					i, t.name, ierr, reflect.TypeFor[R]())
-			}
-		}
-	}
-	return fmt.Errorf("values of %q: %w", t.name, err)
+	i := slices.Min(slices.Collect(maps.Keys(bad)))
+	return fmt.Errorf("value %d of %q: %w", i, t.name, bad[i])
 }
 
 // declaredOnly is the message for a task that lacks the function it needs.
@@ -189,4 +182,28 @@ func Erase(r Runner) call.Task {
 // It exists for package producer; the type of raw is internal to distpool.
 func EncodeFor[A, R any](ctx context.Context, t *Task[A, R], args []A, raw call.Reads) ([]byte, error) {
 	return t.encodeFor(ctx, args, raw)
+}
+
+// DecodeEach is Task.DecodeValues for callers that know which values are not those of
+// failed calls. A value that cannot be decoded spoils only its own place in dst, which
+// is zero then; bad says why, by index. An error is about the array as a whole.
+//
+// It exists for packages producer and results.
+func DecodeEach[A, R any](t *Task[A, R], data []byte, dst []R) (bad map[int]error, err error) {
+	bad, err = t.values.decodeEach(context.Background(), data, dst)
+	switch {
+	case err == nil:
+	case t.values.array == nil: // which of them it is cannot be told
+		clear(dst)
+		bad = make(map[int]error, len(dst))
+		for i := range dst {
+			bad[i] = err
+		}
+	default:
+		return nil, fmt.Errorf("values of %q: %w", t.name, err)
+	}
+	for i, err := range bad {
+		bad[i] = fmt.Errorf("%w; the worker's result type must be compatible with %v", err, reflect.TypeFor[R]())
+	}
+	return bad, nil
 }

@@ -25,7 +25,7 @@ func TestEncodeArgsNamesTheFirstBadCall(t *testing.T) {
 		t.Error("the cause is hidden")
 	}
 
-	_, err = tasks.Declare[func(), int]("callback").EncodeArgs([]func(){nil})
+	_, err = tasks.Declare[any, int]("callback").EncodeArgs([]any{func() {}})
 	if err == nil || err.Error() != `call 0: argument of "callback": cannot encode func() as JSON` {
 		t.Errorf("EncodeArgs = %v", err)
 	}

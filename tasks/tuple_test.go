@@ -88,7 +88,7 @@ func decodeSlowly[A, B any](data []byte) ([]tasks.Args2[A, B], bool) {
 		out = make([]tasks.Args2[A, B], len(rows))
 	}
 	for i, row := range rows {
-		if len(row) != 2 || json.Unmarshal(row[0], &out[i].A) != nil || json.Unmarshal(row[1], &out[i].B) != nil {
+		if len(row) != 2 || string(row[0]) == "null" || string(row[1]) == "null" || json.Unmarshal(row[0], &out[i].A) != nil || json.Unmarshal(row[1], &out[i].B) != nil {
 			return nil, false
 		}
 	}

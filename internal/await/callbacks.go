@@ -2,6 +2,8 @@ package await
 
 import (
 	"log/slog"
+	"reflect"
+	"runtime"
 	"runtime/debug"
 	"sync"
 
@@ -17,6 +19,7 @@ type callbackQueue struct {
 	mu      sync.Mutex // guards all below
 	queue   []callback
 	running bool
+	job     string        // whose callback runs
 	idle    chan struct{} // closed when the queue has run empty; nil while nobody waits
 }
 
@@ -60,7 +63,7 @@ func (q *callbackQueue) next() (c callback, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if len(q.queue) == 0 {
-		q.running, q.queue = false, nil
+		q.running, q.queue, q.job = false, nil, ""
 		if q.idle != nil {
 			close(q.idle)
 			q.idle = nil
@@ -70,9 +73,13 @@ func (q *callbackQueue) next() (c callback, ok bool) {
 	c = q.queue[0]
 	q.queue[0] = callback{}
 	q.queue = q.queue[1:]
+	q.job = c.job
 	return c, true
 }
 
+// call is looked for by inCallback.
+//
+//go:noinline
 func (q *callbackQueue) call(c callback) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -80,6 +87,34 @@ func (q *callbackQueue) call(c callback) {
 		}
 	}()
 	c.f()
+}
+
+// busy reports whether a callback runs, and of which job.
+func (q *callbackQueue) busy() (job string, running bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.job, q.running
+}
+
+var callEntry = reflect.ValueOf((*callbackQueue).call).Pointer()
+
+// inCallback reports whether the goroutine runs a callback, of any queue. A callback
+// is given a value and no context, so its stack alone can tell.
+func inCallback() bool {
+	var pcs [64]uintptr
+	for skip := 1; ; skip += len(pcs) {
+		n := runtime.Callers(skip, pcs[:])
+		frames := runtime.CallersFrames(pcs[:n])
+		for more := n > 0; more; {
+			var f runtime.Frame
+			if f, more = frames.Next(); f.Entry == callEntry {
+				return true
+			}
+		}
+		if n < len(pcs) {
+			return false
+		}
+	}
 }
 
 // wait returns a channel that is closed when nothing is queued or running.

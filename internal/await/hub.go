@@ -161,6 +161,13 @@ func (h *Hub) Drain(ctx context.Context) error {
 	return until(ctx, h.callbacks.wait())
 }
 
+// InCallback reports whether it is called by a callback, while one of the hub's runs:
+// what waits for these then would wait for itself.
+func (h *Hub) InCallback() bool {
+	_, running := h.callbacks.busy()
+	return running && inCallback()
+}
+
 func until(ctx context.Context, c <-chan struct{}) error {
 	if c == nil {
 		return nil
@@ -198,6 +205,7 @@ func (h *Hub) settled(j *Job, callbacks []func()) {
 	}
 	// In this order, so that who sees the job done finds it no longer outstanding,
 	// and who sees nothing outstanding finds the callbacks queued.
+	close(j.over)
 	if len(callbacks) == 0 {
 		close(j.done)
 	} else {

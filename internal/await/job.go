@@ -30,7 +30,8 @@ type Job struct {
 
 	expiry *time.Timer // see Hub.Expire; guarded by the hub's mu
 
-	done chan struct{} // closed once settled and after the callbacks that were registered by then
+	over chan struct{} // closed once settled
+	done chan struct{} // closed after that and after the callbacks that were registered by then
 
 	mu        sync.Mutex // guards all below
 	submitted bool       // the record exists, as far as we know: polling makes sense
@@ -63,7 +64,7 @@ type Counts struct {
 
 // NewJob makes a job that waits to be tracked by a Hub.
 func NewJob(id, task, queue string, calls, chunks int, sealed bool) *Job {
-	j := &Job{ID: id, Task: task, Queue: queue, done: make(chan struct{}), outcomes: map[int]wire.Outcome{}}
+	j := &Job{ID: id, Task: task, Queue: queue, over: make(chan struct{}), done: make(chan struct{}), outcomes: map[int]wire.Outcome{}}
 	j.counts = Counts{State: record.Open, Calls: calls, Chunks: chunks}
 	if sealed {
 		j.counts.State = record.Sealed
@@ -115,9 +116,21 @@ func (j *Job) Take() (news []Arrival, ended bool, changed <-chan struct{}) {
 	return news, j.settled, j.listen()
 }
 
+// Over is closed when the job is settled.
+func (j *Job) Over() <-chan struct{} { return j.over }
+
 // Done is closed when the job is settled, after the callbacks that were
-// registered before that have run.
-func (j *Job) Done() <-chan struct{} { return j.done }
+// registered before that have run. In a callback of another job, which these may be
+// waiting for, it is Over.
+func (j *Job) Done() <-chan struct{} {
+	if j.hub == nil {
+		return j.done
+	}
+	if job, running := j.hub.callbacks.busy(); running && job != j.ID && inCallback() {
+		return j.over
+	}
+	return j.done
+}
 
 // Settled reports whether the job is over as far as this process is concerned:
 // every outcome is here, or an error says why there will be none.

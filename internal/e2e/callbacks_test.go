@@ -120,3 +120,109 @@ func TestCallbacksRunInTheOrderOfCompletion(t *testing.T) {
 		same(t, "the order", order, nil, want)
 	})
 }
+
+// Callbacks of a pool run one after the other, and each of these waits for a job that
+// has callbacks of its own.
+func TestACallbackMayWaitForAnyHandle(t *testing.T) {
+	each(t, func(t *testing.T, e *env) {
+		e.worker(t, 5)
+		p := e.pool(t)
+		gate, later := e.probe(), e.probe()
+		submit := func() *results.AsyncResult[string] {
+			t.Helper()
+			r, err := producer.ApplyAsync(ctx(t), p, hold, gate)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return r
+		}
+		a, b := submit(), submit()
+		m, err := producer.MapAsync(ctx(t), p, hold, []probe{later, later}, producer.ChunkSize(1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ran := make(chan string, 10)
+		wait := func(who string, others ...*results.AsyncResult[string]) {
+			for i, r := range others {
+				if _, err := r.Get(ctx(t)); err != nil {
+					t.Errorf("%s: Get: %v", who, err)
+				}
+				if _, err := r.GetTimeout(patience); err != nil || !r.Ready() {
+					t.Errorf("%s: GetTimeout: %v, ready: %t", who, err, r.Ready())
+				}
+				if i > 0 { // the first is its own, which is done after the callback
+					receive(t, who+": Done", r.Done())
+				}
+			}
+			ran <- who
+		}
+		a.OnSuccess(func(string) { wait("a", a, b) })
+		b.OnSuccess(func(string) { wait("b", b, a) }) // they wait for each other
+		a.OnSuccess(func(string) {
+			m.OnSuccess(func([]string) { wait("within", a) })
+			if v, err := m.Get(ctx(t)); err != nil || len(v) != 2 {
+				t.Errorf("a map in a callback: %v, %v", v, err)
+			}
+			receive(t, "the map's Done", m.Done())
+			for range m.AsCompleted(ctx(t)) {
+			}
+			n, err := producer.Apply(ctx(t), p, square, 3)
+			same(t, "Apply in a callback", n, err, 9)
+			count := 0
+			for v, err := range producer.IMap(ctx(t), p, square, upTo(20, nil)) {
+				same(t, "a stream in a callback", v, err, count*count)
+				count++
+			}
+			if count != 20 {
+				t.Errorf("a stream in a callback yielded %d values", count)
+			}
+			ran <- "a, more"
+		})
+		b.OnError(func(err error) { t.Errorf("b failed: %v", err) })
+		e.open(t, gate)
+		e.awaitStarted(t, later, 2)
+		e.open(t, later)
+		got := map[string]bool{}
+		for range 4 {
+			got[receive(t, "a callback", ran)] = true
+		}
+		if len(got) != 4 {
+			t.Errorf("callbacks that ran: %v", got)
+		}
+		receive(t, "Done after the callbacks", a.Done())
+	})
+}
+
+func TestJoinInACallbackIsAnErrorAndTerminateEnds(t *testing.T) {
+	each(t, func(t *testing.T, e *env) {
+		e.worker(t, 1)
+		p, other := e.pool(t), e.pool(t)
+		r, err := producer.ApplyAsync(ctx(t), p, square, 3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		waits, err := producer.ApplyAsync(ctx(t), p, hold, e.probe())
+		if err != nil {
+			t.Fatal(err)
+		}
+		joined, terminated := make(chan error, 1), make(chan error, 1)
+		r.OnSuccess(func(int) {
+			other.Close()
+			if err := other.Join(ctx(t)); err != nil { // another pool, without callbacks
+				t.Errorf("joining another pool: %v", err)
+			}
+			p.Close()
+			joined <- p.Join(ctx(t))
+			terminated <- p.Terminate(ctx(t))
+		})
+		after := make(chan error, 1)
+		waits.OnError(func(err error) { after <- err })
+		mentions(t, receive(t, "Join in a callback", joined), "callback")
+		if err := receive(t, "Terminate in a callback", terminated); err != nil {
+			t.Errorf("Terminate in a callback: %v", err)
+		}
+		if err := receive(t, "the callback of the canceled job", after); !errors.Is(err, results.ErrCanceled) {
+			t.Errorf("the job that waited: %v", err)
+		}
+	})
+}
