@@ -15,34 +15,44 @@ func TestABlockingFormSaysWhatBecomesOfItsJob(t *testing.T) {
 	each(t, func(t *testing.T, e *env) {
 		e.worker(t, 1)
 		p := e.pool(t)
-		// stopped returns a context that ends, with the cause, once the call runs.
-		stopped := func(gate probe, cause error) context.Context {
-			c, cancel := context.WithCancelCause(ctx(t))
-			go func() {
-				for e.rdb.LLen(c, gate.Key+":started").Val() == 0 && c.Err() == nil {
-					time.Sleep(5 * time.Millisecond)
+		gate := e.probe()
+		// stopped calls f with contexts that end, with the cause, later and later, until
+		// one ends while f waits and not while it submits.
+		stopped := func(cause error, f func(context.Context) error) error {
+			for after := 50 * time.Millisecond; ; after *= 2 {
+				c, cancel := context.WithCancelCause(ctx(t))
+				timer := time.AfterFunc(after, func() { cancel(cause) })
+				err := f(c)
+				timer.Stop()
+				cancel(nil)
+				if err == nil || !strings.HasPrefix(err.Error(), "submitting") {
+					return err
 				}
-				cancel(cause)
-			}()
-			return c
+			}
 		}
 		enough := errors.New("the caller has had enough")
 		for _, cause := range []error{context.DeadlineExceeded, enough} {
-			one, many := e.probe(), e.probe()
-			_, aerr := producer.Apply(stopped(one, cause), p, hold, one)
-			_, merr := producer.Map(stopped(many, cause), p, hold, []probe{many, many})
-			for _, err := range []error{aerr, merr} {
+			for _, err := range []error{
+				stopped(cause, func(c context.Context) error { _, err := producer.Apply(c, p, hold, gate); return err }),
+				stopped(cause, func(c context.Context) error {
+					_, err := producer.Map(c, p, hold, []probe{gate, gate})
+					return err
+				}),
+			} {
 				if !errors.Is(err, cause) || errors.Is(err, results.ErrTimeout) != (cause != enough) {
 					t.Errorf("%v is not %v", err, cause)
 				}
 				mentions(t, err, "canceled")
-				if strings.Contains(err.Error(), "goes on") {
+				if err != nil && strings.Contains(err.Error(), "goes on") {
 					t.Errorf("the job is canceled, and the error says %q", err)
 				}
 			}
 		}
-		gate, id := e.probe(), "blocking-"+e.queue
-		_, err := producer.Map(stopped(gate, context.DeadlineExceeded), p, hold, []probe{gate}, producer.ID(id))
+		id := "blocking-" + e.queue
+		err := stopped(context.DeadlineExceeded, func(c context.Context) error {
+			_, err := producer.Map(c, p, hold, []probe{gate}, producer.ID(id))
+			return err
+		})
 		mentions(t, err, "the job goes on")
 		m, err := producer.AttachMap(ctx(t), p, hold, id)
 		if err != nil {
