@@ -44,7 +44,7 @@ func (a *app) applyCommand() *cobra.Command {
 	var how submission
 	cmd := &cobra.Command{
 		Use: "apply TASK [ARGUMENT]", Short: "Run a task on one argument",
-		Long: "Apply runs the task on one argument, a JSON value, null if it is left out.\n" + outputHelp,
+		Long: "Apply runs the task on one argument, a JSON value. If it is left out that is null, which\nfails the call of a task that requires a value.\n" + outputHelp,
 		Example: `  distpool apply square 12
   distpool apply square -- -12
   distpool apply word_count '"/etc/hosts"' --timeout 10s
