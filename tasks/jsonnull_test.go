@@ -13,9 +13,9 @@ import (
 	"github.com/distpool/distpool/tasks"
 )
 
-// decoded decodes data as an item of a chunk of arguments. Every other type has its own
+// decodedAs decodes data as an item of a chunk of arguments. Every other type has its own
 // instance of what it is called with, so there is no task of each here.
-func decoded(typ reflect.Type, data string) error {
+func decodedAs(typ reflect.Type, data string) error {
 	return tasks.JSON.Unmarshal([]byte("["+data+"]"), reflect.New(reflect.SliceOf(typ)).Interface())
 }
 
@@ -26,7 +26,7 @@ func refusesNull[A any](t *testing.T, data string, want ...string) {
 
 func refusesNullAs(t *testing.T, typ reflect.Type, data string, want []string) {
 	t.Helper()
-	if err := decoded(typ, data); err == nil {
+	if err := decodedAs(typ, data); err == nil {
 		t.Errorf("%s is accepted as %v", data, typ)
 	} else {
 		wantContains(t, err.Error(), append(want, "cannot use JSON null as")...)
@@ -35,7 +35,7 @@ func refusesNullAs(t *testing.T, typ reflect.Type, data string, want []string) {
 
 func takesNull[A any](t *testing.T, data string) {
 	t.Helper()
-	if err := decoded(reflect.TypeFor[A](), data); err != nil {
+	if err := decodedAs(reflect.TypeFor[A](), data); err != nil {
 		t.Errorf("%s as %v: %v", data, reflect.TypeFor[A](), err)
 	}
 }
@@ -127,19 +127,19 @@ func TestNullGoesWhereItMeansNothing(t *testing.T) {
 }
 
 func TestNullCostsItsOwnCall(t *testing.T) {
-	if got, want := decode(t, tasks.Define("double", double), "[null]", 1).Bad(0).Error(), `argument of "double": cannot use JSON null as int: a value is required`; got != want {
+	if got, want := runCall(t, decode(t, tasks.Define("double", double), "[null]", 1), 0).Error(), `argument of "double": cannot use JSON null as int: a value is required`; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	if err := decode(t, identity[byte](), "[1,null]", 2).Bad(1); err == nil {
+	if err := runCall(t, decode(t, identity[byte](), "[1,null]", 2), 1); err == nil {
 		t.Error("null is a byte")
 	}
 	c := decode(t, tasks.Define("double", double), `[1, null ,3]`, 3)
 	for i := range 3 {
-		if err := c.Call(t.Context(), i); (err != nil) != (i == 1) {
+		if err := runCall(t, c, i); (err != nil) != (i == 1) {
 			t.Errorf("Call(%d) = %v", i, err)
 		}
 	}
-	if values, _ := c.Encode(func(i int) bool { return i == 1 }); string(values) != "[2,0,6]" {
+	if values, _ := c.Encode(func(i int) bool { return i == 1 }, 0); string(values) != "[2,0,6]" {
 		t.Errorf("values %s", values)
 	}
 	// A value, too: of a worker whose task returns a pointer.

@@ -173,7 +173,7 @@ func TestNullForARequiredArgumentFailsItsCall(t *testing.T) {
 		p := e.pool(t)
 		raw := tasks.Declare[json.RawMessage, json.RawMessage](square.Name())
 		values, err := producer.Map(ctx(t), p, raw, []json.RawMessage{[]byte("1"), []byte("null"), []byte("3")}, producer.ChunkSize(3))
-		failed := failures(t, err, 1)
+		failed := failedCalls(t, err, 1)
 		if string(values[0]) != "1" || string(values[2]) != "9" || failed[0].Kind != results.KindBadArgument {
 			t.Errorf("values %s, %+v", values, failed)
 		}
@@ -183,8 +183,8 @@ func TestNullForARequiredArgumentFailsItsCall(t *testing.T) {
 	})
 }
 
-// failures are the failed calls of a map, which must be these.
-func failures(t *testing.T, err error, calls ...int) []*results.TaskError {
+// failedCalls are the failed calls of a map, which must be these.
+func failedCalls(t *testing.T, err error, calls ...int) []*results.TaskError {
 	t.Helper()
 	m, ok := errors.AsType[*results.MapError](err)
 	if !ok {
@@ -218,7 +218,7 @@ func TestWhatIsNestedTooDeepCostsItsOwnCall(t *testing.T) {
 		p := e.pool(t)
 		// Arguments, in one chunk.
 		values, err := producer.Map(ctx(t), p, kind, []any{1, nestedValue(10_001), "x", nestedValue(9_000)}, producer.ChunkSize(4))
-		failed := failures(t, err, 1)
+		failed := failedCalls(t, err, 1)
 		if values[0] != "1" || values[2] != "x" || values[3] == "" || failed[0].Kind != results.KindBadArgument {
 			t.Errorf("values %q, %v", values, failed)
 		}
@@ -228,7 +228,7 @@ func TestWhatIsNestedTooDeepCostsItsOwnCall(t *testing.T) {
 			t.Fatal(err)
 		}
 		deep, err := m.Get(ctx(t))
-		failures(t, err, 1)
+		failedCalls(t, err, 1)
 		if deep[0] != nil || deep[1] != nil || fmt.Sprint(deep[2]) != "[<nil>]" || deep[3] == nil {
 			t.Errorf("values %.100v", deep)
 		}
@@ -297,7 +297,7 @@ func TestAValueThatCannotBeDecodedCostsItsOwnCall(t *testing.T) {
 				t.Fatal(err)
 			}
 			values, err := m.Get(ctx(t))
-			failed := failures(t, err, 1, 3, 5)
+			failed := failedCalls(t, err, 1, 3, 5)
 			undecodable("Get", 1, failed[0])
 			if !slices.Equal(values, []grade{0, 0, 2, 0, 0, 0, 2}) {
 				t.Errorf("values %v", values)
@@ -333,7 +333,7 @@ func TestAValueThatCannotBeDecodedCostsItsOwnCall(t *testing.T) {
 		undecodable("Attach", 0, err)
 
 		sealed, err := producer.Map(ctx(t), p, gradeSealed, []int{0, 1, 2})
-		failures(t, err, 1)
+		failedCalls(t, err, 1)
 		if !slices.Equal(sealed, []grade{0, 0, 2}) {
 			t.Errorf("encrypted: %v", sealed)
 		}
