@@ -175,11 +175,11 @@ func keyNames(ring secure.Keyring) string {
 }
 
 func taskNames(ts []tasks.Runner) string {
-	names := make([]string, len(ts))
+	known := make([]string, len(ts))
 	for i, t := range ts {
-		names[i] = t.Name()
+		known[i] = t.Name()
 	}
-	return strings.Join(names, ", ")
+	return strings.Join(known, ", ")
 }
 
 // redisLog takes what go-redis reports. The worker says itself when its Redis is

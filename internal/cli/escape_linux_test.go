@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -142,9 +143,11 @@ func TestJSONOfHostileTextsIsExact(t *testing.T) {
 	id := s.submitted(t, "apply", "fail", string(message))
 	for _, text := range []string{s.run(t, "", "get", id, "--json").out, s.onTerminal(t, "get", id, "--json")} {
 		line, _, _ := strings.Cut(text[strings.Index(text, "{"):], "\n")
-		var got struct{ Error struct{ Message string } }
-		if err := json.Unmarshal([]byte(line), &got); err != nil || got.Error.Message != hostile {
-			t.Errorf("%q is %q, %v", line, got.Error.Message, err)
+		var got map[string]json.RawMessage
+		var failed struct{ Message string }
+		err := json.Unmarshal([]byte(line), &got)
+		if err = errors.Join(err, json.Unmarshal(got["error"], &failed)); err != nil || failed.Message != hostile {
+			t.Errorf("%q is %q, %v", line, failed.Message, err)
 		}
 	}
 }

@@ -84,18 +84,7 @@ token (whether one is demanded).`,
 			if err := cfg.Check(); err != nil {
 				return usagef("monitor: %w", err)
 			}
-			err = monitor.Run(ctx, cfg, func(addr net.Addr) {
-				if asJSON {
-					_ = json.NewEncoder(a.Out).Encode(monitorLine{"http://" + addr.String(), cfg.Write, cfg.Token != ""})
-					return
-				}
-				how := "read-only"
-				if cfg.Write {
-					how = "may cancel jobs and change queues"
-				}
-				fmt.Fprintf(a.Out, "distpool monitor: http://%s (%s)\n", addr, how)
-			})
-			if err != nil {
+			if err := monitor.Run(ctx, cfg, func(addr net.Addr) { a.sayServing(addr, cfg, asJSON) }); err != nil {
 				return noResult(err)
 			}
 			return nil
@@ -111,6 +100,19 @@ token (whether one is demanded).`,
 	f.StringSliceVar(&cfg.Hosts, "allow-host", nil, "name by which browsers may call the monitor, besides localhost and IP addresses")
 	f.StringSliceVar(&proxies, "trust-proxy", nil, "address or network of a proxy whose X-Forwarded-For is believed")
 	return cmd
+}
+
+// sayServing says where the monitor serves.
+func (a *app) sayServing(addr net.Addr, cfg monitor.Config, asJSON bool) {
+	if asJSON {
+		_ = json.NewEncoder(a.Out).Encode(monitorLine{"http://" + addr.String(), cfg.Write, cfg.Token != ""})
+		return
+	}
+	how := "read-only"
+	if cfg.Write {
+		how = "may cancel jobs and change queues"
+	}
+	fmt.Fprintf(a.Out, "distpool monitor: http://%s (%s)\n", addr, how)
 }
 
 // readToken finds the token.

@@ -285,7 +285,7 @@ func TestCheckRefusesAPoolOfOneConnection(t *testing.T) {
 		"PoolSize":       redis.NewClient(&redis.Options{Addr: addr, PoolSize: 1}),
 		"MaxActiveConns": redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{addr}, MaxActiveConns: 1}),
 	} {
-		defer client.Close()
+		t.Cleanup(func() { _ = client.Close() })
 		if err := redisconn.Check(t.Context(), client); !errors.Is(err, redisconn.ErrBadURL) || !strings.Contains(err.Error(), field+" is 1; use 2 or more") {
 			t.Errorf("%s: %v", field, err)
 		}

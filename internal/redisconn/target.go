@@ -230,8 +230,7 @@ func (t *Target) parseFailover(a *address, p params) error {
 // the part that is wrong.
 func explainParse(err error) error {
 	text := strings.TrimPrefix(err.Error(), "redis: ")
-	switch {
-	case strings.Contains(text, "addr param"):
+	if strings.Contains(text, "addr param") {
 		text += "; write each as host:port"
 	}
 	return errors.New(text)

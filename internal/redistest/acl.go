@@ -1,7 +1,6 @@
 package redistest
 
 import (
-	"context"
 	"os"
 	"strings"
 	"testing"
@@ -27,7 +26,7 @@ func Rules(t testing.TB, page string, replace ...string) map[string][]string {
 }
 
 // SetUser gives the user these rules, as Rules returns them.
-func SetUser(t testing.TB, c redis.Cmdable, user string, rules []string) {
+func SetUser(t testing.TB, c redis.UniversalClient, user string, rules []string) {
 	t.Helper()
 	args := []any{"ACL", "SETUSER", user}
 	inside := false // the parentheses of a selector, which is one argument
@@ -39,9 +38,7 @@ func SetUser(t testing.TB, c redis.Cmdable, user string, rules []string) {
 		}
 		inside = (inside || strings.HasPrefix(r, "(")) && !strings.HasSuffix(r, ")")
 	}
-	if err := c.(interface {
-		Do(ctx context.Context, args ...any) *redis.Cmd
-	}).Do(t.Context(), args...).Err(); err != nil {
+	if err := c.Do(t.Context(), args...).Err(); err != nil {
 		t.Fatalf("user %s: %v", user, err)
 	}
 }
