@@ -19,8 +19,10 @@ import (
 const (
 	// chunkBytes is how large the arguments of an automatically sized chunk get.
 	chunkBytes = 1 << 20
-	// A round trip of a submission carries about this much at the most.
+	// A round trip of a submission carries about this much at the most, and its script
+	// this much of it: a Redis may refuse requests of more than 1 MiB.
 	batchBytes  = 4 << 20
+	scriptBytes = 512 << 10
 	batchChunks = 500
 	// maxChunk bounds a chunk of any size: Redis takes values of up to 512 MB.
 	maxChunk = 256 << 20
@@ -74,6 +76,9 @@ func (p *Pool) submit(ctx context.Context, t erasedTask, o options, n int, encod
 		send = s.sendOnce
 	}
 	job, err = send(ctx)
+	if record.IsTooLarge(err) {
+		err = fmt.Errorf("Redis refuses a request for its size: %w; pass a reference to the data, use a smaller ChunkSize, or raise the limit of Redis", err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("submitting %q: %w", t.Name(), err)
 	}
@@ -242,8 +247,8 @@ func (c *cutter) done() bool { return c.at == c.calls }
 // next cuts chunks, numbered from first, for one round trip.
 func (c *cutter) next(first int) ([]record.Chunk, error) {
 	var batch []record.Chunk
-	bytes := 0
-	for c.at < c.calls && len(batch) < batchChunks && bytes < batchBytes {
+	bytes, inScript := 0, 0
+	for c.at < c.calls && len(batch) < batchChunks && bytes < batchBytes && inScript < scriptBytes {
 		n, data, err := c.one()
 		if err != nil {
 			return nil, err
@@ -252,6 +257,9 @@ func (c *cutter) next(first int) ([]record.Chunk, error) {
 		apart := len(frame) >= record.LargeFrame && c.big != nil && c.big()
 		batch = append(batch, record.Chunk{Number: first + len(batch), Args: frame, Apart: apart})
 		bytes += len(frame)
+		if !apart {
+			inScript += len(frame)
+		}
 		c.at += n
 	}
 	return batch, nil

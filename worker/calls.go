@@ -280,6 +280,8 @@ func (r *chunkRun) checkpoint() {
 	r.saved = time.Now()
 	r.saveEvery = untilNextSave(r.saved.Sub(began))
 	switch {
+	case record.IsTooLarge(err):
+		r.logger().Warn("Redis refuses a checkpoint for its size; should this worker die, the calls run again", "error", err)
 	case isFinal(err):
 		_ = r.condemn(err)
 		r.cancel(errJobEnded)

@@ -49,6 +49,8 @@ type chunkRun struct {
 	why    wire.CallError   // the last of their failures
 	errors []wire.CallError // calls that failed for good; ascending by Call
 
+	failures int // about how many bytes errors take
+
 	saved     time.Time     // when the last checkpoint was
 	saveEvery time.Duration // how far apart they are
 	stuck     bool          // a call was abandoned: its goroutine keeps the slot
@@ -78,6 +80,9 @@ func (r *chunkRun) run(b record.Begun) error {
 		return r.unread(err)
 	}
 	r.spent, b.Args = b.Args, args
+	if b.Partial, err = r.wholePartial(b); err != nil {
+		return r.unread(err)
+	}
 	if err := r.trust(b); err != nil {
 		return r.refuse(err)
 	}
@@ -269,7 +274,7 @@ func (r *chunkRun) pause(d time.Duration) bool {
 func (r *chunkRun) putBack(d time.Duration, due time.Time) error {
 	waiting := append(r.again, r.turn[r.at:]...)
 	ours, err := untilAnswered(r.worker, r.delivery, "release", func(ctx context.Context) (bool, error) {
-		return record.Release(ctx, r.worker.rdb, refOf(r.delivery), r.delivery.Chunk, r.worker.self.ID, r.partialFrame(due), r.finished())
+		return r.release(ctx, due)
 	})
 	if err != nil {
 		return r.stopped(err)
@@ -291,18 +296,11 @@ func (r *chunkRun) putBack(d time.Duration, due time.Time) error {
 
 // record records the outcomes, and ends the delivery accordingly.
 func (r *chunkRun) record(values []byte) error {
-	frame := r.outcomeFrame(values)
-	recording := record.Recording{
-		Outcome: frame, Calls: r.calls, Failed: len(r.errors), Inline: noticeBytes, Slow: r.slowest, Apart: r.big, Spent: r.spent,
-	}
+	recording := r.recording(values)
 	if f := r.worker.finisher; f != nil && len(r.errors) == 0 && r.worker.bell.knowsDone.Load() && f.take(r, recording) {
 		return nil
 	}
-	op := recording.Op(refOf(r.delivery), r.delivery.Chunk)
-	answer, err := untilAnswered(r.worker, r.delivery, "record", func(ctx context.Context) (record.Result, error) {
-		s, err := op.Run(ctx, r.worker.shared).Text()
-		return record.Result(s), err
-	})
+	answer, err := r.recordUntilFits(recording)
 	if err != nil {
 		return r.stopped(err)
 	}
@@ -353,15 +351,11 @@ func (r *chunkRun) giveBack(due time.Time) error {
 	r.fate = observe.ChunkGivenBack
 	ctx, cancel := context.WithDeadline(context.Background(), r.worker.returnBy())
 	defer cancel()
-	var partial []byte
-	if r.chunk != nil {
-		partial = r.partialFrame(due)
-	}
 	again := r.delivery
 	again.Number++
 	// Both may be done twice.
 	_, err := untilDone(ctx, func(ctx context.Context) (struct{}, error) {
-		_, err := record.Release(ctx, r.worker.rdb, refOf(r.delivery), r.delivery.Chunk, r.worker.self.ID, partial, r.finished())
+		_, err := r.release(ctx, due)
 		if err == nil {
 			err = r.worker.broker.Enqueue(ctx, r.queue, r.task, []wire.Delivery{again})
 		}

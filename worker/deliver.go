@@ -276,7 +276,7 @@ func untilDone[T any](ctx context.Context, f func(context.Context) (T, error)) (
 // not for this version. Any other error, whatever its text, is that of a Redis that does
 // not work properly just now.
 func isFinal(err error) bool {
-	return record.IsCorrupt(err) || errors.Is(err, errLost) || errors.Is(err, errOver)
+	return record.IsCorrupt(err) || record.IsTooLarge(err) || errors.Is(err, errLost) || errors.Is(err, errOver)
 }
 
 // condemn ends a job whose record is damaged, so that no handle waits for it.
@@ -287,7 +287,7 @@ func (w *worker) condemn(log *slog.Logger, job record.Ref, why error) error {
 	if _, err := record.Condemn(ctx, w.rdb, job, why); err != nil {
 		log.Error("canceling it failed", "error", err)
 	}
-	return failed{why.Error()}
+	return failed{truncate(why.Error(), maxMessage)}
 }
 
 // enlist notes that the chunk runs here; false when it does already.

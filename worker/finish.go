@@ -60,7 +60,7 @@ func (f *finisher) take(r *chunkRun, recording record.Recording) bool {
 	op := record.Finish(refOf(r.delivery), r.inline, r.delivery.Chunk, recording, r.queue, r.taskID)
 	if alone { // others should not wait for its transfer
 		f.wg.Go(func() {
-			f.repeat(r, op)
+			f.repeat(r, op, size)
 			<-f.large
 		})
 		return true
@@ -70,7 +70,7 @@ func (f *finisher) take(r *chunkRun, recording record.Recording) bool {
 		answer, err := cmd.Text()
 		switch {
 		case err != nil:
-			go f.repeat(r, op)
+			go f.repeat(r, op, size)
 		case r.watched != nil:
 			go f.settle(r, record.Result(answer)) // others wait for us, and must not wait for observers
 		default:
@@ -92,11 +92,14 @@ func (f *finisher) enter(room chan struct{}) bool {
 
 // repeat does alone what failed together with others, or is too large for them; until
 // it is answered.
-func (f *finisher) repeat(r *chunkRun, op record.Op) {
+func (f *finisher) repeat(r *chunkRun, op record.Op, size int) {
 	answer, err := untilAnswered(f.worker, r.delivery, "finish", func(ctx context.Context) (record.Result, error) {
 		s, err := op.Run(ctx, f.worker.rdb).Text()
 		return record.Result(s), err
 	})
+	if record.IsTooLarge(err) && r.shrink(size, err) {
+		answer, err = r.recordUntilFits(r.recording(r.encode()))
+	}
 	if err != nil {
 		// asynq has been told that this delivery is over: what interrupted answers is
 		// for it. Its lease runs out, and by then there is nothing left to run.

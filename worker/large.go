@@ -39,6 +39,22 @@ func (r *chunkRun) whole(b record.Begun) ([]byte, error) {
 	})
 }
 
+// wholePartial returns what an earlier owner saved of a chunk that was begun, also where
+// it is kept apart from the record. If it is gone, the calls run again.
+func (r *chunkRun) wholePartial(b record.Begun) ([]byte, error) {
+	if !record.IsReference(b.Partial) {
+		return b.Partial, nil
+	}
+	return untilAnswered(r.worker, r.delivery, "checkpoint", func(ctx context.Context) ([]byte, error) {
+		partial, err := record.Whole(ctx, r.worker.rdb, r.delivery.Job, b.Partial)
+		if errors.Is(err, record.ErrLargeGone) {
+			r.logger().Warn("what was saved of a chunk is not there; its calls run again")
+			return nil, nil
+		}
+		return partial, err
+	})
+}
+
 // unread ends a delivery whose chunk's arguments could not be read.
 func (r *chunkRun) unread(why error) error {
 	w := r.worker

@@ -126,6 +126,9 @@ func (ws *waits) endAll(r *chunkRun) {
 func (ws *waits) lasting() []record.HeldSlot {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
+	if len(ws.open) > record.MaxWaits {
+		return nil // nobody looks at so many, and the heartbeat is to stay small
+	}
 	held := map[*chunkRun]*record.HeldSlot{}
 	for _, n := range slices.Sorted(maps.Keys(ws.open)) {
 		w := ws.open[n]

@@ -12,10 +12,16 @@ import (
 
 const (
 	// What travels of a failure is bounded, so that a task cannot fill Redis with
-	// its errors.
+	// its errors: each by itself, and all of a chunk together.
 	maxMessage = 16 << 10
 	maxStack   = 32 << 10
-	// maxOutcome bounds a chunk's outcomes: Redis takes values of up to 512 MB.
+	maxType    = 256
+	maxCodes   = 64
+	// maxFailures is about how many bytes the failures of a chunk take together. One
+	// takes a 64th of what is left at the most, but each may have leastText.
+	maxFailures = 32 << 20
+	leastText   = 128
+	// maxOutcome bounds a chunk's values.
 	maxOutcome = 256 << 20
 	// mostSaved is the same of what is saved of a chunk that is not over, in which byte
 	// strings are base64 that may be raw in its outcomes.
@@ -26,10 +32,22 @@ const (
 func (r *chunkRun) fail(e wire.CallError) {
 	r.worker.failures.Add(1)
 	e.Worker = r.worker.self.ID
-	e.Message = truncate(e.Message, maxMessage)
-	e.Stack = truncate(e.Stack, maxStack)
+	r.bound(&e)
 	at, _ := slices.BinarySearchFunc(r.errors, e.Call, byCall)
 	r.errors = slices.Insert(r.errors, at, e)
+}
+
+// bound cuts a failure to what may travel of it.
+func (r *chunkRun) bound(e *wire.CallError) {
+	most := max(leastText, (maxFailures-r.failures)/64)
+	e.Message = truncate(e.Message, min(maxMessage, most))
+	e.Type = truncate(e.Type, min(maxType, most))
+	e.Codes = e.Codes[:min(len(e.Codes), maxCodes)]
+	if most < 8*leastText {
+		e.Stack = "" // a few lines of it say nothing
+	}
+	e.Stack = truncate(e.Stack, min(maxStack, most))
+	r.failures += e.Size()
 }
 
 func byCall(e wire.CallError, i int) int { return e.Call - i }
@@ -133,10 +151,12 @@ func (r *chunkRun) encodeBy(way func(failed func(i int) bool, limit time.Duratio
 		r.fail(r.badResult(i, err))
 	}
 	values, _ = way(r.lacks, r.limit())
-	if len(values) > most {
-		r.errors, r.again, r.turn, r.at, r.next = nil, nil, nil, 0, 0
-		r.failRest(wire.KindBadResult, fmt.Sprintf("the values of the chunk's %d calls encode to %d bytes, more than the %d that fit; use a smaller ChunkSize", r.calls, len(values), most))
-		return nil
+	for len(values) > most {
+		total := len(values)
+		r.dropLargest(total-most, func(size int) string {
+			return fmt.Sprintf("the value encodes to %d bytes, and the values of the chunk's %d calls to %d, more than the %d that fit; return a reference to the data, or use a smaller ChunkSize", size, r.calls, total, most)
+		})
+		values, _ = way(r.lacks, r.limit())
 	}
 	return values
 }
@@ -149,4 +169,23 @@ func (r *chunkRun) badResult(i int, err error) wire.CallError {
 		r.worker.recycle(ErrRecycle)
 	}
 	return e
+}
+
+// dropLargest fails the calls with the largest values, at least one and until those are
+// that many bytes together. why says it of a value of the given size.
+func (r *chunkRun) dropLargest(bytes int, why func(size int) string) {
+	type value struct{ call, size int }
+	var all []value
+	for i := range r.chunk.Len() {
+		if !r.lacks(i) {
+			all = append(all, value{i, r.chunk.Size(i, r.limit())})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b value) int { return b.size - a.size })
+	for _, v := range all {
+		r.fail(wire.CallError{Call: v.call, Kind: wire.KindBadResult, Message: why(v.size), Attempts: 1})
+		if bytes -= v.size; bytes <= 0 {
+			return
+		}
+	}
 }

@@ -81,6 +81,9 @@ func Run(ctx context.Context, cfg Config, ts ...tasks.Runner) error {
 	}
 	w = newWorker(cfg, rdb, known)
 	w.ours = ours
+	if err := w.self.CheckSize(); err != nil {
+		return fmt.Errorf("starting a worker: %w", err)
+	}
 	if err := w.checkKeys(); err != nil {
 		return err
 	}

@@ -74,12 +74,16 @@ func Condemn(ctx context.Context, c redis.Scripter, job Ref, why error) (State, 
 	return end(ctx, c, job, Corrupt, strings.Replace(why.Error(), damagedReply+contradictory, "", 1))
 }
 
+// maxReason is how many bytes of a reason are kept.
+const maxReason = 16 << 10
+
 // Vanish ends a live job of which Redis has lost something.
 func Vanish(ctx context.Context, c redis.Scripter, job Ref, why string) (State, error) {
 	return end(ctx, c, job, Missing, why)
 }
 
 func end(ctx context.Context, c redis.Scripter, job Ref, kind State, why string) (State, error) {
+	why = strings.ToValidUTF8(why[:min(len(why), maxReason)], "") // a codec's error may have a whole argument in it
 	s, err := Op{cancelScript, Keys(job.ID), []any{string(kind) + ": " + why, Control, string(kind), job.Gen}}.Run(ctx, c).Text()
 	return State(s), err
 }

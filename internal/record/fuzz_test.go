@@ -91,7 +91,7 @@ func FuzzParseWorker(f *testing.F) {
 		for _, h := range w.Held {
 			waits += len(h.Waits)
 		}
-		if w.ID != id || w.Concurrency < 0 || w.Concurrency > bounds.Slots || len(w.Held) > w.Concurrency || waits > maxWaits {
+		if w.ID != id || w.Concurrency < 0 || w.Concurrency > bounds.Slots || len(w.Held) > w.Concurrency || waits > MaxWaits {
 			t.Fatalf("accepted as %+v", w)
 		}
 	})

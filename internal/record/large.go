@@ -23,8 +23,15 @@ import (
 // All that is decided is decided by the script. A frame that it does not store, since
 // the chunk is recorded for instance, is deleted by it; and one for which no script
 // comes goes by itself after orphanTTL.
+//
+// No request may be larger than the smallest limit that a Redis can have: 1 MiB
+// (proto-max-bulk-len, client-query-buffer-limit, some managed services). So a large
+// frame travels in pieces, each with a key of its own.
 
 const (
+	// pieceSize is how many bytes of a large frame one key holds. lua/common.lua knows it
+	// too.
+	pieceSize = 512 << 10
 	// LargeFrame is how large a frame has to be.
 	LargeFrame = 64 << 10
 	// orphanTTL is how long a large frame lives before a script makes it the job's.
@@ -36,24 +43,32 @@ const (
 // large is an argument of a script that does not enter it: the script gets the
 // reference in its place.
 type large struct {
-	key, reference string
-	frame          []byte
+	keys      []string // one for each piece of the frame
+	reference string
+	frame     []byte
 }
 
 // MarshalBinary is asked by go-redis for what to send.
 func (l large) MarshalBinary() ([]byte, error) { return []byte(l.reference), nil }
 
 // frameArg is a frame as the argument of a script; apart from it if it is large, and
-// those who will read it know references.
+// all readers know references, or it is too large for one request.
 func frameArg(job string, frame []byte, apart bool) any {
-	if !apart || len(frame) < LargeFrame {
+	if len(frame) < LargeFrame || !apart && len(frame) <= pieceSize {
 		return frame
 	}
 	token := rand.Text()
-	return large{largeKey(job, token), fmt.Sprintf("%c %s %d", largeMark, token, len(frame)), frame}
+	return large{largeKeys(job, token, len(frame)), fmt.Sprintf("%c %s %d", largeMark, token, len(frame)), frame}
 }
 
-func largeKey(job, token string) string { return Keys(job)[0] + ":blob:" + token }
+// largeKeys are the keys of the pieces of a large frame.
+func largeKeys(job, token string, size int) []string {
+	keys := []string{Keys(job)[0] + ":blob:" + token}
+	for i := 1; i < (size+pieceSize-1)/pieceSize; i++ {
+		keys = append(keys, keys[0]+":"+strconv.Itoa(i))
+	}
+	return keys
+}
 
 // larges are the arguments that are large.
 func (o Op) larges() []large {
@@ -70,17 +85,20 @@ func (o Op) larges() []large {
 // Cluster a script must name what it touches.
 func (o Op) declared() Op {
 	for _, l := range o.larges() {
-		o.keys = append(o.keys, l.key)
+		o.keys = append(o.keys, l.keys...)
 	}
 	return o
 }
 
-// put adds the frames to a pipeline. One that is there stays: it is the same, from an
-// earlier try, and may be the job's by now, with another time to live.
+// put adds the pieces of the frames to a pipeline. A piece that is there stays: it is the
+// same, from an earlier try, and may be the job's by now, with another time to live.
 func put(ctx context.Context, p redis.Cmdable, ls []large) []*redis.BoolCmd {
-	cmds := make([]*redis.BoolCmd, len(ls))
-	for i, l := range ls {
-		cmds[i] = p.SetNX(ctx, l.key, l.frame, orphanTTL)
+	var cmds []*redis.BoolCmd
+	for _, l := range ls {
+		for i, key := range l.keys {
+			piece := l.frame[i*pieceSize : min((i+1)*pieceSize, len(l.frame))]
+			cmds = append(cmds, p.SetNX(ctx, key, piece, orphanTTL))
+		}
 	}
 	return cmds
 }
@@ -92,9 +110,9 @@ func (o Op) DropLarge(ctx context.Context, c redis.Cmdable) error {
 	if len(ls) == 0 {
 		return nil
 	}
-	keys := make([]string, len(ls))
-	for i, l := range ls {
-		keys[i] = l.key
+	var keys []string
+	for _, l := range ls {
+		keys = append(keys, l.keys...)
 	}
 	return c.Del(ctx, keys...).Err()
 }
@@ -135,40 +153,58 @@ func LargeSize(frame []byte) int {
 
 // LargeRead is the reading of a large frame, in a pipeline.
 type LargeRead struct {
-	cmd  *redis.StringCmd // nil: the reference is none
-	size int
-	err  error
+	pieces []*redis.StringCmd // none: the reference is none
+	size   int
+	err    error
 }
 
 // QueueLarge adds the reading of what the reference is to.
 func QueueLarge(ctx context.Context, p redis.Cmdable, job string, frame []byte) LargeRead {
-	key, ok := keyOfReference(job, frame)
-	if !ok {
+	keys := keysOfReference(job, frame)
+	if keys == nil {
 		return LargeRead{err: fmt.Errorf("%w: job %s: %.80q is no reference to a large frame", errCorrupt, job, frame)}
 	}
-	return LargeRead{cmd: p.Get(ctx, key), size: LargeSize(frame)}
+	r := LargeRead{size: LargeSize(frame)}
+	for _, key := range keys {
+		r.pieces = append(r.pieces, p.Get(ctx, key))
+	}
+	return r
 }
 
-func keyOfReference(job string, frame []byte) (key string, ok bool) {
+// mostReferred is more than any frame has: a reference to more bytes is damaged.
+const mostReferred = 1 << 30
+
+// keysOfReference are the keys of what the reference is to; nil if it is none.
+func keysOfReference(job string, frame []byte) []string {
 	m := reference.FindSubmatch(frame[:min(len(frame), 64)])
-	if m == nil {
-		return "", false
+	if m == nil || LargeSize(frame) > mostReferred {
+		return nil
 	}
-	return largeKey(job, string(m[1])), true
+	return largeKeys(job, string(m[1]), LargeSize(frame))
 }
 
 // Frame is what was read; ErrLargeGone if there is nothing.
 func (r LargeRead) Frame() ([]byte, error) {
-	if r.cmd == nil {
+	if r.pieces == nil {
 		return nil, r.err
 	}
-	frame, err := r.cmd.Bytes()
-	switch {
-	case errors.Is(err, redis.Nil):
-		return nil, ErrLargeGone
-	case err != nil:
-		return nil, wrongType(err)
-	case len(frame) != r.size:
+	var frame []byte
+	for i, cmd := range r.pieces {
+		piece, err := cmd.Bytes()
+		switch {
+		case errors.Is(err, redis.Nil):
+			return nil, ErrLargeGone
+		case err != nil:
+			return nil, wrongType(err)
+		case len(r.pieces) == 1:
+			frame = piece
+		case i == 0:
+			frame = append(make([]byte, 0, r.size), piece...)
+		default:
+			frame = append(frame, piece...)
+		}
+	}
+	if len(frame) != r.size {
 		return nil, fmt.Errorf("%w: a large frame has %d bytes, its reference says %d", errCorrupt, len(frame), r.size)
 	}
 	return frame, nil

@@ -213,7 +213,7 @@ type Begun struct {
 	Task     string // Run, Lost
 	Codec    string // Run, Lost
 	Calls    int    // Run, Lost: calls of the job, as far as known
-	Partial  []byte // Run, Lost: what an earlier owner saved (wire.Partial)
+	Partial  []byte // Run, Lost: what an earlier owner saved (wire.Partial), or the reference to it
 	Policy   string // Run, Lost: what the job says about retries and limits (call.Policy)
 	Headers  string // Run, Lost: see Job
 	Inline   bool   // the job is known to be inline: only Fetch says so
@@ -324,16 +324,14 @@ func (r Recording) Run(ctx context.Context, c redis.Scripter, job Ref, chunk int
 // Result.
 func (r Recording) Op(job Ref, chunk int) Op {
 	op := Op{recordScript, Keys(job.ID), r.args(job, chunk)}.declared()
-	if key, ok := keyOfReference(job.ID, r.Spent); ok {
-		op.keys = append(op.keys, key)
-	}
+	op.keys = append(op.keys, keysOfReference(job.ID, r.Spent)...)
 	return op
 }
 
 // Release gives the chunk back on purpose, with the partial outcomes (may be
 // nil) of done calls. It reports whether the chunk was worker's.
 func Release(ctx context.Context, c redis.Scripter, job Ref, chunk int, worker string, partial []byte, done int) (bool, error) {
-	n, err := Op{releaseScript, Keys(job.ID), []any{chunk, worker, partial, done, job.Gen}}.Run(ctx, c).Int()
+	n, err := Op{releaseScript, Keys(job.ID), []any{chunk, worker, frameArg(job.ID, partial, true), done, job.Gen}}.declared().Run(ctx, c).Int()
 	return n == 1, err
 }
 
@@ -341,7 +339,7 @@ func Release(ctx context.Context, c redis.Scripter, job Ref, chunk int, worker s
 // done calls are finished. It returns the job's state, or LostOwnership when the
 // chunk is not worker's any more.
 func Checkpoint(ctx context.Context, c redis.Scripter, job Ref, chunk int, worker string, partial []byte, done int) (State, error) {
-	s, err := Op{checkpointScript, Keys(job.ID), []any{chunk, worker, partial, done, job.Gen}}.Run(ctx, c).Text()
+	s, err := Op{checkpointScript, Keys(job.ID), []any{chunk, worker, frameArg(job.ID, partial, true), done, job.Gen}}.declared().Run(ctx, c).Text()
 	return State(s), err
 }
 

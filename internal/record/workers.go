@@ -3,6 +3,7 @@ package record
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"time"
 
@@ -95,8 +96,20 @@ func IsRegistryKey(key string) bool { return strings.HasPrefix(key, workersIndex
 // can write to Redis must not be able to bring a producer or worker down with it.
 const (
 	maxWorkers = 1 << 16
-	maxWaits   = 1 << 10 // of one worker, that are looked at
+	// MaxWaits is how many waits of one worker are looked at. One with more publishes none.
+	MaxWaits = 1 << 10
+	// maxDescription is how many bytes a worker's entry may have without its waits.
+	maxDescription = 512 << 10
 )
+
+// CheckSize says what is wrong with a worker that is too large for the registry.
+func (w Worker) CheckSize() error {
+	desc, err := json.Marshal(w)
+	if err == nil && len(desc) > maxDescription {
+		err = fmt.Errorf("the names of its %d tasks and %d queues take %d bytes in the registry of workers, which takes %d; run some of the tasks on other workers, or give them shorter names", len(w.Tasks), len(w.Queues), len(desc), maxDescription)
+	}
+	return err
+}
 
 // parseWorker reads the entry under the ID. ok is false for one that cannot be a
 // worker's.
@@ -108,7 +121,7 @@ func parseWorker(id, entry string) (w Worker, ok bool) {
 	for _, h := range w.Held {
 		waits += len(h.Waits)
 	}
-	if len(w.Held) > w.Concurrency || waits > maxWaits {
+	if len(w.Held) > w.Concurrency || waits > MaxWaits {
 		w.Held = nil // without it, waits of this worker are not taken for a jam
 	}
 	return w, true

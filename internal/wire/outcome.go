@@ -36,6 +36,15 @@ type CallError struct {
 	Sealed   []byte   `json:"x,omitempty"` // message, type, codes and stack, encrypted; those fields tell nothing then
 }
 
+// Size is about how many bytes the failure takes in a frame.
+func (e CallError) Size() int {
+	b, err := json.Marshal(e)
+	if err != nil {
+		panic("distpool: encoding a call's error: " + err.Error()) // strings and ints always encode
+	}
+	return len(b) + 1
+}
+
 // Outcome is what became of the calls of one chunk.
 type Outcome struct {
 	First  int         // index in the job of the chunk's first call

@@ -50,65 +50,88 @@ local function places(inline, chunk)
   return KEYS[2], chunk, KEYS[3], chunk, KEYS[5], chunk
 end
 
--- A large frame is not in these hashes but in a key of its own, which plain commands
--- write and read: Lua is slow with it (see large.go). In its place is a reference,
--- "@ <token> <bytes>". The job hash has a field "blob:<token>" for each, which says
--- what it is: "args", "out", or "kept", the arguments of failed calls; and from the
--- first one on the field blobs, until when all of them live at least (ms). They
--- outlive the job by a moment, for those who have read a reference.
+-- A large frame is not in these hashes but in keys of its own, one for each piece of
+-- 512 KiB, which plain commands write and read: Lua is slow with it (see large.go). In
+-- its place is a reference, "@ <token> <bytes>". The job hash has a field "blob:<token>"
+-- for its first piece, and "blob:<token>:<i>" for the piece i, which says
+-- what it is: "args", "part" (a checkpoint), "out", or "kept", the arguments of failed
+-- calls; and from the first one on the field blobs, until when all of them live at least
+-- (ms). They outlive the job by a moment, for those who have read a reference.
 --
 -- Most scripts meet none, and do not pay for these functions: large() makes them.
 local function large()
   local self, slack = {}, 10000
 
-  -- The key of a large frame, its field, and its size; nil if frame is no reference.
+  -- The names of the pieces of a large frame, and its size; nil if frame is no
+  -- reference. A name is the field, and ends the key.
   function self.find(frame)
     local token, size = string.match(frame or '', '^@ (%w+) (%d+)$')
     if token then
-      return KEYS[1] .. ':blob:' .. token, 'blob:' .. token, tonumber(size)
+      size = tonumber(size)
+      local names = {'blob:' .. token}
+      for i = 1, math.min(math.ceil(size / 524288), 2048) - 1 do
+        names[i + 1] = names[1] .. ':' .. i
+      end
+      return names, size
     end
+  end
+
+  -- The key of a piece.
+  function self.key(piece)
+    return KEYS[1] .. ':' .. piece
   end
 
   -- What a script answers that was sent a reference to nothing, before it changes
   -- anything; nil if all is well.
   function self.absent(frame)
-    local key = self.find(frame)
-    if key and redis.call('EXISTS', key) == 0 then
-      return redis.error_reply('LARGEGONE a large value was not stored, or not for long enough')
+    for _, piece in ipairs(self.find(frame) or {}) do
+      if redis.call('EXISTS', self.key(piece)) == 0 then
+        return redis.error_reply('LARGEGONE a large value was not stored, or not for long enough')
+      end
     end
   end
 
   -- Makes a large frame the job's, which lives for ms.
   function self.adopt(frame, what, ms)
-    local key, field = self.find(frame)
-    if key then
-      ms = tonumber(ms)
-      if ms <= 0 then
-        ms = 3600000 -- the record is damaged: see expire
-      end
-      redis.call('HSET', KEYS[1], field, what)
-      if not redis.call('HGET', KEYS[1], 'blobs') then
-        redis.call('HSET', KEYS[1], 'blobs', string.format('%.0f', now_ms() + ms))
-      end
-      redis.call('PEXPIRE', key, ms + slack)
+    local pieces = self.find(frame)
+    if not pieces then
+      return
+    end
+    ms = tonumber(ms)
+    if ms <= 0 then
+      ms = 3600000 -- the record is damaged: see expire
+    end
+    if not redis.call('HGET', KEYS[1], 'blobs') then
+      redis.call('HSET', KEYS[1], 'blobs', string.format('%.0f', now_ms() + ms))
+    end
+    for _, piece in ipairs(pieces) do
+      redis.call('HSET', KEYS[1], piece, what)
+      redis.call('PEXPIRE', self.key(piece), ms + slack)
+    end
+  end
+
+  -- Says what a large frame of the job is from now on.
+  function self.rename(frame, what)
+    for _, piece in ipairs(self.find(frame) or {}) do
+      redis.call('HSET', KEYS[1], piece, what)
     end
   end
 
   -- Removes a large frame. One that a moving slot has taken elsewhere goes by itself.
   function self.drop(frame)
-    local key, field = self.find(frame)
-    if key then
-      redis.call('HDEL', KEYS[1], field)
-      redis.pcall('DEL', key)
+    for _, piece in ipairs(self.find(frame) or {}) do
+      redis.call('HDEL', KEYS[1], piece)
+      redis.pcall('DEL', self.key(piece))
     end
   end
 
   -- Removes a large frame that was sent and is not wanted, unless it is the job's
   -- already: then it was sent twice.
   function self.spurn(frame)
-    local key, field = self.find(frame)
-    if key and not redis.call('HGET', KEYS[1], field) then
-      redis.call('DEL', key)
+    for _, piece in ipairs(self.find(frame) or {}) do
+      if not redis.call('HGET', KEYS[1], piece) then
+        redis.call('DEL', self.key(piece))
+      end
     end
   end
 
@@ -119,12 +142,11 @@ local function large()
     end
   end
 
-  -- Calls f with key and field of each large frame of the job.
+  -- Calls f with key and field of each piece of the large frames of the job.
   function self.each(f)
     for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
-      local token = string.match(field, '^blob:(%w+)$')
-      if token then
-        f(KEYS[1] .. ':blob:' .. token, field)
+      if string.match(field, '^blob:%w+$') or string.match(field, '^blob:%w+:%d+$') then
+        f(self.key(field), field)
       end
     end
   end
@@ -183,6 +205,29 @@ local function live_along(key)
   end
 end
 
+-- Saves the partial outcomes of a chunk in place of earlier ones. Returns an error, with
+-- nothing changed, if large ones are not there.
+local function save_part(rk, rf, part)
+  local frames = large()
+  local problem = frames.absent(part)
+  if problem then
+    return problem
+  end
+  local before = frames.reference(rk, rf .. ':part')
+  redis.call('HSET', rk, rf .. ':part', part)
+  frames.adopt(part, 'part', redis.call('PTTL', KEYS[1]))
+  if before ~= part then -- otherwise it was sent twice
+    frames.drop(before)
+  end
+end
+
+-- Removes large partial outcomes that are not wanted.
+local function spurn_part(part)
+  if string.byte(part, 1, 1) == 64 then
+    large().spurn(part)
+  end
+end
+
 -- Counts the chunks that workers hold: by more of them from now on. Returns how
 -- many that are. A job that is inline does not count: it has one chunk, and
 -- whether that has an owner is in the same hash.
@@ -218,14 +263,14 @@ local most_kept = 67108864
 -- when there was no room for them.
 local function keep(rk, rf, args)
   local frames = large()
-  local _, field, size = frames.find(args)
+  local pieces, size = frames.find(args)
   size = size or #args
   if redis.call('HINCRBY', KEYS[1], 'kept', size) > most_kept then
     redis.call('HINCRBY', KEYS[1], 'kept', 0 - size)
     frames.drop(args)
     args = ''
-  elseif field then
-    redis.call('HSET', KEYS[1], field, 'kept')
+  elseif pieces then
+    frames.rename(args, 'kept')
   end
   redis.call('HSET', rk, rf .. ':failed', args)
   local left = redis.call('PTTL', KEYS[1])
@@ -267,15 +312,16 @@ local function abort(reason, shown)
   redis.call('HSET', KEYS[1], 'reason', reason)
   if redis.call('HGET', KEYS[1], 'blobs') then
     large().each(function(key, field)
-      if redis.call('HGET', KEYS[1], field) == 'args' then
+      local what = redis.call('HGET', KEYS[1], field)
+      if what == 'args' or what == 'part' then
         redis.call('HDEL', KEYS[1], field)
-        redis.pcall('DEL', key)
+        redis.pcall('UNLINK', key)
       end
     end)
   end
-  redis.call('DEL', KEYS[2])
+  redis.call('UNLINK', KEYS[2])
   if (j[6] or '0') == '0' then
-    redis.call('DEL', KEYS[5])
+    redis.call('UNLINK', KEYS[5])
   end
   finish('canceled', j[1])
   notify(j[2], j[3], 'end', '-1', j[4], j[5], j[6], shown, '')

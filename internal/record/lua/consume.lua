@@ -22,7 +22,7 @@ for i = 1, #ARGV do
     local kept = redis.call('HSTRLEN', KEYS[5], field)
     if frames then
       local args = frames.reference(KEYS[5], field)
-      local _, _, size = frames.find(args)
+      local _, size = frames.find(args)
       kept = size or kept
       frames.drop(args)
     end

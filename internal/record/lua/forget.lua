@@ -6,10 +6,10 @@
 local j = redis.call('HMGET', KEYS[1], 'state', 'reply', 'id', 'recorded', 'done', 'failed')
 if redis.call('HGET', KEYS[1], 'blobs') then
   large().each(function(key)
-    redis.pcall('DEL', key)
+    redis.pcall('UNLINK', key)
   end)
 end
-redis.call('DEL', unpack(KEYS))
+redis.call('UNLINK', unpack(KEYS))
 if not j[1] then
   return 'gone'
 end

@@ -30,6 +30,9 @@ local function record_inline(j)
     return redis.error_reply('DAMAGED corrupt: fields state, chunks and recorded of a single chunk without outcomes are "'
       .. state .. '", "' .. tostring(j[3]) .. '" and "' .. tostring(j[9]) .. '"')
   end
+  if j[13] then
+    large().drop(large().reference(KEYS[1], 'run:part'))
+  end
   -- Some of these are there until a recording. When it began is kept.
   if redis.call('HDEL', KEYS[1], 'args', 'run', 'run:lost', 'run:part', 'run:done') == 0 then
     return damage(state, j[2])
@@ -111,6 +114,9 @@ local function recording()
   -- Calls that a checkpoint has counted are not counted again.
   local r = redis.call('HMGET', rk, rf, rf .. ':done')
   local counted = tonumber(r[2] or '0')
+  if j[13] then
+    large().drop(large().reference(rk, rf .. ':part'))
+  end
   redis.call('HDEL', rk, rf, rf .. ':at', rf .. ':lost', rf .. ':part', rf .. ':done')
   local running = hold(j[2], r[1] and r[1] ~= '' and -1 or 0)
   local recorded = redis.call('HINCRBY', KEYS[1], 'recorded', 1)
