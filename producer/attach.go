@@ -67,7 +67,7 @@ func (p *Pool) attach(ctx context.Context, t erasedTask, id string, single bool)
 	for {
 		job, err := p.hub.Attach(ctx, id, origin, check, p.opener(t, id, ""))
 		if !errors.Is(err, errVanished) || ctx.Err() != nil {
-			return job, err
+			return job, ended(err)
 		}
 	}
 }

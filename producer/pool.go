@@ -17,7 +17,6 @@ import (
 	"github.com/distpool/distpool/internal/observers"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/signing"
-	"github.com/distpool/distpool/internal/wire"
 	"github.com/distpool/distpool/results"
 )
 
@@ -50,6 +49,7 @@ type pool struct {
 	fleet   fleet
 	absence absence
 	starter starter
+	sweeper sweeper
 	signer  *signing.Signer // nil: signing is off
 	listing *listing
 	inline  *inline.Hook // package pooltest's; nil in any other pool
@@ -57,8 +57,9 @@ type pool struct {
 
 	mu         sync.Mutex // guards closed against submissions that are on their way
 	closed     bool
-	submitting sync.WaitGroup
+	submitting sync.WaitGroup // also what removes a submission that failed
 	released   atomic.Bool
+	using      sync.RWMutex // held for reading by what asks Redis while others may release the pool
 }
 
 // Open connects to Redis and returns a Pool. ctx bounds the opening only. The
@@ -82,6 +83,7 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 	}
 	p := &pool{cfg: cfg, rdb: rdb, ours: ours, broker: broker.New(rdb), fleet: fleet{rdb: rdb}, signer: signing.New(cfg.Keyring), listing: newListing(rdb), inline: inline.From(ctx)}
 	p.starter.broker = p.broker
+	p.sweeper.broker, p.sweeper.log = p.broker, cfg.Logger
 	if err := record.Load(ctx, rdb); err != nil {
 		return nil, p.abandon(fmt.Errorf("opening a pool: loading scripts: %w", err))
 	}
@@ -90,7 +92,7 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 	if p.hub, err = await.Start(ctx, rdb, rand.Text()[:16], cfg.Logger); err != nil {
 		return nil, p.abandon(fmt.Errorf("opening a pool: %w", err))
 	}
-	p.hub.SetSweep(p.withdraw)
+	p.hub.SetSweep(p.sweeper.sweep)
 	p.hub.SetRevive(p.revive)
 	p.hub.SetUnserved(p.fleet.unserved)
 	p.watcher.start(p.hub, observer, cfg.Logger)
@@ -129,29 +131,6 @@ func (p *pool) dropped() {
 	p.release()
 }
 
-// withdraw removes the deliveries of jobs that ended before their time, unless
-// there are many: workers drop them at little cost, but while none runs they
-// would pile up.
-func (p *pool) withdraw(ctx context.Context, jobs []*await.Job) {
-	byQueue := map[string][]wire.Delivery{}
-	total := 0
-	for _, j := range jobs {
-		here := j.Outcomes()
-		for k := range j.Counts().Chunks {
-			if _, over := here[k]; over {
-				continue
-			}
-			if total++; total > broker.MaxWithdrawn {
-				return
-			}
-			byQueue[j.Queue] = append(byQueue[j.Queue], wire.Delivery{Job: j.ID, Gen: j.Gen, Chunk: k, Number: 1})
-		}
-	}
-	for queue, ds := range byQueue {
-		p.broker.Withdraw(ctx, queue, ds)
-	}
-}
-
 func (p *pool) abandon(err error) error {
 	if p.ours {
 		_ = p.rdb.Close()
@@ -188,6 +167,7 @@ func (p *Pool) Join(ctx context.Context) error {
 	if err := p.hub.Drain(ctx); err != nil {
 		return fmt.Errorf("joining the pool: %d jobs are not over: %w", len(p.hub.Outstanding()), err)
 	}
+	_ = p.sweeper.wait(ctx)
 	p.release()
 	return nil
 }
@@ -203,14 +183,15 @@ func (p *Pool) Release() {
 
 // Terminate closes the pool, cancels every job that is not over, and releases
 // what the pool holds. Handles become ready with ErrCanceled; calls that run get
-// a canceled context. It waits for callbacks, until ctx ends, unless it is called in
-// one. The error is the
+// a canceled context. It waits for callbacks, unless it is called in one, and until what
+// waits in the queues to run these jobs has been removed; until ctx ends. The error is the
 // first one met while Redis was told, or ctx's cause; what the pool holds is
-// released all the same.
+// released all the same. Several goroutines may call it, also beside Close, Join
+// and Release.
 func (p *Pool) Terminate(ctx context.Context) error {
 	p.Close()
 	err := p.settleSubmissions(ctx)
-	if cerr := p.hub.CancelAll(ctx); err == nil {
+	if cerr := p.cancelAll(ctx); err == nil {
 		err = cerr
 	}
 	if !p.hub.InCallback() {
@@ -218,6 +199,7 @@ func (p *Pool) Terminate(ctx context.Context) error {
 			err = derr
 		}
 	}
+	_ = p.sweeper.wait(ctx)
 	p.release()
 	if err != nil {
 		return fmt.Errorf("terminating the pool: %w", err)
@@ -225,18 +207,39 @@ func (p *Pool) Terminate(ctx context.Context) error {
 	return nil
 }
 
+// cancelAll cancels every job that is outstanding. Of a pool that has been released none is.
+func (p *pool) cancelAll(ctx context.Context) error {
+	p.using.RLock()
+	defer p.using.RUnlock()
+	if p.released.Load() {
+		return nil
+	}
+	return p.hub.CancelAll(ctx)
+}
+
 func (p *pool) release() {
 	if p.released.Swap(true) {
 		return
 	}
 	p.starter.stop()
+	p.sweeper.stop()
 	p.listing.stop()
 	p.hub.Stop(ErrClosed)
 	p.watcher.stop()
 	p.fleet.stop()
 	if p.ours {
+		p.using.Lock()
+		defer p.using.Unlock()
 		_ = p.rdb.Close()
 	}
+}
+
+// ended makes ErrClosed of what a request fails with when the pool is released under it.
+func ended(err error) error {
+	if errors.Is(err, redis.ErrClosed) {
+		return fmt.Errorf("%w: it was released meanwhile", ErrClosed)
+	}
+	return err
 }
 
 // enter starts a submission, or refuses it when the pool is closed.

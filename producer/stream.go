@@ -15,7 +15,6 @@ import (
 	"github.com/distpool/distpool/internal/call"
 	"github.com/distpool/distpool/internal/guard"
 	"github.com/distpool/distpool/internal/nested"
-	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/wire"
 	"github.com/distpool/distpool/observe"
 )
@@ -257,7 +256,7 @@ func (s *stream) leave() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), streamPatience/2)
 	defer cancel()
-	if _, err := record.Forget(ctx, s.pool.rdb, s.job.ID); err != nil && !s.pool.released.Load() {
+	if err := s.pool.hub.Forget(ctx, s.job); err != nil && !s.pool.released.Load() {
 		s.pool.cfg.Logger.Warn("the record of a stream that is over stays until its time to live has passed", "job", s.job.ID, "task", s.task.Name(), "error", err)
 	}
 	s.pool.hub.Drop(s.job, await.ErrCanceled)

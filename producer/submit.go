@@ -76,7 +76,7 @@ func (p *Pool) submit(ctx context.Context, t erasedTask, o options, n int, encod
 		send = s.sendOnce
 	}
 	job, err = send(ctx)
-	if record.IsTooLarge(err) {
+	if err = ended(err); record.IsTooLarge(err) {
 		err = fmt.Errorf("Redis refuses a request for its size: %w; pass a reference to the data, use a smaller ChunkSize, or raise the limit of Redis", err)
 	}
 	if err != nil {
@@ -213,7 +213,7 @@ func (s *submission) giveUp(ctx context.Context, err error) {
 	}
 	s.pool.hub.Drop(s.job, err)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	go func() {
+	s.pool.submitting.Go(func() {
 		// In the background: the caller has waited long enough for a Redis that does
 		// not answer. What is left after a failure here goes with its time to live.
 		defer cancel()
@@ -221,10 +221,12 @@ func (s *submission) giveUp(ctx context.Context, err error) {
 			return
 		}
 		_ = s.failed.op.DropLarge(ctx, s.pool.rdb)
-		if chunks := max(s.chunks, s.failed.chunks); chunks <= broker.MaxWithdrawn {
-			s.pool.broker.Withdraw(ctx, s.options.queue, firstDeliveries(s.job, chunks))
+		job := broker.Unwanted{Job: record.Ref{ID: s.job.ID}, Chunks: make([]int, max(s.chunks, s.failed.chunks))}
+		for i := range job.Chunks {
+			job.Chunks[i] = i
 		}
-	}()
+		s.pool.sweeper.add(leftover{queue: s.options.queue, job: job})
+	})
 }
 
 // cutter cuts the calls of a job into encoded chunks.

@@ -22,6 +22,15 @@ const (
 	DefaultQueue     = names.DefaultQueue
 	DefaultGrace     = 30 * time.Second
 	DefaultMaxResult = 16 << 20
+
+	DefaultArchiveSize = 1000
+	DefaultArchiveAge  = 7 * 24 * time.Hour
+)
+
+// asynq's own bounds of an archive (v0.26, internal/rdb).
+const (
+	mostArchived    = 10_000
+	longestArchived = 90 * 24 * time.Hour
 )
 
 // Config says how a worker runs. The zero value works: it uses the Redis that
@@ -78,6 +87,15 @@ type Config struct {
 	// returns a larger one fails. Defaults to DefaultMaxResult (16 MiB).
 	MaxResult int
 
+	// ArchiveSize and ArchiveAge bound the deliveries with failed calls that stay in
+	// asynq's archive of each queue, for people to look at: so many, for so long. The
+	// worker that leads the supervision removes what is beyond, each 8 s or so, of all
+	// queues: so all workers should have the same bounds. asynq itself keeps 10,000 for 90
+	// days, which are the largest values. They default to DefaultArchiveSize (1,000) and
+	// DefaultArchiveAge (7 days).
+	ArchiveSize int
+	ArchiveAge  time.Duration
+
 	// Keyring has the worker run only what producers with one of its keys have
 	// signed, and sign what it records: see package secure. What it refuses ends its
 	// job with results.ErrUntrusted. Defaults to none: nothing is signed or checked.
@@ -116,6 +134,12 @@ func (c Config) withDefaults() Config {
 	if c.MaxResult == 0 {
 		c.MaxResult = DefaultMaxResult
 	}
+	if c.ArchiveSize == 0 {
+		c.ArchiveSize = DefaultArchiveSize
+	}
+	if c.ArchiveAge == 0 {
+		c.ArchiveAge = DefaultArchiveAge
+	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
@@ -146,6 +170,12 @@ func (c Config) validate() error {
 	}
 	if c.MaxResult < 0 {
 		return fmt.Errorf("worker.Config: field MaxResult is %d; use a positive number of bytes, or 0 for %d", c.MaxResult, DefaultMaxResult)
+	}
+	if c.ArchiveSize < 0 || c.ArchiveSize > mostArchived {
+		return fmt.Errorf("worker.Config: field ArchiveSize is %d; use 1 to %d deliveries, or 0 for %d", c.ArchiveSize, mostArchived, DefaultArchiveSize)
+	}
+	if c.ArchiveAge < 0 || c.ArchiveAge > longestArchived {
+		return fmt.Errorf("worker.Config: field ArchiveAge is %v; use a positive duration up to %v, or 0 for %v", c.ArchiveAge, longestArchived, DefaultArchiveAge)
 	}
 	return c.checkKeyring()
 }

@@ -51,15 +51,14 @@ type supervisor struct {
 	held    map[string]time.Time // asynq task ID -> since when a live worker holds its chunk, or was asked
 	archive map[string]*archive  // queue -> what is known of its archived deliveries
 
-	rounds   int             // so far
-	passes   int             // so far: rounds in which it led, and looked
-	led      time.Time       // when the term began that it knows to be its own; zero: it does not lead
-	queues   []string        // as of the last time that they were read
-	archived map[string]bool // asynq task IDs that the last looks into archives found
+	rounds int       // so far
+	passes int       // so far: rounds in which it led, and looked
+	led    time.Time // when the term began that it knows to be its own; zero: it does not lead
+	queues []string  // as of the last time that they were read
 }
 
 func newSupervisor(w *worker) *supervisor {
-	return &supervisor{w: w, unbegun: map[string]time.Time{}, issued: map[string]time.Time{}, held: map[string]time.Time{}, archive: map[string]*archive{}, archived: map[string]bool{}}
+	return &supervisor{w: w, unbegun: map[string]time.Time{}, issued: map[string]time.Time{}, held: map[string]time.Time{}, archive: map[string]*archive{}}
 }
 
 // run supervises until ctx ends.
@@ -114,6 +113,15 @@ type out struct {
 
 // pass looks once at everything that is out.
 func (s *supervisor) pass(ctx context.Context) error {
+	archives := s.passes%archivesEvery == 0
+	if err := s.lookAround(ctx); err != nil || !archives {
+		return err
+	}
+	return s.trim(ctx)
+}
+
+// lookAround has the chunks issued again of which nothing would become.
+func (s *supervisor) lookAround(ctx context.Context) error {
 	outs, err := s.outside(ctx)
 	if err != nil {
 		return err
@@ -144,9 +152,6 @@ func (s *supervisor) pass(ctx context.Context) error {
 	for i, o := range outs {
 		if s.isSuspect(o, holdings[i]) {
 			suspects[refs[i].Job] = true
-		}
-		if o.archived && !holdings[i].Open {
-			s.archive[o.queue].settle(o.id)
 		}
 		if owner := holdings[i].Owner; holdings[i].Open && alive[owner] && s.isToBeAsked(o.id) {
 			questions[owner] = append(questions[owner], refs[i])
@@ -267,9 +272,6 @@ func (s *supervisor) outside(ctx context.Context) ([]out, error) {
 		}
 		add(q, ids, false)
 	}
-	if s.passes%archivesEvery == 0 {
-		clear(s.archived)
-	}
 	for _, q := range s.queues {
 		a := s.archive[q]
 		if s.passes%archivesEvery != 0 && a.small {
@@ -280,25 +282,23 @@ func (s *supervisor) outside(ctx context.Context) ([]out, error) {
 			return nil, err
 		}
 		add(q, ids, true)
-		for _, id := range ids {
-			s.archived[id] = true
-		}
 	}
 	s.passes++
 	return slices.Collect(maps.Values(newest)), nil
 }
 
-// forget drops what was remembered of deliveries that are no longer out, as far as
-// that is known: not every pass looks into the archives.
+// forget drops what was remembered of deliveries that are no longer out. Not every pass
+// looks into the archives, so that is not known at once.
 func (s *supervisor) forget(outs []out) {
 	still := make(map[string]bool, len(outs))
 	for _, o := range outs {
 		still[o.id] = true
 	}
-	for _, m := range []map[string]time.Time{s.unbegun, s.issued, s.held} {
-		for id := range m {
-			if !still[id] && !s.archived[id] {
-				delete(m, id)
+	const unseen = archivesEvery * superviseEvery * 2
+	for m, after := range map[*map[string]time.Time]time.Duration{&s.unbegun: 0, &s.issued: issueAgain, &s.held: askEvery + unseen} {
+		for id, at := range *m {
+			if !still[id] && time.Since(at) >= after {
+				delete(*m, id)
 			}
 		}
 	}

@@ -26,12 +26,6 @@ func (h *Hub) Attach(ctx context.Context, id string, origin Origin, check func(r
 	if err := check(snap); err != nil {
 		return nil, err
 	}
-	if snap.Reply != h.channel && !snap.State.Ended() {
-		// Notices are hints: should this fail, polling does the same, later.
-		if err := h.borrow(ctx, snap.Reply); err != nil {
-			h.log.Warn("attached job will be polled: cannot listen to its reply channel", "job", id, "error", err)
-		}
-	}
 	j := NewJob(id, snap.Task, snap.Queue, snap.Calls, snap.Chunks, snap.State != record.Open)
 	j.counts.Done, j.counts.Failed, j.counts.Running = snap.Done, snap.Failed, snap.Running // what was before does not count for its Rate
 	j.Gen, j.Origin = snap.Gen, origin
@@ -44,16 +38,34 @@ func (h *Hub) Attach(ctx context.Context, id string, origin Origin, check func(r
 			return nil, corrupt(err)
 		}
 	}
-	for mine := j; ; {
-		if j, err = h.Track(mine); err != nil {
-			return nil, err
+	mine := j
+	if snap.Reply != h.channel && !snap.State.Ended() {
+		// Notices are hints: without them polling does the same, later.
+		if err := h.borrow(snap.Reply); err != nil {
+			h.log.Warn("attached job will be polled: cannot listen to its reply channel", "job", id, "error", err)
+		} else {
+			mine.borrowed = snap.Reply
 		}
-		if j.Gen == mine.Gen {
+	}
+	for {
+		j, err = h.Track(mine)
+		if err != nil || j == mine || j.Gen == mine.Gen {
 			break
 		}
 		j.fail(j.expired()) // its ID is that of another job now
 	}
+	if err != nil || j != mine {
+		h.mu.Lock()
+		h.giveBack(mine.borrowed)
+		h.mu.Unlock()
+	}
+	if err != nil {
+		return nil, err
+	}
 	if snap.State == record.Canceled {
+		j.mu.Lock()
+		j.swept = true // when it was canceled
+		j.mu.Unlock()
 		h.apply(j, snap, nil) // it is over, and nothing of it is to be read
 	}
 	h.mu.Lock()

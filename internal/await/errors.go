@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/distpool/distpool/internal/record"
 )
 
@@ -31,6 +33,14 @@ func corrupt(err error) error {
 // expired is the error of a job whose record is gone.
 func (j *Job) expired() error {
 	return fmt.Errorf("job %s of task %q: %w: it was forgotten, outlived its time to live, or Redis lost it", j.ID, j.Task, ErrExpired)
+}
+
+// closed makes ErrClosed of the error of a request after the hub's client was closed.
+func closed(err error) error {
+	if errors.Is(err, redis.ErrClosed) {
+		return ErrClosed
+	}
+	return err
 }
 
 type notStartedError struct{}

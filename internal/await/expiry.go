@@ -38,7 +38,6 @@ func (h *Hub) expire(ctx context.Context) error {
 	jobs := h.overdue
 	h.overdue = nil
 	h.mu.Unlock()
-	var ended []*Job
 	err := inBatches(jobs, readBatch, func(batch []*Job) error {
 		cmds, _ := h.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 			for _, j := range batch {
@@ -66,14 +65,10 @@ func (h *Hub) expire(ctx context.Context) error {
 				h.Expire(batch[i], time.Duration(left)*time.Millisecond)
 			case left == 0:
 				batch[i].hear(Counts{State: record.Unstarted}, 0, nil)
-				ended = append(ended, batch[i])
 			}
 		}
 		return nil
 	})
-	if len(ended) > 0 {
-		h.sweep(ctx, ended)
-	}
 	if err != nil {
 		// Asking again about those that were answered is harmless.
 		h.mu.Lock()

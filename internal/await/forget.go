@@ -22,14 +22,12 @@ func (h *Hub) Forget(ctx context.Context, j *Job) error {
 	}()
 	state, err := record.Forget(ctx, h.rdb, j.ID)
 	if err != nil {
-		return fmt.Errorf("forgetting job %s: %w", j.ID, err)
+		return fmt.Errorf("forgetting job %s: %w", j.ID, closed(err))
 	}
 	switch state {
-	case record.Done, record.Canceled:
+	case record.Done, record.Canceled, record.Open, record.Sealed:
 		j.fail(ErrCanceled) // nothing happens to a job that is ready
-	case record.Open, record.Sealed:
-		j.fail(ErrCanceled)
-		h.sweep(ctx, []*Job{j})
+		h.clear(j, true)
 	}
 	return nil
 }

@@ -31,11 +31,11 @@ type Hub struct {
 	sub       *subscription
 	stop      context.CancelFunc
 	finished  sync.WaitGroup
-	wake      chan struct{}                 // there is something to read now
-	revive    func(context.Context, *Job)   // issues again what was lost of a job
-	sweep     func(context.Context, []*Job) // removes the deliveries of jobs that were canceled
-	unserved  func(queue string) bool       // no worker serves the queue, as far as known
-	observe   func(*Job)                    // told of each job that is settled, before anybody else; may be nil
+	wake      chan struct{}                // there is something to read now
+	revive    func(context.Context, *Job)  // issues again what was lost of a job
+	sweep     func(j *Job, forgotten bool) // see SetSweep
+	unserved  func(queue string) bool      // no worker serves the queue, as far as known
+	observe   func(*Job)                   // told of each job that is settled, before anybody else; may be nil
 
 	mu      sync.Mutex // guards all below
 	jobs    map[string]*Job
@@ -43,7 +43,7 @@ type Hub struct {
 	dirty   map[*Job]bool  // the set of jobs to read now
 	wanted  []chunkRef     // outcomes to read now, too large for their notices
 	overdue []*Job         // jobs that may have to be ended because they were not started in time
-	borrows map[string]int // other pools' reply channels -> jobs attached to them
+	borrows map[string]int // other pools' reply channels -> jobs that listen to them
 	drained chan struct{}  // closed when no job is outstanding; nil while nobody waits
 	closed  bool
 }
@@ -62,7 +62,7 @@ func Start(ctx context.Context, rdb redis.UniversalClient, pool string, log *slo
 		rdb: rdb, log: log, channel: record.ReplyChannel(pool),
 		callbacks: callbackQueue{log: log},
 		revive:    func(context.Context, *Job) {},
-		sweep:     func(context.Context, []*Job) {},
+		sweep:     func(*Job, bool) {},
 		unserved:  func(string) bool { return false },
 		stop:      stop,
 		wake:      make(chan struct{}, 1),
@@ -81,9 +81,21 @@ func Start(ctx context.Context, rdb redis.UniversalClient, pool string, log *slo
 	return h, nil
 }
 
-// SetSweep has the hub call f with jobs that it ended before their time, so that
-// what waits for them to run can be removed. It must come before the first job.
-func (h *Hub) SetSweep(f func(context.Context, []*Job)) { h.sweep = f }
+// SetSweep has the hub call f with jobs that ended before their time, so that what waits
+// for them to run can be removed, and with jobs that were forgotten, of which nothing is to
+// be left at all. f must not wait. SetSweep must come before the first job.
+func (h *Hub) SetSweep(f func(j *Job, forgotten bool)) { h.sweep = f }
+
+// clear has nothing left of a job that is settled.
+func (h *Hub) clear(j *Job, forgotten bool) {
+	j.mu.Lock()
+	again := j.swept
+	j.swept = true
+	j.mu.Unlock()
+	if !again || forgotten {
+		h.sweep(j, forgotten)
+	}
+}
 
 // SetUnserved has the hub ask f whether a queue is known to have no worker. f must
 // not wait for Redis. SetUnserved must come before the first job.
@@ -200,6 +212,10 @@ func (h *Hub) settled(j *Job, callbacks []func()) {
 	defer h.mu.Unlock()
 	delete(h.jobs, j.ID)
 	delete(h.dirty, j)
+	if len(h.jobs) == 0 {
+		h.polls = nil // or they would keep what is here of the jobs until there is another one
+	}
+	h.giveBack(j.borrowed)
 	if j.expiry != nil {
 		j.expiry.Stop()
 	}
@@ -281,20 +297,30 @@ func (h *Hub) kick() {
 	}
 }
 
-// borrow listens to another pool's reply channel. It stays subscribed for the
-// life of the hub: jobs of that pool are likely to be attached again.
-func (h *Hub) borrow(ctx context.Context, channel string) error {
+// borrow listens to another pool's reply channel, until giveBack.
+func (h *Hub) borrow(channel string) error {
 	if channel == "" {
 		return errors.New("the job names no reply channel")
 	}
 	h.mu.Lock()
+	defer h.mu.Unlock()
 	h.borrows[channel]++
-	first := h.borrows[channel] == 1
-	h.mu.Unlock()
-	if !first {
-		return nil
+	if h.borrows[channel] == 1 {
+		h.sub.want(channel, true)
 	}
-	return h.sub.add(ctx, channel)
+	return nil
+}
+
+// giveBack stops listening to a borrowed channel once no job needs it. It is called with
+// mu held.
+func (h *Hub) giveBack(channel string) {
+	if channel == "" {
+		return
+	}
+	if h.borrows[channel]--; h.borrows[channel] == 0 {
+		delete(h.borrows, channel)
+		h.sub.want(channel, false)
+	}
 }
 
 // Cancel ends the job in Redis, and then here.
@@ -304,11 +330,11 @@ func (h *Hub) Cancel(ctx context.Context, j *Job) error {
 	}
 	state, err := record.Cancel(ctx, h.rdb, j.ID, "canceled by a handle")
 	if err != nil {
-		return fmt.Errorf("canceling job %s: %w", j.ID, err)
+		return fmt.Errorf("canceling job %s: %w", j.ID, closed(err))
 	}
 	if state == record.Canceled {
 		j.fail(ErrCanceled)
-		h.sweep(ctx, []*Job{j})
+		h.clear(j, false)
 	}
 	return nil
 }
@@ -351,10 +377,10 @@ func (h *Hub) CancelAll(ctx context.Context) error {
 	for _, j := range jobs {
 		if !tooLate[j] {
 			j.fail(ErrCanceled)
+			if err == nil { // a Redis that does not answer is not asked once more
+				h.clear(j, false)
+			}
 		}
-	}
-	if err == nil { // a Redis that does not answer is not asked once more for each
-		h.sweep(ctx, jobs)
 	}
 	return err
 }

@@ -3,6 +3,7 @@ package await
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,6 +25,8 @@ type Job struct {
 	// worker made of it: it checks signatures and decrypts. Its error settles the
 	// job. Set before the job is tracked.
 	Open func(chunk int, frame []byte) ([]byte, error)
+
+	borrowed string // the reply channel of another pool that it listens to; guarded by the hub's mu
 
 	hub    *Hub
 	cursor int // entries of the record's order list that need not be read again; the hub's reader owns it
@@ -47,6 +50,7 @@ type Job struct {
 	forgets   int                  // how many Forgets of this process are under way: they know why the record is gone
 	settled   bool
 	err       error         // settled without all outcomes, for this reason
+	swept     bool          // the hub was told that nothing of it is to be left
 	callbacks []func()      // run when settled
 	changed   chan struct{} // closed at the next change; nil while nobody listens
 }
@@ -280,9 +284,11 @@ func (j *Job) hear(counts Counts, chunk int, outcome []byte) (missing bool) {
 	switch {
 	case j.counts.State == record.Canceled || j.counts.State == record.Forgotten:
 		j.settle(ErrCanceled)
+		j.hub.clear(j, false)
 		return false
 	case j.counts.State == record.Unstarted:
 		j.settle(ErrNotStarted)
+		j.hub.clear(j, false)
 		return false
 	case j.counts.State == record.Done && j.complete():
 		j.settle(nil)
@@ -344,6 +350,42 @@ func (j *Job) knows(chunk int) bool {
 	}
 	_, ok := j.outcomes[chunk]
 	return ok
+}
+
+// Unfinished lists the chunks that were submitted and whose outcomes are not here.
+func (j *Job) Unfinished() []int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.awaited != nil {
+		return slices.Sorted(maps.Keys(j.awaited))
+	}
+	var chunks []int
+	for k := range j.counts.Chunks {
+		if _, over := j.outcomes[k]; !over {
+			chunks = append(chunks, k)
+		}
+	}
+	return chunks
+}
+
+// FailedChunks is how many chunks are known to have failed calls; of a stream, which does
+// not remember that, -1 if any has.
+func (j *Job) FailedChunks() int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	switch {
+	case j.counts.Failed == 0:
+		return 0
+	case j.awaited != nil:
+		return -1
+	}
+	n := 0
+	for _, o := range j.outcomes {
+		if len(o.Errors) > 0 {
+			n++
+		}
+	}
+	return max(n, 1)
 }
 
 // streams reports whether this is a stream, whose record's order list is cut at

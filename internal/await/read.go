@@ -200,6 +200,7 @@ func (h *Hub) apply(j *Job, snap record.Snapshot, err error) bool {
 			return false // see Forget
 		}
 		j.fail(j.expired())
+		h.clear(j, false)
 		return false
 	}
 	if snap.State == record.Missing || snap.State == record.Corrupt {
@@ -210,6 +211,7 @@ func (h *Hub) apply(j *Job, snap record.Snapshot, err error) bool {
 		err := fmt.Errorf("job %s of task %q: %w: %s", j.ID, j.Task, kind, snap.Reason)
 		h.LogCorrupt(j, err)
 		j.fail(err)
+		h.clear(j, false)
 		return false
 	}
 	if snap.State == record.Untrusted {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -25,6 +26,10 @@ type subscription struct {
 	healthy atomic.Bool
 	// refused says that Redis answers, and does not let us subscribe. run has it.
 	refused bool
+
+	mu       sync.Mutex      // guards all below
+	wanted   map[string]bool // further channels: whether to listen to them from now on
+	changing bool            // a goroutine sees to that
 }
 
 func newSubscription(rdb redis.UniversalClient, hub *Hub) *subscription {
@@ -42,8 +47,40 @@ func (s *subscription) open(ctx context.Context, channel string) error {
 	return nil
 }
 
-func (s *subscription) add(ctx context.Context, channel string) error {
-	return s.pubsub.Subscribe(ctx, channel)
+// want says whether to listen to a further channel from now on. It does not wait. If that
+// cannot be sent, go-redis does so once it has connected again.
+func (s *subscription) want(channel string, listen bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.wanted == nil {
+		s.wanted = map[string]bool{}
+	}
+	s.wanted[channel] = listen
+	if !s.changing {
+		s.changing = true
+		go s.change()
+	}
+}
+
+// change does what is wanted.
+func (s *subscription) change() {
+	for {
+		s.mu.Lock()
+		wanted := s.wanted
+		s.wanted = nil
+		s.changing = len(wanted) > 0
+		s.mu.Unlock()
+		if len(wanted) == 0 {
+			return
+		}
+		for channel, listen := range wanted {
+			if listen {
+				_ = s.pubsub.Subscribe(context.Background(), channel)
+			} else {
+				_ = s.pubsub.Unsubscribe(context.Background(), channel)
+			}
+		}
+	}
 }
 
 func (s *subscription) close() { _ = s.pubsub.Close() }

@@ -237,7 +237,9 @@ func TestOperatorsSeeTheQueueOfARedisThatCameBackEmpty(t *testing.T) {
 						t.Fatalf("asynq's inspector says %+v, %v; want deliveries that wait", info, err)
 					}
 				}
-				b.Withdraw(t.Context(), "q", delivery)
+				if err := b.Withdraw(t.Context(), "q", []Unwanted{{Job: record.Ref{ID: "j"}, Chunks: []int{0}}}); err != nil {
+					t.Error(err)
+				}
 				if n := rdb.Exists(t.Context(), "asynq:{q}:t:j:0:1").Val(); n != 0 {
 					t.Error("a delivery that was withdrawn is still there")
 				}

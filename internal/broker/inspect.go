@@ -42,24 +42,3 @@ func (b *Broker) Start(ctx context.Context, queue string, ds []wire.Delivery) er
 	}
 	return record.Ring(queue, len(ds)).Run(ctx, b.rdb).Err()
 }
-
-// MaxWithdrawn is how many deliveries of canceled jobs are worth a Withdraw: workers
-// drop the others at little cost, and each takes two round trips, and asynq a search
-// through its queue.
-const MaxWithdrawn = 500
-
-// Withdraw removes deliveries that nobody has taken and that would find nothing
-// to run.
-func (b *Broker) Withdraw(ctx context.Context, queue string, ds []wire.Delivery) {
-	until := time.Now().Add(favourTime)
-	for _, d := range ds[:min(len(ds), maxFavours)] {
-		began := time.Now()
-		if ctx.Err() != nil || began.After(until) {
-			return
-		}
-		_ = b.inspector.DeleteTask(queue, d.TaskID())
-		if time.Since(began) > slowFavour {
-			return
-		}
-	}
-}

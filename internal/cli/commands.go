@@ -18,11 +18,11 @@ import (
 const (
 	workerCommands = "blpop del eval evalsha exec exists expire expireat get hdel hexists hget hincrby hkeys hlen hmget " +
 		"hset hstrlen incr info lpop lpush lrange lrem ltrim mget multi pexpire ping pttl publish rpoplpush " +
-		"rpush sadd set setex sismember smembers subscribe time zadd zrange zrangebyscore zrem " +
+		"rpush sadd set setex sismember smembers subscribe time unlink zadd zrange zrangebyscore zrem " +
 		"zremrangebyscore zrevrange zscore"
 	producerCommands = "del eval evalsha exists expire get hdel hexists hget hincrby hkeys hlen hmget hrandfield hset " +
-		"hstrlen info lpush lrange lrem ltrim mget pexpire ping pttl publish rpush sadd script|load set " +
-		"sismember subscribe time xadd xdel xrange zadd zrange zrem zscore"
+		"hstrlen info llen lpush lrange lrem lset ltrim mget pexpire ping pttl publish rpush sadd script|load set " +
+		"sismember subscribe time unlink unsubscribe xadd xdel xrange zadd zrange zrem zscore"
 )
 
 // roles are the users that do the work.

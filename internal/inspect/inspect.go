@@ -22,7 +22,6 @@ import (
 	"github.com/distpool/distpool/internal/call"
 	"github.com/distpool/distpool/internal/names"
 	"github.com/distpool/distpool/internal/record"
-	"github.com/distpool/distpool/internal/wire"
 	"github.com/distpool/distpool/secure"
 	"github.com/distpool/distpool/tasks"
 )
@@ -102,36 +101,18 @@ func (in *Inspector) Cancel(ctx context.Context, id string) (record.State, error
 }
 
 // CancelAndWithdraw is Cancel, and takes the deliveries of the job along that nobody has
-// taken, if they are no more than broker.MaxWithdrawn. Those that it leaves are dropped by
-// workers.
+// taken. Those that it leaves after an error are dropped by workers.
 func (in *Inspector) CancelAndWithdraw(ctx context.Context, id string) (record.State, error) {
-	queue, waiting := in.waiting(ctx, id) // a canceled job does not know them any more
 	state, err := in.Cancel(ctx, id)
-	if err == nil && state == record.Canceled {
-		broker.New(in.rdb).Withdraw(ctx, queue, waiting)
+	if err != nil || state != record.Canceled {
+		return state, err
 	}
-	return state, err
-}
-
-// waiting lists the deliveries of the job that nobody has taken; none if they are too many
-// or cannot be read: to withdraw them is a favour.
-func (in *Inspector) waiting(ctx context.Context, id string) (queue string, ds []wire.Delivery) {
-	if names.CheckID(id) != nil {
-		return "", nil
-	}
-	s, err := record.Read(ctx, in.rdb, id)
-	if err != nil || s.State == record.Gone {
-		return "", nil
-	}
-	job := record.Ref{ID: id, Gen: s.Gen}
-	chunks, err := record.Waiting(ctx, in.rdb, job, broker.MaxWithdrawn+1)
-	if err != nil || len(chunks) > broker.MaxWithdrawn {
-		return "", nil
-	}
-	for chunk, owner := range chunks {
-		if owner == "" {
-			ds = append(ds, wire.Delivery{Job: id, Gen: s.Gen, Chunk: chunk, Number: 1})
+	if s, err := record.Read(ctx, in.rdb, id); err == nil && s.State != record.Gone {
+		job := broker.Unwanted{Job: record.Ref{ID: id, Gen: s.Gen}, Chunks: make([]int, s.Chunks)}
+		for i := range job.Chunks {
+			job.Chunks[i] = i
 		}
+		_ = broker.New(in.rdb).Withdraw(ctx, s.Queue, []broker.Unwanted{job})
 	}
-	return s.Queue, ds
+	return state, nil
 }
