@@ -20,8 +20,8 @@ const (
 	// withdrawAtOnce is how many deliveries one run of the script removes at the most, and
 	// withdrawWindow how many entries of the pending list are looked at at once: a run
 	// takes Redis about a millisecond.
-	withdrawAtOnce = 250
-	withdrawWindow = 1000
+	withdrawAtOnce = 100
+	withdrawWindow = 500
 	// withdrawNumbers is how many deliveries of a chunk are looked for. There is seldom
 	// more than one.
 	withdrawNumbers = 3

@@ -62,6 +62,7 @@ type workerSpec struct {
 	Slots     int
 	Grace     time.Duration
 	MaxResult int
+	Archived  int // its ArchiveSize
 	MaxCalls  int
 	Initial   string   // what Init puts into the context; "fail" makes it fail, "wait" wait for SIGTERM
 	Shutdown  string   // a key that Shutdown sets to what it finds in its context
@@ -95,7 +96,7 @@ func (s workerSpec) run(ctx context.Context, log io.Writer) error {
 	cfg := worker.Config{
 		Keyring: suiteKeyring,
 		Redis:   s.Redis, Name: s.Name, Queues: map[string]int{s.Queue: 1}, Concurrency: s.Slots,
-		Grace: s.Grace, MaxResult: s.MaxResult, MaxCalls: s.MaxCalls, Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: level})),
+		Grace: s.Grace, MaxResult: s.MaxResult, ArchiveSize: s.Archived, MaxCalls: s.MaxCalls, Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: level})),
 	}
 	cfg.Observers = s.observers()
 	if s.Log != "" {
