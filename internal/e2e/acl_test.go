@@ -208,6 +208,16 @@ func TestTheRulesOfTheSecurityPageAreEnoughAndNoneIsIdle(t *testing.T) {
 	if _, err := doomed.Get(ctx(t)); !errors.Is(err, results.ErrCanceled) {
 		t.Errorf("a job that an operator canceled: %v", err)
 	}
+	forged, err := producer.ApplyAsync(ctx(t), p, square, 2, producer.Delay(2*time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := g.rdb.HSet(ctx(t), record.Keys(forged.ID())[0], "args", "0 1\n[3]").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := forged.Get(ctx(t)); !errors.Is(err, results.ErrUntrusted) {
+		t.Errorf("a job whose arguments were changed: %v", err)
+	}
 	doomedToo, err := producer.ApplyAsync(ctx(t), p, spoil, heavy[2], producer.Delay(time.Hour))
 	if err != nil {
 		t.Fatal(err)
