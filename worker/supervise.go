@@ -334,7 +334,7 @@ func (s *supervisor) isSuspect(o out, h record.Holding) bool {
 		return false
 	}
 	if o.archived {
-		return true // once: it is settled then
+		return true
 	}
 	since, ok := s.unbegun[o.id]
 	if ok && time.Since(since) <= unbegunFor {

@@ -80,9 +80,9 @@ func TestTheRulesOfTheSecurityPageAreEnoughAndNoneIsIdle(t *testing.T) {
 		t.Errorf("canceling a job that waits: %v", err)
 	}
 	must(t, g.inspector().PauseQueue(g.queue))
-	waiting, err := producer.ApplyAsync(ctx(t), p, square, 6)
+	pending, err := producer.ApplyAsync(ctx(t), p, square, 6)
 	must(t, err)
-	must(t, waiting.Cancel(ctx(t)))
+	must(t, pending.Cancel(ctx(t)))
 	eventually(t, "its delivery is gone", func() bool { return g.rdb.Exists(ctx(t), "asynq:{"+g.queue+"}:pending").Val() == 0 })
 	must(t, g.inspector().UnpauseQueue(g.queue))
 	late, err := producer.ApplyAsync(ctx(t), p, square, 6, producer.Delay(time.Second), producer.ExpiresIn(time.Millisecond))

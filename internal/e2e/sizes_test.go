@@ -3,17 +3,24 @@ package e2e_test
 import (
 	"bytes"
 	"context"
+	"encoding"
 	"errors"
 	"fmt"
+	"log/slog"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/redisconn"
 	"github.com/distpool/distpool/producer"
 	"github.com/distpool/distpool/results"
 	"github.com/distpool/distpool/tasks"
+	"github.com/distpool/distpool/worker"
 )
 
 var (
@@ -129,5 +136,94 @@ func TestLargeErrorsOfALargeChunkTravel(t *testing.T) {
 		}
 		n, err := producer.Apply(ctx(t), p, square, 3)
 		same(t, "the call after", n, err, 9)
+	})
+}
+
+// narrow refuses to record outcomes of more than 1 MiB, as a managed service does with
+// what it counts as one request or record.
+type narrow struct{ refused atomic.Int64 }
+
+// refusal is an error reply.
+type refusal string
+
+func (r refusal) Error() string { return string(r) }
+
+// RedisError says what it is to go-redis.
+func (refusal) RedisError() {}
+
+func (n *narrow) refuses(cmd redis.Cmder) bool {
+	if cmd.Name() != "evalsha" && cmd.Name() != "eval" {
+		return false
+	}
+	for _, arg := range cmd.Args() {
+		m, ok := arg.(encoding.BinaryMarshaler)
+		if !ok {
+			continue
+		}
+		reference, err := m.MarshalBinary()
+		if err == nil && record.LargeSize(reference) > 1<<20 {
+			n.refused.Add(1)
+			cmd.SetErr(refusal("ERR max request size exceeded. Limit: 1048576 bytes"))
+			return true
+		}
+	}
+	return false
+}
+
+func (*narrow) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (n *narrow) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if n.refuses(cmd) {
+			return cmd.Err()
+		}
+		return next(ctx, cmd)
+	}
+}
+
+func (n *narrow) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		return next(ctx, slices.DeleteFunc(slices.Clone(cmds), n.refuses))
+	}
+}
+
+func TestOutcomesThatAreRefusedForTheirSizeFailTheLargestOnly(t *testing.T) {
+	each(t, func(t *testing.T, e *env) {
+		var runs atomic.Int64
+		fill := tasks.Define("sizes.fill", func(_ context.Context, n int) (string, error) {
+			runs.Add(1)
+			return strings.Repeat("x", n), nil
+		})
+		hook := &narrow{}
+		rdb, err := redisconn.Open(ctx(t), e.url)
+		must(t, err)
+		defer rdb.Close()
+		rdb.AddHook(hook)
+		working, stop := context.WithCancel(context.Background())
+		defer stop()
+		ended := make(chan error, 1)
+		go func() {
+			ended <- worker.Run(working, worker.Config{Client: rdb, Queues: map[string]int{e.queue: 1}, Keyring: suiteKeyring, Concurrency: 1,
+				Logger: slog.New(slog.NewTextHandler(e.log, nil))}, fill)
+		}()
+		p := e.pool(t)
+		m, err := producer.MapAsync(ctx(t), p, fill, []int{10, 900_000, 600_000}, producer.ChunkSize(3))
+		must(t, err)
+		values, err := m.Get(ctx(t))
+		me, ok := errors.AsType[*results.MapError](err)
+		if !ok || len(me.Errors) != 1 || me.Errors[0].Call != 1 || me.Errors[0].Kind != results.KindBadResult {
+			t.Fatalf("a map whose outcomes are refused: %.300v", err)
+		}
+		mentions(t, err, "900004 bytes", "max request size exceeded", "ChunkSize", "raise the limit")
+		if !slices.Equal(lengths(values), []int{10, 0, 600_000}) {
+			t.Errorf("the values have %d bytes", lengths(values))
+		}
+		_, err = producer.Apply(ctx(t), p, fill, 2<<20)
+		mentions(t, err, "2097156 bytes", "raise the limit")
+		if n := runs.Load(); n != 4 || hook.refused.Load() == 0 {
+			t.Errorf("calls ran %d times, want 4; %d requests were refused", n, hook.refused.Load())
+		}
+		stop()
+		must(t, receive(t, "the worker's end", ended))
 	})
 }

@@ -1,0 +1,37 @@
+package await
+
+import (
+	"runtime"
+	"testing"
+	"time"
+	"weak"
+
+	"github.com/distpool/distpool/internal/record"
+)
+
+// A pool that has nothing to wait for keeps nothing of what it has waited for.
+func TestAnIdlePoolHoldsNoResultsThatWereDropped(t *testing.T) {
+	h, _ := startHub(t)
+	finish := func() weak.Pointer[Job] {
+		j := submitJob(t, h, "j", h.Channel(), 2)
+		for chunk := range 2 {
+			if _, err := record.Begin(t.Context(), h.rdb, record.Ref{ID: "j"}, chunk, "w", "", 3); err != nil {
+				t.Fatal(err)
+			}
+			recordOut(t, h, "j", chunk, "[7]", 100)
+		}
+		select {
+		case <-j.Done():
+		case <-time.After(soon):
+			t.Fatal("the job is not over")
+		}
+		return weak.Make(j)
+	}
+	dropped := finish()
+	for deadline := time.Now().Add(soon); dropped.Value() != nil; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("a job that nobody has any more is still in memory")
+		}
+		runtime.GC()
+	}
+}
