@@ -46,7 +46,8 @@ type Config struct {
 	// ResultTTL is how long Redis keeps a job once it is over, for those who
 	// attach to it later. Defaults to DefaultResultTTL (1 hour); Apply, Map and
 	// Starmap, whose jobs nobody else can know, default to at most 10 minutes.
-	// Rounded down to milliseconds.
+	// Rounded down to milliseconds; a shorter time than 10 s is taken for 10 s, since who
+	// waits must be able to fetch the value.
 	ResultTTL time.Duration
 
 	// JobTTL is how long Redis keeps a job that is not over, counted from its

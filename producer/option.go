@@ -77,7 +77,8 @@ func Window(n int) Option {
 }
 
 // ResultTTL is how long Redis keeps the job once it is over, instead of
-// Config.ResultTTL.
+// Config.ResultTTL. A shorter time than 10 s is taken for 10 s: who waits must be able to
+// fetch the value. d must be at least 1ms.
 func ResultTTL(d time.Duration) Option {
 	return func(o *options) error {
 		if d < time.Millisecond || d > bounds.Longest {
@@ -226,6 +227,10 @@ func (o *options) delay() time.Duration {
 // the caller, who takes them at once, knows the job's ID.
 const blockingTTL = 10 * time.Minute
 
+// leastTTL is how long results stay at least. A caller that waits polls each 2 s if it
+// heard of nothing.
+const leastTTL = 10 * time.Second
+
 func (p *Pool) options(opts []Option, blocking bool) (options, error) {
 	o := options{queue: p.cfg.Queue, ttl: p.cfg.ResultTTL}
 	for _, opt := range opts {
@@ -239,5 +244,6 @@ func (p *Pool) options(opts []Option, blocking bool) (options, error) {
 			o.ttl = blockingTTL
 		}
 	}
+	o.ttl = max(o.ttl, leastTTL)
 	return o, nil
 }

@@ -71,6 +71,8 @@ func (r *AsyncResult[T]) Successful() (bool, error) {
 // not wait for callbacks then. It must not wait for its own handle's Done, nor for a
 // goroutine that waits for callbacks, by Done or Join. A slow callback delays the
 // others. A panic in f is logged.
+// The value is the one that Get returns, not a copy: what a pointer, map or slice in it
+// leads to is shared by all callbacks and callers of Get.
 func (r *AsyncResult[T]) OnSuccess(f func(T)) {
 	r.job.OnSettle(func() {
 		if v, err := r.result(); err == nil {

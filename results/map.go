@@ -63,7 +63,8 @@ func (m *MapResult[R]) Successful() (bool, error) {
 }
 
 // OnSuccess runs f with all values once every call has returned without an
-// error. Everything else is as for AsyncResult.OnSuccess.
+// error. The slice is the one that Get returns, not a copy. Everything else is as for
+// AsyncResult.OnSuccess.
 func (m *MapResult[R]) OnSuccess(f func([]R)) {
 	m.job.OnSettle(func() {
 		if v, err := m.result(); err == nil {

@@ -221,7 +221,7 @@ func TestTheRulesOfTheSecurityPageAreEnoughAndNoneIsIdle(t *testing.T) {
 	if err := g.rdb.HSet(ctx(t), record.Keys(spoiled.ID())[0], "args", "no frame").Err(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := spoiled.Get(ctx(t)); !errors.Is(err, results.ErrCanceled) {
+	if _, err := spoiled.Get(ctx(t)); !errors.Is(err, results.ErrCorrupt) {
 		t.Errorf("a job whose arguments were spoiled: %v", err)
 	}
 	doomedToo, err := producer.ApplyAsync(ctx(t), p, spoil, heavy[2], producer.Delay(time.Hour))

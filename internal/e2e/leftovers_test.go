@@ -295,3 +295,26 @@ func TestSubscriptionsToOtherPoolsAreGivenBack(t *testing.T) {
 		same(t, fmt.Sprintf("job %s", r.ID()), n, err, 9)
 	})
 }
+
+// The caller fetches large values only after it has heard that they are there.
+func TestAShortResultTTLLetsTheCallerHaveItsValue(t *testing.T) {
+	each(t, func(t *testing.T, e *env) {
+		e.worker(t, 2)
+		p := e.pool(t)
+		for i := range 10 {
+			s, err := producer.Apply(ctx(t), p, produce, 100_000+i, producer.ResultTTL(time.Millisecond))
+			same(t, "the length of a call's value", len(s), err, 100_000+i)
+			ss, err := producer.Map(ctx(t), p, produce, []int{20_000, 200_000}, producer.ChunkSize(1), producer.ResultTTL(time.Millisecond))
+			same(t, "the lengths of a map's values", lengths(ss), err, []int{20_000, 200_000})
+		}
+		shared, err := producer.ApplyAsync(ctx(t), p, echoBytes, []byte("abc"))
+		must(t, err)
+		got := make(chan []byte, 1)
+		shared.OnSuccess(func(b []byte) { got <- b })
+		v, err := shared.Get(ctx(t))
+		must(t, err)
+		if w := receive(t, "the callback", got); &w[0] != &v[0] {
+			t.Error("callback and Get have values of their own")
+		}
+	})
+}
