@@ -27,6 +27,8 @@ var unknownReplies = []string{
 	"ERR max requests limit exceeded", "ERR", "", "X", "QUOTA exceeded for this plan", "ERR operation not permitted", "UNAVAILABLE try again later",
 	"PROXYERR backend is down", "ERR internal error", "ERR unknown command", "ERR Failed attempt to connect to the backend", "THROTTLED 1000",
 	"ERR Script attempted to access a non local key in a cluster node", "NOGOODSLAVE x", "ERR DISABLED You can't write or read against a disabled instance",
+	"ERR Failed attempt to perform operation", "ERR attempt to call the backend failed", "ERR proxy: bad argument #1", "ERR cannot perform the request now",
+	"ERR value is not an integer", "ERR increment or decrement would overflow the quota", "ERR backend: WRONGTYPE of message",
 }
 
 // Whatever Redis answers to all that a worker and a pool ask, while calls wait, run and end:
