@@ -9,23 +9,55 @@ import (
 	"github.com/distpool/distpool/internal/record"
 )
 
-// Attach waits for a job that exists already, whoever made it, if check finds
+// Attach waits for a job that exists already, whichever pool made it, if check finds
 // nothing wrong with it. It returns ErrUnknownJob when it does not exist. opener
-// makes the job's Open for its generation; nil for none.
+// makes the job's Open for its generation; nil for none. While the ID passes from one
+// job to the next, check may be called several times.
 func (h *Hub) Attach(ctx context.Context, id string, origin Origin, check func(record.Snapshot) error, opener func(gen string) func(int, []byte) ([]byte, error)) (*Job, error) {
 	if err := names.CheckID(id); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnknownJob, err)
 	}
-	snap, err := record.Read(ctx, h.rdb, id)
-	if err != nil {
-		return nil, corrupt(err)
+	for {
+		before := h.tracked(id)
+		snap, err := record.Read(ctx, h.rdb, id)
+		if err != nil {
+			return nil, corrupt(err)
+		}
+		if snap.State == record.Gone {
+			return nil, fmt.Errorf("job %q: %w: it never existed, was forgotten, or its result outlived its time to live", id, ErrUnknownJob)
+		}
+		if err := check(snap); err != nil {
+			return nil, err
+		}
+		// Only what was tracked before the reading is older than what was read.
+		if before != nil && before.Gen != snap.Gen && !before.isBeingForgotten() {
+			before.fail(before.expired()) // its ID is that of another job now
+		}
+		j, err := h.trackSnapshot(ctx, snap, id, origin, opener)
+		if err != nil || j.Gen == snap.Gen {
+			return j, err
+		}
+		// Another job of the ID is tracked: a newer one than was read, or an older one that
+		// is about to end here.
+		if !pause(ctx, attachAgain) {
+			return nil, context.Cause(ctx)
+		}
 	}
-	if snap.State == record.Gone {
-		return nil, fmt.Errorf("job %q: %w: it never existed, was forgotten, or its result outlived its time to live", id, ErrUnknownJob)
-	}
-	if err := check(snap); err != nil {
-		return nil, err
-	}
+}
+
+// attachAgain is the time between two attempts to attach while the ID changes jobs.
+const attachAgain = 5 * time.Millisecond
+
+// tracked is the job of this ID that is waited for; nil if there is none.
+func (h *Hub) tracked(id string) *Job {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.jobs[id]
+}
+
+// trackSnapshot starts waiting for the job of which snap was read. When a job of this ID
+// is tracked already, that job is returned instead, of whichever generation it is.
+func (h *Hub) trackSnapshot(ctx context.Context, snap record.Snapshot, id string, origin Origin, opener func(gen string) func(int, []byte) ([]byte, error)) (*Job, error) {
 	j := NewJob(id, snap.Task, snap.Queue, snap.Calls, snap.Chunks, snap.State != record.Open)
 	j.counts.Done, j.counts.Failed, j.counts.Running = snap.Done, snap.Failed, snap.Running // what was before does not count for its Rate
 	j.Gen, j.Origin = snap.Gen, origin
@@ -47,20 +79,14 @@ func (h *Hub) Attach(ctx context.Context, id string, origin Origin, check func(r
 			mine.borrowed = snap.Reply
 		}
 	}
-	for {
-		j, err = h.Track(mine)
-		if err != nil || j == mine || j.Gen == mine.Gen {
-			break
-		}
-		j.fail(j.expired()) // its ID is that of another job now
-	}
+	j, err := h.Track(mine)
 	if err != nil || j != mine {
 		h.mu.Lock()
 		h.giveBack(mine.borrowed)
 		h.mu.Unlock()
 	}
-	if err != nil {
-		return nil, err
+	if err != nil || j.Gen != snap.Gen {
+		return j, err
 	}
 	if snap.State == record.Canceled {
 		j.mu.Lock()
