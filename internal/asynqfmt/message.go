@@ -2,6 +2,7 @@ package asynqfmt
 
 import (
 	"fmt"
+	"strings"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -95,10 +96,13 @@ func damaged(b []byte, n int) error {
 	return fmt.Errorf("%d bytes are no message of an asynq task: %w", len(b), protowire.ParseError(n))
 }
 
+// appendString appends a field of text. Protobuf's text is UTF-8, and errors of users' code
+// may not be: with one other byte in it no asynq tool would read the message.
 func appendString(b []byte, number protowire.Number, s string) []byte {
 	if s == "" {
 		return b
 	}
+	s = strings.ToValidUTF8(s, "\uFFFD")
 	return protowire.AppendString(protowire.AppendTag(b, number, protowire.BytesType), s)
 }
 

@@ -93,7 +93,7 @@ func (s Server) encodeRunning(r Running) []byte {
 	b = appendString(b, 3, s.ID)
 	b = appendString(b, 4, r.TaskID)
 	b = appendString(b, 5, r.Type)
-	b = appendString(b, 6, string(r.Payload))
+	b = protowire.AppendBytes(protowire.AppendTag(b, 6, protowire.BytesType), r.Payload)
 	b = appendString(b, 7, r.Queue)
 	b = appendTime(b, 8, r.Started)
 	return appendTime(b, 9, r.Deadline)

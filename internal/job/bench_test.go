@@ -45,7 +45,7 @@ func benchmarkRound(b *testing.B, rdb redis.UniversalClient, size int) {
 			for i := range entries {
 				entries[i] = newCall("bench", rand.Text())
 			}
-			if _, err := Submit(ctx, rdb, "bench", entries); err != nil {
+			if _, err := Submit(ctx, rdb, "bench", "PUBLISH", entries); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -26,12 +26,17 @@
 //	running    chunks that workers hold; not kept in a job of one chunk
 //	finished   when the job was over, ms
 //	reason     why it was canceled
+//	deaths     workers that died in chunks of the job; default 0
+//	slow       the slowest calls, one of a chunk at the most: lines "MS CALL WORKER"
+//	kept       bytes of arguments that are kept of failed calls; default 0
+//	consumed   chunks whose outcomes a stream has consumed; default 0
+//	frames     large frames of the job live until this time at least, ms; default: it has none
 //
 // And for each chunk K:
 //
 //	args:K     its framed arguments, until it has outcomes
 //	out:K      its framed outcomes, until they are consumed
-//	own:K      the worker that runs it and since when: "WORKER MS"
+//	own:K      the worker that runs it, since when, and by which delivery: "WORKER MS NUMBER"
 //	lost:K     the number of workers that died in it; default 0
 //	part:K     what a checkpoint saved of it
 //	counted:K  how many calls of it are in done already; default 0
@@ -39,7 +44,7 @@
 //	order:N    the chunk that was recorded as number N, from 0; not kept in a job of one chunk
 //
 // A chunk without args:K and own:K has its outcomes. If it has no out:K either and they
-// were not consumed, the record is damaged and its job is canceled.
+// were not consumed, the record is damaged: Take says so, and its caller cancels the job.
 //
 // # Three scripts carry the load
 //
@@ -47,5 +52,6 @@
 // deliveries to active and makes the worker the owner of their chunks. Finish records
 // outcomes, or gives chunks back, and takes the deliveries off active. Each takes many
 // entries in one round trip; entries are independent of each other, and the first
-// recording of a chunk wins. Sent twice, Submit and Finish change nothing the second time.
+// recording of a chunk wins. Sent twice, Submit and Finish change nothing the second time, as
+// long as the record is there.
 package job

@@ -33,7 +33,7 @@ func Record(d Delivery, o Outcomes) Finished {
 	if o.SlowTook >= time.Millisecond {
 		slow = strconv.FormatInt(o.SlowTook.Milliseconds(), 10) + " " + strconv.Itoa(o.SlowCall)
 	}
-	return Finished{[]any{"record", d.TaskID(), d.Name, d.Gen, d.Chunk, o.Frame, o.Calls, o.Failed, slow, o.Message}}
+	return Finished{[]any{"record", d.TaskID(), d.Name, d.Gen, d.Chunk, d.Number, o.Frame, o.Calls, o.Failed, slow, o.Message}}
 }
 
 // Where a delivery waits that is given back.
@@ -43,15 +43,22 @@ const (
 )
 
 // Return gives a chunk back with what the worker has of it: part, which finishes so many
-// calls; nil is nothing. Its delivery waits at the Head or the Tail of pending.
-func Return(d Delivery, part []byte, calls int, where string) Finished {
-	return Finished{[]any{"return", d.TaskID(), d.Name, d.Gen, d.Chunk, part, calls, where, ""}}
+// calls; nil is nothing. Its delivery waits at the Head or the Tail of pending. message is
+// asynq's.
+func Return(d Delivery, part []byte, calls int, where string, message []byte) Finished {
+	return Finished{[]any{"return", d.TaskID(), d.Name, d.Gen, d.Chunk, d.Number, part, calls, where, message}}
 }
 
 // PutOff is Return of a delivery that waits in asynq's retry set until the given time, in
 // whole seconds. message is asynq's, with the error.
 func PutOff(d Delivery, part []byte, calls int, until time.Time, message []byte) Finished {
-	return Finished{[]any{"return", d.TaskID(), d.Name, d.Gen, d.Chunk, part, calls, until.Unix(), message}}
+	return Finished{[]any{"return", d.TaskID(), d.Name, d.Gen, d.Chunk, d.Number, part, calls, until.Unix(), message}}
+}
+
+// Dismiss archives a task that is no delivery, or whose job is damaged. message is asynq's,
+// with the error.
+func Dismiss(taskID string, message []byte) Finished {
+	return Finished{[]any{"dismiss", taskID, "", "", 0, 0, message}}
 }
 
 // Answer is what Finish says of one entry.
@@ -71,7 +78,7 @@ const (
 // Finishing is what all entries of one Finish share.
 type Finishing struct {
 	Worker  string
-	Inline  int       // up to how many bytes outcomes travel in notices
+	Inline  int       // the largest outcomes that travel in notices, in bytes
 	Publish string    // the command that publishes: PUBLISH; SPUBLISH on a Cluster of version 7
 	Now     time.Time // by the clock of this process, as asynq has it
 }

@@ -18,7 +18,7 @@ import (
 // by itself.
 
 const (
-	// LargeFrame is the size from which on a frame is kept apart, in bytes.
+	// LargeFrame is the smallest size of a frame that is kept apart, in bytes.
 	LargeFrame = 64 << 10
 	// unclaimed is how long a frame lives that no script has made a job's.
 	unclaimed = 10 * time.Minute
@@ -56,18 +56,18 @@ func Store(ctx context.Context, c redis.Cmdable, lane, name string, frames ...[]
 	return stored, err
 }
 
-// Discard removes stored frames that no script will make a job's.
-func Discard(ctx context.Context, c redis.Cmdable, lane, name string, stored ...[]byte) error {
-	var keys []string
+// Discard removes stored frames that no script has made the job's.
+func Discard(ctx context.Context, c redis.Scripter, lane, name string, stored ...[]byte) error {
+	args := []any{lane, name}
 	for _, frame := range stored {
 		if m := reference.FindSubmatch(frame); m != nil {
-			keys = append(keys, frameKey(lane, name, string(m[1])))
+			args = append(args, m[1])
 		}
 	}
-	if len(keys) == 0 {
+	if len(args) == 2 {
 		return nil
 	}
-	return c.Unlink(ctx, keys...).Err()
+	return run(ctx, c, discardScript, lane, args).Err()
 }
 
 // ErrFrameGone says that a large frame is not there although a job refers to it: the chunk

@@ -58,7 +58,8 @@ func holding(gen string, reply []any) Holding {
 	if own == "" && reply[4] == nil {
 		h.Waits = false // it has its outcomes, or the job is damaged
 	}
-	owner, since, _ := strings.Cut(own, " ")
+	owner, rest, _ := strings.Cut(own, " ")
+	since, _, _ := strings.Cut(rest, " ")
 	h.Owner = owner
 	if ms, err := strconv.ParseInt(since, 10, 64); err == nil {
 		h.Since = time.UnixMilli(ms)
@@ -76,11 +77,18 @@ func Archived(ctx context.Context, c redis.Cmdable, lane string, skip, n int) ([
 	return c.ZRevRange(ctx, asynqfmt.ArchivedKey(lane), int64(skip), int64(skip+n-1)).Result()
 }
 
+// OldestArchived lists n archived deliveries of a lane, from the oldest on.
+func OldestArchived(ctx context.Context, c redis.Cmdable, lane string, n int) ([]string, error) {
+	return c.ZRange(ctx, asynqfmt.ArchivedKey(lane), 0, int64(n-1)).Result()
+}
+
+// MaxTrimmed is the number of deliveries that one TrimArchive removes at the most.
+const MaxTrimmed = 500
+
 // TrimArchive removes archived deliveries of a lane that are older than the given age, and
-// the oldest ones beyond the given number; up to 500 at a time. It returns how many it
-// removed.
+// the oldest ones beyond the given number; up to MaxTrimmed. It returns how many it removed.
 func TrimArchive(ctx context.Context, c redis.Scripter, lane string, keep int, age time.Duration, now time.Time) (int, error) {
-	return run(ctx, c, trimScript, lane, []any{lane, keep, now.Add(-age).Unix(), 500}).Int()
+	return run(ctx, c, trimScript, lane, []any{lane, keep, now.Add(-age).Unix(), MaxTrimmed}).Int()
 }
 
 // asynq's own time limits and retries must never end a delivery: the record decides.

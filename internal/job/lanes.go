@@ -20,8 +20,9 @@ const tolerance = 128
 // MaxLanes is the largest number of lanes: their tolerances must not overlap.
 const MaxLanes = slots / (4 * tolerance)
 
-// Lanes returns the names of the lanes of a queue: n of them, at most MaxLanes.
+// Lanes returns the names of the lanes of a queue: n of them, from 1 to MaxLanes.
 func Lanes(queue string, n int) []string {
+	n = max(1, n)
 	lanes := make([]string, 1, n)
 	lanes[0] = queue
 	home := Slot(queue)

@@ -126,7 +126,7 @@ func TestTheFirstRecordingWins(t *testing.T) {
 			t.Fatalf("the outcome is %q", out)
 		}
 		// A stream's outcomes leave the record, and still the second recording comes too late.
-		if err := Consume(t.Context(), rdb, lane, "m", []int{0}, []int{0}); err != nil {
+		if err := Consume(t.Context(), rdb, lane, Ref{Name: "m"}, []int{0}, []int{0}); err != nil {
 			t.Fatal(err)
 		}
 		finish(t, rdb, Recorded, other)
@@ -188,7 +188,7 @@ func TestAChunkThatIsGivenBackKeepsWhatItHas(t *testing.T) {
 		if s := snapshot(t, rdb, "m"); s.Done != 3 {
 			t.Fatalf("%d calls are done, want 3", s.Done)
 		}
-		finish(t, rdb, OK, Return(taken[0].Delivery, []byte("four"), 4, Tail))
+		finish(t, rdb, OK, Return(taken[0].Delivery, []byte("four"), 4, Tail, message(lane, "m:0:1")))
 		save("five", 5, LostOwnership)
 		if got := deliveries(t, rdb, "pending"); got != "m:1:1 m:0:1" {
 			t.Fatalf("pending: %s", got)

@@ -123,7 +123,7 @@ func someChunks(lane, name string, first, n int) []Chunk {
 
 func submit(t *testing.T, rdb redis.UniversalClient, want State, entries ...Submission) {
 	t.Helper()
-	states, err := Submit(t.Context(), rdb, lane, entries)
+	states, err := Submit(t.Context(), rdb, lane, "PUBLISH", entries)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,9 +29,10 @@ func Checkpoint(ctx context.Context, c redis.Scripter, lane, worker, publish str
 	return states(run(ctx, c, checkpointScript, lane, args), lane, len(chunks))
 }
 
-// Reissue is a chunk that gets a new delivery.
+// Reissue is a chunk that gets a new delivery, or only loses an old one.
 type Reissue struct {
 	Delivery        // the new one
+	EndOnly  bool   // there is no new one: only the old one ends
 	Owner    string // the worker that owns the chunk and does not run it any more; empty: none does
 	Died     bool   // that worker died in it: this counts against the chunk
 	Old      string // task ID of the delivery that is over; empty: there is none
@@ -55,7 +56,11 @@ func ReissueAll(ctx context.Context, c redis.Scripter, lane string, chunks ...Re
 		if r.Died {
 			died = "1"
 		}
-		args = append(args, r.Name, r.Gen, r.Chunk, r.Owner, died, r.Old, r.TaskID(), r.Message)
+		id := r.TaskID()
+		if r.EndOnly {
+			id = ""
+		}
+		args = append(args, r.Name, r.Gen, r.Chunk, r.Owner, died, r.Old, id, r.Message)
 	}
 	return states(run(ctx, c, reissueScript, lane, args), lane, len(chunks))
 }
@@ -64,11 +69,11 @@ func ReissueAll(ctx context.Context, c redis.Scripter, lane string, chunks ...Re
 const maxConsumed = 500
 
 // Consume removes the outcomes of a stream's chunks, which have reached their only reader.
-// order says for each chunk as which one, from 0, it was recorded.
-func Consume(ctx context.Context, c redis.Scripter, lane, name string, chunks, order []int) error {
+// order has the place, from 0, at which each of them was recorded.
+func Consume(ctx context.Context, c redis.Scripter, lane string, job Ref, chunks, order []int) error {
 	for len(chunks) > 0 {
 		n := min(maxConsumed, len(chunks))
-		args := append(make([]any, 0, 2+2*n), lane, name)
+		args := append(make([]any, 0, 3+2*n), lane, job.Name, job.Gen)
 		for i := range n {
 			args = append(args, chunks[i], order[i])
 		}

@@ -22,6 +22,7 @@ var (
 	cancelScript     = newScript("cancel", "", "frames", "end")
 	forgetScript     = newScript("forget", "", "frames", "end")
 	consumeScript    = newScript("consume", "", "frames")
+	discardScript    = newScript("discard", "")
 	putBackScript    = newScript("putback", asynqfmt.Lua("unpop"))
 	forwardScript    = newScript("forward", asynqfmt.Lua("forward"))
 	trimScript       = newScript("trim", asynqfmt.Lua("trim"))
@@ -43,6 +44,12 @@ func newScript(name, head string, functions ...string) *redis.Script {
 }
 
 // run runs a script in its lane, and loads it where the server does not have it.
+//
+// A script touches keys that it cannot name before it runs, all of them in the lane's slot.
+// The first of the keys that it does name tells the slot. The second key never exists. While a slot
+// moves from one master to another, its keys are there one by one; and for a command that
+// names several keys of which one is missing, both masters answer that it is to be tried again
+// (TRYAGAIN). So no script ever runs on a part of a lane.
 func run(ctx context.Context, c redis.Scripter, s *redis.Script, lane string, args []any) *redis.Cmd {
-	return s.Run(ctx, c, []string{asynqfmt.PendingKey(lane)}, args...)
+	return s.Run(ctx, c, []string{asynqfmt.PendingKey(lane), Prefix(lane) + "none"}, args...)
 }

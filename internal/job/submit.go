@@ -2,7 +2,7 @@ package job
 
 import (
 	"context"
-	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -37,74 +37,70 @@ type Submission struct{ args []any }
 // defaultTTL is how long the record of a job without the field ttl lives once it is over.
 const defaultTTL = time.Hour
 
-// New creates a job with its first chunks.
+// New creates a job with its first chunks. Life must be at least a millisecond.
 func New(j Job, chunks []Chunk) Submission {
-	fields := append(make([]any, 0, 16), "about", j.About, "reply", j.Pool)
-	what := "new " + string(Sealed)
+	fields := append(make([]any, 0, 12), "about", j.About, "reply", j.Pool)
+	state := Sealed
 	if j.Open {
-		what = "new " + string(Open)
+		state = Open
 		fields = append(fields, "state", string(Open))
 	}
-	fields = append(fields, totals(j.Calls, j.Chunks, j.Open)...)
+	if j.Calls != 1 || j.Open { // a job that grows must have its totals
+		fields = append(fields, "calls", j.Calls)
+	}
+	if j.Chunks != 1 || j.Open {
+		fields = append(fields, "chunks", j.Chunks)
+	}
 	if j.TTL != defaultTTL {
 		fields = append(fields, "ttl", j.TTL.Milliseconds())
 	}
-	return submission(what, j.Ref, j.Life, j.Within, fields, chunks)
+	return submission("new "+string(state), j.Ref, max(j.Life, time.Millisecond), j.Within, j.Calls, j.Chunks, fields, chunks)
 }
 
 // Add adds chunks to an open job, which then has these totals. seal says that no more
-// will come. The record lives for life from now on; 0 leaves that as it is.
+// will come. The record lives for life from now on; 0 leaves that as it is. Chunks come in
+// their order: an addition is not made before those before it are.
 func Add(job Ref, calls, chunks int, seal bool, life time.Duration, more []Chunk) Submission {
-	what := Open
+	state := Open
 	if seal {
-		what = Sealed
+		state = Sealed
 	}
-	return submission(string(what), job, life, 0, totals(calls, chunks, true), more)
+	return submission(string(state), job, life, 0, calls, chunks, nil, more)
 }
 
-// totals are the fields calls and chunks, where they have not their defaults. A job that
-// grows must have both.
-func totals(calls, chunks int, grows bool) []any {
-	var fields []any
-	if calls != 1 || grows {
-		fields = append(fields, "calls", calls)
-	}
-	if chunks != 1 || grows {
-		fields = append(fields, "chunks", chunks)
-	}
-	return fields
-}
-
-func submission(what string, job Ref, life, within time.Duration, fields []any, chunks []Chunk) Submission {
-	args := make([]any, 0, 8+len(fields)+5*len(chunks))
-	args = append(args, what, job.Name, job.Gen, life.Milliseconds(), within.Milliseconds(), len(fields)/2)
+func submission(what string, job Ref, life, within time.Duration, calls, total int, fields []any, chunks []Chunk) Submission {
+	args := make([]any, 0, 9+len(fields)+5*len(chunks))
+	args = append(args, what, job.Name, job.Gen, life.Milliseconds(), within.Milliseconds(), calls, total, len(fields)/2)
 	args = append(args, fields...)
 	args = append(args, len(chunks))
 	for _, c := range chunks {
 		due := ""
 		if !c.Due.IsZero() {
-			due = fmt.Sprint(c.Due.Unix())
+			due = strconv.FormatInt(c.Due.Unix(), 10)
 		}
 		args = append(args, c.Number, c.Args, c.TaskID, c.Message, due)
 	}
 	return Submission{args}
 }
 
-// The further answers of Submit.
+// The further answers of Submit. None of these entries was made.
 const (
 	Exists   State = "exists"   // the name of a new job is taken
+	Gap      State = "gap"      // chunks before these are not there yet
 	Unstored State = "unstored" // a large frame among the arguments is not there
+	Broken   State = "damaged"  // the record is not a job's
 )
 
 // Submit makes the submissions, in this order, in one lane. It answers the state of each
-// job after its submission; what that is of a job that did not grow says why. Without an answer it is
-// not known which of them were made, and sending them again is safe.
-func Submit(ctx context.Context, c redis.Scripter, lane string, entries []Submission) ([]State, error) {
-	n := 2
+// job after its submission; the state of a job that did not grow says why. Without an answer it is
+// not known which of them were made, and sending them again is safe as long as their records
+// are not removed meanwhile: a job may be forgotten only when its submission has an answer.
+func Submit(ctx context.Context, c redis.Scripter, lane, publish string, entries []Submission) ([]State, error) {
+	n := 3
 	for _, e := range entries {
 		n += len(e.args)
 	}
-	args := append(make([]any, 0, n), lane, len(entries))
+	args := append(make([]any, 0, n), lane, publish, len(entries))
 	for _, e := range entries {
 		args = append(args, e.args...)
 	}

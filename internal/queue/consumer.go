@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"math/rand/v2"
@@ -50,6 +51,8 @@ type Consumer struct {
 	moved chan moved
 
 	running sync.WaitGroup // Run and Refuse
+	renewal context.CancelFunc
+	renewed sync.WaitGroup // the renewal of leases
 
 	mu     sync.Mutex
 	leased map[string]map[string]struct{} // by lane: the task IDs of deliveries that run
@@ -69,7 +72,7 @@ func NewConsumer(cfg Config) *Consumer {
 	}
 	for _, q := range cfg.Queues {
 		for _, lane := range q.Lanes {
-			c.lanes = append(c.lanes, &listener{consumer: c, lane: lane, weight: q.Weight, wake: make(chan struct{}, 1)})
+			c.lanes = append(c.lanes, &listener{consumer: c, lane: lane, weight: float64(q.Weight) / float64(len(q.Lanes)), wake: make(chan struct{}, 1)})
 		}
 	}
 	c.moved = make(chan moved, len(c.lanes))
@@ -83,23 +86,36 @@ func (c *Consumer) Serve(ctx context.Context) {
 	for _, l := range c.lanes {
 		listening.Go(func() { l.listen(ctx) })
 	}
-	listening.Go(func() { c.renew(ctx) })
+	renewing, stop := context.WithCancel(context.WithoutCancel(ctx))
+	c.renewal = stop
+	c.renewed.Go(func() { c.renew(renewing) })
 	listening.Go(func() { c.forward(ctx) })
 	c.dispatch(ctx)
-	listening.Wait()
+	ended := make(chan struct{})
+	go func() {
+		listening.Wait()
+		close(ended)
+	}()
 	for {
 		select {
 		case m := <-c.moved:
 			c.putBack(m)
-			continue
-		default:
+		case <-ended:
+			for len(c.moved) > 0 {
+				c.putBack(<-c.moved)
+			}
+			return
 		}
-		return
 	}
 }
 
-// Wait waits until no delivery runs. Serve must have returned.
-func (c *Consumer) Wait() { c.running.Wait() }
+// Wait waits until no delivery runs; until then their leases are renewed. Serve must have
+// returned.
+func (c *Consumer) Wait() {
+	c.running.Wait()
+	c.renewal()
+	c.renewed.Wait()
+}
 
 // dispatch gives deliveries to free slots. It holds the slots that are free while all lanes
 // are empty, and what listeners hear is for these.
@@ -178,19 +194,14 @@ func (c *Consumer) order() []*listener {
 	lanes := slices.Clone(c.lanes)
 	rand.Shuffle(len(lanes), func(i, j int) { lanes[i], lanes[j] = lanes[j], lanes[i] })
 	if c.cfg.Strict {
-		slices.SortStableFunc(lanes, func(a, b *listener) int { return b.weight - a.weight })
+		slices.SortStableFunc(lanes, func(a, b *listener) int { return cmp.Compare(b.weight, a.weight) })
 		return lanes
 	}
 	key := make(map[*listener]float64, len(lanes))
 	for _, l := range lanes {
-		key[l] = rand.ExpFloat64() / float64(l.weight)
+		key[l] = rand.ExpFloat64() / l.weight
 	}
-	slices.SortFunc(lanes, func(a, b *listener) int {
-		if key[a] < key[b] {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(lanes, func(a, b *listener) int { return cmp.Compare(key[a], key[b]) })
 	return lanes
 }
 
@@ -207,11 +218,19 @@ func (c *Consumer) take(ctx context.Context, l *listener, n int, heard []moved) 
 	if l.listening {
 		return 0 // it is empty
 	}
+	// Not with ctx: whatever Redis takes is dealt with, also while the worker stops.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sendTime)
+	defer cancel()
 	taken, err := job.Take(ctx, c.cfg.Redis, l.lane, job.Taking{
 		Worker: c.cfg.Worker, Most: max(0, n-len(ids)), Room: maxArgs, Moved: ids, Now: time.Now(),
 	})
 	if err != nil {
 		c.cfg.Logger.Debug("taking deliveries failed", "lane", l.lane, "error", err)
+		for _, m := range heard {
+			if m.from == l {
+				c.putBack(m)
+			}
+		}
 	}
 	slots := 0
 	for _, t := range taken {

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/distpool/distpool/internal/asynqfmt"
 	"github.com/distpool/distpool/internal/job"
+	"github.com/distpool/distpool/internal/redistest"
 )
 
 func one(lane string) Queue { return Queue{Lanes: []string{lane}, Weight: 1} }
@@ -168,12 +170,50 @@ func TestADelayedDeliveryRunsWhenItIsDue(t *testing.T) {
 		late := job.New(
 			job.Job{Ref: d.Ref, About: "1 square", Pool: "pool", Calls: 1, Chunks: 1, Life: time.Hour, TTL: time.Minute},
 			[]job.Chunk{{Args: []byte("x"), TaskID: d.TaskID(), Message: m.Append(nil), Due: due}})
-		if _, err := job.Submit(t.Context(), rdb, "q", []job.Submission{late}); err != nil {
+		if _, err := job.Submit(t.Context(), rdb, "q", "PUBLISH", []job.Submission{late}); err != nil {
 			t.Fatal(err)
 		}
 		eventually(t, "the call runs", func() bool { return len(w.names()) == 1 })
 		if early := time.Until(due); early > 0 {
 			t.Errorf("it ran %v too early", early)
 		}
+	})
+}
+
+// TestAnIdleWorkerThatStopsLosesNoDelivery stops idle workers at the moment at which a call
+// arrives: it runs, or it is in pending.
+func TestAnIdleWorkerThatStopsLosesNoDelivery(t *testing.T) {
+	rdb := redistest.Start(t).Client(t)
+	for i, name := range named("j", 100) {
+		w := serve(t, rdb, fmt.Sprintf("w%d", i), 1, false, nil, one("q"))
+		eventually(t, "the worker listens", func() bool { return strings.Contains(rdb.ClientList(t.Context()).Val(), "cmd=blmove") })
+		stopped := make(chan struct{})
+		go func() {
+			w.stop()
+			close(stopped)
+		}()
+		submit(t, rdb, "q", name)
+		<-stopped
+		eventually(t, "the delivery is pending or done", func() bool {
+			return rdb.LLen(t.Context(), asynqfmt.PendingKey("q")).Val() == 1 || isDone(t, rdb, "q", name)
+		})
+		if n := rdb.LLen(t.Context(), asynqfmt.ActiveKey("q")).Val(); n != 0 {
+			t.Fatalf("round %d: %d deliveries are active with no worker", i, n)
+		}
+		rdb.FlushAll(t.Context())
+	}
+}
+
+func TestLeasesAreRenewedDuringADrain(t *testing.T) {
+	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
+		held := make(chan struct{})
+		w := serve(t, rdb, "w", 1, false, func(string) { <-held }, one("q"))
+		submit(t, rdb, "q", "j")
+		eventually(t, "the call runs", func() bool { return w.busy.Load() == 1 })
+		w.cancel()
+		score := func() float64 { return rdb.ZScore(t.Context(), asynqfmt.LeaseKey("q"), "j:0:1").Val() }
+		first := score()
+		eventually(t, "the lease is renewed", func() bool { return score() > first })
+		close(held)
 	})
 }

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -38,17 +39,13 @@ func (c *Consumer) forwardDue(ctx context.Context) error {
 		}
 		return nil
 	})
-	if err != nil {
-		return err
-	}
+	errs := []error{err} // other lanes may have answered
 	for i, l := range c.lanes {
 		for more := waiting[i].Val() > 0; more; {
 			n, err := job.Forward(ctx, c.cfg.Redis, l.lane, time.Now())
-			if err != nil {
-				return err
-			}
-			more = n >= job.MaxForwarded
+			errs = append(errs, err)
+			more = err == nil && n >= job.MaxForwarded
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }

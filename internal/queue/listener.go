@@ -17,8 +17,11 @@ import (
 const listenTime = 5 * time.Second
 
 // unknownTime takes its place on a server that does not tell the ID of a connection, as
-// the embedded one: there a wait cannot be ended early.
-const unknownTime = 200 * time.Millisecond
+// the embedded one: there a wait cannot be ended early. go-redis counts in whole seconds.
+const unknownTime = time.Second
+
+// unblockTime bounds the request that ends a wait.
+const unblockTime = time.Second
 
 // maxBackoff bounds the time between two tries while Redis does not answer.
 const maxBackoff = 2 * time.Second
@@ -29,7 +32,7 @@ const maxBackoff = 2 * time.Second
 type listener struct {
 	consumer *Consumer
 	lane     string
-	weight   int
+	weight   float64 // of its queue, divided by the lanes of that
 
 	listening bool // the lane was empty, and it listens; only dispatch reads and writes it
 
@@ -84,7 +87,9 @@ func (l *listener) listen(ctx context.Context) {
 			case errors.Is(err, redis.Nil):
 				backoff = 0
 			default:
-				l.consumer.cfg.Logger.Debug("waiting for deliveries failed", "lane", l.lane, "error", err)
+				if backoff == 0 {
+					l.consumer.cfg.Logger.Warn("waiting for deliveries fails; it is tried again", "lane", l.lane, "error", err)
+				}
 				backoff = min(max(50*time.Millisecond, 2*backoff), maxBackoff)
 				select {
 				case <-time.After(backoff):
@@ -151,7 +156,9 @@ func (l *listener) unblock() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.blocked != nil {
-		_ = l.blocked.ClientUnblock(context.Background(), l.id).Err()
+		ctx, cancel := context.WithTimeout(context.Background(), unblockTime)
+		defer cancel()
+		_ = l.blocked.ClientUnblock(ctx, l.id).Err() // without it the wait ends by itself
 	}
 }
 

@@ -43,7 +43,7 @@ func submit(t *testing.T, rdb redis.UniversalClient, lane string, names ...strin
 		entries[i] = job.New(job.Job{Ref: d.Ref, About: "1 square", Pool: "pool", Calls: 1, Chunks: 1, Life: time.Hour, TTL: time.Minute},
 			[]job.Chunk{{Args: []byte(name), TaskID: d.TaskID(), Message: m.Append(nil)}})
 	}
-	if _, err := job.Submit(t.Context(), rdb, lane, entries); err != nil {
+	if _, err := job.Submit(t.Context(), rdb, lane, "PUBLISH", entries); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -62,12 +62,13 @@ type worker struct {
 	rdb     redis.UniversalClient
 	outcome *Batch[job.Finished, job.Answer]
 
-	busy atomic.Int64
-	mu   sync.Mutex
-	ran  []string // guarded by mu: names of jobs, in the order in which they began
-	most int64    // guarded by mu: how many ran at once
-	hold func(name string)
-	stop func()
+	busy   atomic.Int64
+	mu     sync.Mutex
+	ran    []string // guarded by mu: names of jobs, in the order in which they began
+	most   int64    // guarded by mu: how many ran at once
+	hold   func(name string)
+	stop   func()
+	cancel func()
 }
 
 // serve starts a worker that stops with the test. hold, if there is one, is called within each call.
@@ -86,6 +87,7 @@ func serve(t *testing.T, rdb redis.UniversalClient, id string, slots int, strict
 		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
+	w.cancel = cancel
 	over := make(chan struct{})
 	go func() {
 		w.Serve(ctx)

@@ -2,6 +2,7 @@ package supervise
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"time"
@@ -27,6 +28,8 @@ const (
 	// in turn.
 	archiveEvery  = 4
 	archiveNewest = 200
+	// maxTrims bounds the removals from one archive in one look.
+	maxTrims = 20
 	// atOnce bounds how many chunks share a script when they are issued again.
 	atOnce = 50
 )
@@ -48,7 +51,7 @@ type Config struct {
 	Fleet Fleet
 	// Lanes returns the lanes of all queues, of this worker and others.
 	Lanes func(context.Context) ([]string, error)
-	// Asynq's archive of each lane is bounded to so many deliveries, and to this age.
+	// asynq's archive of each lane is bounded to so many deliveries, and to this age.
 	KeepArchived int
 	ArchivedFor  time.Duration
 
@@ -95,14 +98,11 @@ func (s *Supervisor) Run(ctx context.Context) {
 	}
 }
 
-// Pass looks once at everything that is out of the pending lists.
+// Pass looks once at everything that is out of the pending lists. A lane that fails does not
+// keep it from the others.
 func (s *Supervisor) Pass(ctx context.Context) error {
 	lanes, err := s.cfg.Lanes(ctx)
 	if err != nil {
-		return err
-	}
-	alive, certain, err := s.cfg.Fleet.Alive(ctx)
-	if err != nil || !certain {
 		return err
 	}
 	for lane := range s.lanes {
@@ -110,25 +110,22 @@ func (s *Supervisor) Pass(ctx context.Context) error {
 			delete(s.lanes, lane)
 		}
 	}
+	var errs []error
 	for _, lane := range lanes {
 		if s.lanes[lane] == nil {
 			s.lanes[lane] = &watch{unbegun: map[string]time.Time{}, asked: map[string]time.Time{}}
 		}
-		if err := s.active(ctx, lane, alive); err != nil {
-			return err
-		}
+		errs = append(errs, s.active(ctx, lane))
 		if s.passes%archiveEvery == 0 {
-			if err := s.archived(ctx, lane); err != nil {
-				return err
-			}
+			errs = append(errs, s.archived(ctx, lane))
 		}
 	}
 	s.passes++
-	return nil
+	return errors.Join(errs...)
 }
 
-// active deals with the active deliveries of a lane.
-func (s *Supervisor) active(ctx context.Context, lane string, alive map[string]bool) error {
+// active looks after the active deliveries of a lane.
+func (s *Supervisor) active(ctx context.Context, lane string) error {
 	ids, err := job.Active(ctx, s.cfg.Redis, lane)
 	if err != nil {
 		return err
@@ -136,8 +133,8 @@ func (s *Supervisor) active(ctx context.Context, lane string, alive map[string]b
 	w := s.lanes[lane]
 	forgetOthers(w.unbegun, ids)
 	forgetOthers(w.asked, ids)
-	out, err := s.read(ctx, lane, ids)
-	if err != nil {
+	out, alive, err := s.read(ctx, lane, ids)
+	if err != nil || alive == nil {
 		return err
 	}
 	now := time.Now()
@@ -147,11 +144,13 @@ func (s *Supervisor) active(ctx context.Context, lane string, alive map[string]b
 		id := o.TaskID()
 		switch {
 		case !o.Waits:
-			lost = append(lost, o) // its chunk is over: only the delivery is taken off the list
+			o.over = true
+			lost = append(lost, o)
 		case o.Owner == "":
 			if longer(w.unbegun, id, now, unbegunFor) {
 				lost = append(lost, o)
 			}
+			continue
 		case !alive[o.Owner]:
 			o.died = true
 			lost = append(lost, o)
@@ -159,13 +158,13 @@ func (s *Supervisor) active(ctx context.Context, lane string, alive map[string]b
 			w.asked[id] = now
 			questions[o.Owner] = append(questions[o.Owner], o.Delivery)
 		}
+		delete(w.unbegun, id)
 	}
+	errs := []error{s.reissue(ctx, lane, lost, true)}
 	for worker, chunks := range questions {
-		if err := s.cfg.Fleet.Ask(ctx, worker, lane, chunks); err != nil {
-			return err
-		}
+		errs = append(errs, s.cfg.Fleet.Ask(ctx, worker, lane, chunks))
 	}
-	return s.reissue(ctx, lane, lost, true)
+	return errors.Join(errs...)
 }
 
 // longer reports whether what is noted under the ID has been so for d, and notes it.
@@ -194,15 +193,18 @@ func forgetOthers(since map[string]time.Time, ids []string) {
 	}
 }
 
-// orphan is a delivery that no worker deals with.
+// orphan is a delivery that no worker runs.
 type orphan struct {
 	job.Delivery
 	job.Holding
 	died bool // its owner did
+	over bool // its chunk is over: only the delivery ends
 }
 
-// read reads how the chunks of deliveries stand. Tasks that are no deliveries are left out.
-func (s *Supervisor) read(ctx context.Context, lane string, ids []string) ([]orphan, error) {
+// read reads how the chunks of deliveries stand, and after that which workers are alive: a
+// worker that has joined meanwhile is among them. Tasks that are no deliveries are left out.
+// alive is nil where it is not certain.
+func (s *Supervisor) read(ctx context.Context, lane string, ids []string) (out []orphan, alive map[string]bool, err error) {
 	var deliveries []job.Delivery
 	for _, id := range ids {
 		if d, ok := job.ParseTaskID(id); ok {
@@ -210,28 +212,32 @@ func (s *Supervisor) read(ctx context.Context, lane string, ids []string) ([]orp
 		}
 	}
 	if len(deliveries) == 0 {
-		return nil, nil
+		return nil, nil, nil
 	}
 	holdings, err := job.Holdings(ctx, s.cfg.Redis, lane, deliveries)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	out := make([]orphan, len(deliveries))
+	alive, certain, err := s.cfg.Fleet.Alive(ctx)
+	if err != nil || !certain {
+		return nil, nil, err
+	}
+	out = make([]orphan, len(deliveries))
 	for i := range out {
 		out[i] = orphan{Delivery: deliveries[i], Holding: holdings[i]}
 	}
-	return out, nil
+	return out, alive, nil
 }
 
-// reissue gives the chunks new deliveries; those that are over only lose their old one. The
-// number of a new delivery follows from that of the old one, so two leaders make the same.
+// reissue gives the chunks new deliveries. The number of a new delivery follows from that of
+// the old one, so two leaders make the same.
 func (s *Supervisor) reissue(ctx context.Context, lane string, lost []orphan, active bool) error {
 	for some := range slices.Chunk(lost, atOnce) {
 		chunks := make([]job.Reissue, len(some))
 		for i, o := range some {
 			d := o.Delivery
 			d.Number++
-			chunks[i] = job.Reissue{Delivery: d, Owner: o.Owner, Died: o.died, Message: job.Message(lane, o.Task, d, "", time.Time{})}
+			chunks[i] = job.Reissue{Delivery: d, EndOnly: o.over, Owner: o.Owner, Died: o.died, Message: job.Message(lane, o.Task, d, "", time.Time{})}
 			if active {
 				chunks[i].Old = o.TaskID()
 			}
@@ -241,7 +247,7 @@ func (s *Supervisor) reissue(ctx context.Context, lane string, lost []orphan, ac
 			return err
 		}
 		for i, o := range some {
-			if answers[i] == job.Reissued {
+			if answers[i] == job.Reissued && !o.over {
 				s.cfg.Logger.Info("a chunk that no worker deals with is issued again",
 					"lane", lane, "job", o.Name, "chunk", o.Chunk, "task", o.Task, "owner", o.Owner, "died", o.died)
 			}
@@ -250,8 +256,8 @@ func (s *Supervisor) reissue(ctx context.Context, lane string, lost []orphan, ac
 	return nil
 }
 
-// archived deals with archived deliveries of chunks that still wait for their outcomes, and
-// bounds the archive.
+// archived looks after archived deliveries of chunks that still wait for their outcomes: the
+// newest, as many others in turn, and those that are removed to bound the archive.
 func (s *Supervisor) archived(ctx context.Context, lane string) error {
 	w := s.lanes[lane]
 	newest, err := job.Archived(ctx, s.cfg.Redis, lane, 0, archiveNewest)
@@ -266,21 +272,37 @@ func (s *Supervisor) archived(ctx context.Context, lane string) error {
 	if len(others) < archiveNewest {
 		w.skip = 0
 	}
-	out, err := s.read(ctx, lane, append(newest, others...))
-	if err != nil {
+	if err := s.revive(ctx, lane, append(newest, others...)); err != nil {
 		return err
 	}
-	out = slices.DeleteFunc(out, func(o orphan) bool { return !o.Waits || o.Owner != "" })
-	if err := s.reissue(ctx, lane, out, false); err != nil {
-		return err
-	}
-	if w.skip > 0 {
-		return nil // it has deliveries that were not read yet, and may be the last of their chunks
-	}
-	for n := -1; n != 0; {
-		if n, err = job.TrimArchive(ctx, s.cfg.Redis, lane, s.cfg.KeepArchived, s.cfg.ArchivedFor, time.Now()); err != nil {
+	for range maxTrims {
+		oldest, err := job.OldestArchived(ctx, s.cfg.Redis, lane, job.MaxTrimmed)
+		if err != nil {
+			return err
+		}
+		if err := s.revive(ctx, lane, oldest); err != nil {
+			return err
+		}
+		n, err := job.TrimArchive(ctx, s.cfg.Redis, lane, s.cfg.KeepArchived, s.cfg.ArchivedFor, time.Now())
+		if err != nil || n < job.MaxTrimmed {
 			return err
 		}
 	}
 	return nil
+}
+
+// revive issues the chunks of archived deliveries again that no live worker runs.
+func (s *Supervisor) revive(ctx context.Context, lane string, ids []string) error {
+	out, alive, err := s.read(ctx, lane, ids)
+	if err != nil || alive == nil {
+		return err
+	}
+	var lost []orphan
+	for _, o := range out {
+		if o.Waits && !alive[o.Owner] {
+			o.died = o.Owner != ""
+			lost = append(lost, o)
+		}
+	}
+	return s.reissue(ctx, lane, lost, false)
 }

@@ -54,7 +54,7 @@ func submit(t *testing.T, rdb *redis.Client, names ...string) {
 	t.Helper()
 	for _, name := range names {
 		d := job.Delivery{Ref: job.Ref{Name: name}, Number: 1}
-		_, err := job.Submit(t.Context(), rdb, "q", []job.Submission{job.New(
+		_, err := job.Submit(t.Context(), rdb, "q", "PUBLISH", []job.Submission{job.New(
 			job.Job{Ref: d.Ref, About: "1 square", Pool: "pool", Calls: 1, Chunks: 1, Life: time.Hour, TTL: time.Minute},
 			[]job.Chunk{{Args: []byte(name), TaskID: d.TaskID(), Message: job.Message("q", "square", d, "", time.Time{})}})})
 		if err != nil {
@@ -192,5 +192,52 @@ func TestAnArchivedDeliveryWithoutAnOutcomeIsIssuedAgain(t *testing.T) {
 	}
 	if n := rdb.Exists(t.Context(), asynqfmt.TaskKey("q", "j0:0:1")).Val(); n != 0 {
 		t.Fatal("the oldest delivery was removed from the archive, and its hash was not")
+	}
+}
+
+func TestADamagedRecordDoesNotStopSupervision(t *testing.T) {
+	s, _, rdb := start(t)
+	submit(t, rdb, "string", "version", "lost")
+	take(t, rdb, "dead", 3)
+	rdb.Set(t.Context(), job.Key("q", "string"), "x", time.Hour)
+	rdb.HSet(t.Context(), job.Key("q", "version"), "about", "9 square")
+	pass(t, s)
+	if got := fmt.Sprint(list(t, rdb, asynqfmt.PendingKey("q"))); got != "[lost:0:2]" {
+		t.Fatalf("pending: %s, want the chunk of the sound job", got)
+	}
+}
+
+func TestAnArchivedDeliveryOfADeadWorkerIsIssuedAgain(t *testing.T) {
+	s, _, rdb := start(t)
+	submit(t, rdb, "a", "b")
+	take(t, rdb, "dead", 1)
+	take(t, rdb, "alive", 1)
+	for _, id := range list(t, rdb, asynqfmt.ActiveKey("q")) { // as asynq's recoverer does after the last retry
+		rdb.LRem(t.Context(), asynqfmt.ActiveKey("q"), 0, id)
+		rdb.ZAdd(t.Context(), asynqfmt.ArchivedKey("q"), redis.Z{Score: float64(time.Now().Unix()), Member: id})
+	}
+	pass(t, s)
+	if got := fmt.Sprint(list(t, rdb, asynqfmt.PendingKey("q"))); got != "[a:0:2]" {
+		t.Fatalf("pending: %s, want the chunk of the dead worker", got)
+	}
+}
+
+func TestTheArchiveIsBoundedUnderLoad(t *testing.T) {
+	s, _, rdb := start(t)
+	for round := range 10 {
+		p := rdb.Pipeline()
+		for i := range 1000 {
+			id := fmt.Sprintf("old%d-%d:0:1", round, i)
+			p.ZAdd(t.Context(), asynqfmt.ArchivedKey("q"), redis.Z{Score: float64(time.Now().Unix()), Member: id})
+		}
+		if _, err := p.Exec(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for range archiveEvery {
+			pass(t, s)
+		}
+		if n := rdb.ZCard(t.Context(), asynqfmt.ArchivedKey("q")).Val(); n > 100 {
+			t.Fatalf("round %d: %d deliveries are archived, want at most 100", round, n)
+		}
 	}
 }

@@ -1,9 +1,10 @@
 -- cancel: ends jobs that are not over. Their chunks without outcomes never get some.
 --
--- KEYS: 1 asynq's pending list of the lane, which names the slot.
+-- KEYS: see script.go.
 -- ARGV: 1 lane, 2 the command that publishes, then for each job: name, gen ("*": whatever it
 -- is), reason, and "late" if it is canceled only where its time to begin is over, else "".
--- Reply, for each job: "canceled" (now or before), "done" (too late), "gone"; and with
+-- Reply, for each job: "canceled" (now or before), "done" (too late), "gone", "damaged" (its
+-- record is not a job's: forget removes it); and with
 -- "late", where it has begun or has time left, "sealed" or "open".
 
 local prefix = 'distpool:{' .. ARGV[1] .. '}:'
@@ -11,9 +12,11 @@ local replies = {}
 for i = 3, #ARGV, 4 do
   local name, gen = ARGV[i], ARGV[i + 1]
   local key = prefix .. 'job:' .. name
-  local j = redis.call('HMGET', key, 'reply', 'gen', 'ttl', 'recorded', 'done', 'failed', 'frames', 'state', 'expires')
+  local j = redis.pcall('HMGET', key, 'reply', 'gen', 'ttl', 'recorded', 'done', 'failed', 'frames', 'state', 'expires')
   local answer = j[8] or 'sealed'
-  if not j[1] or (gen ~= '*' and gen ~= (j[2] or '')) then
+  if j.err then
+    answer = 'damaged'
+  elseif not j[1] or (gen ~= '*' and gen ~= (j[2] or '')) then
     answer = 'gone'
   elseif answer == 'open' or answer == 'sealed' then
     local t = redis.call('TIME')

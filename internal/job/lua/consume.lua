@@ -1,16 +1,20 @@
 -- consume: outcomes have reached the stream that wants them, and leave the record. The
 -- counts stay.
 --
--- KEYS: 1 asynq's pending list of the lane, which names the slot.
--- ARGV: 1 lane, 2 the job's name, then for each chunk: its number, and which one of the
+-- KEYS: see script.go.
+-- ARGV: 1 lane, 2 the job's name, 3 gen, then for each chunk: its number, and which one of the
 -- recorded chunks it was (the N of order:N).
 -- Reply: how many of them had outcomes here.
 
 local prefix = 'distpool:{' .. ARGV[1] .. '}:'
 local key = prefix .. 'job:' .. ARGV[2]
-local frames = redis.call('HGET', key, 'frames')
+local j = redis.call('HMGET', key, 'frames', 'gen', 'reply')
+if not j[3] or (j[2] or '') ~= ARGV[3] then
+  return 0
+end
+local frames = j[1]
 local removed = 0
-for i = 3, #ARGV, 2 do
+for i = 4, #ARGV, 2 do
   local out, kept = 'out:' .. ARGV[i], 'kept:' .. ARGV[i]
   local size = redis.call('HSTRLEN', key, kept)
   if frames then

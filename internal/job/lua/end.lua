@@ -1,13 +1,14 @@
 -- Ends a job before its time, and tells its pool and the workers. j has its fields reply,
--- gen, ttl, recorded, done, failed, frames. Its arguments stay until sweep removes them.
+-- gen, ttl, recorded, done, failed, frames. Its arguments go with the record.
 local function end_job(prefix, name, j, reason, publish)
   local key, ttl = prefix .. 'job:' .. name, tonumber(j[3]) or 3600000
   local t = redis.call('TIME')
+  local now = t[1] * 1000 + math.floor(t[2] / 1000)
   redis.call('HDEL', key, 'expires', 'running')
-  redis.call('HSET', key, 'state', 'canceled', 'reason', reason, 'finished', t[1] * 1000 + math.floor(t[2] / 1000))
+  redis.call('HSET', key, 'state', 'canceled', 'reason', reason, 'finished', now)
   redis.call('PEXPIRE', key, ttl)
   if j[7] then
-    frames_expire(prefix, name, ttl)
+    frames_expire(prefix, name, ttl, now)
   end
   redis.pcall(publish, prefix .. 'reply:' .. j[1], name .. ' ' .. (j[2] or '') .. ' end -1 ' .. (j[4] or 0) .. ' ' .. (j[5] or 0) .. ' '
     .. (j[6] or 0) .. ' 0 canceled 0\n\n')

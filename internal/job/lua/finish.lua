@@ -1,20 +1,22 @@
 -- finish: records the outcomes of chunks, or gives chunks back, and ends their deliveries.
 --
--- KEYS: 1 asynq's pending list of the lane, which names the slot.
+-- KEYS: see script.go.
 -- ARGV: 1 lane, 2 worker, 3 the date (YYYY-MM-DD, UTC), 4 when that day's counters go
--- (Unix, s), 5 up to how many bytes outcomes travel in notices, 6 the command that
+-- (Unix, s), 5 the largest outcomes that travel in notices, in bytes, 6 the command that
 -- publishes, 7 how many entries, then for each entry: what, asynq's task ID, the job's name,
--- gen, chunk, and
+-- gen, chunk, the delivery's number, and
 --   "record"   framed outcomes (or the reference to a large frame), calls of the chunk, failed calls, the slowest call as
 --              "MS CALL" or "", and asynq's message if calls failed: then the delivery is
 --              archived with it
 --   "return"   the worker gives the chunk back: what it has of it ("" for nothing), how many
 --              calls that finishes, where the delivery goes ("head" or "tail" of pending; or
---              a time, Unix s: into retry), and asynq's message with the error in that case
+--              a time, Unix s: into retry), and asynq's message
+--   "dismiss"  the task is no delivery, or its job is damaged: asynq's message with the error,
+--              with which it is archived. Name, gen, chunk and number are not looked at
 -- Reply, for each entry: "ok"; or, with the job unchanged, "recorded", "canceled", "gone",
--- "lost" (return: the chunk is not this worker's), "damaged" (the job's record). The delivery
--- is off active then, and the entry can be sent twice. With "unstored", a large frame is not
--- there, nothing is changed at all.
+-- "damaged" (the job's record). The delivery is off active then, and the entry can be sent
+-- twice. Nothing at all is changed with "unstored", a large frame is not there, and "lost",
+-- the worker that returns the chunk does not own it by this delivery.
 
 local q, prefix = 'asynq:{' .. ARGV[1] .. '}:', 'distpool:{' .. ARGV[1] .. '}:'
 local t = redis.call('TIME')
@@ -40,7 +42,8 @@ local function record(key, name, chunk, j, frame, calls, failed, slow)
     recorded = redis.call('HINCRBY', key, 'recorded', 1)
     total = redis.call('HINCRBY', key, 'done', calls - (j[7] or 0))
     bad = failed > 0 and redis.call('HINCRBY', key, 'failed', failed) or j[6] or 0
-    running = j[8] and redis.call('HINCRBY', key, 'running', -1) or 0
+    running = j[8] and redis.pcall('HINCRBY', key, 'running', -1) or 0
+    running = tonumber(running) or 0
     redis.call('HSET', key, 'out:' .. chunk, frame, 'order:' .. (recorded - 1), chunk)
     if state == 'sealed' and recorded == tonumber(multi) then
       state = 'done'
@@ -61,7 +64,7 @@ local function record(key, name, chunk, j, frame, calls, failed, slow)
     frame_drop(prefix, name, spent)
   end
   if token then
-    frame_adopt(prefix, name, token, redis.call('PTTL', key))
+    frame_adopt(prefix, name, token, redis.call('PTTL', key), now)
   end
   if slow ~= '' then
     note_slow(key, slow .. ' ' .. ARGV[2])
@@ -70,7 +73,7 @@ local function record(key, name, chunk, j, frame, calls, failed, slow)
     local ttl = tonumber(j[4]) or 3600000
     redis.call('PEXPIRE', key, ttl)
     if j[9] or token then
-      frames_expire(prefix, name, ttl)
+      frames_expire(prefix, name, ttl, now)
     end
   end
   local what = 'out'
@@ -89,10 +92,14 @@ end
 
 for e = 1, tonumber(ARGV[7]) do
   local what, id, name, gen, chunk = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
+  local number = ARGV[i + 5]
   local key = prefix .. 'job:' .. name
-  local j = redis.pcall('HMGET', key, 'reply', 'gen', 'state', 'ttl', 'chunks', 'failed', 'counted:' .. chunk, 'own:' .. chunk, 'frames')
+  local j = what ~= 'dismiss' and redis.pcall('HMGET', key, 'reply', 'gen', 'state', 'ttl', 'chunks', 'failed', 'counted:' .. chunk,
+    'own:' .. chunk, 'frames', 'recorded', 'done', 'kept') or {}
   local answer
-  if j.err then
+  if what == 'dismiss' then
+    answer = 'ok'
+  elseif j.err or not (tonumber(j[6] or 0) and tonumber(j[7] or 0) and tonumber(j[10] or 0) and tonumber(j[11] or 0) and tonumber(j[12] or 0)) then
     answer = 'damaged'
   elseif not j[1] or (j[2] or '') ~= gen then
     answer = 'gone'
@@ -101,35 +108,40 @@ for e = 1, tonumber(ARGV[7]) do
   elseif j[3] == 'done' then
     answer = 'recorded'
   elseif what == 'record' then
-    answer = record(key, name, chunk, j, ARGV[i + 5], tonumber(ARGV[i + 6]), tonumber(ARGV[i + 7]), ARGV[i + 8])
-  elseif not j[8] or string.match(j[8], '^%S*') ~= ARGV[2] then
+    answer = record(key, name, chunk, j, ARGV[i + 6], tonumber(ARGV[i + 7]), tonumber(ARGV[i + 8]), ARGV[i + 9])
+  elseif not j[8] or string.match(j[8], '^%S+') ~= ARGV[2] or string.match(j[8], '%d+$') ~= number then
     answer = 'lost'
   else
     answer = 'ok'
     redis.call('HDEL', key, 'own:' .. chunk)
     if j[5] then
-      redis.call('HINCRBY', key, 'running', -1)
+      redis.pcall('HINCRBY', key, 'running', -1)
     end
-    if ARGV[i + 5] ~= '' then
-      redis.call('HSET', key, 'part:' .. chunk, ARGV[i + 5], 'counted:' .. chunk, ARGV[i + 6])
+    if ARGV[i + 6] ~= '' then
+      redis.call('HSET', key, 'part:' .. chunk, ARGV[i + 6], 'counted:' .. chunk, ARGV[i + 7])
       if j[5] then
-        redis.call('HINCRBY', key, 'done', ARGV[i + 6] - (j[7] or 0))
+        redis.call('HINCRBY', key, 'done', ARGV[i + 7] - (j[7] or 0))
       end
     end
   end
-  if answer ~= 'unstored' and asynq_retire(q, id) then
+  local msg = what == 'record' and ARGV[i + 10] or what == 'dismiss' and ARGV[i + 6] or ''
+  if answer ~= 'unstored' and answer ~= 'lost' then
+    local here = asynq_retire(q, id)
     ids[#ids + 1] = id
     if answer == 'ok' and what == 'return' then
-      asynq_return(q, id, ARGV[i + 7], ARGV[i + 8])
-    elseif answer == 'ok' and ARGV[i + 9] ~= '' then
-      asynq_archive(q, id, ARGV[i + 9], t[1])
+      -- Where asynq's recoverer has moved it, it waits already.
+      if here or redis.call('EXISTS', q .. 't:' .. id) == 0 then
+        asynq_return(q, id, ARGV[i + 8], ARGV[i + 9])
+      end
+    elseif here and answer == 'ok' and msg ~= '' then
+      asynq_archive(q, id, msg, t[1])
       archived = archived + 1
-    else
+    elseif here then
       done[#done + 1] = id
     end
   end
   replies[e] = answer
-  i = i + (what == 'record' and 10 or 9)
+  i = i + (what == 'record' and 11 or what == 'return' and 10 or 7)
 end
 
 asynq_unlease(q, ids)

@@ -1,19 +1,22 @@
 -- forget: removes every trace of jobs but their deliveries. A job that is not over is
 -- canceled by that: its pool and the workers are told.
 --
--- KEYS: 1 asynq's pending list of the lane, which names the slot.
+-- KEYS: see script.go.
 -- ARGV: 1 lane, 2 the command that publishes, then for each job: name, gen ("*": whatever it
 -- is).
--- Reply, for each job: the state that it was in, or "gone".
+-- Reply, for each job: the state that it was in, "damaged" or "gone".
 
 local prefix = 'distpool:{' .. ARGV[1] .. '}:'
 local replies = {}
 for i = 3, #ARGV, 2 do
   local name = ARGV[i]
   local key = prefix .. 'job:' .. name
-  local j = redis.call('HMGET', key, 'reply', 'gen', 'ttl', 'recorded', 'done', 'failed', 'frames', 'state')
+  local j = redis.pcall('HMGET', key, 'reply', 'gen', 'ttl', 'recorded', 'done', 'failed', 'frames', 'state')
   local answer = j[8] or 'sealed'
-  if not j[1] or (ARGV[i + 1] ~= '*' and ARGV[i + 1] ~= (j[2] or '')) then
+  if j.err then
+    answer = 'damaged'
+    redis.call('UNLINK', key)
+  elseif not j[1] or (ARGV[i + 1] ~= '*' and ARGV[i + 1] ~= (j[2] or '')) then
     answer = 'gone'
   else
     if answer == 'sealed' or answer == 'open' then

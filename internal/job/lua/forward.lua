@@ -1,6 +1,6 @@
 -- forward: deliveries that were delayed, or put off, become pending.
 --
--- KEYS: 1 asynq's pending list of the lane, which names the slot.
+-- KEYS: see script.go.
 -- ARGV: 1 lane, 2 a time (Unix, s): deliveries that are due by then; "" for none, 3 how many of
 -- these at the most, of each kind, then the task IDs of deliveries that are due whatever asynq
 -- has noted: it counts in whole seconds.

@@ -1,7 +1,7 @@
 -- putback: deliveries that were moved to active, and not taken, go back to the head of
 -- pending.
 --
--- KEYS: 1 asynq's pending list of the lane, which names the slot.
+-- KEYS: see script.go.
 -- ARGV: 1 lane, then their task IDs, of which the first runs first.
 
 local ids = {}

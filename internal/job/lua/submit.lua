@@ -1,53 +1,71 @@
 -- submit: creates jobs, adds chunks to open ones, and hands their deliveries to asynq.
 --
--- KEYS: 1 asynq's pending list of the lane, which names the slot.
--- ARGV: 1 lane, 2 how many entries, then for each entry:
+-- KEYS: see script.go.
+-- ARGV: 1 lane, 2 the command that publishes, 3 how many entries, then for each entry:
 --   what       the state of the job after this entry, "sealed" or "open", with "new " before it
 --              if the entry creates the job; otherwise it adds chunks to an open one
 --   name, gen
 --   life       how long the record lives while the job is not over, ms; "0" leaves that as it is
 --   within     new: it is canceled unless a chunk begins within this time, ms; "0": no limit
---   fields     how many pairs of field and value follow
---   chunks     how many chunks follow, each as: number, framed arguments, asynq's task ID,
+--   calls, chunks   the totals of the job after this entry
+--   fields     new: how many pairs of field and value follow
+--   n          how many chunks follow, each as: number, framed arguments, asynq's task ID,
 --              asynq's message, and when it is due (Unix, s; "" is now). Without a task ID
 --              the chunk gets no delivery here
--- Reply, for each entry: "unstored" if a large frame among its arguments is not there (see
--- frames); "sealed" or "open", where the job was created or grew; "exists" for a
--- new job whose name is taken; and where a job does not grow why: "sealed", since it has all
--- its chunks, "done", "canceled" or "gone". Sent twice, an entry changes nothing.
+-- Reply, for each entry: "sealed", "open" or, without any chunk that has no outcome, "done",
+-- where the job was created or grew. Otherwise nothing is changed: "exists", the name of a new
+-- job is taken; "sealed", "done" or "canceled", the job has all its chunks; "gone"; "gap", the
+-- chunks before these are not there yet; "unstored", a large frame among the arguments is not
+-- there; "damaged", the job's record. Sent twice, an entry changes nothing.
 
 local q, prefix = 'asynq:{' .. ARGV[1] .. '}:', 'distpool:{' .. ARGV[1] .. '}:'
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local now_ns = t[1] .. string.format('%06d', t[2]) .. '000'
 local replies, pending = {}, {}
-local i = 3
+local i = 4
 
-for e = 1, tonumber(ARGV[2]) do
+for e = 1, tonumber(ARGV[3]) do
   local what, name, gen, life = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   local key = prefix .. 'job:' .. name
-  local fields = i + 6
-  local chunks = fields + 2 * ARGV[i + 5]
+  local fields = i + 8
+  local chunks = fields + 2 * ARGV[i + 7]
   local last = chunks + 5 * ARGV[chunks]
-  local answer, known, tokens = what, 0, nil
-  for c = chunks + 1, last, 5 do
-    local token = frame_token(ARGV[c + 1])
+  local new = string.match(what, '^new (.*)')
+  local answer, known, grows = new or what, 0, true
+  local j = {}
+  if new then
+    if redis.call('EXISTS', key) == 1 then
+      answer, grows = 'exists', false
+    end
+  else
+    j = redis.pcall('HMGET', key, 'reply', 'gen', 'state', 'chunks', 'recorded', 'ttl', 'done', 'failed', 'frames')
+    known = not j.err and tonumber(j[4] or '1')
+    if j.err or not known then
+      answer, grows = 'damaged', false
+    elseif not j[1] or (j[2] or '') ~= gen then
+      answer, grows = 'gone', false
+    elseif j[3] ~= 'open' then
+      answer, grows = j[3] or 'sealed', false
+    elseif last > chunks and tonumber(ARGV[chunks + 1]) > known then
+      answer, grows = 'gap', false
+    end
+  end
+
+  local tokens
+  for c = chunks + 1, grows and last or 0, 5 do
+    local token = tonumber(ARGV[c]) >= known and frame_token(ARGV[c + 1])
     if token then
       tokens = tokens or {}
       tokens[c] = token
       if redis.call('EXISTS', prefix .. 'frame:' .. name .. ':' .. token) == 0 then
-        answer, known = 'unstored', math.huge
+        answer, grows = 'unstored', false
       end
     end
   end
-  local new = string.match(what, '^new (.*)')
-  if answer == 'unstored' then
-    life = '0'
-  elseif new then
-    answer = new
-    if redis.call('EXISTS', key) == 1 then
-      answer, known, life = 'exists', math.huge, '0'
-    else
+
+  if grows then
+    if new then
       redis.call('HSET', key, 'created', now, unpack(ARGV, fields, chunks - 1))
       if gen ~= '' then
         redis.call('HSET', key, 'gen', gen)
@@ -55,41 +73,51 @@ for e = 1, tonumber(ARGV[2]) do
       if ARGV[i + 4] ~= '0' then
         redis.call('HSET', key, 'expires', string.format('%.0f', now + ARGV[i + 4]))
       end
-    end
-  else
-    local j = redis.call('HMGET', key, 'reply', 'gen', 'state', 'chunks')
-    if not j[1] or (j[2] or '') ~= gen then
-      answer, known, life = 'gone', math.huge, '0'
-    elseif j[3] ~= 'open' then
-      answer, known = j[3] or 'sealed', math.huge
-      if j[3] then
-        life = '0'
-      end
     else
-      known = tonumber(j[4])
-      redis.call('HSET', key, unpack(ARGV, fields, chunks - 1))
-      if what == 'sealed' then
+      if tonumber(ARGV[i + 6]) > known then
+        redis.call('HSET', key, 'calls', ARGV[i + 5], 'chunks', ARGV[i + 6])
+      end
+      if answer == 'sealed' then
         redis.call('HDEL', key, 'state')
       end
     end
-  end
-  for c = chunks + 1, last, 5 do
-    if tonumber(ARGV[c]) >= known then
-      local id, at = ARGV[c + 2], ARGV[c + 4]
-      redis.call('HSET', key, 'args:' .. ARGV[c], ARGV[c + 1])
-      if tokens and tokens[c] then
-        frame_adopt(prefix, name, tokens[c], life == '0' and redis.call('PTTL', key) or life)
-      end
-      if at ~= '' then
-        asynq_schedule(q, id, ARGV[c + 3], at)
-      elseif id ~= '' then
-        asynq_enqueue(q, id, ARGV[c + 3], now_ns)
-        pending[#pending + 1] = id
+    if life ~= '0' then
+      redis.call('PEXPIRE', key, life)
+      if j[9] then
+        frames_renew(prefix, name, j[9], life, now)
       end
     end
-  end
-  if life ~= '0' then
-    redis.call('PEXPIRE', key, life)
+    for c = chunks + 1, last, 5 do
+      if tonumber(ARGV[c]) >= known then
+        local id, at = ARGV[c + 2], ARGV[c + 4]
+        redis.call('HSET', key, 'args:' .. ARGV[c], ARGV[c + 1])
+        if tokens and tokens[c] then
+          frame_adopt(prefix, name, tokens[c], redis.call('PTTL', key), now)
+        end
+        if id == '' then
+          -- its delivery comes later
+        elseif at ~= '' then
+          asynq_schedule(q, id, ARGV[c + 3], at)
+        else
+          asynq_enqueue(q, id, ARGV[c + 3], now_ns)
+          pending[#pending + 1] = id
+        end
+      end
+    end
+    local total = math.max(known, tonumber(ARGV[i + 6]))
+    if answer == 'sealed' and tonumber(j[5] or '0') == total then
+      answer = 'done' -- its last chunk was recorded before this
+      redis.call('HSET', key, 'state', answer, 'finished', now)
+      j[6] = j[6] or redis.call('HGET', key, 'ttl')
+      redis.call('PEXPIRE', key, j[6] or 3600000)
+      if j[9] then
+        frames_expire(prefix, name, tonumber(j[6]) or 3600000, now)
+      end
+      if not new then
+        redis.pcall(ARGV[2], prefix .. 'reply:' .. j[1], name .. ' ' .. gen .. ' end -1 ' .. (j[5] or 0) .. ' ' .. (j[7] or 0) .. ' '
+          .. (j[8] or 0) .. ' 0 done 0\n\n')
+      end
+    end
   end
   replies[e] = answer
   i = last + 1

@@ -1,7 +1,7 @@
 -- take: moves deliveries from pending to active, and says of each whether its chunk may
 -- run. The worker becomes the owner of those that may.
 --
--- KEYS: 1 asynq's pending list of the lane, which names the slot.
+-- KEYS: see script.go.
 -- ARGV: 1 lane, 2 worker, 3 how many deliveries at the most, 4 when their leases end (Unix,
 -- s), 5 how many bytes of arguments at the most (the first chunk may have more), 6 the date
 -- (YYYY-MM-DD, UTC), 7 when that day's counters go (Unix, s), then the task IDs of
@@ -13,18 +13,18 @@
 --   "missing"   its arguments are not there, and neither is an outcome: the job is damaged
 --   "paused"    BLMOVE has moved it although the queue is paused: it is in pending again
 --   "damaged"   its job is not readable, or it is no delivery of distpool
--- Deliveries of chunks that are recorded or owned, and of jobs that are over or gone, end
--- here and are not in the reply. Where a job cannot be read because its slot is on the move,
--- the delivery goes back to pending as it was.
+-- Deliveries of chunks that are recorded, and of jobs that are over or gone, end here and are
+-- not in the reply. So do deliveries of a chunk that a worker runs by another delivery. A
+-- chunk that has an owner and no delivery in active keeps this one there, for supervision to
+-- find: asynq's recoverer takes deliveries away whose lease is over.
 
 local q, d = 'asynq:{' .. ARGV[1] .. '}:', 'distpool:{' .. ARGV[1] .. '}:job:'
 local room = tonumber(ARGV[5])
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
-local owner = ARGV[2] .. ' ' .. now
 local n = tonumber(ARGV[3])
 local ids = n > 0 and asynq_pop(q, n, ARGV[4]) or {}
-local back, over, replies = {}, {}, {}
+local back, over, replies, moved = {}, {}, {}, {}
 
 if ARGV[8] then
   local paused = redis.call('EXISTS', q .. 'paused') == 1
@@ -32,9 +32,12 @@ if ARGV[8] then
     if paused then
       back[#back + 1] = ARGV[i]
       replies[#replies + 1] = {ARGV[i], 'paused'}
-    else
+    elseif redis.call('HEXISTS', q .. 't:' .. ARGV[i], 'state') == 1 then
       redis.call('ZADD', q .. 'lease', ARGV[4], ARGV[i])
       table.insert(ids, 1, ARGV[i])
+      moved[ARGV[i]] = true
+    else -- supervision has issued it again meanwhile
+      over[#over + 1] = ARGV[i]
     end
   end
 end
@@ -44,11 +47,15 @@ for i = 1, #ids do
   if room <= 0 then
     back[#back + 1] = id
   else
-    local name, gen, chunk = string.match(id, '^([%w._-]+)~?(%w*):(%d+):%d+$')
+    local name, gen, chunk, number = string.match(id, '^([%w._-]+)~?(%w*):(%d+):(%d+)$')
     local key = d .. (name or '')
     local j = name and redis.pcall('HMGET', key, 'about', 'gen', 'state', 'expires', 'calls', 'chunks',
       'args:' .. chunk, 'own:' .. chunk, 'lost:' .. chunk, 'part:' .. chunk)
     local args = j and j[7]
+    local worker, by
+    if j and j[8] then
+      worker, by = string.match(j[8], '^(%S+) %d+ (%d+)$')
+    end
     if not j then
       replies[#replies + 1] = {id, 'damaged'}
     elseif j.err then
@@ -57,8 +64,17 @@ for i = 1, #ids do
       else
         back[#back + 1] = id
       end
-    elseif not j[1] or (j[2] or '') ~= gen or j[3] == 'done' or j[3] == 'canceled' or j[8] then
+    elseif not j[1] or (j[2] or '') ~= gen or j[3] == 'done' or j[3] == 'canceled' then
       over[#over + 1] = id
+    elseif j[8] and by == number and worker == ARGV[2] and moved[id] and args then
+      replies[#replies + 1] = {id, 'run', j[1], j[5] or '1', args, j[9] or '0', j[10] or ''} -- this reply was lost
+    elseif j[8] then
+      local its = string.match(id, '^(.*:)%d+$') .. (by or '')
+      if by ~= number and redis.call('HGET', q .. 't:' .. its, 'state') == 'active' then
+        over[#over + 1] = id
+      else
+        redis.call('HSET', q .. 't:' .. id, 'state', 'active')
+      end
     elseif not args then
       -- Recorded; or consumed, which is counted in the job; or damaged.
       if redis.call('HEXISTS', key, 'out:' .. chunk) == 1 or redis.call('HEXISTS', key, 'consumed') == 1 then
@@ -66,6 +82,8 @@ for i = 1, #ids do
       else
         replies[#replies + 1] = {id, 'missing'}
       end
+    elseif j[4] and not tonumber(j[4]) then
+      replies[#replies + 1] = {id, 'damaged'}
     elseif j[4] and tonumber(j[4]) <= now then
       replies[#replies + 1] = {id, 'late'}
     else
@@ -73,9 +91,9 @@ for i = 1, #ids do
         redis.call('HDEL', key, 'expires') -- it has begun
       end
       if j[6] then
-        redis.call('HINCRBY', key, 'running', 1)
+        redis.pcall('HINCRBY', key, 'running', 1) -- for people only
       end
-      redis.call('HSET', key, 'own:' .. chunk, owner)
+      redis.call('HSET', key, 'own:' .. chunk, ARGV[2] .. ' ' .. now .. ' ' .. number)
       redis.call('HSET', q .. 't:' .. id, 'state', 'active')
       room = room - #args
       replies[#replies + 1] = {id, 'run', j[1], j[5] or '1', args, j[9] or '0', j[10] or ''}

@@ -1,6 +1,6 @@
 -- trim: bounds the archive of a lane.
 --
--- KEYS: 1 asynq's pending list of the lane, which names the slot.
+-- KEYS: see script.go.
 -- ARGV: 1 lane, 2 how many deliveries stay, 3 from which time on they stay (Unix, s), 4 how
 -- many are removed at the most.
 -- Reply: how many were removed.
