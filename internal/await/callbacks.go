@@ -131,3 +131,32 @@ func (q *callbackQueue) wait() <-chan struct{} {
 	}
 	return q.idle
 }
+
+// Over is closed when the job is settled.
+func (j *Job) Over() <-chan struct{} { return j.over }
+
+// Done is closed when the job is settled, after the callbacks that were
+// registered before that have run. In a callback of another job, which these may be
+// waiting for, it is Over.
+func (j *Job) Done() <-chan struct{} {
+	if j.hub == nil {
+		return j.done
+	}
+	if job, running := j.hub.callbacks.busy(); running && job != j.ID && inCallback() {
+		return j.over
+	}
+	return j.done
+}
+
+// OnSettle runs f on the hub's callback goroutine once the job is settled. When
+// it is settled already, f is queued at once.
+func (j *Job) OnSettle(f func()) {
+	j.mu.Lock()
+	if !j.settled {
+		j.callbacks = append(j.callbacks, f)
+		j.mu.Unlock()
+		return
+	}
+	j.mu.Unlock()
+	j.hub.callbacks.push(j.ID, f)
+}

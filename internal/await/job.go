@@ -76,66 +76,6 @@ func NewJob(id, task, queue string, calls, chunks int, sealed bool) *Job {
 	return j
 }
 
-// NewStream makes an open job whose outcomes are taken out of it as they come
-// (Take), so that it holds no more than what is on its way, however long it
-// gets. It must be told of every chunk before that is submitted (Expect), and
-// what was taken may be removed from the record. Arrived is not for it, and
-// Outcomes are those that nobody has taken yet.
-func NewStream(id, task, queue string) *Job {
-	j := NewJob(id, task, queue, 0, 0, false)
-	j.awaited = map[int]struct{}{}
-	return j
-}
-
-// Expect tells a stream that the n chunks from first on will be submitted.
-func (j *Job) Expect(first, n int) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	for chunk := first; chunk < first+n; chunk++ {
-		j.awaited[chunk] = struct{}{}
-	}
-}
-
-// Arrival is the outcomes of one chunk of a stream.
-type Arrival struct {
-	Chunk int
-	wire.Outcome
-}
-
-// Take removes the outcomes that have arrived from a stream and returns them in
-// the order of their arrival, with a channel that closes at the next change.
-// Once ended is true no more will come.
-func (j *Job) Take() (news []Arrival, ended bool, changed <-chan struct{}) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if len(j.arrival) > 0 {
-		news = make([]Arrival, len(j.arrival))
-		for i, chunk := range j.arrival {
-			news[i] = Arrival{chunk, j.outcomes[chunk]}
-		}
-		j.taken += len(j.arrival)
-		j.arrival = j.arrival[:0]
-		clear(j.outcomes)
-	}
-	return news, j.settled, j.listen()
-}
-
-// Over is closed when the job is settled.
-func (j *Job) Over() <-chan struct{} { return j.over }
-
-// Done is closed when the job is settled, after the callbacks that were
-// registered before that have run. In a callback of another job, which these may be
-// waiting for, it is Over.
-func (j *Job) Done() <-chan struct{} {
-	if j.hub == nil {
-		return j.done
-	}
-	if job, running := j.hub.callbacks.busy(); running && job != j.ID && inCallback() {
-		return j.over
-	}
-	return j.done
-}
-
 // Settled reports whether the job is over as far as this process is concerned:
 // every outcome is here, or an error says why there will be none.
 func (j *Job) Settled() bool {
@@ -207,19 +147,6 @@ func (j *Job) listen() <-chan struct{} {
 		}
 	}
 	return j.changed
-}
-
-// OnSettle runs f on the hub's callback goroutine once the job is settled. When
-// it is settled already, f is queued at once.
-func (j *Job) OnSettle(f func()) {
-	j.mu.Lock()
-	if !j.settled {
-		j.callbacks = append(j.callbacks, f)
-		j.mu.Unlock()
-		return
-	}
-	j.mu.Unlock()
-	j.hub.callbacks.push(j.ID, f)
 }
 
 // Grow tells a job that is still being submitted its new totals.

@@ -112,7 +112,8 @@ func TestAStreamsInputMayReuseItsMemory(t *testing.T) {
 		}
 		scanner := bufio.NewScanner(strings.NewReader(file.String()))
 		arrives[string](t, "Scanner.Bytes", producer.IMap(ctx(t), p, textOf, func(yield func([]byte) bool) {
-			for scanner.Scan() && yield(scanner.Bytes()) {
+			for more := true; more && scanner.Scan(); {
+				more = yield(scanner.Bytes())
 			}
 		}), text)
 		arrives[string](t, "one buffer", producer.IMap(ctx(t), p, textOf, reused(reuses, buf, fill), producer.ChunkSize(7)), text)
@@ -200,11 +201,7 @@ func failedCalls(t *testing.T, err error, calls ...int) []*results.TaskError {
 	return m.Errors
 }
 
-// nestedText is JSON of that many arrays, one in the other.
-func nestedText(depth int) json.RawMessage {
-	return json.RawMessage(strings.Repeat("[", depth) + strings.Repeat("]", depth))
-}
-
+// nestedValue is that many arrays, one in the other.
 func nestedValue(depth int) (v any) {
 	for range depth {
 		v = []any{v}
