@@ -11,8 +11,9 @@
 // what they take is added to it: they must not block and must be safe for
 // concurrent use. A panic in one, or runtime.Goexit, is logged and harms nothing: the
 // other observers are told, and no outcome changes. (runtime.Goexit in BeginSubmit or
-// EndSubmit ends the goroutine that submits.) One that does not return holds up
-// what it is told of; at the begin and the end of a call the HardTimeout covers it. An
+// EndSubmit ends the goroutine that submits, and those behind it are not told.) One that
+// does not return holds up what it is told of; at the begin and the end of a call the
+// HardTimeout covers it, and those behind it are not told. An
 // error whose methods panic or do not end is replaced by its text. Without observers
 // nothing is measured, not even the time.
 //

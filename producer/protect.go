@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/distpool/distpool/internal/await"
+	"github.com/distpool/distpool/internal/guard"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/sealing"
 	"github.com/distpool/distpool/internal/signing"
@@ -112,7 +113,8 @@ func (p *pool) trust(ctx context.Context, snap record.Snapshot) (policy string, 
 func (p *pool) refused(why error, job record.Ref, chunk int, task, queue string) error {
 	var e *signing.Error
 	if errors.As(why, &e) && p.cfg.OnRefused != nil {
-		p.cfg.OnRefused(secure.Refusal{What: e.What, Reason: e.Reason, Key: e.Key, Job: job.ID, Chunk: chunk, Task: task, Queue: queue})
+		refusal := secure.Refusal{What: e.What, Reason: e.Reason, Key: e.Key, Job: job.ID, Chunk: chunk, Task: task, Queue: queue}
+		guard.Callback(p.cfg.Logger, "Config.OnRefused", func() { p.cfg.OnRefused(refusal) })
 	}
 	return fmt.Errorf("job %s: %w: %w", job.ID, results.ErrUntrusted, why)
 }

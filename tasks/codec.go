@@ -232,8 +232,9 @@ func (s sliceCoder[T]) join(ctx context.Context, items [][]byte) ([]byte, error)
 // marshal is the codec's Marshal, under guard: user types have encoding methods of
 // their own, and one that panics on one value must not take the other calls of the
 // chunk with it.
-func (s sliceCoder[T]) marshal(ctx context.Context, v any) ([]byte, error) {
+func (s sliceCoder[T]) marshal(ctx context.Context, v any) (data []byte, err error) {
 	if !s.foreign.encode {
+		defer recovered("encoding", &err)
 		return s.codec.Marshal(v)
 	}
 	return guarded(ctx, "encoding", reflect.TypeOf(v), func() ([]byte, error) { return s.codec.Marshal(v) })
@@ -241,11 +242,12 @@ func (s sliceCoder[T]) marshal(ctx context.Context, v any) ([]byte, error) {
 
 // unmarshal is the codec's Unmarshal, under guard. What v points to must not be used
 // after a *guard.Left.
-func (s sliceCoder[T]) unmarshal(ctx context.Context, data []byte, v any) error {
+func (s sliceCoder[T]) unmarshal(ctx context.Context, data []byte, v any) (err error) {
 	if !s.foreign.decode {
+		defer recovered("decoding", &err)
 		return s.codec.Unmarshal(data, v)
 	}
-	_, err := guarded(ctx, "decoding", reflect.TypeOf(v).Elem(), func() (struct{}, error) { return struct{}{}, s.codec.Unmarshal(data, v) })
+	_, err = guarded(ctx, "decoding", reflect.TypeOf(v).Elem(), func() (struct{}, error) { return struct{}{}, s.codec.Unmarshal(data, v) })
 	return err
 }
 
@@ -253,22 +255,25 @@ func (s sliceCoder[T]) unmarshal(ctx context.Context, data []byte, v any) error 
 // doing, and with which type, if that is known.
 func guarded[V any](ctx context.Context, doing string, t reflect.Type, f func() (V, error)) (V, error) {
 	var v V
+	var theirs *foreignError
 	err := guard.Apart(ctx, func() (err error) {
-		v, err = f()
-		switch err.(type) {
-		case nil, *jsonError, *ArgError: // they have their text
-		default:
-			err = &foreignError{err.Error(), err}
+		if v, err = f(); err == nil {
+			return nil
 		}
-		return err
+		theirs = &foreignError{text: err.Error(), err: err}
+		if t != nil && (isTuple(t) || t.Kind() == reflect.Slice && isTuple(t.Elem())) { // its errors say which argument it is
+			if arg, ok := inTree[*ArgError](err); ok && arg.Err != nil {
+				theirs.arg = &ArgError{Call: -1, Arg: arg.Arg, Err: &foreignError{text: arg.Err.Error(), err: arg.Err}}
+			}
+		}
+		return theirs
 	})
 	if err == nil {
 		return v, nil
 	}
-	var none V // v may still be written to
-	switch err.(type) {
-	case *jsonError, *ArgError, *foreignError:
-		return none, err
+	var none V // v may still be written to, and theirs
+	if _, left := err.(*guard.Left); !left && theirs != nil {
+		return none, theirs
 	}
 	if t != nil {
 		doing = fmt.Sprintf("%s %v", doing, t)
@@ -276,12 +281,48 @@ func guarded[V any](ctx context.Context, doing string, t reflect.Type, f func() 
 	return none, guard.About(doing+" ", err)
 }
 
-// foreignError is an error of foreign code, with its text: its methods are not called
-// any more unless somebody looks for what it wraps.
+// recovered makes an error of a panic, in a deferred call: nothing of distpool or Go's
+// library that runs without guard is known to panic.
+func recovered(doing string, err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("%s panicked: %s", doing, guard.Text(p))
+	}
+}
+
+// foreignError is an error of foreign code, with its text: its methods are only called
+// under guard.
 type foreignError struct {
 	text string
 	err  error
+	arg  *ArgError // found in err
 }
 
 func (e *foreignError) Error() string { return e.text }
-func (e *foreignError) Unwrap() error { return e.err }
+
+// Is is errors.Is for what e wraps. There is no Unwrap, since errors.Is would then call
+// methods of err unguarded.
+func (e *foreignError) Is(target error) bool {
+	var is bool
+	return e.ask(func() { is = errors.Is(e.err, target) }) && is
+}
+
+// As is errors.As for what e wraps.
+func (e *foreignError) As(target any) bool {
+	// Not target itself: code that was left behind may still write to it.
+	found, as := reflect.New(reflect.TypeOf(target).Elem()), false
+	if !e.ask(func() { as = errors.As(e.err, found.Interface()) }) || !as {
+		return false
+	}
+	reflect.ValueOf(target).Elem().Set(found.Elem())
+	return true
+}
+
+// ask runs f under guard, for as long as Examine would. It reports whether f returned.
+func (e *foreignError) ask(f func()) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), examineFor)
+	defer cancel()
+	return guard.Apart(ctx, func() error {
+		f()
+		return nil
+	}) == nil
+}

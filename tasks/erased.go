@@ -36,8 +36,7 @@ func (e *erased[A, R]) Chunk(data []byte, n int) (call.Chunk, error) {
 		return nil, fmt.Errorf("arguments of %q: %w; the record of the job is damaged", t.name, err)
 	}
 	c := &chunk[A, R]{task: t, data: data, args: make([]A, n)}
-	values := make([]R, n)
-	c.held.Store(&values)
+	c.held.Store(&held[R]{values: make([]R, n)})
 	return c, nil
 }
 
@@ -51,21 +50,30 @@ type chunk[A, R any] struct {
 	again  []A  // decoded once more, where the codec cannot split
 	spent  []bool
 	items  atomic.Pointer[[][]byte] // data, split
-	broken bool                     // data cannot be split
-	held   atomic.Pointer[[]R]      // the values; Abandon replaces them while a call runs
+	broken error                    // why data cannot be split
+	held   atomic.Pointer[held[R]]  // the values; Abandon replaces them while a call runs
 	saved  [][]byte                 // encoded values that another worker saved; nil: none
 	raw    call.Reads               // whether outcomes may be encoded in the raw form
 }
 
+// held are the values of a chunk.
+type held[R any] struct {
+	values []R
+	left   []int // calls that were abandoned: they must not begin any more
+}
+
 func (c *chunk[A, R]) MayBeRaw() { c.raw = func() bool { return true } }
 
-func (c *chunk[A, R]) Splits() bool {
-	if c.task.args.array == nil || c.broken {
-		return false
+func (c *chunk[A, R]) Splits(limit time.Duration) error {
+	if c.task.args.array == nil {
+		return errNotArray
 	}
-	_, err := c.split()
-	c.broken = err != nil
-	return !c.broken
+	if c.broken == nil {
+		ctx, cancel := within(limit)
+		defer cancel()
+		_, c.broken = c.split(ctx)
+	}
+	return c.broken
 }
 
 func (c *chunk[A, R]) DecodeAll(limit time.Duration, keep bool) error {
@@ -121,7 +129,7 @@ func (c *chunk[A, R]) Load(i int, again bool) error {
 		c.args[i], c.spent[i] = c.again[i], true
 		return nil
 	}
-	items, err := c.split()
+	items, err := c.split(context.Background())
 	if err != nil {
 		return err
 	}
@@ -133,11 +141,11 @@ func (c *chunk[A, R]) Load(i int, again bool) error {
 	return nil
 }
 
-func (c *chunk[A, R]) split() ([][]byte, error) {
+func (c *chunk[A, R]) split(ctx context.Context) ([][]byte, error) {
 	if items := c.items.Load(); items != nil {
 		return *items, nil
 	}
-	items, err := c.task.args.split(context.Background(), c.data)
+	items, err := c.task.args.split(ctx, c.data)
 	if err != nil {
 		return nil, guard.About(fmt.Sprintf("arguments of %q: ", c.task.name), err)
 	}
@@ -156,45 +164,55 @@ func within(d time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(context.Background(), d, fmt.Errorf("its time of %v is over", d))
 }
 
-func (c *chunk[A, R]) values() []R { return *c.held.Load() }
+func (c *chunk[A, R]) values() []R { return c.held.Load().values }
 
 func (c *chunk[A, R]) Len() int { return len(c.args) }
 
 func (c *chunk[A, R]) Call(ctx context.Context, i int) error {
-	values := c.values() // now: Abandon may replace them while the task runs
+	h := c.held.Load() // now: Abandon may replace them while the task runs
+	if slices.Contains(h.left, i) {
+		return call.ErrAbandoned
+	}
 	v, err := c.task.fn(ctx, c.args[i])
 	if err != nil {
 		return err
 	}
-	values[i] = v
+	h.values[i] = v
 	return nil
 }
 
 // Restore keeps values encoded if decoding or encoding them runs foreign code, or if
 // they cannot be decoded here: the producer may know how.
-func (c *chunk[A, R]) Restore(data []byte, has func(i int) bool) error {
+func (c *chunk[A, R]) Restore(data []byte, has func(i int) bool, limit time.Duration) (bad, damage error) {
+	ctx, cancel := within(limit)
+	defer cancel()
 	coder := c.task.values
 	if coder.foreign == (foreign{}) || coder.array == nil {
-		values := make([]R, len(c.values()))
-		err := c.task.DecodeValues(data, values)
-		if err == nil {
+		values := make([]R, len(c.args))
+		n, err := coder.decode(ctx, data, values)
+		if err == nil && n == len(values) {
 			for i := range values {
 				if has(i) {
 					c.values()[i] = values[i]
 				}
 			}
-			return nil
+			return nil, nil
 		}
 		if coder.array == nil {
-			return err
+			if err == nil {
+				return nil, c.otherNumber(n)
+			}
+			return guard.About(fmt.Sprintf("values of %q: ", c.task.name), err), nil
 		}
 	}
-	items, err := coder.split(context.Background(), data)
-	if err == nil && len(items) != len(c.args) {
-		err = fmt.Errorf("values of %q: got %d, want %d; the record of the job is damaged", c.task.name, len(items), len(c.args))
-	}
-	if err != nil {
-		return err
+	items, err := coder.split(ctx, data)
+	switch {
+	case err != nil && isJSON(coder.codec):
+		return nil, err
+	case err != nil:
+		return guard.About(fmt.Sprintf("values of %q: ", c.task.name), err), nil
+	case len(items) != len(c.args):
+		return nil, c.otherNumber(len(items))
 	}
 	c.saved = make([][]byte, len(items))
 	for i, item := range items {
@@ -202,18 +220,22 @@ func (c *chunk[A, R]) Restore(data []byte, has func(i int) bool) error {
 			c.saved[i] = item
 		}
 	}
-	return nil
+	return nil, nil
+}
+
+func (c *chunk[A, R]) otherNumber(n int) error {
+	return fmt.Errorf("values of %q: got %d, want %d; the record of the job is damaged", c.task.name, n, len(c.args))
 }
 
 func (c *chunk[A, R]) isSaved(i int) bool { return c.saved != nil && c.saved[i] != nil }
 
 func (c *chunk[A, R]) Abandon(i int) {
 	// The call keeps the old slice, and may still write to its place there.
-	old := c.values()
-	values := make([]R, len(old))
-	copy(values[:i], old[:i])
-	copy(values[i+1:], old[i+1:])
-	c.held.Store(&values)
+	old := c.held.Load()
+	values := make([]R, len(old.values))
+	copy(values[:i], old.values[:i])
+	copy(values[i+1:], old.values[i+1:])
+	c.held.Store(&held[R]{values, append(slices.Clone(old.left), i)})
 }
 
 func (c *chunk[A, R]) Size(i int, limit time.Duration) int {
@@ -288,8 +310,8 @@ func (c *chunk[A, R]) unencodable(failed func(i int) bool, limit time.Duration, 
 		}
 	}
 	if left {
-		values := slices.Clone(values) // what was left behind still reads the old ones
-		c.held.Store(&values)
+		// What was left behind still reads the old ones.
+		c.held.Store(&held[R]{slices.Clone(values), c.held.Load().left})
 	}
 	return bad
 }

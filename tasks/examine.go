@@ -15,55 +15,51 @@ import (
 // error.
 const mostErrors = 1000
 
-// tree returns err and what it wraps, in the order in which errors.Is looks at it. Of
-// very large trees, and endless ones, it returns the beginning.
-func tree(err error) []error {
-	t := newTree(err)
-	for t.grow() {
-	}
-	return t.errs
-}
-
-// errorTree is a tree of errors that is being walked.
+// errorTree is a tree of errors that is being walked, in the order in which errors.Is
+// looks at it. Of very large ones, and endless ones, the beginning is.
 type errorTree struct {
 	errs []error // walked
 	rest []error // to walk, the next one last
+	open bool    // Unwrap of the last of errs has not been called
 }
 
 func newTree(err error) *errorTree { return &errorTree{rest: []error{err}} }
 
-// grow walks to the next error. It calls Unwrap of that one, once it is in errs.
+// grow walks to the next error. It calls Unwrap of the one before, which counts as
+// done.
 func (t *errorTree) grow() bool {
-	for {
-		if len(t.rest) == 0 || len(t.errs) == mostErrors {
-			return false
-		}
+	if t.open {
+		t.open = false
+		t.unwrap(t.errs[len(t.errs)-1])
+	}
+	for len(t.rest) > 0 && len(t.errs) < mostErrors {
 		err := t.rest[len(t.rest)-1]
 		t.rest = t.rest[:len(t.rest)-1]
-		if err == nil {
-			continue
+		if err != nil {
+			t.errs, t.open = append(t.errs, err), true
+			return true
 		}
-		t.errs = append(t.errs, err)
-		switch err := err.(type) {
-		case interface{ Unwrap() error }:
-			t.rest = append(t.rest, err.Unwrap())
-		case interface{ Unwrap() []error }:
-			inner := err.Unwrap()
-			inner = slices.Clone(inner[:min(len(inner), mostErrors)])
-			slices.Reverse(inner)
-			t.rest = append(t.rest, inner...)
-		}
-		return true
+	}
+	return false
+}
+
+func (t *errorTree) unwrap(err error) {
+	switch err := err.(type) {
+	case interface{ Unwrap() error }:
+		t.rest = append(t.rest, err.Unwrap())
+	case interface{ Unwrap() []error }:
+		inner := err.Unwrap()
+		inner = slices.Clone(inner[:min(len(inner), mostErrors)])
+		slices.Reverse(inner)
+		t.rest = append(t.rest, inner...)
 	}
 }
 
-// inTree returns the first error of type E in err's tree.
+// inTree returns the first error of type E in err's tree. It does not look behind it.
 func inTree[E error](err error) (E, bool) {
-	if err != nil {
-		for _, err := range tree(err) {
-			if found, ok := err.(E); ok {
-				return found, true
-			}
+	for t := newTree(err); t.grow(); {
+		if found, ok := t.errs[len(t.errs)-1].(E); ok {
+			return found, true
 		}
 	}
 	var none E

@@ -15,7 +15,7 @@ type foreign struct{ encode, decode bool }
 
 // foreignOf looks at a type as far as the codec does.
 func foreignOf(c Codec, t reflect.Type) foreign {
-	if _, ok := c.(jsonCodec); !ok {
+	if !isJSON(c) {
 		return foreign{true, true}
 	}
 	var f foreign
@@ -34,7 +34,8 @@ func (f *foreign) look(t reflect.Type, seen map[reflect.Type]bool) {
 	}
 	seen[t] = true
 	tuple := reflect.PointerTo(t).Implements(tupleType)
-	if !tuple && t.Kind() != reflect.Interface && t.PkgPath() != "" {
+	// A struct without a name has the methods of what it embeds, and no package.
+	if !tuple && t.Kind() != reflect.Interface && (t.PkgPath() != "" || t.Kind() == reflect.Struct) {
 		theirs := !fromGo(t.PkgPath())
 		encodes, decodes := implements(t, encoders), implements(t, decoders)
 		f.encode = f.encode || theirs && encodes
@@ -68,11 +69,10 @@ func implements(t reflect.Type, interfaces []reflect.Type) bool {
 	return false
 }
 
-// fromGo reports whether a package is of Go's library: the first part of its path has
-// no dot, and it is not the program's own.
+// fromGo reports whether a package is one of those of Go's library that are listed.
 func fromGo(path string) bool {
 	first, _, _ := strings.Cut(path, "/")
-	return first != "main" && goPackages[first]
+	return goPackages[first]
 }
 
 // goPackages are the first parts of the paths of Go's library that have types which

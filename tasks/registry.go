@@ -52,10 +52,12 @@ func ErrorCodes(err error) []string {
 	if err == nil {
 		return nil
 	}
-	all := tree(err)
+	t := newTree(err)
+	for t.grow() {
+	}
 	var codes []string
 	for _, e := range errorCodes.load() {
-		if slices.ContainsFunc(all, func(err error) bool { return matches(err, e.target) }) {
+		if slices.ContainsFunc(t.errs, func(err error) bool { return matches(err, e.target) }) {
 			codes = append(codes, e.code)
 		}
 	}

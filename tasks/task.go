@@ -138,7 +138,13 @@ func (t *Task[A, R]) declaredOnly(what string) string {
 // that is the user's "arg 2" only if the whole argument is the tuple.
 func (t *Task[A, R]) argError(i int, err error) *ArgError {
 	if t.tuple {
-		if inner, ok := inTree[*ArgError](err); ok {
+		var inner *ArgError
+		if theirs, ok := err.(*foreignError); ok {
+			inner = theirs.arg
+		} else {
+			inner, _ = inTree[*ArgError](err)
+		}
+		if inner != nil {
 			return &ArgError{Task: t.name, Call: i, Arg: inner.Arg, Err: inner.Err}
 		}
 	}

@@ -29,7 +29,7 @@ func decoded(task tasks.Runner, data string, n int) (call.Chunk, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.DecodeAll(0, true); err != nil && !c.Splits() {
+	if err := c.DecodeAll(0, true); err != nil && c.Splits(0) != nil {
 		return nil, err
 	}
 	return c, nil

@@ -70,8 +70,8 @@ func TestAValueThatCannotBeDecodedSpoilsOnlyItsPlace(t *testing.T) {
 func TestASavedValueThatCannotBeDecodedCostsItsOwnCall(t *testing.T) {
 	for task, saved := range map[tasks.Runner]string{identity[color](): `"none"`, identity[any](): nested(10_001)} {
 		c := decode(t, task, `["red","red","blue"]`, 3)
-		if err := c.Restore([]byte(`["blue",`+saved+`,"green"]`), func(i int) bool { return i < 2 }); err != nil {
-			t.Errorf("Restore: %v", err)
+		if bad, err := c.Restore([]byte(`["blue",`+saved+`,"green"]`), func(i int) bool { return i < 2 }, 0); bad != nil || err != nil {
+			t.Errorf("Restore: %v, %v", bad, err)
 		}
 		values, bad := c.Encode(func(i int) bool { return i == 2 }, 0)
 		if len(bad) > 0 || !strings.HasPrefix(string(values), `["blue",`+saved+`,`) {

@@ -24,9 +24,12 @@ type ending struct {
 // fine is how calls end that return a value. It is not changed.
 var fine = &ending{result: observe.CallOK}
 
-// one runs the current call. It returns false when the round is over with it. watcher is
-// nil if no observer is to know.
-func (r *chunkRun) one(d *round, watcher observe.Worker) bool {
+// errBeginTookLong is what observers are told of a call that was given up in BeginCall.
+var errBeginTookLong = errors.New("the call passed its HardTimeout before its BeginCall returned, and was given up")
+
+// one runs the current call. It returns false when the round is over with it. told is
+// what observers were told of its begin already.
+func (r *chunkRun) one(d *round, told *watchedCall) bool {
 	i := d.current
 	own := r.callContext(i, d.tries)
 	defer own.slot.end()
@@ -35,14 +38,23 @@ func (r *chunkRun) one(d *round, watcher observe.Worker) bool {
 	}
 	if r.loads || d.tries > 0 {
 		d.do(inArgument)
-		if err := r.chunk.Load(i, d.tries > 0); err != nil {
+		err := r.chunk.Load(i, d.tries > 0)
+		if d.givenUp() {
+			return false // meanwhile: the task must not run beside its next attempt
+		}
+		if err != nil {
 			return r.settle(d, &ending{failed: true, failure: call.Failure{Permanent: true}, fault: wire.CallError{Call: i, Kind: wire.KindBadArgument, Message: err.Error()}})
 		}
 	}
 	var ctx context.Context = own
+	watcher := r.worker.watcher
 	if watcher != nil {
 		d.do(inBegin)
-		ctx = r.beginCall(ctx, d, watcher)
+		ctx = r.beginCall(ctx, d, watcher, told)
+		if d.givenUp() {
+			r.endGivenUp(d, errBeginTookLong)
+			return false
+		}
 	}
 	d.do(inTask)
 	if t := r.policy.CallTimeout; t != nil {
@@ -51,6 +63,9 @@ func (r *chunkRun) one(d *round, watcher observe.Worker) bool {
 		defer cancel()
 	}
 	err := r.chunk.Call(ctx, i)
+	if err == call.ErrAbandoned {
+		return false
+	}
 	if err != nil || watcher != nil {
 		return r.tell(d, r.returned(ctx, d, err))
 	}
@@ -73,14 +88,15 @@ func (r *chunkRun) takeUp(d *round) bool {
 	doing := died.doing.Load()
 	if doing == inBegin { // the call itself has not begun
 		r.logger().Error("an observer called runtime.Goexit in BeginCall", "call", r.first+d.current)
-		return r.one(d, nil)
+		return r.one(d, died.telling)
 	}
 	if t := r.policy.HardTimeout; t != nil {
 		defer d.limit(*t).Stop()
 	}
 	if doing == inEnd {
 		r.logger().Error("an observer called runtime.Goexit in EndCall", "call", r.first+d.current)
-		return r.settle(d, died.ending)
+		d.watched.Store(died.telling)
+		return r.tell(d, died.ending)
 	}
 	return r.tell(d, r.died(d, died.death))
 }
@@ -137,7 +153,7 @@ func (r *chunkRun) tell(d *round, e *ending) bool {
 	if d.watched.Load() != nil {
 		d.ending = e
 		d.do(inEnd)
-		r.endCall(d, e.result, e.err)
+		r.endCall(d, e)
 	}
 	return r.settle(d, e)
 }
@@ -146,7 +162,7 @@ func (r *chunkRun) tell(d *round, e *ending) bool {
 // returns false when the round is over with it, or the call was given up meanwhile.
 func (r *chunkRun) settle(d *round, e *ending) bool {
 	if !d.claimed() {
-		return false // too late: nobody waits for this goroutine
+		return false // too late: the call was given up
 	}
 	d.running, d.claim = false, nil
 	if e.result == observe.CallInterrupted {

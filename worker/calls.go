@@ -10,10 +10,8 @@ import (
 	"time"
 
 	"github.com/distpool/distpool/internal/call"
-	"github.com/distpool/distpool/internal/guard"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/wire"
-	"github.com/distpool/distpool/observe"
 	"github.com/distpool/distpool/tasks"
 )
 
@@ -60,8 +58,9 @@ type round struct {
 	measured bool // the stopwatch has counted it
 	doing    atomic.Int32
 	ending   *ending                     // how it ended, once observers are told
-	watched  atomic.Pointer[watchedCall] // what observers know of it; taken by whoever tells its end
-	claim    *atomic.Bool                // set by whoever ends it: its round, or its HardTimeout; nil without one
+	telling  *watchedCall                // what observers are being told of
+	watched  atomic.Pointer[watchedCall] // what observers know of it; whichever goroutine tells its end takes it
+	claim    *atomic.Bool                // set by what ends it: its round, or its HardTimeout; nil without one
 }
 
 // What a round does for its current call.
@@ -100,6 +99,9 @@ func (d *round) do(what int32) {
 	}
 }
 
+// givenUp reports whether the current call passed its HardTimeout.
+func (d *round) givenUp() bool { return d.claim != nil && d.claim.Load() }
+
 // claimed reports whether the current call is still this round's to end.
 func (d *round) claimed() bool { return d.claim == nil || !d.claim.Swap(true) }
 
@@ -121,7 +123,7 @@ func (d *round) limit(t time.Duration) *time.Timer {
 // next goroutine goes on behind it. A call that does not end at all keeps its
 // goroutine, which then no longer touches the chunk.
 func (r *chunkRun) runCalls() end {
-	// Nobody settles what an abandoned call has begun, and MaxCalls counts each.
+	// No goroutine settles what an abandoned call has begun, and MaxCalls counts each.
 	r.watch.exact = r.policy.HardTimeout != nil || r.worker.cfg.MaxCalls > 0
 	defer r.watch.stop()
 	for d := newRound(nil); ; {
@@ -152,12 +154,7 @@ func (r *chunkRun) giveUp(d *round) {
 		e.Message += ": " + what + " did not return"
 	}
 	r.chunk.Abandon(d.current)
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	_ = guard.Apart(ctx, func() error {
-		r.endCall(d, observe.CallTimeout, errors.New(e.Message))
-		return nil
-	})
+	r.endGivenUp(d, errors.New(e.Message))
 	r.advance()
 	r.failOrRetry(e, call.Failure{})
 	r.worker.recycle(ErrRecycle)
@@ -208,7 +205,7 @@ func (r *chunkRun) work(d *round) {
 			r.watch.start(&r.worker.metronome)
 		}
 		d.begin(i, attempts)
-		if !r.one(d, r.worker.watcher) {
+		if !r.one(d, nil) {
 			returned = true
 			return
 		}

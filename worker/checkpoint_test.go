@@ -63,7 +63,7 @@ func TestACheckpointIsNeverRaw(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := other.Restore(p.Values, func(i int) bool { return i == 0 }); err != nil {
+	if bad, err := other.Restore(p.Values, func(i int) bool { return i == 0 }, 0); bad != nil || err != nil {
 		t.Fatal(err)
 	}
 	if got := other.Size(0, 0); got < size*4/3 {

@@ -179,22 +179,47 @@ func (r *chunkRun) open(b record.Begun, data []byte) (wire.Kind, error) {
 // a chunk that goes on, since calls that have their outcome need no argument any more.
 func (r *chunkRun) decode(b record.Begun) {
 	first := b.Verdict == record.Run && b.Delivery == 1 && len(b.Partial) == 0
-	if _, _, more := r.upcoming(); !more || !first && r.chunk.Splits() {
-		r.loads = true
-		return
-	}
-	err := r.chunk.DecodeAll(r.limit(), r.policy.MaxAttempts() > 1)
-	if err == nil {
-		return
-	}
-	if _, left := err.(*guard.Left); left {
-		r.logger().Error("decoding the arguments of a chunk did not return within the HardTimeout of its calls", "error", err)
-		r.worker.recycle(ErrRecycle)
-	}
 	r.loads = true
-	if !r.chunk.Splits() {
+	if _, _, more := r.upcoming(); !more {
+		return
+	}
+	if !first {
+		err := r.chunk.Splits(r.limit())
+		if err == nil || r.unsplit(err) {
+			return
+		}
+	}
+	// What was saved may say that calls run again, whatever the policy is here.
+	err := r.chunk.DecodeAll(r.limit(), r.policy.MaxAttempts() > 1 || len(b.Partial) > 0)
+	if err == nil {
+		r.loads = false
+		return
+	}
+	r.leftBehind("decoding the arguments of a chunk", err)
+	if serr := r.chunk.Splits(r.limit()); serr != nil && !r.unsplit(serr) {
 		r.failRest(wire.KindBadArgument, err.Error())
 	}
+}
+
+// leftBehind ends this worker if err says that code of the chunk's codec did not return
+// in time: it keeps its goroutine.
+func (r *chunkRun) leftBehind(what string, err error) bool {
+	_, left := err.(*guard.Left)
+	if left {
+		r.logger().Error(what+" did not return within the HardTimeout of its calls", "error", err)
+		r.worker.recycle(ErrRecycle)
+	}
+	return left
+}
+
+// unsplit fails the calls of a chunk whose arguments the codec does not take apart in
+// time: it would end the next worker, too.
+func (r *chunkRun) unsplit(err error) bool {
+	left := r.leftBehind("splitting the arguments of a chunk", err)
+	if left {
+		r.failRest(wire.KindTimeout, err.Error())
+	}
+	return left
 }
 
 // limit bounds foreign code that runs for the whole chunk; 0 is none.
@@ -223,8 +248,15 @@ func (r *chunkRun) resume(frame []byte) (due time.Time, err error) {
 	}
 	r.turn, r.next, r.errors = p.Pending, p.Next, p.Errors
 	if len(p.Values) > 0 {
-		if err := r.chunk.Restore(p.Values, func(i int) bool { return !r.lacks(i) }); err != nil {
-			return time.Time{}, fmt.Errorf("partial outcomes of a chunk: %w", err)
+		bad, damage := r.chunk.Restore(p.Values, func(i int) bool { return !r.lacks(i) }, r.limit())
+		if damage != nil {
+			return time.Time{}, fmt.Errorf("partial outcomes of a chunk: %w", damage)
+		}
+		r.leftBehind("decoding the saved values of a chunk", bad)
+		for i := 0; bad != nil && i < r.next; i++ {
+			if !r.lacks(i) {
+				r.fail(wire.CallError{Call: i, Kind: wire.KindBadResult, Attempts: 1, Message: "the call returned on another worker, which saved its value: " + bad.Error()})
+			}
 		}
 	}
 	if p.Due == 0 {
@@ -242,7 +274,7 @@ func (r *chunkRun) blame(b record.Begun) {
 	if !ok {
 		return
 	}
-	if !r.chunk.Splits() && len(b.Partial) == 0 {
+	if r.chunk.Splits(r.limit()) != nil && len(b.Partial) == 0 {
 		r.failRest(wire.KindWorkerLost, fmt.Sprintf("%d workers died while they decoded the arguments of this call's chunk; the codec cannot decode them one by one", b.Delivery))
 	} else {
 		r.advance()

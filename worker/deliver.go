@@ -61,8 +61,8 @@ func retryDelay(_ int, err error, _ *asynq.Task) time.Duration {
 // out or a timeout of its own passes, and the record is what says whether this
 // worker may go on.
 func (w *worker) deliver(ctx context.Context, t *asynq.Task) error {
-	w.handlers.Add(1)
-	defer w.handlers.Done()
+	w.handlers.begin()
+	defer w.handlers.end()
 	taskID, _ := asynq.GetTaskID(ctx)
 	d, err := wire.ParseDelivery(t.Payload())
 	if err != nil {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -19,8 +18,8 @@ const (
 	lastMoment = 800 * time.Millisecond
 	// returnTime is how much of that there is to give their chunks back.
 	returnTime = 600 * time.Millisecond
-	// farewellTime bounds each step of a worker's goodbye. Whoever did not say it counts as
-	// alive for some seconds.
+	// farewellTime bounds each step of a worker's goodbye. A worker that did not say it counts
+	// as alive for some seconds.
 	farewellTime = 3 * time.Second
 	// shortFarewell is that where Redis does not answer.
 	shortFarewell = time.Second
@@ -69,7 +68,7 @@ func (w *worker) drain(srv *asynq.Server) error {
 // settle waits until every delivery has been dealt with, or ctx ends. asynq does not wait
 // for one whose lease it has given up.
 func (w *worker) settle(ctx context.Context) {
-	waitFor(ctx, &w.handlers)
+	w.handlers.wait(ctx)
 	if w.finisher != nil {
 		w.finisher.wait(ctx)
 		w.bell.fetcher.wait(ctx)
@@ -101,14 +100,6 @@ func inBackground(f func()) <-chan struct{} {
 		f()
 	}()
 	return over
-}
-
-// waitFor waits for wg, until ctx ends.
-func waitFor(ctx context.Context, wg *sync.WaitGroup) {
-	select {
-	case <-inBackground(wg.Wait):
-	case <-ctx.Done():
-	}
 }
 
 // within waits for over to be closed until then, and reports whether it was.

@@ -71,7 +71,7 @@ type fetcher struct {
 	held    map[string]deliveries // that are here and not over, by their chunk: see chunkOf
 	dry     bool                  // the last fetch found the queues empty, and nobody has listened since
 	plenty  bool                  // the last fetch got all that it asked for
-	under   sync.WaitGroup        // what is done in the background
+	under   tally                 // what is done in the background
 	refill  chan struct{}         // closed when the fetch ahead that is under way is over; nil without one
 	watched bool                  // a timer looks whether what was fetched ahead gets slots
 	suspect time.Time             // until then, deliveries may be ours without our knowing
@@ -208,7 +208,7 @@ func (f *fetcher) refillInBackground() {
 	}
 	done := make(chan struct{})
 	f.refill = done
-	f.under.Go(func() {
+	f.under.run(func() {
 		_ = f.fetch(context.Background()) // who finds nothing asks itself
 		f.mu.Lock()
 		f.refill = nil
@@ -240,7 +240,7 @@ func (f *fetcher) fetch(ctx context.Context) error {
 	if n+more <= 0 || !f.enter() {
 		return nil
 	}
-	defer f.under.Done()
+	defer f.under.end()
 	ds, err := record.Fetch(ctx, f.rdb, f.worker, f.shares(n), n, max(0, more), lease)
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -274,7 +274,7 @@ func (f *fetcher) enter() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !f.closed {
-		f.under.Add(1)
+		f.under.begin()
 	}
 	return !f.closed
 }

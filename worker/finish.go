@@ -30,7 +30,7 @@ type finisher struct {
 	worker *worker
 	room   chan struct{} // a token for each chunk under way
 	large  chan struct{} // and one for each of them that goes alone
-	wg     sync.WaitGroup
+	under  tally
 
 	mu   sync.Mutex
 	done map[string]bool // deliveries that asynq need not end any more; by task ID
@@ -56,10 +56,10 @@ func (f *finisher) take(r *chunkRun, recording record.Recording) bool {
 	f.mu.Lock()
 	f.done[r.taskID] = true
 	f.mu.Unlock()
-	f.wg.Add(1)
+	f.under.begin()
 	op := record.Finish(refOf(r.delivery), r.inline, r.delivery.Chunk, recording, r.queue, r.taskID)
 	if alone { // others should not wait for its transfer
-		f.wg.Go(func() {
+		f.under.run(func() {
 			f.repeat(r, op, size)
 			<-f.large
 		})
@@ -124,7 +124,7 @@ func (f *finisher) over(r *chunkRun) {
 	f.worker.over(r.taskID)
 	f.worker.discharge(r)
 	<-f.room
-	f.wg.Done()
+	f.under.end()
 }
 
 // ended reports whether asynq is ending a delivery that is ended with its recording.
@@ -137,4 +137,4 @@ func (f *finisher) ended(taskID string) bool {
 }
 
 // wait waits for the chunks under way, until ctx ends.
-func (f *finisher) wait(ctx context.Context) { waitFor(ctx, &f.wg) }
+func (f *finisher) wait(ctx context.Context) { f.under.wait(ctx) }

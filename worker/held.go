@@ -147,7 +147,7 @@ func (f *fetcher) close() {
 
 // wait waits until all that was fetched and not handed out has been given back, after
 // close; or until ctx ends.
-func (f *fetcher) wait(ctx context.Context) { waitFor(ctx, &f.under) }
+func (f *fetcher) wait(ctx context.Context) { f.under.wait(ctx) }
 
 // returnLater lets another worker have deliveries, at once, in the background. Should
 // it fail, asynq or the supervisor brings them back later. It is called with mu held.
@@ -170,7 +170,7 @@ func (f *fetcher) returnLater(ds []record.Fetched) {
 		ds[i].Owned = owned[c] && left[c] == 0
 		owned[c] = false
 	}
-	f.under.Go(func() {
+	f.under.run(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		if err := record.GiveBack(ctx, f.rdb, f.worker, ds); err != nil {

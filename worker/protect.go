@@ -51,13 +51,7 @@ func (r *chunkRun) refuse(why error) error {
 	}
 	r.logger().Error("refusing a job because of its signature", "reason", refusal.Reason, "error", why)
 	if w.cfg.OnRefused != nil {
-		err := guard.Apart(context.Background(), func() error {
-			w.cfg.OnRefused(refusal)
-			return nil
-		})
-		if err != nil {
-			r.logger().Error("Config.OnRefused panicked or ended its goroutine", "error", err)
-		}
+		guard.Callback(w.log, "Config.OnRefused", func() { w.cfg.OnRefused(refusal) })
 	}
 	_, err := untilAnswered(w, r.delivery, "refuse", func(ctx context.Context) (record.State, error) {
 		return record.Refuse(ctx, w.rdb, r.delivery.Job, why.Error())

@@ -25,7 +25,6 @@ import (
 	"github.com/distpool/distpool/internal/redisconn"
 	"github.com/distpool/distpool/internal/signing"
 	"github.com/distpool/distpool/internal/version"
-	"github.com/distpool/distpool/observe"
 	"github.com/distpool/distpool/tasks"
 )
 
@@ -173,7 +172,7 @@ type worker struct {
 	// still runs; this one is what keeps concurrency fixed.
 	slots chan struct{}
 	// handlers counts deliveries that are being dealt with.
-	handlers sync.WaitGroup
+	handlers tally
 
 	// calls is the context of all calls; abort cancels it.
 	calls context.Context
@@ -188,8 +187,8 @@ type worker struct {
 	// reading by the others; see pass.
 	alone sync.RWMutex
 
-	watcher observe.Worker // nil: nobody wants to know
-	debug   bool           // the log wants to know
+	watcher *observers.Worker // nil: there are no observers and no debug log
+	debug   bool              // the log wants to know
 
 	waits    waits    // of calls, for nested jobs
 	observer observer // of the waits of all workers; the heartbeat's goroutine has it

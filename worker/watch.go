@@ -9,6 +9,8 @@ import (
 
 	"github.com/hibiken/asynq"
 
+	"github.com/distpool/distpool/internal/guard"
+	"github.com/distpool/distpool/internal/observers"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/wire"
 	"github.com/distpool/distpool/observe"
@@ -28,10 +30,10 @@ func (s *workerState) Busy() int              { return len(s.w.slots) }
 func (s *workerState) Draining() bool         { return s.w.draining.Load() }
 
 // watchBy has the worker tell o, which may be nil, and its debug log.
-func (w *worker) watchBy(o observe.Worker) {
+func (w *worker) watchBy(o *observers.Worker) {
 	w.debug = w.log.Enabled(context.Background(), slog.LevelDebug)
 	if o == nil && w.debug {
-		o = observe.NopWorker{}
+		o = &observers.Worker{}
 	}
 	w.watcher = o
 }
@@ -114,38 +116,61 @@ func decodeHeaders(s string) map[string]string {
 	return headers
 }
 
-// watchedCall is what observers know of the call that runs.
+// watchedCall is the current call as observers know it.
 type watchedCall struct {
-	ctx   context.Context
-	call  *observe.Call
+	observers.Call
 	began time.Time
 }
 
-// beginCall tells that the current call begins, and returns the context for it.
-func (r *chunkRun) beginCall(ctx context.Context, d *round, watcher observe.Worker) context.Context {
-	c := &observe.Call{
-		Job: r.delivery.Job, Chunk: r.delivery.Chunk, Call: r.first + d.current, Task: r.task, Queue: r.queue,
-		Worker: r.worker.self.ID, Attempt: d.tries + 1,
+// beginCall tells that the current call begins, and returns the context for it. It goes
+// on with w, if an observer ended the goroutine that told of it.
+func (r *chunkRun) beginCall(ctx context.Context, d *round, watcher *observers.Worker, w *watchedCall) context.Context {
+	if w == nil {
+		w = &watchedCall{Call: observers.Call{Context: ctx, Call: &observe.Call{
+			Job: r.delivery.Job, Chunk: r.delivery.Chunk, Call: r.first + d.current, Task: r.task, Queue: r.queue,
+			Worker: r.worker.self.ID, Attempt: d.tries + 1,
+		}}}
 	}
-	ctx = watcher.BeginCall(ctx, c)
-	d.watched.Store(&watchedCall{ctx, c, time.Now()})
-	return ctx
+	d.telling = w
+	watcher.BeginCall(&w.Call)
+	w.began = time.Now()
+	d.watched.Store(w)
+	return w.Context
 }
 
 // endCall tells how the current call ended, if that has not been told.
-func (r *chunkRun) endCall(d *round, result observe.CallResult, err error) {
+func (r *chunkRun) endCall(d *round, e *ending) {
+	if w := d.watched.Swap(nil); w != nil {
+		d.telling = w
+		r.tellEnd(w, e.result, e.err)
+	}
+}
+
+// endGivenUp is endCall for a call that passed its HardTimeout.
+func (r *chunkRun) endGivenUp(d *round, err error) {
 	w := d.watched.Swap(nil)
 	if w == nil {
 		return
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	for again := guard.ErrGoexit; again == guard.ErrGoexit; {
+		again = guard.Apart(ctx, func() error {
+			r.tellEnd(w, observe.CallTimeout, err)
+			return nil
+		})
+	}
+}
+
+func (r *chunkRun) tellEnd(w *watchedCall, result observe.CallResult, err error) {
 	end := observe.CallEnd{Result: result, Err: err, Took: time.Since(w.began)}
-	r.worker.watcher.EndCall(w.ctx, w.call, end)
+	r.worker.watcher.EndCall(&w.Call, end)
 	if !r.worker.debug {
 		return
 	}
-	attrs := []any{"call", w.call.Call, "attempt", w.call.Attempt, "result", result, "took", end.Took}
+	attrs := []any{"call", w.Call.Call.Call, "attempt", w.Attempt, "result", result, "took", end.Took}
 	if err != nil {
 		attrs = append(attrs, "error", err)
 	}
-	r.logger().DebugContext(w.ctx, "a call ended", attrs...)
+	r.logger().DebugContext(w.Context, "a call ended", attrs...)
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/distpool/distpool/internal/call"
+	"github.com/distpool/distpool/internal/observers"
 	"github.com/distpool/distpool/internal/wire"
 	"github.com/distpool/distpool/observe"
 	"github.com/distpool/distpool/tasks"
@@ -28,7 +29,13 @@ func BenchmarkCallsOfAChunk(b *testing.B) {
 	}{{"off", nil}, {"nop", observe.NopWorker{}}} {
 		b.Run(o.name, func(b *testing.B) {
 			w := newWorker(Config{Concurrency: 1, MaxResult: DefaultMaxResult, Logger: slog.New(slog.DiscardHandler)}, nil, map[string]call.Task{"nothing": nothing})
-			w.watchBy(o.observer)
+			if o.observer != nil {
+				watcher, err := observers.Workers([]observe.Worker{o.observer}, w.log)
+				if err != nil {
+					b.Fatal(err)
+				}
+				w.watchBy(watcher)
+			}
 			for b.Loop() {
 				chunk, err := nothing.Chunk(args, calls)
 				if err == nil {

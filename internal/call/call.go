@@ -5,6 +5,7 @@ package call
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -32,9 +33,9 @@ type Task interface {
 type Chunk interface {
 	// Len is the number of calls.
 	Len() int
-	// Splits reports whether the arguments can be decoded one by one: the codec can
-	// split, and they are not damaged.
-	Splits() bool
+	// Splits returns nil if the arguments can be decoded one by one: the codec can
+	// split, and they are not damaged. A *guard.Left says that the limit passed.
+	Splits(limit time.Duration) error
 	// DecodeAll decodes all arguments in one go. After an error Load decodes each, if
 	// the chunk splits. A *guard.Left says that the limit passed. keep says that Load
 	// will be asked for arguments again.
@@ -43,13 +44,15 @@ type Chunk interface {
 	// since an earlier run may have changed it. The error says why it cannot be.
 	Load(i int, again bool) error
 	// Call runs the task on argument i and keeps the value. It does not recover
-	// panics: the worker does, since only it knows what they mean.
+	// panics: the worker does, since only it knows what they mean. After Abandon it
+	// returns ErrAbandoned itself, and the task does not run.
 	Call(ctx context.Context, i int) error
 	// Restore takes back values that an earlier Save returned, of the calls for which
-	// has is true.
-	Restore(values []byte, has func(i int) bool) error
+	// has is true. bad says why the codec cannot read them; those calls have no value
+	// then. A *guard.Left in it says that the limit passed.
+	Restore(values []byte, has func(i int) bool, limit time.Duration) (bad, damage error)
 	// Abandon lets go of call i, which has not returned and may never: what it
-	// returns later is dropped. It must not run at the same time as other methods,
+	// returns later is dropped, and what has not begun begins no more. It must not run at the same time as other methods,
 	// except for the abandoned call.
 	Abandon(i int)
 	// MayBeRaw says that whoever reads what Encode returns knows the raw form of byte
@@ -69,6 +72,9 @@ type Chunk interface {
 	// form.
 	Save(failed func(i int) bool, limit time.Duration) (values []byte, bad map[int]error)
 }
+
+// ErrAbandoned says that a call was abandoned before its task began.
+var ErrAbandoned = errors.New("the call was given up before its task began")
 
 // Reads says whether those who will read something know the raw form of byte strings
 // (package rawbytes). It is asked where that form is of use; nil is no.

@@ -2,7 +2,7 @@ package call
 
 import "time"
 
-// Failure is what there is to know of an error that a task returned or panicked with.
+// Failure describes an error that a task returned or panicked with.
 // tasks.Examine makes it.
 type Failure struct {
 	Message   string        // what Error returned

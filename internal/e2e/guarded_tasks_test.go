@@ -169,6 +169,17 @@ var (
 		return shy{n}, nil
 	})
 	shyRead = tasks.Declare[int, string]("bad.shy")
+	clears  = tasks.Define("bad.clears", func(ctx context.Context, b []byte) (int, error) {
+		sum := 0
+		for _, c := range b {
+			sum += int(c)
+		}
+		clear(b)
+		if tasks.Info(ctx).Attempt < 3 {
+			return 0, errors.New("not yet")
+		}
+		return sum, nil
+	})
 	changes = tasks.Define("bad.changes", func(ctx context.Context, a retryArg) (string, error) {
 		got := fmt.Sprint(a.S, a.M)
 		clear(a.S)
@@ -182,7 +193,7 @@ var (
 
 func init() {
 	hardened := tasks.Define("hardened", func(_ context.Context, n int) (int, error) { return n, nil }, tasks.HardTimeout(time.Second))
-	allTasks = append(allTasks, hardened, badErr, badRun, badResults, shyly, changes)
+	allTasks = append(allTasks, hardened, badErr, badRun, badResults, shyly, changes, clears)
 }
 
 // badObserver misbehaves in the named method, for calls 1 and 3.

@@ -1,12 +1,14 @@
 package e2e_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -86,6 +88,28 @@ func TestABadErrorCostsItsOwnCall(t *testing.T) {
 		same(t, "a call that succeeds with its retry", vs, err, []int{10, 20})
 		v, err := producer.Apply(ctx(t), p, badErr, badCall{N: 3})
 		same(t, "a call after them", v, err, 30)
+	})
+}
+
+// Without a HardTimeout the methods of an error have a bound of their own.
+func TestABadErrorThatDoesNotReturnCostsTenSeconds(t *testing.T) {
+	each(t, func(t *testing.T, e *env) {
+		e.worker(t, 2)
+		p := e.pool(t)
+		var all sync.WaitGroup
+		for _, in := range []string{"Error", "Unwrap", "Is"} {
+			all.Go(func() {
+				vs, err := producer.Map(ctx(t), p, badErr, []badCall{{N: 1}, {In: in, How: badBlock}, {N: 3}}, producer.ChunkSize(3))
+				if !slices.Equal(vs, []int{10, 0, 30}) {
+					t.Errorf("%s: values %v, want [10 0 30]", in, vs)
+				}
+				me, ok := errors.AsType[*results.MapError](err)
+				if !ok || len(me.Errors) != 1 || me.Errors[0].Call != 1 || !strings.Contains(err.Error(), "did not return within 10s") {
+					t.Errorf("%s: %v, want a failure of call 1 that tells of methods which did not return", in, err)
+				}
+			})
+		}
+		all.Wait()
 	})
 }
 
@@ -177,11 +201,16 @@ func TestABadMethodInTheProducerIsAnErrorThere(t *testing.T) {
 		for _, how := range []string{badPanic, badGoexit} {
 			_, err := producer.Apply(ctx(t), p, sends, badResult{3, how})
 			mentions(t, err, "encoding")
+			n := 0
 			for v, err := range producer.IMap(ctx(t), p, sends, slices.Values([]badResult{{3, how}})) {
+				n++
 				mentions(t, err, "encoding")
 				if v != 0 {
 					t.Errorf("value %d", v)
 				}
+			}
+			if n != 1 {
+				t.Errorf("%s: the stream has %d items, want its error alone", how, n)
 			}
 			reads := tasks.Declare[person, badPerson]("older")
 			r, err := producer.ApplyAsync(ctx(t), p, reads, person{Name: how})
@@ -256,6 +285,10 @@ func TestEachAttemptGetsTheArgumentAsSubmitted(t *testing.T) {
 			got, err := producer.Map(ctx(t), p, changes, []retryArg{arg, arg}, producer.ChunkSize(2), producer.Retry(2, tasks.Every(wait)))
 			want := "[1 2 3] map[a:1]"
 			same(t, "what the last attempts saw", got, err, []string{want, want})
+			// Large byte strings travel raw.
+			large := bytes.Repeat([]byte{0xfe}, 20<<10)
+			sums, err := producer.Map(ctx(t), p, clears, [][]byte{large, large}, producer.ChunkSize(2), producer.Retry(2, tasks.Every(wait)))
+			same(t, "the sums that the last attempts saw", sums, err, []int{20 << 10 * 0xfe, 20 << 10 * 0xfe})
 		}
 	})
 }
@@ -307,8 +340,13 @@ func TestACallTimeoutLongerThanTheHardTimeoutIsRefused(t *testing.T) {
 		refused(err)
 		_, err = producer.Map(ctx(t), p, square, []int{2}, short, long)
 		refused(err)
+		n := 0
 		for _, err := range producer.IMap(ctx(t), p, square, slices.Values([]int{2}), long, short) {
+			n++
 			refused(err)
+		}
+		if n != 1 {
+			t.Errorf("the stream has %d items, want its error alone", n)
 		}
 		hard := tasks.Declare[int, int]("square", tasks.HardTimeout(time.Second))
 		_, err = producer.Apply(ctx(t), p, hard, 2, long)

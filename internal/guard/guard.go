@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime/debug"
 	"time"
 )
@@ -75,6 +76,18 @@ func Apart(ctx context.Context, f func() error) error {
 		return err
 	case <-ctx.Done():
 		return &Left{Cause: context.Cause(ctx)}
+	}
+}
+
+// Callback runs a callback of the user's, and waits for it. The log has it if it panics
+// or ends its goroutine.
+func Callback(log *slog.Logger, name string, f func()) {
+	err := Apart(context.Background(), func() error {
+		f()
+		return nil
+	})
+	if err != nil {
+		log.Error(name+" panicked or ended its goroutine", "error", err)
 	}
 }
 

@@ -7,7 +7,8 @@ import (
 
 // Logger returns a logger whose records go to the handler of log, under guard: a
 // record with which the handler panics or calls runtime.Goexit is lost, and nothing
-// else. The handler must return.
+// else. The handler must return. Of those of package log/slog a Level that calls
+// runtime.Goexit is not guarded: asking them for theirs must cost nothing.
 func Logger(log *slog.Logger) *slog.Logger {
 	if _, ok := log.Handler().(handler); ok {
 		return log
@@ -18,8 +19,17 @@ func Logger(log *slog.Logger) *slog.Logger {
 type handler struct{ slog.Handler }
 
 func (h handler) Enabled(ctx context.Context, level slog.Level) (on bool) {
-	defer func() { _ = recover() }()
-	return h.Handler.Enabled(ctx, level)
+	switch h.Handler.(type) {
+	case *slog.TextHandler, *slog.JSONHandler:
+		defer func() { _ = recover() }()
+		return h.Handler.Enabled(ctx, level)
+	}
+	enabled := make(chan bool, 1)
+	err := Apart(ctx, func() error {
+		enabled <- h.Handler.Enabled(ctx, level)
+		return nil
+	})
+	return err == nil && <-enabled
 }
 
 func (h handler) Handle(ctx context.Context, r slog.Record) error {

@@ -27,16 +27,15 @@ func Pools(os []observe.Pool, log *slog.Logger) (observe.Pool, error) {
 	return &pools{guarded[observe.Pool]{slices.Clone(os), log, atomic.Int64{}}}, nil
 }
 
-// Workers is Pools for workers. There, runtime.Goexit ends the goroutine of the caller
-// in BeginCall and EndCall.
-func Workers(os []observe.Worker, log *slog.Logger) (observe.Worker, error) {
+// Workers is Pools for workers; see Worker.
+func Workers(os []observe.Worker, log *slog.Logger) (*Worker, error) {
 	if i := slices.Index(os, nil); i >= 0 {
 		return nil, isNil(i)
 	}
 	if len(os) == 0 {
 		return nil, nil
 	}
-	return &workers{guarded[observe.Worker]{slices.Clone(os), log, atomic.Int64{}}}, nil
+	return &Worker{guarded[observe.Worker]{slices.Clone(os), log, atomic.Int64{}}}, nil
 }
 
 func isNil(i int) error {
@@ -61,7 +60,7 @@ func (g *guarded[O]) here(method string, o O, f func(O)) {
 }
 
 // apart calls f with each observer on another goroutine, and waits. backward is the
-// order of those that end something.
+// order at the end of something.
 func (g *guarded[O]) apart(method string, backward bool, f func(O)) {
 	at := 0
 	for at < len(g.all) {
@@ -124,43 +123,58 @@ func (os *pools) RoundTrip(r observe.RoundTrip) {
 	os.apart("RoundTrip", false, func(o observe.Pool) { o.RoundTrip(r) })
 }
 
-type workers struct{ guarded[observe.Worker] }
+// Worker are the observers of a worker. Its methods are those of observe.Worker, but for
+// BeginCall and EndCall.
+type Worker struct{ guarded[observe.Worker] }
 
-func (os *workers) StartWorker(s observe.WorkerState) {
+// Call is a call as observers know it. It is not safe for concurrent use.
+type Call struct {
+	*observe.Call
+	Context context.Context // of the last observer that began
+	began   int             // so many observers were told of its begin, and not of its end
+}
+
+func (os *Worker) StartWorker(s observe.WorkerState) {
 	os.apart("StartWorker", false, func(o observe.Worker) { o.StartWorker(s) })
 }
 
-func (os *workers) StopWorker(s observe.WorkerState) {
+func (os *Worker) StopWorker(s observe.WorkerState) {
 	os.apart("StopWorker", true, func(o observe.Worker) { o.StopWorker(s) })
 }
 
-func (os *workers) Deliver(d observe.Delivery) {
+func (os *Worker) Deliver(d observe.Delivery) {
 	os.apart("Deliver", false, func(o observe.Worker) { o.Deliver(d) })
 }
 
-func (os *workers) BeginChunk(ctx context.Context, c *observe.Chunk) context.Context {
+func (os *Worker) BeginChunk(ctx context.Context, c *observe.Chunk) context.Context {
 	os.apart("BeginChunk", false, func(o observe.Worker) { ctx = orElse(o.BeginChunk(ctx, c), ctx) })
 	return ctx
 }
 
-func (os *workers) EndChunk(ctx context.Context, c *observe.Chunk, end observe.ChunkEnd) {
+func (os *Worker) EndChunk(ctx context.Context, c *observe.Chunk, end observe.ChunkEnd) {
 	os.apart("EndChunk", true, func(o observe.Worker) { o.EndChunk(ctx, c, end) })
 }
 
-func (os *workers) BeginCall(ctx context.Context, c *observe.Call) context.Context {
-	for _, o := range os.all {
-		os.here("BeginCall", o, func(o observe.Worker) { ctx = orElse(o.BeginCall(ctx, c), ctx) })
-	}
-	return ctx
-}
-
-func (os *workers) EndCall(ctx context.Context, c *observe.Call, end observe.CallEnd) {
-	for _, o := range slices.Backward(os.all) {
-		os.here("EndCall", o, func(o observe.Worker) { o.EndCall(ctx, c, end) })
+// BeginCall tells of the begin of c. runtime.Goexit in an observer ends the goroutine
+// of the caller: calling BeginCall again goes on with the next observer.
+func (os *Worker) BeginCall(c *Call) {
+	for c.began < len(os.all) {
+		o := os.all[c.began]
+		c.began++
+		os.here("BeginCall", o, func(o observe.Worker) { c.Context = orElse(o.BeginCall(c.Context, c.Call), c.Context) })
 	}
 }
 
-func (os *workers) RoundTrip(r observe.RoundTrip) {
+// EndCall tells those observers of the end of c that were told of its begin. It is to be
+// called again as BeginCall is.
+func (os *Worker) EndCall(c *Call, end observe.CallEnd) {
+	for c.began > 0 {
+		c.began--
+		os.here("EndCall", os.all[c.began], func(o observe.Worker) { o.EndCall(c.Context, c.Call, end) })
+	}
+}
+
+func (os *Worker) RoundTrip(r observe.RoundTrip) {
 	os.apart("RoundTrip", false, func(o observe.Worker) { o.RoundTrip(r) })
 }
 
