@@ -197,11 +197,14 @@ func TestOutcomesThatAreRefusedForTheirSizeFailTheLargestOnly(t *testing.T) {
 		hook := &narrow{}
 		rdb, err := redisconn.Open(ctx(t), e.url)
 		must(t, err)
-		defer rdb.Close()
 		rdb.AddHook(hook)
 		working, stop := context.WithCancel(context.Background())
-		defer stop()
 		ended := make(chan error, 1)
+		t.Cleanup(func() { // asynq panics when its client is closed under it
+			stop()
+			must(t, receive(t, "the worker's end", ended))
+			rdb.Close()
+		})
 		go func() {
 			ended <- worker.Run(working, worker.Config{Client: rdb, Queues: map[string]int{e.queue: 1}, Keyring: suiteKeyring, Concurrency: 1,
 				Logger: slog.New(slog.NewTextHandler(e.log, nil))}, fill)
@@ -223,7 +226,5 @@ func TestOutcomesThatAreRefusedForTheirSizeFailTheLargestOnly(t *testing.T) {
 		if n := runs.Load(); n != 4 || hook.refused.Load() == 0 {
 			t.Errorf("calls ran %d times, want 4; %d requests were refused", n, hook.refused.Load())
 		}
-		stop()
-		must(t, receive(t, "the worker's end", ended))
 	})
 }
