@@ -77,7 +77,7 @@ func (p *Pool) submit(ctx context.Context, t erasedTask, o options, n int, encod
 	}
 	job, err = send(ctx)
 	if err = ended(err); record.IsTooLarge(err) {
-		err = fmt.Errorf("Redis refuses a request for its size: %w; pass a reference to the data, use a smaller ChunkSize, or raise the limit of Redis", err)
+		err = fmt.Errorf("refused by Redis for the size of a request: %w; pass a reference to the data, use a smaller ChunkSize, or raise the limit of Redis", err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("submitting %q: %w", t.Name(), err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -184,7 +185,7 @@ func TestForgetTakesFailedDeliveriesAlong(t *testing.T) {
 			must(t, m.Forget(ctx(t)))
 			eventually(t, "the archive has the other one", func() bool { return e.leftInAsynq(t) == 2 })
 		}
-		for _, err := range producer.IMap(ctx(t), p, verbose, func(yield func(int) bool) { _ = yield(10) && yield(10) }) {
+		for _, err := range producer.IMap(ctx(t), p, verbose, slices.Values([]int{10, 20})) {
 			taskError(t, err)
 		}
 		eventually(t, "a stream leaves nothing there", func() bool { return e.leftInAsynq(t) == 2 })
