@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -40,6 +41,31 @@ func TestLostChunksAreIssuedAlsoIfTheWorkerOfAnotherCannotBeAsked(t *testing.T) 
 		}
 		if err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// The head of the list is dated by another clock, one that is right.
+func TestDeliveriesOfAClockAnHourBehindAreNotTakenForLost(t *testing.T) {
+	onBoth(t, func(t *testing.T, rdb *redis.Client, b *Broker) {
+		submit(t, b, "head", 1, 1)
+		submit(t, b, "j", 8, 1)
+		var ids []string
+		for chunk := range 8 {
+			ids = append(ids, fmt.Sprintf("j:%d:1", chunk))
+			rdb.HSet(t.Context(), "asynq:{q}:t:"+ids[chunk], "pending_since", time.Now().Add(-time.Hour).UnixNano())
+		}
+		for range 10 {
+			if n, err := b.Revive(t.Context(), record.Ref{ID: "j"}, "q", "square"); n != 0 || err != nil {
+				t.Fatalf("%d chunks were issued again, %v; want 0", n, err)
+			}
+		}
+		wantPending(t, rdb, append([]string{"head:0:1"}, ids...)...)
+		for _, id := range ids {
+			rdb.LRem(t.Context(), "asynq:{q}:pending", 1, id)
+		}
+		if n, err := b.Revive(t.Context(), record.Ref{ID: "j"}, "q", "square"); n != 8 || err != nil {
+			t.Errorf("%d chunks were issued again, %v; want all 8, which are lost", n, err)
 		}
 	})
 }

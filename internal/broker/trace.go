@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"strconv"
 	"time"
@@ -20,9 +21,13 @@ type trace struct {
 	lost  bool   // it is not where its state says: Redis has lost the list (eviction)
 }
 
-// clocksDiffer is by how much the clocks of those that enqueue may differ before a
-// delivery is issued again without need, which the record refuses.
+// clocksDiffer is by how much the clocks of those that enqueue may differ before
+// deliveries are looked for in their list.
 const clocksDiffer = 5 * time.Second
+
+// lookedUp is how many deliveries are looked for in their list at once, which takes Redis
+// time in proportion to its length.
+const lookedUp = 3
 
 // traces reads what asynq has of deliveries of a queue (asynq v0.26, internal/base).
 func (b *Broker) traces(ctx context.Context, queue string, ds []wire.Delivery) ([]trace, error) {
@@ -67,15 +72,45 @@ func (b *Broker) findLost(ctx context.Context, prefix string, ds []wire.Delivery
 	if err != nil {
 		return err
 	}
+	var older []int
 	for i := range ts {
 		switch t := &ts[i]; {
 		case t.state == "pending":
-			t.lost = oldest == none || t.since > 0 && t.since < oldest
+			t.lost = oldest == none
+			if !t.lost && t.since > 0 && t.since < oldest {
+				older = append(older, i)
+			}
 		case t.state == "active":
 			t.lost = !slices.Contains(active.Val(), ds[i].TaskID())
 		case waiting[i] != nil:
 			t.lost = errors.Is(waiting[i].Err(), redis.Nil)
 		}
+	}
+	return b.findOlder(ctx, prefix, ds, ts, older)
+}
+
+// findOlder notes which of the deliveries that should have left their list are lost: their
+// times may be by another clock than that of the list's head. Some are looked for. If one of
+// these is there, the times of the others say nothing.
+func (b *Broker) findOlder(ctx context.Context, prefix string, ds []wire.Delivery, ts []trace, older []int) error {
+	rand.Shuffle(len(older), func(i, k int) { older[i], older[k] = older[k], older[i] })
+	drawn := older[:min(lookedUp, len(older))]
+	places := make([]*redis.IntCmd, len(drawn))
+	err := b.inOneTrip(ctx, func(p redis.Pipeliner) {
+		for n, i := range drawn {
+			places[n] = p.LPos(ctx, prefix+"pending", ds[i].TaskID(), redis.LPosArgs{})
+		}
+	})
+	if err != nil {
+		return err
+	}
+	all := true
+	for n, i := range drawn {
+		ts[i].lost = errors.Is(places[n].Err(), redis.Nil)
+		all = all && ts[i].lost
+	}
+	for _, i := range older {
+		ts[i].lost = ts[i].lost || all
 	}
 	return nil
 }
@@ -84,8 +119,9 @@ func (b *Broker) findLost(ctx context.Context, prefix string, ds []wire.Delivery
 const none = math.MaxInt64
 
 // oldest is when the oldest delivery that is in the list may have become pending at the
-// earliest, ns; 0 when asynq does not say, as of one that was given back to its queue. The list is first in, first out, so one that became so before that is not
-// in it; to look for each would be to search through a list of any length.
+// earliest, ns; 0 when asynq does not say, as of one that was given back to its queue. The
+// list is first in, first out, so one that became so before that is not in it, as far as
+// both times are by one clock.
 func (b *Broker) oldest(ctx context.Context, prefix string, pending *redis.StringSliceCmd) (int64, error) {
 	if pending == nil {
 		return 0, nil

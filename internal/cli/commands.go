@@ -17,11 +17,11 @@ import (
 // What the users of docs/security.md may run, which is what they need: see there.
 const (
 	workerCommands = "blpop del eval evalsha exec exists expire expireat get hdel hexists hget hincrby hkeys hlen hmget " +
-		"hset hstrlen incr info lpop lpush lrange lrem ltrim mget multi pexpire ping pttl publish rpoplpush " +
+		"hset hstrlen incr info lpop lpos lpush lrange lrem ltrim mget multi pexpire ping pttl publish rpoplpush " +
 		"rpush sadd set setex sismember smembers subscribe time unlink zadd zrange zrangebyscore zrem " +
 		"zremrangebyscore zrevrange zscore"
 	producerCommands = "del eval evalsha exists expire get hdel hexists hget hincrby hkeys hlen hmget hrandfield hset " +
-		"hstrlen info llen lpush lrange lrem lset ltrim mget pexpire ping pttl publish rpush sadd script|load set " +
+		"hstrlen info llen lpos lpush lrange lrem lset ltrim mget pexpire ping pttl publish rpush sadd script|load set " +
 		"sismember subscribe time unlink unsubscribe xadd xdel xrange zadd zrange zrem zscore"
 )
 

@@ -12,7 +12,7 @@ local trials = {
 	{'exists', a}, {'get', a}, {'pttl', a}, {'mget', a}, {'set', a, 'x'}, {'del', a},
 	{'hset', a, 'f', '1'}, {'hget', a, 'f'}, {'hmget', a, 'f'}, {'hkeys', a}, {'hlen', a}, {'hexists', a, 'f'}, {'hstrlen', a, 'f'},
 	{'hincrby', a, 'f', '1'}, {'hdel', a, 'f'}, {'del', a},
-	{'rpush', a, 'x'}, {'lpush', a, 'x'}, {'lrange', a, '0', '-1'}, {'ltrim', a, '0', '0'}, {'lrem', a, '0', 'y'}, {'lset', a, '0', 'x'}, {'llen', a},
+	{'rpush', a, 'x'}, {'lpush', a, 'x'}, {'lrange', a, '0', '-1'}, {'lpos', a, 'x'}, {'ltrim', a, '0', '0'}, {'lrem', a, '0', 'y'}, {'lset', a, '0', 'x'}, {'llen', a},
 	{'expire', a, '1'}, {'pexpire', a, '1000'}, {'lpop', a}, {'rpoplpush', a, b}, {'del', a},
 	{'zadd', a, '1', 'x'}, {'zrange', a, '0', '-1'}, {'zrangebyscore', a, '0', '0'}, {'zscore', a, 'x'}, {'zrem', a, 'x'}, {'del', a},
 	{'unlink', b}, {'sadd', b, 'x'}, {'sismember', b, 'x'}, {'smembers', b}, {'del', b},
