@@ -31,7 +31,7 @@ func (h *Hub) Attach(ctx context.Context, id string, origin Origin, check func(r
 		}
 		// Only what was tracked before the reading is older than what was read.
 		if before != nil && before.Gen != snap.Gen && !before.isBeingForgotten() {
-			before.fail(before.expired()) // its ID is that of another job now
+			h.lose(before) // its ID is that of another job now
 		}
 		j, err := h.trackSnapshot(ctx, snap, id, origin, opener)
 		if err != nil || j.Gen == snap.Gen {

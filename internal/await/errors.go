@@ -35,6 +35,13 @@ func (j *Job) expired() error {
 	return fmt.Errorf("job %s of task %q: %w: it was forgotten, outlived its time to live, or Redis lost it", j.ID, j.Task, ErrExpired)
 }
 
+// lose settles a job whose record is gone.
+func (h *Hub) lose(j *Job) {
+	err := j.expired()
+	h.LogCorrupt(j, err)
+	j.fail(err)
+}
+
 // closed makes ErrClosed of the error of a request after the hub's client was closed.
 func closed(err error) error {
 	if errors.Is(err, redis.ErrClosed) {

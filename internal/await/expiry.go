@@ -50,15 +50,11 @@ func (h *Hub) expire(ctx context.Context) error {
 			if record.IsNoScript(err) {
 				left, err = record.ExpireOp(batch[i].ID).Run(ctx, h.rdb).Int()
 			}
-			if record.IsCorrupt(err) { // not a matter of the other jobs: whoever reads it, or looks why it stalls, says so
-				h.LogCorrupt(batch[i], err)
-				_, err = record.Condemn(ctx, h.rdb, record.Ref{ID: batch[i].ID, Gen: batch[i].Gen}, err)
-				h.reread(batch[i])
-				if left = -1; record.IsCorrupt(err) {
-					err = nil
-				}
-			}
 			switch {
+			case record.IsCorrupt(err): // the other jobs are asked about all the same
+				if err := h.condemn(ctx, batch[i], err); err != nil {
+					return err
+				}
 			case err != nil:
 				return err
 			case left > 0:
@@ -74,6 +70,18 @@ func (h *Hub) expire(ctx context.Context) error {
 		h.mu.Lock()
 		h.overdue = append(h.overdue, jobs...)
 		h.mu.Unlock()
+	}
+	return err
+}
+
+// condemn ends a job whose record is damaged, as why says. A record that is too damaged for
+// that is no error here: the job's handles find it when they read it.
+func (h *Hub) condemn(ctx context.Context, j *Job, why error) error {
+	h.LogCorrupt(j, why)
+	_, err := record.Condemn(ctx, h.rdb, record.Ref{ID: j.ID, Gen: j.Gen}, why)
+	h.reread(j)
+	if record.IsCorrupt(err) {
+		return nil
 	}
 	return err
 }

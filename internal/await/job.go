@@ -335,7 +335,9 @@ func (j *Job) miss(chunk int) (givenUp bool) {
 	givenUp = j.misses[chunk] > maxMisses
 	j.mu.Unlock()
 	if givenUp {
-		j.fail(fmt.Errorf("job %s of task %q: %w: outcomes that it had are not there; does Redis evict keys (maxmemory-policy)?", j.ID, j.Task, ErrExpired))
+		err := fmt.Errorf("job %s of task %q: %w: outcomes that it had are not there; does Redis evict keys (maxmemory-policy)?", j.ID, j.Task, ErrExpired)
+		j.hub.LogCorrupt(j, err)
+		j.fail(err)
 	}
 	return givenUp
 }

@@ -199,7 +199,7 @@ func (h *Hub) apply(j *Job, snap record.Snapshot, err error) bool {
 		if j.isBeingForgotten() {
 			return false // see Forget
 		}
-		j.fail(j.expired())
+		h.lose(j)
 		h.clear(j, false)
 		return false
 	}

@@ -21,7 +21,7 @@ type trace struct {
 	lost  bool   // it is not where its state says: Redis has lost the list (eviction)
 }
 
-// clocksDiffer is by how much the clocks of those that enqueue may differ before
+// clocksDiffer is by how much the clocks of processes that enqueue may differ before
 // deliveries are looked for in their list.
 const clocksDiffer = 5 * time.Second
 

@@ -154,7 +154,12 @@ func (e *env) service(t *testing.T, slots int) (stop func()) {
 		for {
 			select {
 			case <-w.ended:
-				w = e.launch(t, slots, dies)
+				next, err := e.tryLaunch(t, slots, dies)
+				if err != nil {
+					t.Errorf("starting a worker anew: %v", err)
+					return
+				}
+				w = next
 			case <-quit:
 				return
 			}

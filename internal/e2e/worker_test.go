@@ -67,6 +67,16 @@ func (e *env) worker(t *testing.T, slots int, change ...func(*workerSpec)) *test
 // launch is worker without the wait.
 func (e *env) launch(t *testing.T, slots int, change ...func(*workerSpec)) *testWorker {
 	t.Helper()
+	w, err := e.tryLaunch(t, slots, change...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// tryLaunch is launch for any goroutine, which must not end the test.
+func (e *env) tryLaunch(t *testing.T, slots int, change ...func(*workerSpec)) (*testWorker, error) {
+	t.Helper()
 	spec := workerSpec{
 		Redis: e.url, Name: fmt.Sprintf("w%d", queues.Add(1)), Queue: e.queue, Slots: slots, Grace: 20 * time.Second,
 	}
@@ -77,16 +87,19 @@ func (e *env) launch(t *testing.T, slots int, change ...func(*workerSpec)) *test
 	if e.real {
 		start = e.process
 	}
-	w := start(t, spec)
+	w, err := start(t, spec)
+	if err != nil {
+		return nil, err
+	}
 	t.Cleanup(func() {
 		if err := w.stop(t); err != nil && !spec.Dies {
 			t.Errorf("worker %s ended with %v", w.name, err)
 		}
 	})
-	return w
+	return w, nil
 }
 
-func (e *env) goroutine(_ *testing.T, spec workerSpec) *testWorker {
+func (e *env) goroutine(_ *testing.T, spec workerSpec) (*testWorker, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	w := &testWorker{name: spec.Name, term: cancel, ended: ended}
@@ -94,18 +107,18 @@ func (e *env) goroutine(_ *testing.T, spec workerSpec) *testWorker {
 		defer close(ended)
 		w.err = spec.run(ctx, e.log)
 	}()
-	return w
+	return w, nil
 }
 
-func (e *env) process(t *testing.T, spec workerSpec) *testWorker {
+func (e *env) process(t *testing.T, spec workerSpec) (*testWorker, error) {
 	t.Helper()
 	encoded, err := json.Marshal(spec)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	self, err := os.Executable()
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	cmd := exec.Command(self)
 	// The race detector would sleep for a second at the end of each worker. A race
@@ -117,10 +130,10 @@ func (e *env) process(t *testing.T, spec workerSpec) *testWorker {
 	// The worker ends with this pipe, and so with this process.
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	ended := make(chan struct{})
 	w := &testWorker{
@@ -136,7 +149,7 @@ func (e *env) process(t *testing.T, spec workerSpec) *testWorker {
 		stdin.Close()
 		<-ended
 	})
-	return w
+	return w, nil
 }
 
 // stop ends the worker as an operator would and returns how it ended: nil is

@@ -25,7 +25,7 @@ if redis.call('HEXISTS', ak, af) == 0 then
   spurn_part(ARGV[3])
   return damage(j[1], j[2], j[8], j[5]) or 'lost'
 end
-if not r[1] then -- Redis has lost who has it, and nobody else has begun it
+if not r[1] then -- Redis has lost its owner, and no other worker has begun it
   redis.call('HSET', rk, rf, ARGV[2])
   live_along(rk)
 end
