@@ -145,9 +145,9 @@ func TestAJobThatCannotEndEndsWithAnError(t *testing.T) {
 }
 
 // No handle waits for these jobs: the worker that meets a delivery, or the supervision, ends
-// them.
+// them. The log is that of the worker that leads, which must be this test's own.
 func TestAJobThatCannotEndIsEndedWithNobodyWaiting(t *testing.T) {
-	each(t, func(t *testing.T, e *env) {
+	eachAlone(t, func(t *testing.T, e *env) {
 		var maps []string
 		for _, d := range []damage{noKey(1), noField(1, "1"), field(0, "chunks", "5"), field(0, "recorded", "2"), wrongType(2)} {
 			m, _ := e.abandoned(t)
