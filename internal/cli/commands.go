@@ -17,7 +17,7 @@ import (
 // What the users of docs/security.md may run, which is what they need: see there.
 const (
 	workerCommands = "blpop del eval evalsha exec exists expire expireat get hdel hexists hget hincrby hkeys hlen hmget " +
-		"hset hstrlen incr info lpop lpos lpush lrange lrem ltrim mget multi pexpire ping pttl publish rpoplpush " +
+		"hset hstrlen incr info lpop lpush lrange lrem ltrim mget multi pexpire ping pttl publish rpoplpush " +
 		"rpush sadd set setex sismember smembers subscribe time unlink zadd zrange zrangebyscore zrem " +
 		"zremrangebyscore zrevrange zscore"
 	producerCommands = "del eval evalsha exists expire get hdel hexists hget hincrby hkeys hlen hmget hrandfield hset " +
