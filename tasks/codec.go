@@ -234,7 +234,11 @@ func (s sliceCoder[T]) join(ctx context.Context, items [][]byte) ([]byte, error)
 // chunk with it.
 func (s sliceCoder[T]) marshal(ctx context.Context, v any) (data []byte, err error) {
 	if !s.foreign.encode {
-		defer recovered("encoding", &err)
+		defer func() {
+			if p := recover(); p != nil {
+				err = panicked("encoding", p)
+			}
+		}()
 		return s.codec.Marshal(v)
 	}
 	return guarded(ctx, "encoding", reflect.TypeOf(v), func() ([]byte, error) { return s.codec.Marshal(v) })
@@ -244,7 +248,11 @@ func (s sliceCoder[T]) marshal(ctx context.Context, v any) (data []byte, err err
 // after a *guard.Left.
 func (s sliceCoder[T]) unmarshal(ctx context.Context, data []byte, v any) (err error) {
 	if !s.foreign.decode {
-		defer recovered("decoding", &err)
+		defer func() {
+			if p := recover(); p != nil {
+				err = panicked("decoding", p)
+			}
+		}()
 		return s.codec.Unmarshal(data, v)
 	}
 	_, err = guarded(ctx, "decoding", reflect.TypeOf(v).Elem(), func() (struct{}, error) { return struct{}{}, s.codec.Unmarshal(data, v) })
@@ -281,12 +289,10 @@ func guarded[V any](ctx context.Context, doing string, t reflect.Type, f func() 
 	return none, guard.About(doing+" ", err)
 }
 
-// recovered makes an error of a panic, in a deferred call: nothing of distpool or Go's
-// library that runs without guard is known to panic.
-func recovered(doing string, err *error) {
-	if p := recover(); p != nil {
-		*err = fmt.Errorf("%s panicked: %s", doing, guard.Text(p))
-	}
+// panicked makes an error of a panic's value: nothing of distpool or Go's library that runs
+// without guard is known to panic.
+func panicked(doing string, p any) error {
+	return fmt.Errorf("%s panicked: %s", doing, guard.Text(p))
 }
 
 // foreignError is an error of foreign code, with its text: its methods are only called

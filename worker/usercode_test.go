@@ -278,7 +278,8 @@ func TestACallThatIsTakenOverHasItsArgument(t *testing.T) {
 	if err := stop(); err != nil {
 		t.Fatal(err)
 	}
-	defer served(redis.Addr(), worker.Config{}, second)()
+	stop = served(redis.Addr(), worker.Config{}, second)
+	defer func() { _ = stop() }()
 	if v, err := r.Get(ctx); v != 7 || err != nil {
 		t.Errorf("the value is %d, %v; want 7", v, err)
 	}

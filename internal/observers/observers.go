@@ -134,23 +134,28 @@ type Call struct {
 	began   int             // so many observers were told of its begin, and not of its end
 }
 
+// StartWorker tells of the start of the worker.
 func (os *Worker) StartWorker(s observe.WorkerState) {
 	os.apart("StartWorker", false, func(o observe.Worker) { o.StartWorker(s) })
 }
 
+// StopWorker tells of the end of the worker.
 func (os *Worker) StopWorker(s observe.WorkerState) {
 	os.apart("StopWorker", true, func(o observe.Worker) { o.StopWorker(s) })
 }
 
+// Deliver tells of a delivery.
 func (os *Worker) Deliver(d observe.Delivery) {
 	os.apart("Deliver", false, func(o observe.Worker) { o.Deliver(d) })
 }
 
+// BeginChunk tells of the begin of a chunk, and returns the context of the last observer.
 func (os *Worker) BeginChunk(ctx context.Context, c *observe.Chunk) context.Context {
 	os.apart("BeginChunk", false, func(o observe.Worker) { ctx = orElse(o.BeginChunk(ctx, c), ctx) })
 	return ctx
 }
 
+// EndChunk tells of the end of a chunk.
 func (os *Worker) EndChunk(ctx context.Context, c *observe.Chunk, end observe.ChunkEnd) {
 	os.apart("EndChunk", true, func(o observe.Worker) { o.EndChunk(ctx, c, end) })
 }
@@ -174,6 +179,7 @@ func (os *Worker) EndCall(c *Call, end observe.CallEnd) {
 	}
 }
 
+// RoundTrip tells of a round trip to Redis.
 func (os *Worker) RoundTrip(r observe.RoundTrip) {
 	os.apart("RoundTrip", false, func(o observe.Worker) { o.RoundTrip(r) })
 }
