@@ -35,8 +35,8 @@ var mutants = []struct {
 		name: "first write wins is off",
 		edits: []edit{{
 			"internal/record/lua/recording.lua",
-			"'run:lost', 'run:part', 'run:done') == 0 then", // of jobs of one call, which the load consists of
-			"'run:lost', 'run:part', 'run:done') == 0 then\n    redis.call('HSET', KEYS[1], 'out', ARGV[2])",
+			"    return state == 'done' and 'recorded' or state\n", // of jobs of one call, which the load consists of
+			"    if state == 'done' then\n      redis.call('HSET', KEYS[1], 'out', ARGV[2])\n    end\n    return state == 'done' and 'recorded' or state\n",
 		}},
 		// The seed freezes three different workers.
 		run:   []string{"-seed", "5", "-faults", "freeze-worker", "-load", "slow", "-workers", "5", "-gap", "2s", "-duration", "8s"},
@@ -62,11 +62,11 @@ var mutants = []struct {
 		edits: []edit{{
 			"internal/record/lua/recording.lua",
 			"if redis.call('HDEL', ak, af) == 0 then",
-			"redis.call('HSETNX', ak, af .. ':kept', redis.call('HGET', ak, af) or '')\nif redis.call('HDEL', ak, af) == 0 then",
+			"redis.call('HSETNX', rk, rf .. ':kept', redis.call('HGET', ak, af) or '')\nif redis.call('HDEL', ak, af) == 0 then",
 		}, {
 			"internal/record/lua/begin.lua",
 			"local args = redis.call('HGET', ak, af)\n",
-			"local args = redis.call('HGET', ak, af) or redis.call('HGET', ak, af .. ':kept')\n",
+			"local args = redis.call('HGET', ak, af) or redis.call('HGET', rk, rf .. ':kept')\n",
 		}},
 		run:   []string{"-seed", "5", "-faults", "duplicate", "-load", "watched", "-workers", "2", "-gap", "1s", "-duration", "12s"},
 		finds: history.RuleAgain,
