@@ -125,8 +125,8 @@ func TestARecordThatWasDestroyedInMidRunIsNothingThatTheWorkerAbandons(t *testin
 		must(t, e.rdb.Del(ctx(t), key).Err())
 		must(t, e.rdb.Set(ctx(t), key, "no hash", 0).Err())
 		e.open(t, gate)
-		eventually(t, "the worker has tried to give the chunk back", func() bool {
-			return strings.Contains(e.log.String(), "giving a chunk back failed")
+		eventually(t, "the worker has found the record damaged", func() bool {
+			return strings.Contains(e.log.String(), "a job whose record is damaged")
 		})
 		survivors(t, p, w)
 		if err := w.stop(t); err != nil {
