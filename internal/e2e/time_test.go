@@ -188,15 +188,11 @@ func TestCanceledJobsLeaveNoDeliveries(t *testing.T) {
 		if err := m.Cancel(ctx(t)); err != nil {
 			t.Fatal(err)
 		}
-		if n := e.queueInfo(t).Size; n != 10 {
-			t.Errorf("%d deliveries are left after Cancel, want those of the other job", n)
-		}
+		eventually(t, "only the deliveries of the other job are left", func() bool { return e.queueInfo(t).Size == 10 })
 		if err := forgotten.Forget(ctx(t)); err != nil {
 			t.Fatal(err)
 		}
-		if n := e.queueInfo(t).Size; n != 0 {
-			t.Errorf("%d deliveries are left after Forget", n)
-		}
+		eventually(t, "no delivery is left", func() bool { return e.queueInfo(t).Size == 0 })
 	})
 }
 
