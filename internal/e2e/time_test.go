@@ -152,9 +152,7 @@ func TestADelayedJobCanBeCanceledBefore(t *testing.T) {
 		if _, err := r.Get(ctx(t)); !errors.Is(err, results.ErrCanceled) {
 			t.Errorf("Get: %v", err)
 		}
-		if n := e.queueInfo(t).Size; n != 0 {
-			t.Errorf("%d deliveries are left", n)
-		}
+		eventually(t, "no delivery is left", func() bool { return e.queueInfo(t).Size == 0 })
 		// The limit counts from the start.
 		r, err = producer.ApplyAsync(ctx(t), p, square, 5, producer.Delay(time.Second), producer.ExpiresIn(500*time.Millisecond))
 		if err != nil {
