@@ -92,7 +92,7 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 	if p.hub, err = await.Start(ctx, rdb, rand.Text()[:16], cfg.Logger); err != nil {
 		return nil, p.abandon(fmt.Errorf("opening a pool: %w", err))
 	}
-	p.hub.SetSweep(p.sweeper.sweep)
+	p.hub.SetSweep(p.sweeper.sweep, p.sweeper.wait)
 	p.hub.SetRevive(p.revive)
 	p.hub.SetUnserved(p.fleet.unserved)
 	p.watcher.start(p.hub, observer, cfg.Logger)

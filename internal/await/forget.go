@@ -28,6 +28,9 @@ func (h *Hub) Forget(ctx context.Context, j *Job) error {
 	case record.Done, record.Canceled, record.Open, record.Sealed:
 		j.fail(ErrCanceled) // nothing happens to a job that is ready
 		h.clear(j, true)
+		if state != record.Done {
+			h.awaitSwept(ctx)
+		}
 	}
 	return nil
 }

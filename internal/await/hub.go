@@ -34,6 +34,7 @@ type Hub struct {
 	wake      chan struct{}                // there is something to read now
 	revive    func(context.Context, *Job)  // issues again what was lost of a job
 	sweep     func(j *Job, forgotten bool) // see SetSweep
+	swept     func(context.Context) error  // see SetSweep
 	unserved  func(queue string) bool      // no worker serves the queue, as far as known
 	observe   func(*Job)                   // told of each job that is settled, before anybody else; may be nil
 
@@ -63,6 +64,7 @@ func Start(ctx context.Context, rdb redis.UniversalClient, pool string, log *slo
 		callbacks: callbackQueue{log: log},
 		revive:    func(context.Context, *Job) {},
 		sweep:     func(*Job, bool) {},
+		swept:     func(context.Context) error { return nil },
 		unserved:  func(string) bool { return false },
 		stop:      stop,
 		wake:      make(chan struct{}, 1),
@@ -83,8 +85,22 @@ func Start(ctx context.Context, rdb redis.UniversalClient, pool string, log *slo
 
 // SetSweep has the hub call f with jobs that ended before their time, so that what waits
 // for them to run can be removed, and with jobs that were forgotten, of which nothing is to
-// be left at all. f must not wait. SetSweep must come before the first job.
-func (h *Hub) SetSweep(f func(j *Job, forgotten bool)) { h.sweep = f }
+// be left at all. f must not wait; swept waits until what f was told of has been removed.
+// SetSweep must come before the first job.
+func (h *Hub) SetSweep(f func(j *Job, forgotten bool), swept func(context.Context) error) {
+	h.sweep, h.swept = f, swept
+}
+
+// sweptWithin bounds the wait of Cancel and Forget for the removal of deliveries. The removal
+// of tens of thousands takes longer, and goes on behind it.
+const sweptWithin = time.Second
+
+// awaitSwept waits a while until nothing waits to run canceled jobs any more.
+func (h *Hub) awaitSwept(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, sweptWithin)
+	defer cancel()
+	_ = h.swept(ctx)
+}
 
 // clear has nothing left of a job that is settled.
 func (h *Hub) clear(j *Job, forgotten bool) {
@@ -335,6 +351,7 @@ func (h *Hub) Cancel(ctx context.Context, j *Job) error {
 	if state == record.Canceled {
 		j.fail(ErrCanceled)
 		h.clear(j, false)
+		h.awaitSwept(ctx)
 	}
 	return nil
 }

@@ -152,7 +152,9 @@ func TestADelayedJobCanBeCanceledBefore(t *testing.T) {
 		if _, err := r.Get(ctx(t)); !errors.Is(err, results.ErrCanceled) {
 			t.Errorf("Get: %v", err)
 		}
-		eventually(t, "no delivery is left", func() bool { return e.queueInfo(t).Size == 0 })
+		if n := e.queueInfo(t).Size; n != 0 {
+			t.Errorf("%d deliveries are left", n)
+		}
 		// The limit counts from the start.
 		r, err = producer.ApplyAsync(ctx(t), p, square, 5, producer.Delay(time.Second), producer.ExpiresIn(500*time.Millisecond))
 		if err != nil {
@@ -186,11 +188,15 @@ func TestCanceledJobsLeaveNoDeliveries(t *testing.T) {
 		if err := m.Cancel(ctx(t)); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "only the deliveries of the other job are left", func() bool { return e.queueInfo(t).Size == 10 })
+		if n := e.queueInfo(t).Size; n != 10 {
+			t.Errorf("%d deliveries are left after Cancel, want those of the other job", n)
+		}
 		if err := forgotten.Forget(ctx(t)); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "no delivery is left", func() bool { return e.queueInfo(t).Size == 0 })
+		if n := e.queueInfo(t).Size; n != 0 {
+			t.Errorf("%d deliveries are left after Forget", n)
+		}
 	})
 }
 
