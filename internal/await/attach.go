@@ -2,6 +2,7 @@ package await
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -101,4 +102,30 @@ func (h *Hub) trackSnapshot(ctx context.Context, snap record.Snapshot, id string
 		h.Expire(j, time.Until(time.UnixMilli(snap.Expires)))
 	}
 	return j, nil
+}
+
+// borrow listens to another pool's reply channel, until giveBack.
+func (h *Hub) borrow(channel string) error {
+	if channel == "" {
+		return errors.New("the job names no reply channel")
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.borrows[channel]++
+	if h.borrows[channel] == 1 {
+		h.sub.want(channel, true)
+	}
+	return nil
+}
+
+// giveBack stops listening to a borrowed channel once no job needs it. It is called with
+// mu held.
+func (h *Hub) giveBack(channel string) {
+	if channel == "" {
+		return
+	}
+	if h.borrows[channel]--; h.borrows[channel] == 0 {
+		delete(h.borrows, channel)
+		h.sub.want(channel, false)
+	}
 }

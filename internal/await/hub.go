@@ -10,7 +10,6 @@ package await
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -310,32 +309,6 @@ func (h *Hub) kick() {
 	select {
 	case h.wake <- struct{}{}:
 	default:
-	}
-}
-
-// borrow listens to another pool's reply channel, until giveBack.
-func (h *Hub) borrow(channel string) error {
-	if channel == "" {
-		return errors.New("the job names no reply channel")
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.borrows[channel]++
-	if h.borrows[channel] == 1 {
-		h.sub.want(channel, true)
-	}
-	return nil
-}
-
-// giveBack stops listening to a borrowed channel once no job needs it. It is called with
-// mu held.
-func (h *Hub) giveBack(channel string) {
-	if channel == "" {
-		return
-	}
-	if h.borrows[channel]--; h.borrows[channel] == 0 {
-		delete(h.borrows, channel)
-		h.sub.want(channel, false)
 	}
 }
 
