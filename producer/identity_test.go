@@ -36,9 +36,9 @@ func (d dying) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Process
 	return func(ctx context.Context, cmds []redis.Cmder) error {
 		about := func(cmd redis.Cmder) bool {
 			args := cmd.Args()
-			return cmd.Name() == "evalsha" && len(args) > 3 && args[3] == record.Keys("j")[0]
+			return cmd.Name() == "evalsha" && len(args) > 3 && args[3] == record.Keys("q/j")[0]
 		}
-		if !d.rdb.Exists(record.Keys("j")[0]) || !slices.ContainsFunc(cmds, about) {
+		if !d.rdb.Exists(record.Keys("q/j")[0]) || !slices.ContainsFunc(cmds, about) {
 			return next(ctx, cmds)
 		}
 		for _, cmd := range cmds {
@@ -104,7 +104,7 @@ func TestWhoCompletesAJobCutsItAsItWasBegunWhateverItsWorkersRead(t *testing.T) 
 			}
 			at := 0
 			for k := range all.Chunks {
-				field := rdb.HGet(t.Context(), record.Keys("j")[1], strconv.Itoa(k)).Val()
+				field := rdb.HGet(t.Context(), record.Keys("q/j")[1], strconv.Itoa(k)).Val()
 				frame, err := record.Whole(t.Context(), rdb, "j", []byte(field))
 				if err != nil {
 					t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 	"github.com/distpool/distpool/internal/await"
 	"github.com/distpool/distpool/internal/broker"
 	"github.com/distpool/distpool/internal/call"
+	"github.com/distpool/distpool/internal/names"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/wire"
 	"github.com/distpool/distpool/tasks"
@@ -145,7 +146,7 @@ func (s *submission) sendBatch(ctx context.Context, batch []record.Chunk) error 
 	total := s.chunks + len(batch)
 	var op record.Op
 	if s.job == nil {
-		id := rand.Text()
+		id := names.Address{Queue: s.options.queue, Name: rand.Text()}.String()
 		j := s.record(id, total, sealed)
 		if err := s.pool.protectNew(s.task, &j, s.calls, batch); err != nil {
 			return err

@@ -40,7 +40,7 @@ func TestACheckpointIsNeverRaw(t *testing.T) {
 	}
 	chunk.MayBeRaw()
 	w := &worker{cfg: Config{MaxResult: size + 100}} // as base64 it would be too large
-	r := &chunkRun{worker: w, delivery: wire.Delivery{Job: "j", Number: 1}, task: task.Name(), calls: 2, total: 2, chunk: chunk, big: true}
+	r := &chunkRun{worker: w, delivery: wire.Delivery{Job: "q/j", Number: 1}, task: task.Name(), calls: 2, total: 2, chunk: chunk, big: true}
 	if err := chunk.Call(t.Context(), 0); err != nil {
 		t.Fatal(err)
 	}

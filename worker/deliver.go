@@ -10,6 +10,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 	"github.com/hibiken/asynq"
 
+	"github.com/distpool/distpool/internal/names"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/wire"
 	"github.com/distpool/distpool/observe"
@@ -64,7 +65,11 @@ func (w *worker) deliver(ctx context.Context, t *asynq.Task) error {
 	w.handlers.begin()
 	defer w.handlers.end()
 	taskID, _ := asynq.GetTaskID(ctx)
+	queue, _ := asynq.GetQueueName(ctx)
 	d, err := wire.ParseDelivery(t.Payload())
+	if of := names.SplitAddress(d.Job).Queue; err == nil && of != queue {
+		err = fmt.Errorf("not a distpool delivery: its job is of queue %q", of)
+	}
 	if err != nil {
 		w.over(taskID)
 		w.delivered(ctx, t, d, observe.Foreign, nil)
@@ -77,8 +82,7 @@ func (w *worker) deliver(ctx context.Context, t *asynq.Task) error {
 		w.delivered(ctx, t, d, observe.Draining, nil)
 		return later{"the worker is shutting down", 0}
 	}
-	r := &chunkRun{worker: w, delivery: d, taskID: taskID, task: t.Type(), started: time.Now()}
-	r.queue, _ = asynq.GetQueueName(ctx)
+	r := &chunkRun{worker: w, delivery: d, taskID: taskID, task: t.Type(), queue: queue, started: time.Now()}
 	begun := w.arrived(taskID)
 	r.inline = begun != nil && begun.Inline
 	defer w.leave(r)

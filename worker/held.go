@@ -119,7 +119,7 @@ func (f *fetcher) ifAbsent(ref record.ChunkRef, do func()) {
 	f.fetching.Lock()
 	defer f.fetching.Unlock()
 	f.mu.Lock()
-	h := f.held[chunkOf(wire.Delivery{Job: ref.Job.ID, Chunk: ref.Chunk}.TaskID())]
+	h := f.held[chunkOf(wire.Delivery{Job: ref.Job.ID, Gen: ref.Job.Gen, Chunk: ref.Chunk}.TaskID())]
 	f.mu.Unlock()
 	if h.n == 0 || time.Since(h.asked) > arriveFor {
 		do()
@@ -127,11 +127,12 @@ func (f *fetcher) ifAbsent(ref record.ChunkRef, do func()) {
 }
 
 // chunkOf is a delivery's task ID without its number: another delivery of the same
-// chunk has another one.
+// chunk has another one. Jobs of one name in several queues differ in their generation.
 func chunkOf(taskID string) string {
-	_, rest, _ := strings.Cut(taskID, ":")
-	chunk, _, _ := strings.Cut(rest, ":")
-	return taskID[:len(taskID)-len(rest)+len(chunk)]
+	job, rest, _ := strings.Cut(taskID, ":")
+	chunk, rest, _ := strings.Cut(rest, ":")
+	_, gen, _ := strings.Cut(rest, ":")
+	return job + ":" + chunk + ":" + gen
 }
 
 // close gives back what was fetched and not handed out, and has later fetches do

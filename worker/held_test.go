@@ -27,7 +27,7 @@ func TestAChunkIsGivenUpWithTheLastOfItsDeliveries(t *testing.T) {
 	for _, keep := range []bool{false, true} {
 		free := 3
 		f, rdb := fetching(t, 1, &free, onlyQ)
-		if err := broker.New(rdb).Enqueue(t.Context(), "q", "square", []wire.Delivery{{Job: "j0", Number: 2}, {Job: "j0", Number: 3}}); err != nil {
+		if err := broker.New(rdb).Enqueue(t.Context(), "q", "square", []wire.Delivery{{Job: "q/j0", Number: 2}, {Job: "q/j0", Number: 3}}); err != nil {
 			t.Fatal(err)
 		}
 		if err := f.fetch(t.Context()); err != nil {
@@ -80,7 +80,7 @@ func (o *oneByOne) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Pro
 func TestAChunkIsGivenUpOnce(t *testing.T) {
 	free := 2
 	f, rdb := fetching(t, 1, &free, onlyQ)
-	if err := broker.New(rdb).Enqueue(t.Context(), "q", "square", []wire.Delivery{{Job: "j0", Number: 2}}); err != nil {
+	if err := broker.New(rdb).Enqueue(t.Context(), "q", "square", []wire.Delivery{{Job: "q/j0", Number: 2}}); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.fetch(t.Context()); err != nil {

@@ -17,7 +17,7 @@ func TestAChunkThatIsOnItsWayToASlotIsNotReleased(t *testing.T) {
 	w := newWorker(Config{Concurrency: 1, MaxResult: DefaultMaxResult, Queues: onlyQ, Logger: slog.New(slog.DiscardHandler)}, rdb, map[string]call.Task{})
 	f := w.bell.fetcher
 	ask := func() {
-		ref := record.ChunkRef{Job: record.Ref{ID: "j0"}}
+		ref := record.ChunkRef{Job: record.Ref{ID: "q/j0"}}
 		if err := record.Ask(t.Context(), rdb, w.self.ID, []record.ChunkRef{ref}); err != nil {
 			t.Error(err)
 		}
@@ -76,7 +76,7 @@ func TestAChunkWhoseDeliveryNeverArrivedIsReleased(t *testing.T) {
 		f.held[c] = h
 	}
 	f.mu.Unlock()
-	if err := record.Ask(t.Context(), rdb, w.self.ID, []record.ChunkRef{{Job: record.Ref{ID: "j0"}}}); err != nil {
+	if err := record.Ask(t.Context(), rdb, w.self.ID, []record.ChunkRef{{Job: record.Ref{ID: "q/j0"}}}); err != nil {
 		t.Fatal(err)
 	}
 	w.answer(t.Context())

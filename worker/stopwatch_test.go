@@ -37,7 +37,7 @@ func decodedChunk(t testing.TB, n int, cfg Config, fn func(context.Context, int)
 		t.Fatal(err)
 	}
 	r := &chunkRun{
-		worker: w, delivery: wire.Delivery{Job: "j", Number: 1}, task: "numbers", queue: "q", first: 1000, calls: n, total: 1 << 20, chunk: c,
+		worker: w, delivery: wire.Delivery{Job: "q/j", Number: 1}, task: "numbers", queue: "q", first: 1000, calls: n, total: 1 << 20, chunk: c,
 		saved: time.Now(), saveEvery: time.Hour, // no Redis knows its job
 	}
 	if !w.enlist(r) {

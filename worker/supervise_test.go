@@ -94,7 +94,7 @@ func TestWhatADeadWorkerHadIsIssuedAgainByTheNextPass(t *testing.T) {
 			s.round(t)
 		}
 		s.submitted(t, rdb, "j", "q", "active")
-		if b, err := record.Begin(t.Context(), rdb, record.Ref{ID: "j"}, 0, "dead", "", budget); err != nil || b.Verdict != record.Run {
+		if b, err := record.Begin(t.Context(), rdb, record.Ref{ID: "q/j"}, 0, "dead", "", budget); err != nil || b.Verdict != record.Run {
 			t.Fatal(b, err)
 		}
 		s.round(t)
@@ -111,7 +111,7 @@ func TestAQueueThatIsNewIsLookedAtBeforeAWorkerOfItCanCountAsDead(t *testing.T) 
 			s.round(t)
 		}
 		s.submitted(t, rdb, "j", "other", "active")
-		if _, err := record.Begin(t.Context(), rdb, record.Ref{ID: "j"}, 0, "dead", "", budget); err != nil {
+		if _, err := record.Begin(t.Context(), rdb, record.Ref{ID: "q/j"}, 0, "dead", "", budget); err != nil {
 			t.Fatal(err)
 		}
 		rounds := 0

@@ -44,7 +44,7 @@ func BenchmarkCallsOfAChunk(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				r := &chunkRun{worker: w, delivery: wire.Delivery{Job: "J", Number: 1}, task: "nothing", calls: calls, total: calls, chunk: chunk, saved: time.Now(), saveEvery: time.Hour}
+				r := &chunkRun{worker: w, delivery: wire.Delivery{Job: "q/J", Number: 1}, task: "nothing", calls: calls, total: calls, chunk: chunk, saved: time.Now(), saveEvery: time.Hour}
 				r.ctx, r.cancel = context.WithCancelCause(w.calls)
 				r.pass = heldPass(&w.alone)
 				w.alone.Lock()

@@ -145,7 +145,7 @@ func TestSubmissionIsOneRoundTripRecordThenDeliveriesThenBell(t *testing.T) {
 			t.Fatalf("the round trips are %q, want one of %d commands", tr.all, n+3)
 		}
 		keys := tr.all[0]
-		if keys[0] != record.Keys("j")[0] || keys[n+2] != record.BellKey("q") {
+		if keys[0] != record.Keys("q/j")[0] || keys[n+2] != record.BellKey("q") {
 			t.Errorf("the first command is about %s, the last about %s; want the record and the bell", keys[0], keys[n+2])
 		}
 		for i, key := range keys[2 : n+2] {
@@ -164,10 +164,10 @@ func TestSubmissionSentAgainIsASuccessAndDeliversOnce(t *testing.T) {
 		submit(t, b, "j", 2, 1)
 		submit(t, b, "j", 2, 0)
 		wantPending(t, rdb, "j:0:1", "j:1:1")
-		if err := b.Enqueue(t.Context(), "q", "square", []wire.Delivery{{Job: "j", Chunk: 1, Number: 1}}); err != nil {
+		if err := b.Enqueue(t.Context(), "q", "square", []wire.Delivery{{Job: "q/j", Chunk: 1, Number: 1}}); err != nil {
 			t.Errorf("enqueueing what is enqueued: %v", err)
 		}
-		if err := b.Enqueue(t.Context(), "q", "square", []wire.Delivery{{Job: "j", Chunk: 1, Number: 2}}); err != nil {
+		if err := b.Enqueue(t.Context(), "q", "square", []wire.Delivery{{Job: "q/j", Chunk: 1, Number: 2}}); err != nil {
 			t.Error(err)
 		}
 		wantPending(t, rdb, "j:0:1", "j:1:1", "j:1:2")
@@ -203,7 +203,7 @@ func TestSubmissionWorksAfterTheServerLostItsScripts(t *testing.T) {
 }
 
 func TestOperatorsSeeTheQueueOfARedisThatCameBackEmpty(t *testing.T) {
-	delivery := []wire.Delivery{{Job: "j", Chunk: 0, Number: 1}}
+	delivery := []wire.Delivery{{Job: "q/j", Chunk: 0, Number: 1}}
 	for name, send := range map[string]func(ctx context.Context, b *Broker) error{
 		"a call": func(ctx context.Context, b *Broker) error {
 			op, ds := job("j", 1)
@@ -237,7 +237,7 @@ func TestOperatorsSeeTheQueueOfARedisThatCameBackEmpty(t *testing.T) {
 						t.Fatalf("asynq's inspector says %+v, %v; want deliveries that wait", info, err)
 					}
 				}
-				if err := b.Withdraw(t.Context(), "q", []Unwanted{{Job: record.Ref{ID: "j"}, Chunks: []int{0}}}); err != nil {
+				if err := b.Withdraw(t.Context(), "q", []Unwanted{{Job: record.Ref{ID: "q/j"}, Chunks: []int{0}}}); err != nil {
 					t.Error(err)
 				}
 				if n := rdb.Exists(t.Context(), "asynq:{q}:t:j:0:1").Val(); n != 0 {
@@ -259,9 +259,9 @@ func TestEmptyJobRingsNoBell(t *testing.T) {
 
 func TestFailureOfARecordIsTheSubmissionsError(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb *redis.Client, b *Broker) {
-		rdb.Set(t.Context(), record.Keys("j")[0], "not a hash", 0)
+		rdb.Set(t.Context(), record.Keys("q/j")[0], "not a hash", 0)
 		_, ds := job("j", 2)
-		op := record.Add(record.Ref{ID: "j"}, 2, 2, true, nil)
+		op := record.Add(record.Ref{ID: "q/j"}, 2, 2, true, nil)
 		if _, err := b.Submit(t.Context(), op, "q", "square", ds); err == nil || !strings.Contains(err.Error(), "WRONGTYPE") {
 			t.Errorf("error is %v, want Redis's", err)
 		}

@@ -55,6 +55,7 @@ func (a *app) cancelJobs(ctx context.Context, in *inspect.Inspector, ids []strin
 	rows := make([]canceledLine, 0, len(ids))
 	bad := 0
 	for _, id := range ids {
+		id = a.address(id)
 		l := canceledLine{Job: id}
 		state, err := in.CancelAndWithdraw(ctx, id)
 		switch {

@@ -14,12 +14,12 @@ func (a *app) getCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "get ID", Short: "Wait for a job that was submitted elsewhere, and print its values",
 		Long: `Get waits for the job with this ID, whoever submitted it, and prints what apply,
-map and starmap do. An interrupt ends the waiting only: the job goes on.
+map and starmap do. An ID is QUEUE/NAME; a bare NAME is of the queue of --queue. An interrupt ends the waiting only: the job goes on.
 ` + callsJSONHelp,
 		Example: "  id=$(seq 10 | distpool map square --async)\n  distpool get $id --timeout 1m",
 		Args:    oneID, ValidArgsFunction: a.complete(1, jobWords(anyStatus)),
 		RunE: func(cmd *cobra.Command, words []string) error {
-			id := words[0]
+			id := a.address(words[0])
 			ctx, cancel := a.flags.limit(cmd.Context())
 			defer cancel()
 			s, err := a.open(ctx)
@@ -48,8 +48,17 @@ func oneID(cmd *cobra.Command, args []string) error {
 	if err := cobra.ExactArgs(1)(cmd, args); err != nil {
 		return err
 	}
-	if err := names.CheckID(args[0]); err != nil {
+	if _, err := names.ParseAddress(args[0], names.DefaultQueue); err != nil {
 		return fmt.Errorf("%s: %w", cmd.Name(), err)
 	}
 	return nil
+}
+
+// address completes a job's ID that a person typed: a bare name is of the queue of --queue.
+func (a *app) address(word string) string {
+	full, err := names.ParseAddress(word, a.flags.queue)
+	if err != nil {
+		return word // there is no such job, as the error of whatever comes next says
+	}
+	return full.String()
 }

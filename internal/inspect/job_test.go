@@ -45,7 +45,7 @@ func sum(t *testing.T, d inspect.Detail) inspect.Cell {
 func TestChunksAreCountedIntoCells(t *testing.T) {
 	test := func(t *testing.T, rdb redis.UniversalClient) {
 		in := inspect.New(rdb)
-		create(t, rdb, record.Job{ID: "j", Task: "t", Chunks: 10, Sealed: true}, 2)
+		create(t, rdb, record.Job{ID: "q/j", Task: "t", Chunks: 10, Sealed: true}, 2)
 		begin(t, rdb, "j", 0, "dead", "")
 		begin(t, rdb, "j", 0, "w1", "dead") // taken over
 		rec(t, rdb, "j", 0, 2, 3*time.Second)
@@ -54,7 +54,7 @@ func TestChunksAreCountedIntoCells(t *testing.T) {
 		begin(t, rdb, "j", 9, "dead", "")
 		begin(t, rdb, "j", 9, "w2", "dead")
 		begin(t, rdb, "j", 8, "w1", "")
-		if _, err := record.Release(t.Context(), rdb, record.Ref{ID: "j"}, 8, "w1", nil, 0); err != nil {
+		if _, err := record.Release(t.Context(), rdb, record.Ref{ID: "q/j"}, 8, "w1", nil, 0); err != nil {
 			t.Fatal(err)
 		}
 		for _, n := range []int{1, 3, 10, 500} {
@@ -97,7 +97,7 @@ func TestChunksAreCountedIntoCells(t *testing.T) {
 func TestCanceledJobShowsWhatItHasDone(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
 		in := inspect.New(rdb)
-		create(t, rdb, record.Job{ID: "j", Task: "t", Chunks: 5, Sealed: true}, 1)
+		create(t, rdb, record.Job{ID: "q/j", Task: "t", Chunks: 5, Sealed: true}, 1)
 		begin(t, rdb, "j", 0, "w", "")
 		rec(t, rdb, "j", 0, 1, 0, 0)
 		begin(t, rdb, "j", 3, "w", "")
@@ -127,7 +127,7 @@ func TestAHundredThousandChunksAreEstimatedFromASample(t *testing.T) {
 	in := inspect.New(rdb)
 	// The first half has its outcomes.
 	const n = 100_000
-	key := record.Keys("j")
+	key := record.Keys("q/j")
 	err := rdb.HSet(t.Context(), key[0], "v", 1, "task", "t", "codec", "json", "state", "sealed", "calls", n, "chunks", n,
 		"recorded", n/2, "done", n/2, "failed", 0, "created", time.Now().UnixMilli()).Err()
 	if err != nil {
@@ -160,7 +160,7 @@ func TestAHundredThousandChunksAreEstimatedFromASample(t *testing.T) {
 func TestFailedCallsComeInPagesWithTheirArguments(t *testing.T) {
 	test := func(t *testing.T, rdb redis.UniversalClient) {
 		in := inspect.New(rdb)
-		create(t, rdb, record.Job{ID: "j", Task: "t", Chunks: 12, Sealed: true}, 3)
+		create(t, rdb, record.Job{ID: "q/j", Task: "t", Chunks: 12, Sealed: true}, 3)
 		for k := range 12 {
 			begin(t, rdb, "j", k, "w", "")
 			if k%2 == 0 {
@@ -219,7 +219,7 @@ func TestArgumentsOfFailedCallsAreKeptUpToALimit(t *testing.T) {
 		for k := range 4 {
 			cs = append(cs, record.Chunk{Number: k, Args: wire.EncodeArgs(k, 1, large)})
 		}
-		j := record.Job{ID: "j", Task: "t", Codec: "json", Queue: "q", Calls: 4, Chunks: 4, Sealed: true, OpenTTL: time.Hour, ResultTTL: time.Hour}
+		j := record.Job{ID: "q/j", Task: "t", Codec: "json", Queue: "q", Calls: 4, Chunks: 4, Sealed: true, OpenTTL: time.Hour, ResultTTL: time.Hour}
 		if err := record.Create(j, cs).Run(t.Context(), rdb).Err(); err != nil {
 			t.Fatal(err)
 		}
@@ -341,8 +341,8 @@ func TestUnknownJobIsSaidToBe(t *testing.T) {
 func TestDeliveriesAreDescribedByTheirArguments(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
 		in := inspect.New(rdb)
-		create(t, rdb, record.Job{ID: "one", Task: "t", Chunks: 1, Sealed: true}, 2)
-		create(t, rdb, record.Job{ID: "many", Task: "t", Chunks: 2, Sealed: true}, 2)
+		create(t, rdb, record.Job{ID: "q/one", Task: "t", Chunks: 1, Sealed: true}, 2)
+		create(t, rdb, record.Job{ID: "q/many", Task: "t", Chunks: 2, Sealed: true}, 2)
 		show := func(id string, chunk, n int) inspect.Preview {
 			t.Helper()
 			d := wire.Delivery{Job: id, Chunk: chunk, Number: 1}

@@ -123,9 +123,9 @@ func TestFiltersFindJobsByTaskQueueAndStatus(t *testing.T) {
 func TestJobsThatAreGoneAndIDsThatWereUsedAgainAreSkipped(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
 		in := inspect.New(rdb)
-		create(t, rdb, record.Job{ID: "a", Task: "t", Chunks: 1, Sealed: true}, 1)
-		list(t, rdb, 0, record.Listed{ID: "a", Task: "t", Queue: "q", Single: true}, record.Listed{ID: "gone", Task: "t", Queue: "q", Single: true})
-		list(t, rdb, 1, record.Listed{ID: "a", Task: "t", Queue: "q", Single: true})
+		create(t, rdb, record.Job{ID: "q/a", Task: "t", Chunks: 1, Sealed: true}, 1)
+		list(t, rdb, 0, record.Listed{ID: "q/a", Task: "t", Queue: "q", Single: true}, record.Listed{ID: "q/gone", Task: "t", Queue: "q", Single: true})
+		list(t, rdb, 1, record.Listed{ID: "q/a", Task: "t", Queue: "q", Single: true})
 		p := jobs(t, in, inspect.Query{})
 		if got := ids(p); !slices.Equal(got, []string{"a"}) || p.Gone != 1 || p.Looked != 3 {
 			t.Errorf("found %q, %d gone of %d", got, p.Gone, p.Looked)

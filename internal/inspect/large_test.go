@@ -21,10 +21,10 @@ func TestJobsThatWorkersGaveUpCountAsCanceled(t *testing.T) {
 		for _, giveUp := range []func() (record.State, error){
 			func() (record.State, error) { return record.Refuse(t.Context(), rdb, "j", "no signature") },
 			func() (record.State, error) {
-				return record.Vanish(t.Context(), rdb, record.Ref{ID: "j"}, "no arguments")
+				return record.Vanish(t.Context(), rdb, record.Ref{ID: "q/j"}, "no arguments")
 			},
 		} {
-			create(t, rdb, record.Job{ID: "j", Task: "square", Chunks: 1, Sealed: true}, 1)
+			create(t, rdb, record.Job{ID: "q/j", Task: "square", Chunks: 1, Sealed: true}, 1)
 			if s, err := giveUp(); err != nil || s != record.Canceled {
 				t.Fatalf("it answers %q, %v", s, err)
 			}
@@ -52,12 +52,12 @@ func TestLargeAndRawArgumentsAreShownAsJSON(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := `"` + base64.StdEncoding.EncodeToString(data)[:19]
-		d := wire.Delivery{Job: "j", Number: 1}
+		d := wire.Delivery{Job: "q/j", Number: 1}
 		if _, p, ok := in.Delivery(t.Context(), d.Encode(), 26); !ok || p.Text != "[null,"+want || !p.Cut {
 			t.Errorf("the delivery is shown as %+v, want [null,%s", p, want)
 		}
 		failed := wire.Outcome{Calls: 2, Errors: []wire.CallError{{Call: 1, Kind: wire.KindError, Message: "no"}}, Values: bytes.Repeat([]byte("1"), record.LargeFrame)}.Encode()
-		if r, err := (record.Recording{Outcome: failed, Calls: 2, Failed: 1, Apart: true}).Run(t.Context(), rdb, record.Ref{ID: "j"}, 0); err != nil || r != record.OK {
+		if r, err := (record.Recording{Outcome: failed, Calls: 2, Failed: 1, Apart: true}).Run(t.Context(), rdb, record.Ref{ID: "q/j"}, 0); err != nil || r != record.OK {
 			t.Fatalf("record answers %q, %v", r, err)
 		}
 		page, err := in.FailedCalls(t.Context(), "j", inspect.FailedQuery{Preview: 20})
@@ -76,7 +76,7 @@ func TestLargeAndRawArgumentsAreShownAsJSON(t *testing.T) {
 		if _, p, _ := in.Delivery(t.Context(), d.Encode(), 20); !strings.Contains(p.Note, "too many to be shown") {
 			t.Errorf("a delivery of 9 MiB is shown as %+v", p)
 		}
-		if r, err := (record.Recording{Outcome: wire.Outcome{Calls: 1, Errors: []wire.CallError{{Kind: wire.KindError}}}.Encode(), Calls: 1, Failed: 1}).Run(t.Context(), rdb, record.Ref{ID: "j"}, 0); err != nil || r != record.OK {
+		if r, err := (record.Recording{Outcome: wire.Outcome{Calls: 1, Errors: []wire.CallError{{Kind: wire.KindError}}}.Encode(), Calls: 1, Failed: 1}).Run(t.Context(), rdb, record.Ref{ID: "q/j"}, 0); err != nil || r != record.OK {
 			t.Fatalf("record answers %q, %v", r, err)
 		}
 		if page, err := in.FailedCalls(t.Context(), "j", inspect.FailedQuery{}); err != nil || len(page.TooLarge) != 1 {

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/distpool/distpool/internal/inspect"
+	"github.com/distpool/distpool/internal/names"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/version"
 )
@@ -131,8 +132,7 @@ func (m *Monitor) fail(w http.ResponseWriter, r *http.Request, err error) {
 
 // isLivePage reports whether a path has a part that is kept up to date.
 func (m *Monitor) isLivePage(p string) bool {
-	id, isJob := strings.CutPrefix(p, "/jobs/")
-	return p == "/jobs" || p == "/workers" || p == "/throughput" || isJob && id != "" && !strings.Contains(id, "/")
+	return p == "/jobs" || p == "/workers" || p == "/throughput" || strings.HasPrefix(p, jobsPath) && !strings.HasSuffix(p, "/failed")
 }
 
 // page serves the pages that are kept up to date.
@@ -186,21 +186,40 @@ func (m *Monitor) look(ctx context.Context, u *url.URL, whole bool) (view, error
 		body, err := m.fleetView(ctx)
 		return view{"throughput", "Throughput", "throughput", body, body.At}, err
 	default:
-		id := strings.TrimPrefix(u.Path, "/jobs/")
+		id := strings.TrimPrefix(u.Path, jobsPath)
 		body, err := m.jobView(ctx, id, q, whole)
 		return view{"job", body.Task + " · job " + short(id), "jobs", body, began}, err
 	}
 }
 
+// jobsPath begins the paths of the pages of jobs.
+const jobsPath = "/jobs/"
+
+// jobURL is the page of a job. Its queue is one element of the path, whatever is in it.
+func jobURL(id string) string {
+	a := names.SplitAddress(id)
+	return jobsPath + url.PathEscape(a.Queue) + "/" + url.PathEscape(a.Name)
+}
+
+// jobOf is the address of the job that a request is about.
+func jobOf(r *http.Request) string {
+	return names.Address{Queue: r.PathValue("queue"), Name: r.PathValue("name")}.String()
+}
+
+// toJob leads to a job of the default queue.
+func (m *Monitor) toJob(w http.ResponseWriter, r *http.Request) {
+	http.Redirect(w, r, jobURL(r.PathValue("name")), http.StatusFound)
+}
+
 // toFailed leads to a job's failed calls, read anew: a link to a place on the page
 // where the browser is would show those that it has.
 func (m *Monitor) toFailed(w http.ResponseWriter, r *http.Request) {
-	http.Redirect(w, r, "/jobs/"+url.PathEscape(r.PathValue("id"))+"#failed", http.StatusSeeOther)
+	http.Redirect(w, r, jobURL(jobOf(r))+"#failed", http.StatusSeeOther)
 }
 
 // cancel ends a job, for a person.
 func (m *Monitor) cancel(w http.ResponseWriter, r *http.Request) {
-	id := r.PathValue("id")
+	id := jobOf(r)
 	state, err := m.in.Cancel(r.Context(), id)
 	if err != nil {
 		m.fail(w, r, err)
@@ -211,5 +230,5 @@ func (m *Monitor) cancel(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "The job is over already.", http.StatusConflict)
 		return
 	}
-	http.Redirect(w, r, "/jobs/"+url.PathEscape(id), http.StatusSeeOther)
+	http.Redirect(w, r, jobURL(id), http.StatusSeeOther)
 }

@@ -116,8 +116,8 @@ func TestAMergedSubmissionMakesWhatItsPartsMake(t *testing.T) {
 
 func TestASubmissionThatIsSentTwiceHappensOnce(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
-		e := enqueue(t, rdb, "q", "j")
-		op, _ := one("j").Submit(record.Submission{Queue: "q", Keys: e.keys, TaskID: e.args[1], Msg: e.args[0], Now: e.args[2]})
+		e := enqueue(t, rdb, "q", "q/j")
+		op, _ := one("q/j").Submit(record.Submission{Queue: "q", Keys: e.keys, TaskID: e.args[1], Msg: e.args[0], Now: e.args[2]})
 		for _, want := range []int{1, 0} {
 			if n, err := op.Run(t.Context(), rdb).Int(); err != nil || n != want {
 				t.Errorf("it answers %d, %v; want %d", n, err, want)
@@ -132,14 +132,14 @@ func TestASubmissionThatIsSentTwiceHappensOnce(t *testing.T) {
 func TestFetchTakesNoMoreThanItIsAskedForAndBeginsThem(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
 		for i := range 5 {
-			submit(t, rdb, "q", fmt.Sprint("j", i))
+			submit(t, rdb, "q", fmt.Sprint("q/j", i))
 		}
 		ds := fetch(t, rdb, "q", 3, 0)
 		if len(ds) != 3 {
 			t.Fatalf("%d deliveries, want 3", len(ds))
 		}
 		for i, d := range ds {
-			id := fmt.Sprint("j", i)
+			id := fmt.Sprint("q/j", i)
 			if d.TaskID != id+":0:1" || d.Queue != "q" || d.Msg == "" || d.Begun == nil {
 				t.Fatalf("delivery %d is %+v", i, d)
 			}
@@ -178,8 +178,8 @@ func TestFetchLeavesToBeginWhatAsksForThought(t *testing.T) {
 		}
 		for what, damage := range spoil {
 			queue := "q"
-			submit(t, rdb, queue, "j")
-			damage(record.Keys("j")[0])
+			submit(t, rdb, queue, "q/j")
+			damage(record.Keys("q/j")[0])
 			ds := fetch(t, rdb, queue, 1, 0)
 			if len(ds) != 1 || ds[0].Begun != nil {
 				t.Errorf("%s: fetched %+v, want the delivery alone", what, ds)
@@ -192,9 +192,9 @@ func TestFetchLeavesToBeginWhatAsksForThought(t *testing.T) {
 func TestFetchTakesNothingFromAPausedQueueAndFillsUpFromTheOthers(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
 		for i := range 2 {
-			submit(t, rdb, "a", fmt.Sprint("a", i))
-			submit(t, rdb, "b", fmt.Sprint("b", i))
-			submit(t, rdb, "c", fmt.Sprint("c", i))
+			submit(t, rdb, "a", fmt.Sprint("a/a", i))
+			submit(t, rdb, "b", fmt.Sprint("b/b", i))
+			submit(t, rdb, "c", fmt.Sprint("c/c", i))
 		}
 		rdb.Set(t.Context(), "asynq:{a}:paused", 1, 0)
 		ds, err := record.Fetch(t.Context(), rdb, "w", []record.Share{{"a", 2}, {"b", 1}, {"c", 0}}, 3, 0, time.Minute)
@@ -214,7 +214,7 @@ func TestFetchTakesNothingFromAPausedQueueAndFillsUpFromTheOthers(t *testing.T) 
 func TestFetchTakesMoreOnlyWhileNobodyListensAndPassesTheRingOn(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
 		for i := range 6 {
-			submit(t, rdb, "q", fmt.Sprint("j", i))
+			submit(t, rdb, "q", fmt.Sprint("q/j", i))
 		}
 		rdb.Del(t.Context(), record.BellKey("q")) // as a worker does that listens
 		if ds := fetch(t, rdb, "q", 1, 3); len(ds) != 1 {
@@ -239,7 +239,7 @@ func TestFetchTakesMoreOnlyWhileNobodyListensAndPassesTheRingOn(t *testing.T) {
 func TestWhatIsGivenBackIsFetchedInTheOldOrder(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
 		for i := range 3 {
-			submit(t, rdb, "q", fmt.Sprint("j", i))
+			submit(t, rdb, "q", fmt.Sprint("q/j", i))
 		}
 		ds := fetch(t, rdb, "q", 2, 0)
 		if err := record.GiveBack(t.Context(), rdb, "w", ds); err != nil {
@@ -263,7 +263,7 @@ func TestWhatIsGivenBackIsFetchedInTheOldOrder(t *testing.T) {
 func TestDeliveriesThatWorkerDoesNotKnowAreFound(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
 		for i := range 3 {
-			submit(t, rdb, "q", fmt.Sprint("j", i))
+			submit(t, rdb, "q", fmt.Sprint("q/j", i))
 		}
 		fetch(t, rdb, "q", 3, 0)
 		rdb.HSet(t.Context(), record.Keys("j1")[0], "run", "another")
@@ -277,19 +277,19 @@ func TestDeliveriesThatWorkerDoesNotKnowAreFound(t *testing.T) {
 func TestFinishRecordsAndEndsTheDelivery(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
 		for _, inline := range []bool{true, false} {
-			submit(t, rdb, "q", "j")
+			submit(t, rdb, "q", "q/j")
 			fetch(t, rdb, "q", 1, 0)
-			op := record.Finish(record.Ref{ID: "j"}, inline, 0, record.Recording{Outcome: []byte("o"), Calls: 1, Inline: 100}, "q", "j:0:1")
+			op := record.Finish(record.Ref{ID: "q/j"}, inline, 0, record.Recording{Outcome: []byte("o"), Calls: 1, Inline: 100}, "q", "j:0:1")
 			for _, want := range []string{"ok", "recorded"} {
 				if s, err := op.Run(t.Context(), rdb).Text(); err != nil || s != want {
 					t.Errorf("finish answers %q, %v; want %q", s, err, want)
 				}
 			}
-			s, err := record.Read(t.Context(), rdb, "j")
+			s, err := record.Read(t.Context(), rdb, "q/j")
 			if err != nil || s.State != record.Done || s.Recorded != 1 || s.Done != 1 || s.Failed != 0 || string(s.Out) != "o" || s.Finished == 0 {
 				t.Errorf("the job reads %+v, %v", s, err)
 			}
-			if ttl := rdb.PTTL(t.Context(), record.Keys("j")[0]).Val(); ttl <= 0 || ttl > resultTTL {
+			if ttl := rdb.PTTL(t.Context(), record.Keys("q/j")[0]).Val(); ttl <= 0 || ttl > resultTTL {
 				t.Errorf("the job lives for %v, want %v", ttl, resultTTL)
 			}
 			info, err := asynq.NewInspectorFromRedisClient(rdb).GetQueueInfo("q")
@@ -306,10 +306,10 @@ func TestFinishRecordsAndEndsTheDelivery(t *testing.T) {
 
 func TestAsynqsCounterOfAllTasksStartsAnewWhenItIsFull(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
-		submit(t, rdb, "q", "j")
+		submit(t, rdb, "q", "q/j")
 		fetch(t, rdb, "q", 1, 0)
 		rdb.Set(t.Context(), "asynq:{q}:processed", "9223372036854775807", 0)
-		op := record.Finish(record.Ref{ID: "j"}, true, 0, record.Recording{Outcome: []byte("o"), Calls: 1}, "q", "j:0:1")
+		op := record.Finish(record.Ref{ID: "q/j"}, true, 0, record.Recording{Outcome: []byte("o"), Calls: 1}, "q", "j:0:1")
 		if s, err := op.Run(t.Context(), rdb).Text(); err != nil || s != "ok" {
 			t.Fatal(s, err)
 		}
@@ -324,7 +324,7 @@ func TestAsynqsCounterOfAllTasksStartsAnewWhenItIsFull(t *testing.T) {
 func refusedFinish(t *testing.T, rdb redis.UniversalClient, alone func(record.Op) error, inline bool) {
 	t.Helper()
 	finish := func(outcome []byte) record.Op {
-		return record.Finish(record.Ref{ID: "j"}, inline, 0, record.Recording{Outcome: outcome, Calls: 2, Apart: true}, "q", "j:0:1")
+		return record.Finish(record.Ref{ID: "q/j"}, inline, 0, record.Recording{Outcome: outcome, Calls: 2, Apart: true}, "q", "j:0:1")
 	}
 	rerecord(t, rdb, finish([]byte("o")), record.WasGone) // loads the script
 	create(t, rdb, job(2, 1, inline), chunks(0, 1))
@@ -346,7 +346,7 @@ func refusedFinish(t *testing.T, rdb redis.UniversalClient, alone func(record.Op
 	if n := rdb.Exists(t.Context(), delivery...).Val(); n != 0 {
 		t.Errorf("%d keys of the delivery are left once its chunk is recorded", n)
 	}
-	if _, err := record.Forget(t.Context(), rdb, "j"); err != nil {
+	if _, err := record.Forget(t.Context(), rdb, "q/j"); err != nil {
 		t.Fatal(err)
 	}
 	counters := rdb.Keys(t.Context(), "asynq:{q}:processed*").Val()

@@ -40,8 +40,8 @@ func submitJob(t *testing.T, rdb redis.UniversalClient, j record.Job) {
 
 func TestTheUsualJobStoresOnlyWhatIsItsOwn(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
-		submitJob(t, rdb, usualJob("j"))
-		got := slices.Sorted(maps.Keys(rdb.HGetAll(t.Context(), record.Keys("j")[0]).Val()))
+		submitJob(t, rdb, usualJob("q/j"))
+		got := slices.Sorted(maps.Keys(rdb.HGetAll(t.Context(), record.Keys("q/j")[0]).Val()))
 		if want := []string{"args", "created", "inline", "reply", "state", "task"}; !slices.Equal(got, want) {
 			t.Errorf("its hash has the fields %v, want %v", got, want)
 		}
@@ -50,28 +50,28 @@ func TestTheUsualJobStoresOnlyWhatIsItsOwn(t *testing.T) {
 
 // Records of programs that stored everything are still there after an upgrade.
 func TestAShortRecordIsReadAsOneThatLeavesNothingOut(t *testing.T) {
-	unusual := usualJob("j")
+	unusual := usualJob("q/j")
 	unusual.Codec, unusual.Queue, unusual.ResultTTL, unusual.Calls = "gob", "other", time.Minute, 7
-	for name, j := range map[string]record.Job{"usual": usualJob("j"), "unusual": unusual} {
+	for name, j := range map[string]record.Job{"usual": usualJob("q/j"), "unusual": unusual} {
 		t.Run(name, func(t *testing.T) {
 			onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
-				key := record.Keys("j")[0]
+				key := record.Keys("q/j")[0]
 				look := func() string {
 					t.Helper()
-					s, err := record.Read(t.Context(), rdb, "j")
+					s, err := record.Read(t.Context(), rdb, "q/j")
 					if err != nil {
 						t.Fatal(err)
 					}
-					cmd := record.QueueOverview(t.Context(), rdb, "j")
-					o, err := record.ParseOverview("j", cmd)
+					cmd := record.QueueOverview(t.Context(), rdb, "q/j")
+					o, err := record.ParseOverview("q/j", cmd)
 					if err != nil {
 						t.Fatal(err)
 					}
-					b, err := record.Begin(t.Context(), rdb, record.Ref{ID: "j"}, 0, "w", "w", 3)
+					b, err := record.Begin(t.Context(), rdb, record.Ref{ID: "q/j"}, 0, "w", "w", 3)
 					if err != nil {
 						t.Fatal(err)
 					}
-					if _, err := record.Release(t.Context(), rdb, record.Ref{ID: "j"}, 0, "w", nil, 0); err != nil {
+					if _, err := record.Release(t.Context(), rdb, record.Ref{ID: "q/j"}, 0, "w", nil, 0); err != nil {
 						t.Fatal(err)
 					}
 					o.Begun, s.Running = 0, 0
@@ -90,7 +90,7 @@ func TestAShortRecordIsReadAsOneThatLeavesNothingOut(t *testing.T) {
 				}
 				end := func() time.Duration {
 					t.Helper()
-					if res, err := record.Record(t.Context(), rdb, record.Ref{ID: "j"}, 0, []byte("0 1 0\n[1]"), 1, 0, 100); err != nil || res != record.OK {
+					if res, err := record.Record(t.Context(), rdb, record.Ref{ID: "q/j"}, 0, []byte("0 1 0\n[1]"), 1, 0, 100); err != nil || res != record.OK {
 						t.Fatal(res, err)
 					}
 					return rdb.PTTL(t.Context(), key).Val().Round(time.Minute)

@@ -14,7 +14,7 @@ import (
 
 // Snapshot is what the job hash says at one moment.
 type Snapshot struct {
-	ID       string
+	ID       string // its address
 	Gen      string // see Ref
 	Task     string
 	Codec    string
@@ -148,9 +148,9 @@ func running(s Snapshot, fields map[string]string) int {
 	return min(max(0, n), maxCount)
 }
 
-// Read reads one job. An ID that no job can have is that of none.
+// Read reads one job. An address that no job can have is that of none.
 func Read(ctx context.Context, c redis.Cmdable, id string) (Snapshot, error) {
-	if names.CheckID(id) != nil {
+	if _, err := names.ParseAddress(id, ""); err != nil {
 		return Snapshot{ID: id, State: Gone}, nil
 	}
 	return ParseSnapshot(id, QueueSnapshot(ctx, c, id))

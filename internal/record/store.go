@@ -45,11 +45,12 @@ const (
 // Ended reports whether nothing more will be recorded.
 func (s State) Ended() bool { return s != Open && s != Sealed }
 
-// Ref names a job. Gen tells jobs apart that had the same ID, one after the other:
-// it is set for IDs that the caller chose, and empty for those that were drawn.
+// Ref names a job. ID is its address, QUEUE/NAME. Gen tells jobs apart that had the same
+// address, one after the other: it is set for names that the caller chose, and empty for
+// those that were drawn.
 type Ref struct{ ID, Gen string }
 
-// String is how notices and announcements name the job. IDs have no colon.
+// String is how notices and announcements name the job. The name in the address has no colon.
 func (r Ref) String() string {
 	if r.Gen == "" {
 		return r.ID
@@ -59,13 +60,16 @@ func (r Ref) String() string {
 
 // ParseRef undoes String.
 func ParseRef(s string) Ref {
-	id, gen, _ := strings.Cut(s, ":")
-	return Ref{id, gen}
+	name := strings.LastIndexByte(s, '/') + 1
+	if i := strings.IndexByte(s[name:], ':'); i >= 0 {
+		return Ref{s[:name+i], s[name+i+1:]}
+	}
+	return Ref{ID: s}
 }
 
 // Job is what is known of a job when it is created.
 type Job struct {
-	ID        string
+	ID        string // its address; the queue in it is Queue
 	Gen       string // see Ref
 	Task      string
 	Codec     string
