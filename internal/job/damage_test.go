@@ -17,7 +17,7 @@ func TestDamagedRecordsHarmNoNeighbours(t *testing.T) {
 		rdb.Set(t.Context(), Key(lane, "string"), "x", time.Hour)
 		rdb.HDel(t.Context(), Key(lane, "map"), "args:0")
 		rdb.LPush(t.Context(), asynqfmt.PendingKey(lane), "no delivery of distpool")
-		want := map[string]Verdict{"string:0:1": Damaged, "map:0:1": Missing, "map:1:1": Run, "well:0:1": Run, "no delivery of distpool": Damaged}
+		want := map[string]Verdict{"string:0:1": Damaged, "map:0:1": NoArgs, "map:1:1": Run, "well:0:1": Run, "no delivery of distpool": Damaged}
 		taken := take(t, rdb, 10)
 		for _, one := range taken {
 			if one.Verdict != want[one.TaskID] {

@@ -10,16 +10,8 @@ import (
 // AnyGen stands for whatever generation a job has, where a person names it.
 const AnyGen = "*"
 
-// Reasons with which jobs are canceled, and by which readers tell them apart. Any other
-// text is the reason that a person or program gave.
-const (
-	Unstarted = "unstarted"   // no chunk began in time
-	Forgotten = "forgotten"   // the job was removed while it was alive
-	Untrusted = "untrusted: " // a worker refused its signature, for the reason behind this
-	Lost      = "missing: "   // a part of its record is gone, as the text behind this says
-)
-
-// Cancel ends jobs of one lane that are not over, and tells their pools and the workers. It
+// Cancel ends jobs of one lane that are not over, and tells their pools and the workers.
+// reason is what a person or program gave, or that of State.Because. It
 // answers the state of each after that: Canceled, Done (too late) or Gone.
 func Cancel(ctx context.Context, c redis.Scripter, lane, publish, reason string, jobs ...Ref) ([]State, error) {
 	return end(ctx, c, lane, publish, reason, "", jobs)
@@ -28,7 +20,7 @@ func Cancel(ctx context.Context, c redis.Scripter, lane, publish, reason string,
 // Expire cancels jobs that had to begin before now, and leaves others alone. It answers the
 // state of each after that.
 func Expire(ctx context.Context, c redis.Scripter, lane, publish string, jobs ...Ref) ([]State, error) {
-	return end(ctx, c, lane, publish, Unstarted, "late", jobs)
+	return end(ctx, c, lane, publish, string(Unstarted), "late", jobs)
 }
 
 func end(ctx context.Context, c redis.Scripter, lane, publish, reason, when string, jobs []Ref) ([]State, error) {

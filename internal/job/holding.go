@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/distpool/distpool/internal/asynqfmt"
+	"github.com/distpool/distpool/internal/names"
 )
 
 // Holding says how a chunk stands.
@@ -97,12 +98,13 @@ const (
 	asynqRetries = 10000
 )
 
-// Message is asynq's message of a delivery. errText is the error of its last run, at failed;
+// Message is asynq's message of a delivery. Its payload tells people, and programs that know
+// no more of the task, which chunk it runs. errText is the error of its last run, at failed;
 // empty: there was none.
 func Message(lane, task string, d Delivery, errText string, failed time.Time) []byte {
 	m := asynqfmt.Message{
 		Type: task, ID: d.TaskID(), Queue: lane, Retry: asynqRetries, Timeout: int64(asynqTimeout.Seconds()),
-		Payload: fmt.Appendf(nil, `{"job":%q,"chunk":%d}`, d.Name, d.Chunk), Error: errText,
+		Payload: fmt.Appendf(nil, `{"job":%q,"chunk":%d}`, names.Address{Queue: QueueOf(lane), Name: d.Name}, d.Chunk), Error: errText,
 	}
 	if errText != "" {
 		m.LastFailed = failed.Unix()

@@ -3,6 +3,7 @@ package job
 import (
 	"hash/crc32"
 	"strconv"
+	"strings"
 )
 
 // A queue that spans a Cluster has several lanes: asynq queues whose names are chosen
@@ -30,6 +31,12 @@ func Lanes(queue string, n int) []string {
 		lanes = append(lanes, laneNear(queue, (home+i*slots/n)%slots))
 	}
 	return lanes
+}
+
+// QueueOf is the queue that a lane belongs to. The name of a queue has no tilde.
+func QueueOf(lane string) string {
+	queue, _, _ := strings.Cut(lane, "~")
+	return queue
 }
 
 // laneNear is the first name whose slot is near the given one.

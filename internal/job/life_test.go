@@ -305,7 +305,7 @@ func TestAJobThatMustBeginInTime(t *testing.T) {
 		if err != nil || got[0] != Canceled || got[1] != Sealed {
 			t.Fatalf("expire answers %v, %v", got, err)
 		}
-		if s := snapshot(t, rdb, "late"); s.Reason != Unstarted {
+		if s := snapshot(t, rdb, "late"); s.State != Unstarted {
 			t.Fatalf("expired: %+v", s)
 		}
 	})

@@ -12,8 +12,8 @@ import (
 // Snapshot is what a job's hash says at one moment of the job as a whole.
 type Snapshot struct {
 	Ref
-	State    State // Gone: there is no such job, and every other field is zero
-	Reason   string
+	State    State  // Gone: there is no such job, and every other field is zero
+	Reason   string // why it was canceled
 	About    About
 	Pool     string
 	Calls    int
@@ -55,8 +55,12 @@ func ParseSnapshot(name string, cmd *redis.SliceCmd) (Snapshot, error) {
 		return s, nil
 	}
 	s.Pool, s.Reason, s.State = f["reply"], f["reason"], Sealed
-	if state := f["state"]; state != "" {
-		s.State = State(state)
+	switch state := State(f["state"]); state {
+	case "":
+	case Canceled:
+		s.State, s.Reason = parseReason(s.Reason)
+	default:
+		s.State = state
 	}
 	if s.About, err = ParseAbout(f["about"]); err != nil {
 		return s, fmt.Errorf("job %s: %w", name, err)
@@ -64,7 +68,26 @@ func ParseSnapshot(name string, cmd *redis.SliceCmd) (Snapshot, error) {
 	if err := s.count(f); err != nil {
 		return s, fmt.Errorf("job %s: %w", name, err)
 	}
+	if why := s.contradiction(); why != "" {
+		return s, fmt.Errorf("%w: job %s: %s", errDamaged, name, why)
+	}
 	return s, nil
+}
+
+// contradiction says what in a snapshot cannot be, "" for nothing.
+func (s *Snapshot) contradiction() string {
+	switch s.State {
+	case Open, Sealed, Done, Canceled, Unstarted, Forgotten, Untrusted, Missing, Corrupt:
+	default:
+		return fmt.Sprintf("field state is %.40q", s.State)
+	}
+	switch {
+	case s.Recorded > s.Chunks:
+		return fmt.Sprintf("%d of %d chunks have outcomes", s.Recorded, s.Chunks)
+	case s.State == Done && s.Recorded < s.Chunks, s.State == Sealed && s.Chunks > 0 && s.Recorded == s.Chunks:
+		return fmt.Sprintf("it is %s, and %d of %d chunks have outcomes", s.State, s.Recorded, s.Chunks)
+	}
+	return ""
 }
 
 // count reads the numbers of a snapshot. A job of one chunk does not keep those that

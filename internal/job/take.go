@@ -18,7 +18,7 @@ type Verdict string
 const (
 	Run     Verdict = "run"     // run the chunk: the worker owns it
 	Late    Verdict = "late"    // its job had to begin before now: Expire ends it
-	Missing Verdict = "missing" // its arguments are not there, and neither is an outcome: the job is damaged
+	NoArgs  Verdict = "missing" // its arguments are not there, and neither is an outcome: the job is damaged
 	Paused  Verdict = "paused"  // nothing: the queue is paused, and the delivery is in pending again
 	Damaged Verdict = "damaged" // its job is not readable, or the task is no delivery of distpool
 )

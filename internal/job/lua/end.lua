@@ -7,10 +7,15 @@ local function end_job(prefix, name, j, reason, publish)
   redis.call('HDEL', key, 'expires', 'running')
   redis.call('HSET', key, 'state', 'canceled', 'reason', reason, 'finished', now)
   redis.call('PEXPIRE', key, ttl)
+  local word, state = string.match(reason, '^%a+'), 'canceled'
+  if (reason == word and (word == 'unstarted' or word == 'forgotten'))
+    or (string.match(reason, '^%a+: ') and (word == 'untrusted' or word == 'missing' or word == 'corrupt')) then
+    state = word
+  end
   if j[7] then
     frames_expire(prefix, name, ttl, now)
   end
   redis.pcall(publish, prefix .. 'reply:' .. j[1], name .. ' ' .. (j[2] or '') .. ' end -1 ' .. (j[4] or 0) .. ' ' .. (j[5] or 0) .. ' '
-    .. (j[6] or 0) .. ' 0 canceled 0\n\n')
+    .. (j[6] or 0) .. ' 0 ' .. state .. ' 0\n\n')
   redis.pcall(publish, prefix .. 'control', name .. ' ' .. (j[2] or ''))
 end
