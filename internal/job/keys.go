@@ -12,3 +12,6 @@ func ReplyChannel(lane, pool string) string { return Prefix(lane) + "reply:" + p
 // ControlChannel is the channel on which workers hear of jobs that ended before their
 // time.
 func ControlChannel(lane string) string { return Prefix(lane) + "control" }
+
+// Publish is the command by which scripts publish.
+const Publish = "PUBLISH"
