@@ -7,7 +7,6 @@ import (
 	"fmt"
 
 	"github.com/distpool/distpool/internal/call"
-	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/signing"
 	"github.com/distpool/distpool/internal/wire"
 )
@@ -18,7 +17,7 @@ const hidden = "(encrypted)"
 // Frames seals and opens the frames of one chunk.
 type Frames struct {
 	Sealer call.Sealer
-	Job    record.Ref
+	Job    signing.Ref
 	Task   string
 	Chunk  int
 }

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/wire"
 	"github.com/distpool/distpool/secure"
 )
@@ -47,10 +46,13 @@ func New(ring secure.Keyring) *Signer {
 }
 
 // Place is where something belongs. What was signed for one place is refused in
+// Ref names a job: its address, and the generation that tells jobs of one chosen name apart.
+type Ref struct{ ID, Gen string }
+
 // every other.
 type Place struct {
 	What  string // as in secure.Refusal
-	Job   record.Ref
+	Job   Ref
 	Task  string
 	Chunk int // -1: of no chunk
 }

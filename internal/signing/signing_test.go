@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/signing"
 	"github.com/distpool/distpool/internal/wire"
 	"github.com/distpool/distpool/secure"
@@ -17,7 +16,7 @@ var (
 	oldKey = secure.NewKey("old")
 	newKey = secure.NewKey("new")
 
-	place = signing.Place{What: secure.Arguments, Job: record.Ref{ID: "job", Gen: "g1"}, Task: "square", Chunk: 3}
+	place = signing.Place{What: secure.Arguments, Job: signing.Ref{ID: "job", Gen: "g1"}, Task: "square", Chunk: 3}
 	frame = wire.EncodeArgs(7, 2, []byte("[1,2]"))
 )
 
@@ -50,7 +49,7 @@ func TestWhatWasSignedIsAcceptedInItsPlaceOnly(t *testing.T) {
 		"another task":       func(p *signing.Place, _ *signing.Terms) { p.Task = "cube" },
 		"another chunk":      func(p *signing.Place, _ *signing.Terms) { p.Chunk = 2 },
 		"another purpose":    func(p *signing.Place, _ *signing.Terms) { p.What = secure.Outcomes },
-		"shifted texts":      func(p *signing.Place, _ *signing.Terms) { p.Job = record.Ref{ID: "jobg", Gen: "1"} },
+		"shifted texts":      func(p *signing.Place, _ *signing.Terms) { p.Job = signing.Ref{ID: "jobg", Gen: "1"} },
 		"another codec":      func(_ *signing.Place, t *signing.Terms) { t.Codec = "gob" },
 		"another queue":      func(_ *signing.Place, t *signing.Terms) { t.Queue = "" },
 		"another policy":     func(_ *signing.Place, t *signing.Terms) { t.Policy = `{"retries":9}` },
