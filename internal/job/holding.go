@@ -104,10 +104,14 @@ const (
 func Message(lane, task string, d Delivery, errText string, failed time.Time) []byte {
 	m := asynqfmt.Message{
 		Type: task, ID: d.TaskID(), Queue: lane, Retry: asynqRetries, Timeout: int64(asynqTimeout.Seconds()),
-		Payload: fmt.Appendf(nil, `{"job":%q,"chunk":%d}`, names.Address{Queue: QueueOf(lane), Name: d.Name}, d.Chunk), Error: errText,
+		Payload: fmt.Appendf(nil, `%s%s","chunk":%d}`, payloadOf(QueueOf(lane)), d.Name, d.Chunk), Error: errText,
 	}
 	if errText != "" {
 		m.LastFailed = failed.Unix()
 	}
 	return m.Append(nil)
 }
+
+// payloadOf is how the payloads of the deliveries of a queue begin, up to the job's name. Neither
+// of the two names needs quoting.
+func payloadOf(queue string) string { return `{"job":"` + names.Address{Queue: queue}.String() }
