@@ -2,36 +2,41 @@ package await
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
-	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/job"
+	"github.com/distpool/distpool/internal/names"
 )
 
 // Attach waits for a job that exists already, whichever pool made it, if check finds
 // nothing wrong with it. It returns ErrUnknownJob when it does not exist. opener
 // makes the job's Open for its generation; nil for none. While the ID passes from one
 // job to the next, check may be called several times.
-func (h *Hub) Attach(ctx context.Context, id string, origin Origin, check func(record.Snapshot) error, opener func(gen string) func(int, []byte) ([]byte, error)) (*Job, error) {
+func (h *Hub) Attach(ctx context.Context, id string, origin Origin, check func(job.Snapshot) error, opener func(gen string) func(int, []byte) ([]byte, error)) (*Job, error) {
+	a := names.SplitAddress(id)
 	for {
 		before := h.tracked(id)
-		snap, err := record.Read(ctx, h.rdb, id)
+		lane, err := h.router.Find(ctx, a.Queue, a.Name)
+		if err != nil {
+			return nil, err
+		}
+		snap, err := job.Read(ctx, h.rdb, lane, a.Name)
 		if err != nil {
 			return nil, corrupt(err)
 		}
-		if snap.State == record.Gone {
+		if snap.State == job.Gone {
 			return nil, fmt.Errorf("job %q: %w: it never existed, was forgotten, or its result outlived its time to live", id, ErrUnknownJob)
 		}
 		if err := check(snap); err != nil {
 			return nil, err
 		}
 		// Only what was tracked before the reading is older than what was read.
-		if before != nil && before.Gen != snap.Gen && !before.isBeingForgotten() {
+		if before != nil && before.Ref != snap.Ref && !before.isBeingForgotten() {
 			h.lose(before) // its ID is that of another job now
 		}
-		j, err := h.trackSnapshot(ctx, snap, id, origin, opener)
-		if err != nil || j.Gen == snap.Gen {
+		j, err := h.trackSnapshot(ctx, snap, lane, origin, opener)
+		if err != nil || j.Ref == snap.Ref {
 			return j, err
 		}
 		// Another job of the ID is tracked: a newer one than was read, or an older one that
@@ -54,27 +59,28 @@ func (h *Hub) tracked(id string) *Job {
 
 // trackSnapshot starts waiting for the job of which snap was read. When a job of this ID
 // is tracked already, that job is returned instead, of whichever generation it is.
-func (h *Hub) trackSnapshot(ctx context.Context, snap record.Snapshot, id string, origin Origin, opener func(gen string) func(int, []byte) ([]byte, error)) (*Job, error) {
-	j := NewJob(id, snap.Task, snap.Queue, snap.Calls, snap.Chunks, snap.State != record.Open)
+func (h *Hub) trackSnapshot(ctx context.Context, snap job.Snapshot, lane string, origin Origin, opener func(gen string) func(int, []byte) ([]byte, error)) (*Job, error) {
+	j := NewJob(lane, snap.Ref, snap.About.Task, snap.Calls, snap.Chunks, snap.State != job.Open)
 	j.counts.Done, j.counts.Failed, j.counts.Running = snap.Done, snap.Failed, snap.Running // what was before does not count for its Rate
-	j.Gen, j.Origin = snap.Gen, origin
+	j.Origin = origin
 	if opener != nil {
 		j.Open = opener(snap.Gen)
 	}
 	j.MarkSubmitted()
-	if snap.State == record.Canceled && snap.Recorded > 0 && !snap.Inline {
-		if err := h.readLeftover(ctx, j); err != nil {
+	if snap.State == job.Canceled && snap.Recorded > 0 && !snap.Single {
+		if err := h.readLeftover(ctx, j, snap.Recorded); err != nil {
 			return nil, corrupt(err)
 		}
 	}
 	mine := j
-	if snap.Reply != h.channel && !snap.State.Ended() {
+	switch {
+	case snap.State.Ended():
+	case snap.Pool == h.pool:
+		h.Listen(ctx, lane)
+	case snap.Pool != "":
 		// Notices are hints: without them polling does the same, later.
-		if err := h.borrow(snap.Reply); err != nil {
-			h.log.Warn("attached job will be polled: cannot listen to its reply channel", "job", id, "error", err)
-		} else {
-			mine.borrowed = snap.Reply
-		}
+		mine.borrowed = job.ReplyChannel(lane, snap.Pool)
+		h.borrow(mine.borrowed)
 	}
 	j, err := h.Track(mine)
 	if err != nil || j != mine {
@@ -82,10 +88,10 @@ func (h *Hub) trackSnapshot(ctx context.Context, snap record.Snapshot, id string
 		h.giveBack(mine.borrowed)
 		h.mu.Unlock()
 	}
-	if err != nil || j.Gen != snap.Gen {
+	if err != nil || j.Ref != snap.Ref {
 		return j, err
 	}
-	if snap.State == record.Canceled {
+	if snap.State == job.Canceled {
 		j.mu.Lock()
 		j.swept = true // when it was canceled
 		j.mu.Unlock()
@@ -101,17 +107,13 @@ func (h *Hub) trackSnapshot(ctx context.Context, snap record.Snapshot, id string
 }
 
 // borrow listens to another pool's reply channel, until giveBack.
-func (h *Hub) borrow(channel string) error {
-	if channel == "" {
-		return errors.New("the job names no reply channel")
-	}
+func (h *Hub) borrow(channel string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.borrows[channel]++
 	if h.borrows[channel] == 1 {
 		h.sub.want(channel, true)
 	}
-	return nil
 }
 
 // giveBack stops listening to a borrowed channel once no job needs it. It is called with

@@ -6,7 +6,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/job"
 )
 
 // The sentinels that package results exports. They are made here because the
@@ -24,7 +24,7 @@ var (
 
 // corrupt makes an error about a damaged record an ErrCorrupt; others stay.
 func corrupt(err error) error {
-	if record.IsCorrupt(err) && !errors.Is(err, ErrCorrupt) {
+	if job.IsDamaged(err) && !errors.Is(err, ErrCorrupt) {
 		return fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
 	return err

@@ -2,11 +2,10 @@ package await
 
 import (
 	"context"
+	"errors"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
-	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/job"
 )
 
 // Expire ends the job once the given time has passed, unless a chunk of it has
@@ -32,35 +31,35 @@ func (h *Hub) Expire(j *Job, after time.Duration) {
 	})
 }
 
+// expireBatch is how many jobs one script looks at.
+const expireBatch = 100
+
+// expireAgain is how soon a job is asked about again that has time left by Redis's clock.
+const expireAgain = 100 * time.Millisecond
+
 // expire asks the record about the jobs whose time is over.
 func (h *Hub) expire(ctx context.Context) error {
 	h.mu.Lock()
 	jobs := h.overdue
 	h.overdue = nil
 	h.mu.Unlock()
-	err := inBatches(jobs, readBatch, func(batch []*Job) error {
-		cmds, _ := h.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
-			for _, j := range batch {
-				record.ExpireOp(j.ID).Queue(ctx, p)
-			}
-			return nil
-		})
-		for i, cmd := range cmds {
-			left, err := cmd.(*redis.Cmd).Int()
-			if record.IsNoScript(err) {
-				left, err = record.ExpireOp(batch[i].ID).Run(ctx, h.rdb).Int()
-			}
-			switch {
-			case record.IsCorrupt(err): // the other jobs are asked about all the same
-				if err := h.condemn(ctx, batch[i], err); err != nil {
+	err := inLanes(jobs, expireBatch, func(lane string, batch []*Job) error {
+		states, err := job.Expire(ctx, h.rdb, lane, job.Publish, refs(batch)...)
+		if err != nil {
+			return err
+		}
+		for i, state := range states {
+			switch state {
+			case job.Canceled:
+				h.reread(batch[i]) // it says why
+			case job.Broken: // the other jobs are asked about all the same
+				if err := h.condemn(ctx, batch[i], errors.New("its record is not that of a job")); err != nil {
 					return err
 				}
-			case err != nil:
-				return err
-			case left > 0:
-				h.Expire(batch[i], time.Duration(left)*time.Millisecond)
-			case left == 0:
-				batch[i].hear(Counts{State: record.Unstarted}, 0, nil)
+			case job.Open, job.Sealed:
+				if err := h.expireLater(ctx, batch[i]); err != nil {
+					return err
+				}
 			}
 		}
 		return nil
@@ -74,13 +73,25 @@ func (h *Hub) expire(ctx context.Context) error {
 	return err
 }
 
+// expireLater asks again about a job that has time left, unless it has begun.
+func (h *Hub) expireLater(ctx context.Context, j *Job) error {
+	snap, err := job.Read(ctx, h.rdb, j.Lane, j.Ref.Name)
+	if job.IsDamaged(err) {
+		return h.condemn(ctx, j, err)
+	}
+	if err == nil && snap.Expires > 0 {
+		h.Expire(j, max(expireAgain, time.Until(time.UnixMilli(snap.Expires))))
+	}
+	return err
+}
+
 // condemn ends a job whose record is damaged, as why says. A record that is too damaged for
 // that is no error here: the job's handles find it when they read it.
 func (h *Hub) condemn(ctx context.Context, j *Job, why error) error {
 	h.LogCorrupt(j, why)
-	_, err := record.Condemn(ctx, h.rdb, record.Ref{ID: j.ID, Gen: j.Gen}, why)
+	_, err := job.Cancel(ctx, h.rdb, j.Lane, job.Publish, job.Corrupt.Because(why.Error()), j.Ref)
 	h.reread(j)
-	if record.IsCorrupt(err) {
+	if job.IsDamaged(err) {
 		return nil
 	}
 	return err

@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/job"
 )
 
 // Forget removes the job from Redis. When it was alive it is canceled here; and when
@@ -20,15 +20,15 @@ func (h *Hub) Forget(ctx context.Context, j *Job) error {
 			h.markDirty(j)
 		}
 	}()
-	state, err := record.Forget(ctx, h.rdb, j.ID)
+	states, err := job.Forget(ctx, h.rdb, j.Lane, job.Publish, j.Ref)
 	if err != nil {
 		return fmt.Errorf("forgetting job %s: %w", j.ID, closed(err))
 	}
-	switch state {
-	case record.Done, record.Canceled, record.Open, record.Sealed:
+	switch state := states[0]; state {
+	case job.Done, job.Canceled, job.Open, job.Sealed:
 		j.fail(ErrCanceled) // nothing happens to a job that is ready
 		h.clear(j, true)
-		if state != record.Done {
+		if state != job.Done {
 			h.awaitSwept(ctx)
 		}
 	}

@@ -12,19 +12,22 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/job"
+	"github.com/distpool/distpool/internal/names"
 )
 
 // Hub waits for the jobs of one pool. It is safe for concurrent use.
 type Hub struct {
-	rdb     redis.UniversalClient
-	log     *slog.Logger
-	channel string // our own reply channel
+	rdb    redis.UniversalClient
+	router *job.Router
+	log    *slog.Logger
+	pool   string // our own: it names our reply channels
 
 	callbacks callbackQueue
 	sub       *subscription
@@ -49,17 +52,17 @@ type Hub struct {
 }
 
 type chunkRef struct {
-	job   *Job
-	chunk int
-	large []byte // the reference to its outcomes, if that is known
+	job          *Job
+	chunk, place int
+	large        []byte // the reference to its outcomes, if that is known
 }
 
-// Start subscribes to the reply channel of the pool and starts waiting. It
+// Start subscribes to the reply channels of the pool in lanes and starts waiting. It
 // returns once the subscription is confirmed, or with an error.
-func Start(ctx context.Context, rdb redis.UniversalClient, pool string, log *slog.Logger) (*Hub, error) {
+func Start(ctx context.Context, rdb redis.UniversalClient, router *job.Router, pool string, lanes []string, log *slog.Logger) (*Hub, error) {
 	run, stop := context.WithCancel(context.Background())
 	h := &Hub{
-		rdb: rdb, log: log, channel: record.ReplyChannel(pool),
+		rdb: rdb, router: router, log: log, pool: pool,
 		callbacks: callbackQueue{log: log},
 		revive:    func(context.Context, *Job) {},
 		sweep:     func(*Job, bool) {},
@@ -72,9 +75,13 @@ func Start(ctx context.Context, rdb redis.UniversalClient, pool string, log *slo
 		borrows:   map[string]int{},
 	}
 	h.sub = newSubscription(rdb, h)
-	if err := h.sub.open(ctx, h.channel); err != nil {
+	channels := make([]string, len(lanes))
+	for i, lane := range lanes {
+		channels[i] = job.ReplyChannel(lane, pool)
+	}
+	if err := h.sub.open(ctx, channels); err != nil {
 		stop()
-		return nil, fmt.Errorf("subscribing to %s: %w", h.channel, err)
+		return nil, fmt.Errorf("subscribing to %s: %w", strings.Join(channels, " "), err)
 	}
 	h.finished.Go(func() { h.sub.run(run) })
 	h.finished.Go(func() { h.read(run) })
@@ -119,8 +126,17 @@ func (h *Hub) SetUnserved(f func(queue string) bool) { h.unserved = f }
 // Unserved reports whether no worker serves the queue, as far as known.
 func (h *Hub) Unserved(queue string) bool { return h.unserved(queue) }
 
-// Channel is the reply channel that jobs of this pool name.
-func (h *Hub) Channel() string { return h.channel }
+// Pool is what the records of this pool's jobs name: it is told of their outcomes.
+func (h *Hub) Pool() string { return h.pool }
+
+// listenTime bounds the wait for a further subscription.
+const listenTime = time.Second
+
+// Listen has the hub hear of this pool's jobs in a lane. It waits a while until that is so:
+// what it does not hear of is polled.
+func (h *Hub) Listen(ctx context.Context, lane string) {
+	h.sub.listen(ctx, job.ReplyChannel(lane, h.pool))
+}
 
 // Track starts waiting for a job. When a job of this ID is tracked already, that
 // one is returned instead.
@@ -248,40 +264,42 @@ func (h *Hub) settled(j *Job, callbacks []func()) {
 	}
 }
 
-// notice takes in one message of the subscription.
-func (h *Hub) notice(payload string) {
-	n, err := record.ParseNotice(payload)
-	if err != nil {
-		h.log.Error("ignoring a notice", "error", err)
-		return
+// message takes in one message of the subscription.
+func (h *Hub) message(channel, payload string) {
+	lane, ok := job.LaneOfReply(channel)
+	notices, err := job.ParseNotices(payload)
+	if err != nil || !ok {
+		h.log.Error("ignoring a notice", "channel", channel, "error", err)
 	}
+	for _, n := range notices {
+		h.notice(lane, n)
+	}
+}
+
+func (h *Hub) notice(lane string, n job.Notice) {
 	h.mu.Lock()
-	j, ok := h.jobs[n.Job.ID]
+	j, ok := h.jobs[names.Address{Queue: job.QueueOf(lane), Name: n.Name}.String()]
 	h.mu.Unlock()
-	if !ok || j.Gen != n.Job.Gen {
+	if !ok || j.Ref != n.Ref {
 		return // another pool's job on a borrowed channel, or one that is settled
 	}
-	if n.State == record.Untrusted || n.State == record.Missing || n.State == record.Corrupt || n.What == record.NoticeOut && j.Open != nil && !h.openNotice(j, &n) {
+	if n.State == job.Untrusted || n.State == job.Missing || n.State == job.Corrupt || n.What == job.RecordedHere && j.Open != nil && !h.openNotice(j, &n) {
 		h.reread(j) // it says why
 		return
 	}
 	counts := Counts{State: n.State, Recorded: n.Recorded, Done: n.Done, Failed: n.Failed, Running: n.Running}
-	var outcome []byte
-	if n.What == record.NoticeOut {
-		outcome = n.Outcome
+	out := recorded{chunk: n.Chunk, place: n.Recorded - 1}
+	if n.What == job.RecordedHere {
+		out.frame = n.Frame
 	}
-	missing := j.hear(counts, n.Chunk, outcome)
+	missing := j.hear(counts, out)
 	if !missing {
 		return
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if n.What == record.NoticeRec {
-		ref := chunkRef{job: j, chunk: n.Chunk}
-		if record.IsReference(n.Outcome) {
-			ref.large = n.Outcome
-		}
-		h.wanted = append(h.wanted, ref)
+	if n.What == job.RecordedThere {
+		h.wanted = append(h.wanted, chunkRef{job: j, chunk: n.Chunk, place: n.Recorded - 1})
 		h.kick()
 	}
 	if n.State.Ended() {
@@ -312,65 +330,3 @@ func (h *Hub) kick() {
 	}
 }
 
-// Cancel ends the job in Redis, and then here.
-func (h *Hub) Cancel(ctx context.Context, j *Job) error {
-	if j.Settled() {
-		return nil
-	}
-	state, err := record.Cancel(ctx, h.rdb, j.ID, "canceled by a handle")
-	if err != nil {
-		return fmt.Errorf("canceling job %s: %w", j.ID, closed(err))
-	}
-	if state == record.Canceled {
-		j.fail(ErrCanceled)
-		h.clear(j, false)
-		h.awaitSwept(ctx)
-	}
-	return nil
-}
-
-// CancelAll ends every job that is outstanding, here even when Redis could not
-// be told; that error is returned.
-func (h *Hub) CancelAll(ctx context.Context) error {
-	const why = "the pool was terminated"
-	jobs := h.Outstanding()
-	tooLate := map[*Job]bool{}
-	err := inBatches(jobs, readBatch, func(batch []*Job) error {
-		cancels := make([]record.Queued, len(batch))
-		_, _ = h.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
-			for i, j := range batch {
-				cancels[i] = record.CancelOp(j.ID, why).Queue(ctx, p)
-			}
-			return nil
-		})
-		var first error
-		for i, cancel := range cancels {
-			reply, err := cancel.Reply().Text()
-			state := record.State(reply)
-			if record.IsNoScript(err) {
-				state, err = record.Cancel(ctx, h.rdb, batch[i].ID, why)
-			}
-			if state == record.Done {
-				tooLate[batch[i]] = true
-			}
-			if first == nil {
-				first = err
-			}
-		}
-		return first
-	})
-	h.mu.Lock()
-	for j := range tooLate { // they have their outcomes, and other handles may have shown them
-		h.markDirty(j)
-	}
-	h.mu.Unlock()
-	for _, j := range jobs {
-		if !tooLate[j] {
-			j.fail(ErrCanceled)
-			if err == nil { // a Redis that does not answer is not asked once more
-				h.clear(j, false)
-			}
-		}
-	}
-	return err
-}

@@ -7,7 +7,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/job"
+	"github.com/distpool/distpool/internal/names"
 	"github.com/distpool/distpool/internal/wire"
 )
 
@@ -15,8 +16,9 @@ import (
 // its outcomes, and how it ended. All handles of a process on the same job share
 // one Job. It is safe for concurrent use.
 type Job struct {
-	ID    string
-	Gen   string // see record.Ref; set before the job is tracked
+	ID    string // its address
+	Lane  string // that it lives in
+	Ref   job.Ref
 	Task  string
 	Queue string
 	Origin
@@ -28,8 +30,7 @@ type Job struct {
 
 	borrowed string // the reply channel of another pool that it listens to; guarded by the hub's mu
 
-	hub    *Hub
-	cursor int // entries of the record's order list that need not be read again; the hub's reader owns it
+	hub *Hub
 
 	expiry *time.Timer // see Hub.Expire; guarded by the hub's mu
 
@@ -42,8 +43,10 @@ type Job struct {
 	moved     time.Time  // when it last told of progress, or its deliveries were looked for
 	counts    Counts
 	speed     speed
+	places    places               // of the outcomes that have arrived, in the order of their recording
 	outcomes  map[int]wire.Outcome // by chunk; those of a stream until they are taken
 	arrival   []int                // chunks of outcomes, in the order in which they arrived here
+	recorded  map[int]int          // only of a stream: the places of these, by chunk
 	awaited   map[int]struct{}     // only of a stream: chunks that were submitted and have not arrived
 	taken     int                  // only of a stream: chunks that were taken
 	misses    map[int]int          // by chunk: how often outcomes were absent that the record claims to have
@@ -57,7 +60,7 @@ type Job struct {
 
 // Counts is how far a job is.
 type Counts struct {
-	State    record.State
+	State    job.State
 	Calls    int // known so far
 	Chunks   int // known so far
 	Recorded int // chunks with outcomes
@@ -66,12 +69,13 @@ type Counts struct {
 	Running  int // chunks that workers hold
 }
 
-// NewJob makes a job that waits to be tracked by a Hub.
-func NewJob(id, task, queue string, calls, chunks int, sealed bool) *Job {
-	j := &Job{ID: id, Task: task, Queue: queue, over: make(chan struct{}), done: make(chan struct{}), outcomes: map[int]wire.Outcome{}}
-	j.counts = Counts{State: record.Open, Calls: calls, Chunks: chunks}
+// NewJob makes a job of the queue, in a lane of it, that waits to be tracked by a Hub.
+func NewJob(lane string, ref job.Ref, task string, calls, chunks int, sealed bool) *Job {
+	queue := job.QueueOf(lane)
+	j := &Job{ID: names.Address{Queue: queue, Name: ref.Name}.String(), Lane: lane, Ref: ref, Task: task, Queue: queue, over: make(chan struct{}), done: make(chan struct{}), outcomes: map[int]wire.Outcome{}}
+	j.counts = Counts{State: job.Open, Calls: calls, Chunks: chunks}
 	if sealed {
-		j.counts.State = record.Sealed
+		j.counts.State = job.Sealed
 	}
 	return j
 }
@@ -158,7 +162,7 @@ func (j *Job) Grow(calls, chunks int, sealed bool) {
 	}
 	j.counts.Calls, j.counts.Chunks = max(calls, j.counts.Calls), max(chunks, j.counts.Chunks)
 	if sealed {
-		j.counts.State = record.Sealed
+		j.counts.State = job.Sealed
 	}
 }
 
@@ -182,12 +186,18 @@ func (j *Job) WasSubmitted() bool {
 
 // MarkEmpty says that the job exists and has no calls: it is done.
 func (j *Job) MarkEmpty() {
-	j.hear(Counts{State: record.Done}, 0, nil)
+	j.hear(Counts{State: job.Done}, recorded{})
 }
 
-// hear takes in what Redis says about the job, and outcome (of chunk) when there
-// is one. It returns whether outcomes that the record has are missing here.
-func (j *Job) hear(counts Counts, chunk int, outcome []byte) (missing bool) {
+// recorded is the outcomes of a chunk, at their place in the order of recordings.
+type recorded struct {
+	chunk, place int
+	frame        []byte // nil: there are none
+}
+
+// hear takes in what Redis says about the job, and outcomes when there
+// are some. It returns whether outcomes that the record has are missing here.
+func (j *Job) hear(counts Counts, out recorded) (missing bool) {
 	j.mu.Lock()
 	if j.settled {
 		j.mu.Unlock()
@@ -201,23 +211,23 @@ func (j *Job) hear(counts Counts, chunk int, outcome []byte) (missing bool) {
 		j.moved = j.heard
 	}
 	j.speed.note(j.heard, j.counts.Done)
-	if outcome != nil {
-		if err := j.keep(chunk, outcome); err != nil {
+	if out.frame != nil {
+		if err := j.keep(out); err != nil {
 			j.hub.LogCorrupt(j, err)
 			j.settle(err)
 			return false
 		}
 	}
 	switch {
-	case j.counts.State == record.Canceled || j.counts.State == record.Forgotten:
+	case j.counts.State == job.Canceled || j.counts.State == job.Forgotten:
 		j.settle(ErrCanceled)
 		j.hub.clear(j, false)
 		return false
-	case j.counts.State == record.Unstarted:
+	case j.counts.State == job.Unstarted:
 		j.settle(ErrNotStarted)
 		j.hub.clear(j, false)
 		return false
-	case j.counts.State == record.Done && j.complete():
+	case j.counts.State == job.Done && j.complete():
 		j.settle(nil)
 		return false
 	}
@@ -234,7 +244,7 @@ func (j *Job) merge(c Counts) {
 	if k.State.Ended() {
 		return
 	}
-	if c.State != record.Open || k.State == record.Open {
+	if c.State != job.Open || k.State == job.Open {
 		k.State = c.State
 	}
 	if c.Recorded >= k.Recorded && c.Done >= k.Done {
@@ -245,20 +255,39 @@ func (j *Job) merge(c Counts) {
 	k.Done, k.Failed = max(k.Done, c.Done), max(k.Failed, c.Failed)
 }
 
-func (j *Job) keep(chunk int, frame []byte) error {
-	if j.knows(chunk) {
+func (j *Job) keep(out recorded) error {
+	if j.knows(out.chunk) {
+		j.places.add(out.place)
 		return nil
 	}
-	o, err := wire.ParseOutcome(frame)
+	o, err := wire.ParseOutcome(out.frame)
 	if err != nil {
-		return fmt.Errorf("%w: job %s, chunk %d: %w", ErrCorrupt, j.ID, chunk, err)
+		return fmt.Errorf("%w: job %s, chunk %d: %w", ErrCorrupt, j.ID, out.chunk, err)
 	}
-	delete(j.awaited, chunk)
-	delete(j.misses, chunk)
+	j.places.add(out.place)
+	if j.streams() {
+		delete(j.awaited, out.chunk)
+		j.recorded[out.chunk] = out.place
+	}
+	delete(j.misses, out.chunk)
 	delete(j.misses, unlisted)
-	j.outcomes[chunk] = o
-	j.arrival = append(j.arrival, chunk)
+	j.outcomes[out.chunk] = o
+	j.arrival = append(j.arrival, out.chunk)
 	return nil
+}
+
+// saw notes that the outcomes at the place are here, or were.
+func (j *Job) saw(place int) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.places.add(place)
+}
+
+// missing lists the first n places of recordings that the record has and that are not here.
+func (j *Job) missing(n int) []int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.places.missing(j.counts.Recorded, n)
 }
 
 // has reports whether the outcomes of the chunk are here, or were.
@@ -315,8 +344,7 @@ func (j *Job) FailedChunks() int {
 	return max(n, 1)
 }
 
-// streams reports whether this is a stream, whose record's order list is cut at
-// the front: no place in it can be remembered.
+// streams reports whether this is a stream.
 func (j *Job) streams() bool { return j.awaited != nil }
 
 // unlisted stands, in place of a chunk, for outcomes of which not even the chunk

@@ -3,7 +3,7 @@ package await
 import (
 	"fmt"
 
-	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/job"
 )
 
 // open returns what the worker recorded, out of what was read.
@@ -22,13 +22,13 @@ func (h *Hub) refuse(j *Job, chunk int, err error) {
 
 // openNotice is open for the outcomes of a notice. A notice that does not open is
 // no reason to give the job up, since the record may be good: it is read.
-func (h *Hub) openNotice(j *Job, n *record.Notice) bool {
-	outcome, err := j.open(n.Chunk, n.Outcome)
+func (h *Hub) openNotice(j *Job, n *job.Notice) bool {
+	outcome, err := j.open(n.Chunk, n.Frame)
 	if err != nil {
 		h.log.Warn("ignoring a notice whose outcomes cannot be used; the record is read instead", "job", j.ID, "task", j.Task, "chunk", n.Chunk, "error", err)
 		return false
 	}
-	n.Outcome = outcome
+	n.Frame = outcome
 	return true
 }
 

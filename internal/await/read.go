@@ -9,7 +9,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 	"github.com/redis/go-redis/v9"
 
-	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/job"
 )
 
 // Polling: each job at least this often, but no more jobs per tick than this,
@@ -31,8 +31,11 @@ const (
 	outBatch  = 64
 )
 
+// placesAtOnce bounds the places of recordings of one job that are read at once.
+const placesAtOnce = 500
+
 // maxMisses is how often outcomes that the record claims to have may be absent
-// before they count as lost. Once is usual: an inline job keeps them elsewhere.
+// before they count as lost.
 const maxMisses = 3
 
 // read is the goroutine that reads what notices did not bring.
@@ -146,7 +149,7 @@ func (h *Hub) readJobs(ctx context.Context, dirty map[*Job]bool) error {
 		}
 	}
 	var behind []*Job
-	var refs []chunkRef // large outcomes of inline jobs
+	var refs []chunkRef // large outcomes of jobs of one chunk
 	err := inBatches(jobs, readBatch, func(batch []*Job) error {
 		cmds := make([]*redis.SliceCmd, len(batch))
 		// Asked before the read: a record that is created right after it is not gone.
@@ -156,19 +159,19 @@ func (h *Hub) readJobs(ctx context.Context, dirty map[*Job]bool) error {
 		}
 		_, _ = h.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 			for i, j := range batch {
-				cmds[i] = record.QueueSnapshot(ctx, p, j.ID)
+				cmds[i] = job.QueueSnapshot(ctx, p, j.Lane, j.Ref.Name)
 			}
 			return nil
 		})
 		for i, j := range batch {
-			snap, err := record.ParseSnapshot(j.ID, cmds[i])
-			if err != nil && !record.IsCorrupt(err) {
+			snap, err := job.ParseSnapshot(j.Ref.Name, cmds[i])
+			if err != nil && !job.IsDamaged(err) {
 				return err
 			}
-			if err == nil && snap.State == record.Gone && !existed[i] {
+			if err == nil && snap.State == job.Gone && !existed[i] {
 				continue
 			}
-			if err == nil && record.IsReference(snap.Out) {
+			if err == nil && job.IsReference(snap.Out) {
 				refs = append(refs, chunkRef{job: j, large: snap.Out})
 			}
 			if h.apply(j, snap, err) {
@@ -189,13 +192,13 @@ func (h *Hub) readJobs(ctx context.Context, dirty map[*Job]bool) error {
 
 // apply takes in a snapshot, and reports whether the record has outcomes that
 // are missing here.
-func (h *Hub) apply(j *Job, snap record.Snapshot, err error) bool {
+func (h *Hub) apply(j *Job, snap job.Snapshot, err error) bool {
 	if err != nil {
 		h.LogCorrupt(j, err)
 		j.fail(corrupt(err))
 		return false
 	}
-	if snap.State == record.Gone || snap.Gen != j.Gen {
+	if snap.State == job.Gone || snap.Ref != j.Ref {
 		if j.isBeingForgotten() {
 			return false // see Forget
 		}
@@ -203,9 +206,9 @@ func (h *Hub) apply(j *Job, snap record.Snapshot, err error) bool {
 		h.clear(j, false)
 		return false
 	}
-	if snap.State == record.Missing || snap.State == record.Corrupt {
+	if snap.State == job.Missing || snap.State == job.Corrupt {
 		kind := ErrExpired
-		if snap.State == record.Corrupt {
+		if snap.State == job.Corrupt {
 			kind = ErrCorrupt
 		}
 		err := fmt.Errorf("job %s of task %q: %w: %s", j.ID, j.Task, kind, snap.Reason)
@@ -214,11 +217,11 @@ func (h *Hub) apply(j *Job, snap record.Snapshot, err error) bool {
 		h.clear(j, false)
 		return false
 	}
-	if snap.State == record.Untrusted {
+	if snap.State == job.Untrusted {
 		j.fail(fmt.Errorf("job %s of task %q: %w by a worker: %s", j.ID, j.Task, ErrUntrusted, snap.Reason))
 		return false
 	}
-	large := record.IsReference(snap.Out)
+	large := job.IsReference(snap.Out)
 	if large {
 		snap.Out = nil // it is read apart
 	}
@@ -230,43 +233,52 @@ func (h *Hub) apply(j *Job, snap record.Snapshot, err error) bool {
 		State: snap.State, Calls: snap.Calls, Chunks: snap.Chunks,
 		Recorded: snap.Recorded, Done: snap.Done, Failed: snap.Failed, Running: snap.Running,
 	}
-	missing := j.hear(counts, 0, snap.Out)
-	if missing && snap.Inline && !large {
+	missing := j.hear(counts, recorded{frame: snap.Out})
+	if missing && snap.Single && !large {
 		j.miss(unlisted)
 	}
-	return missing && !snap.Inline
+	return missing && !snap.Single
 }
 
 // readOrders finds out which outcomes are missing.
 func (h *Hub) readOrders(ctx context.Context, jobs []*Job) (refs []chunkRef, err error) {
 	err = inBatches(jobs, readBatch, func(batch []*Job) error {
-		cmds := make([]*redis.StringSliceCmd, len(batch))
+		cmds, asked := make([]*redis.SliceCmd, len(batch)), make([][]int, len(batch))
 		_, _ = h.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 			for i, j := range batch {
-				cmds[i] = record.QueueOrder(ctx, p, j.ID, j.cursor)
+				if asked[i] = j.missing(placesAtOnce); len(asked[i]) > 0 {
+					cmds[i] = job.QueueOrder(ctx, p, j.Lane, j.Ref.Name, asked[i])
+				}
 			}
 			return nil
 		})
 		for i, j := range batch {
-			start := j.cursor
-			chunks, err := record.ParseOrder(cmds[i])
-			if err != nil && !record.IsCorrupt(err) {
+			if cmds[i] == nil {
+				continue
+			}
+			chunks, err := job.ParseOrder(cmds[i])
+			if err != nil && !job.IsDamaged(err) {
 				return err
 			}
 			if err != nil {
-				h.apply(j, record.Snapshot{}, err)
+				h.apply(j, job.Snapshot{}, err)
 				continue
 			}
 			listed := len(refs)
-			for i, chunk := range chunks {
-				if !j.has(chunk) {
-					refs = append(refs, chunkRef{job: j, chunk: chunk})
-				} else if j.cursor == start+i && !j.streams() {
-					j.cursor = start + i + 1 // all up to here are known: need not be listed again
+			for k, chunk := range chunks {
+				switch {
+				case chunk < 0: // it is consumed, or lost
+				case j.has(chunk):
+					j.saw(asked[i][k])
+				default:
+					refs = append(refs, chunkRef{job: j, chunk: chunk, place: asked[i][k]})
 				}
 			}
-			if len(refs) == listed && j.behind() {
+			switch {
+			case len(refs) == listed && j.behind():
 				j.miss(unlisted)
+			case len(asked[i]) == placesAtOnce:
+				h.reread(j) // there may be more
 			}
 		}
 		return nil
@@ -282,28 +294,27 @@ func (h *Hub) readOutcomes(ctx context.Context, refs []chunkRef) error {
 		_, _ = h.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 			for i, ref := range batch {
 				if ref.large != nil {
-					reads[i] = record.QueueLarge(ctx, p, ref.job.ID, ref.large).Frame
+					reads[i] = job.QueueLoad(ctx, p, ref.job.Lane, ref.job.Ref.Name, ref.large)
 					continue
 				}
-				cmd := record.QueueOut(ctx, p, ref.job.ID, ref.chunk)
-				reads[i] = func() ([]byte, error) { return record.ParseOut(cmd) }
+				cmd := job.QueueOut(ctx, p, ref.job.Lane, ref.job.Ref.Name, ref.chunk)
+				reads[i] = func() ([]byte, error) { return job.ParseOut(cmd) }
 			}
 			return nil
 		})
 		for i, ref := range batch {
 			frame, err := reads[i]()
-			if ref.large == nil && record.IsReference(frame) {
+			if ref.large == nil && job.IsReference(frame) {
 				ref.large = frame
 				larges = append(larges, ref)
 				continue
 			}
-			absent := errors.Is(err, redis.Nil) || errors.Is(err, record.ErrLargeGone)
+			absent := errors.Is(err, redis.Nil) || errors.Is(err, job.ErrFrameGone)
 			if absent && ref.job.has(ref.chunk) {
 				continue // it came another way meanwhile, and a stream's is removed then
 			}
 			if absent {
-				// An inline job keeps its outcomes elsewhere, and a job that is gone has
-				// none: its record says which.
+				// A job that is gone has none: its record says so.
 				if ref.job.miss(ref.chunk) {
 					continue
 				}
@@ -314,8 +325,8 @@ func (h *Hub) readOutcomes(ctx context.Context, refs []chunkRef) error {
 				h.mu.Unlock()
 				continue
 			}
-			if record.IsCorrupt(err) {
-				h.apply(ref.job, record.Snapshot{}, err)
+			if job.IsDamaged(err) {
+				h.apply(ref.job, job.Snapshot{}, err)
 				continue
 			}
 			if err != nil {
@@ -325,7 +336,7 @@ func (h *Hub) readOutcomes(ctx context.Context, refs []chunkRef) error {
 				h.refuse(ref.job, ref.chunk, err)
 				continue
 			}
-			ref.job.hear(ref.job.Counts(), ref.chunk, frame)
+			ref.job.hear(ref.job.Counts(), recorded{ref.chunk, ref.place, frame})
 		}
 		return nil
 	})

@@ -1,15 +1,18 @@
 package await
 
-import "github.com/distpool/distpool/internal/wire"
+import (
+	"github.com/distpool/distpool/internal/job"
+	"github.com/distpool/distpool/internal/wire"
+)
 
 // NewStream makes an open job whose outcomes are taken out of it as they come
 // (Take), so that it holds no more than what is on its way, however long it
 // gets. It must be told of every chunk before that is submitted (Expect), and
 // what was taken may be removed from the record. Arrived is not for it, and
 // Outcomes are those that nobody has taken yet.
-func NewStream(id, task, queue string) *Job {
-	j := NewJob(id, task, queue, 0, 0, false)
-	j.awaited = map[int]struct{}{}
+func NewStream(lane, name, task string) *Job {
+	j := NewJob(lane, job.Ref{Name: name}, task, 0, 0, false)
+	j.awaited, j.recorded = map[int]struct{}{}, map[int]int{}
 	return j
 }
 
@@ -25,6 +28,7 @@ func (j *Job) Expect(first, n int) {
 // Arrival is the outcomes of one chunk of a stream.
 type Arrival struct {
 	Chunk int
+	Place int // in the order of recordings
 	wire.Outcome
 }
 
@@ -37,11 +41,12 @@ func (j *Job) Take() (news []Arrival, ended bool, changed <-chan struct{}) {
 	if len(j.arrival) > 0 {
 		news = make([]Arrival, len(j.arrival))
 		for i, chunk := range j.arrival {
-			news[i] = Arrival{chunk, j.outcomes[chunk]}
+			news[i] = Arrival{chunk, j.recorded[chunk], j.outcomes[chunk]}
 		}
 		j.taken += len(j.arrival)
 		j.arrival = j.arrival[:0]
 		clear(j.outcomes)
+		clear(j.recorded)
 	}
 	return news, j.settled, j.listen()
 }

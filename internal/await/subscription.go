@@ -27,9 +27,10 @@ type subscription struct {
 	// refused says that Redis answers, and does not let us subscribe. run has it.
 	refused bool
 
-	mu       sync.Mutex      // guards all below
-	wanted   map[string]bool // further channels: whether to listen to them from now on
-	changing bool            // a goroutine sees to that
+	mu       sync.Mutex               // guards all below
+	own      map[string]chan struct{} // our channels; closed once Redis has confirmed the first subscription
+	wanted   map[string]bool          // further channels: whether to listen to them from now on
+	changing bool                     // a goroutine sees to that
 }
 
 func newSubscription(rdb redis.UniversalClient, hub *Hub) *subscription {
@@ -37,14 +38,46 @@ func newSubscription(rdb redis.UniversalClient, hub *Hub) *subscription {
 }
 
 // open subscribes and waits for the confirmation.
-func (s *subscription) open(ctx context.Context, channel string) error {
-	s.pubsub = s.rdb.Subscribe(ctx, channel)
-	if _, err := s.pubsub.Receive(ctx); err != nil {
-		_ = s.pubsub.Close()
-		return err
+func (s *subscription) open(ctx context.Context, channels []string) error {
+	s.pubsub = s.rdb.Subscribe(ctx, channels...)
+	s.own = map[string]chan struct{}{}
+	for _, channel := range channels {
+		if _, err := s.pubsub.Receive(ctx); err != nil {
+			_ = s.pubsub.Close()
+			return err
+		}
+		s.own[channel] = make(chan struct{})
+		close(s.own[channel])
 	}
 	s.healthy.Store(true)
 	return nil
+}
+
+// listen has us listen to a channel of our own, and waits a while until Redis confirms that.
+func (s *subscription) listen(ctx context.Context, channel string) {
+	s.mu.Lock()
+	confirmed, known := s.own[channel]
+	if !known {
+		confirmed = make(chan struct{})
+		s.own[channel] = confirmed
+	}
+	s.mu.Unlock()
+	if !known {
+		s.want(channel, true)
+	}
+	select {
+	case <-confirmed:
+		return
+	default:
+	}
+	late := time.NewTimer(listenTime)
+	defer late.Stop()
+	select {
+	case <-confirmed:
+	case <-late.C:
+		s.confirm(channel) // the next one need not wait
+	case <-ctx.Done():
+	}
 }
 
 // want says whether to listen to a further channel from now on. It does not wait. If that
@@ -123,9 +156,10 @@ func (s *subscription) run(ctx context.Context) {
 func (s *subscription) take(msg any) {
 	switch m := msg.(type) {
 	case *redis.Message:
-		s.hub.notice(m.Payload)
+		s.hub.message(m.Channel, m.Payload)
 	case *redis.Subscription:
 		if m.Kind == "subscribe" {
+			s.confirm(m.Channel)
 			s.refused = false
 			s.healthy.Store(true)
 			s.hub.resync()
@@ -150,5 +184,18 @@ func pause(ctx context.Context, d time.Duration) bool {
 		return true
 	case <-ctx.Done():
 		return false
+	}
+}
+
+// confirm ends the waiting for a subscription.
+func (s *subscription) confirm(channel string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if confirmed, ours := s.own[channel]; ours {
+		select {
+		case <-confirmed:
+		default:
+			close(confirmed)
+		}
 	}
 }

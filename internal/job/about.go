@@ -2,7 +2,6 @@ package job
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 )
@@ -10,13 +9,6 @@ import (
 // version is the version of the record, and the first character of every description.
 // Every reader checks it.
 const version = '1'
-
-// errDamaged is wrapped by errors about records that contradict themselves or do not parse.
-var errDamaged = errors.New("damaged record")
-
-// IsDamaged reports whether err is about a record that does not parse, as opposed to a
-// record that could not be read.
-func IsDamaged(err error) bool { return errors.Is(err, errDamaged) }
 
 // About describes a job. It is fixed when the job is created.
 type About struct {

@@ -79,18 +79,31 @@ func Load(ctx context.Context, c redis.Cmdable, lane, name string, frame []byte)
 	if !IsReference(frame) {
 		return frame, nil
 	}
-	m := reference.FindSubmatch(frame)
+	return QueueLoad(ctx, c, lane, name, frame)()
+}
+
+// QueueLoad adds to a pipeline the reading of the large frame that ref is a reference to. The
+// result returns it, once the pipeline has been executed.
+func QueueLoad(ctx context.Context, p redis.Cmdable, lane, name string, ref []byte) func() ([]byte, error) {
+	m := reference.FindSubmatch(ref)
 	if m == nil {
-		return nil, fmt.Errorf("%w: job %s: %.80q is no reference to a large frame", errDamaged, name, frame)
+		return func() ([]byte, error) {
+			return nil, fmt.Errorf("%w: job %s: %.80q is no reference to a large frame", errDamaged, name, ref)
+		}
 	}
-	large, err := c.Get(ctx, frameKey(lane, name, string(m[1]))).Bytes()
+	cmd := p.Get(ctx, frameKey(lane, name, string(m[1])))
+	return func() ([]byte, error) { return parseLarge(name, string(m[2]), cmd) }
+}
+
+func parseLarge(name, size string, cmd *redis.StringCmd) ([]byte, error) {
+	large, err := cmd.Bytes()
 	switch {
 	case errors.Is(err, redis.Nil):
 		return nil, ErrFrameGone
 	case err != nil:
-		return nil, damagedIfWrongType(err)
-	case strconv.Itoa(len(large)) != string(m[2]):
-		return nil, fmt.Errorf("%w: job %s: a large frame has %d bytes, its reference says %s", errDamaged, name, len(large), m[2])
+		return nil, damaged(err)
+	case strconv.Itoa(len(large)) != size:
+		return nil, fmt.Errorf("%w: job %s: a large frame has %d bytes, its reference says %s", errDamaged, name, len(large), size)
 	}
 	return large, nil
 }

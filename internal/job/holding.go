@@ -31,14 +31,14 @@ func Holdings(ctx context.Context, c redis.Cmdable, lane string, chunks []Delive
 		}
 		return nil
 	})
-	if err != nil && damagedIfWrongType(err) == err {
+	if err != nil && !IsDamaged(err) {
 		return nil, err
 	}
 	all := make([]Holding, len(chunks))
 	for i, cmd := range cmds {
 		reply, err := cmd.Result()
 		if err != nil {
-			if !IsDamaged(damagedIfWrongType(err)) {
+			if !IsDamaged(err) {
 				return nil, err
 			}
 			continue

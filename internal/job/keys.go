@@ -1,5 +1,7 @@
 package job
 
+import "strings"
+
 // Prefix is the prefix of all keys of a lane but asynq's. The scripts derive it, too.
 func Prefix(lane string) string { return "distpool:{" + lane + "}:" }
 
@@ -15,3 +17,10 @@ func ControlChannel(lane string) string { return Prefix(lane) + "control" }
 
 // Publish is the command by which scripts publish.
 const Publish = "PUBLISH"
+
+// LaneOfReply is the lane that a reply channel belongs to.
+func LaneOfReply(channel string) (lane string, ok bool) {
+	lane, ok = strings.CutPrefix(channel, "distpool:{")
+	lane, _, found := strings.Cut(lane, "}:reply:")
+	return lane, ok && found
+}

@@ -102,7 +102,7 @@ func TestAMapIsDoneWithItsLastChunk(t *testing.T) {
 		if s := snapshot(t, rdb, "m"); s.State != Done || s.Recorded != 5 || s.Running != 0 {
 			t.Fatalf("done: %+v", s)
 		}
-		order, err := ParseOrder(QueueOrder(t.Context(), rdb, lane, "m", 1, 10))
+		order, err := ParseOrder(QueueOrder(t.Context(), rdb, lane, "m", []int{1, 2, 3, 4}))
 		if err != nil || len(order) != 4 || order[0] != 0 || order[3] != 2 {
 			t.Fatalf("the order from 1 on is %v, %v; want [0 4 1 2]", order, err)
 		}

@@ -116,7 +116,7 @@ func Runs(ctx context.Context, c redis.Cmdable, lane, name string, chunks []int)
 	}
 	reply, err := c.HMGet(ctx, Key(lane, name), fields...).Result()
 	if err != nil {
-		return nil, damagedIfWrongType(err)
+		return nil, damaged(err)
 	}
 	runs := make([]ChunkRun, len(chunks))
 	for i, k := range chunks {
@@ -148,11 +148,11 @@ const (
 func Standing(ctx context.Context, c redis.Cmdable, lane, name string, fields int) (stands map[int]Stand, ok bool, err error) {
 	n, err := c.HLen(ctx, Key(lane, name)).Result()
 	if err != nil || n > int64(fields) {
-		return nil, false, damagedIfWrongType(err)
+		return nil, false, damaged(err)
 	}
 	names, err := c.HKeys(ctx, Key(lane, name)).Result()
 	if err != nil {
-		return nil, false, damagedIfWrongType(err)
+		return nil, false, damaged(err)
 	}
 	rank := map[string]Stand{"own": IsRun, "lost": GivenBack, "counted": GivenBack, "args": Waits, "kept": HasFailed}
 	strongest := string([]byte{byte(HasFailed), byte(Waits), byte(GivenBack), byte(IsRun)})
@@ -186,7 +186,7 @@ func Stands(ctx context.Context, c redis.Scripter, lane, name string, chunks []i
 		}
 		letters, err := run(ctx, c, standsScript, lane, args).Text()
 		if err != nil {
-			return nil, damagedIfWrongType(err)
+			return nil, damaged(err)
 		}
 		all = append(all, []Stand(letters)...)
 		chunks = chunks[n:]

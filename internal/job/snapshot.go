@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -18,10 +17,11 @@ type Snapshot struct {
 	Pool     string
 	Calls    int
 	Chunks   int
-	Recorded int // chunks with outcomes
-	Done     int // calls with outcomes
-	Failed   int // of these
-	Running  int // chunks that workers hold
+	Recorded int  // chunks with outcomes
+	Done     int  // calls with outcomes
+	Failed   int  // of these
+	Running  int  // chunks that workers hold
+	Single   bool // it was created with its only chunk: it keeps no order of recordings
 	Created  int64
 	Finished int64
 	Expires  int64  // it must begin before this, Unix ms; 0: it has begun, or has no limit
@@ -38,6 +38,11 @@ func QueueSnapshot(ctx context.Context, p redis.Cmdable, lane, name string) *red
 	return p.HMGet(ctx, Key(lane, name), snapshotFields...)
 }
 
+// Read reads one job.
+func Read(ctx context.Context, c redis.Cmdable, lane, name string) (Snapshot, error) {
+	return ParseSnapshot(name, QueueSnapshot(ctx, c, lane, name))
+}
+
 // ParseSnapshot reads the reply of QueueSnapshot.
 func ParseSnapshot(name string, cmd *redis.SliceCmd) (Snapshot, error) {
 	f, err := fieldsOf(snapshotFields, cmd)
@@ -51,7 +56,7 @@ func ParseSnapshot(name string, cmd *redis.SliceCmd) (Snapshot, error) {
 func fieldsOf(names []string, cmd *redis.SliceCmd) (map[string]string, error) {
 	reply, err := cmd.Result()
 	if err != nil {
-		return nil, damagedIfWrongType(err)
+		return nil, damaged(err)
 	}
 	f := make(map[string]string, len(reply))
 	for i, v := range reply {
@@ -123,7 +128,7 @@ func (s *Snapshot) count(f map[string]string) error {
 	s.Created, _ = strconv.ParseInt(f["created"], 10, 64)
 	s.Finished, _ = strconv.ParseInt(f["finished"], 10, 64)
 	s.Expires, _ = strconv.ParseInt(f["expires"], 10, 64)
-	if f["chunks"] != "" {
+	if s.Single = f["chunks"] == ""; !s.Single {
 		// For people only, so a number that does not parse is none.
 		s.Running, _ = strconv.Atoi(f["running"])
 		s.Running = min(max(0, s.Running), s.Chunks)
@@ -140,44 +145,44 @@ func (s *Snapshot) count(f map[string]string) error {
 	return nil
 }
 
-// damagedIfWrongType makes Redis's refusal to read a key of another type what it is.
-func damagedIfWrongType(err error) error {
-	if err != nil && strings.HasPrefix(err.Error(), "WRONGTYPE") {
-		return fmt.Errorf("%w: %w", errDamaged, err)
+// QueueOrder adds to a pipeline the reading of which chunks were recorded at the given places,
+// from 0; ParseOrder takes the reply. There must be at least one.
+func QueueOrder(ctx context.Context, p redis.Cmdable, lane, name string, places []int) *redis.SliceCmd {
+	fields := make([]string, len(places))
+	for i, place := range places {
+		fields[i] = "order:" + strconv.Itoa(place)
 	}
-	return err
+	return p.HMGet(ctx, Key(lane, name), fields...)
 }
 
-// QueueOrder adds to a pipeline the reading of which chunks were recorded as numbers from
-// to from+n-1; ParseOrder takes the reply.
-func QueueOrder(ctx context.Context, p redis.Cmdable, lane, name string, from, n int) *redis.SliceCmd {
-	return p.HMGet(ctx, Key(lane, name), numbered("order:", from, n)...)
-}
-
-// ParseOrder reads the reply of QueueOrder: the chunks in the order of their recording, up
-// to the first number that is not there.
+// ParseOrder reads the reply of QueueOrder: the chunk at each place, -1 where the record has
+// none.
 func ParseOrder(cmd *redis.SliceCmd) ([]int, error) {
 	reply, err := cmd.Result()
 	if err != nil {
-		return nil, damagedIfWrongType(err)
+		return nil, damaged(err)
 	}
-	var chunks []int
-	for _, v := range reply {
+	chunks := make([]int, len(reply))
+	for i, v := range reply {
 		s, ok := v.(string)
-		if !ok {
-			break
+		if chunks[i] = -1; !ok {
+			continue
 		}
-		n, err := parseCount(s)
-		if err != nil {
-			return chunks, fmt.Errorf("the order of recordings: %w", err)
+		if chunks[i], err = parseCount(s); err != nil {
+			return nil, fmt.Errorf("the order of recordings: %w", err)
 		}
-		chunks = append(chunks, n)
 	}
 	return chunks, nil
 }
 
-// QueueOut adds to a pipeline the reading of the outcomes of a chunk. redis.Nil says that
-// there are none. They may be the reference to a large frame.
+// ParseOut reads the reply of QueueOut.
+func ParseOut(cmd *redis.StringCmd) ([]byte, error) {
+	frame, err := cmd.Bytes()
+	return frame, damaged(err)
+}
+
+// QueueOut adds to a pipeline the reading of the outcomes of a chunk; ParseOut takes the reply.
+// redis.Nil says that there are none. They may be the reference to a large frame.
 func QueueOut(ctx context.Context, p redis.Cmdable, lane, name string, chunk int) *redis.StringCmd {
 	return p.HGet(ctx, Key(lane, name), "out:"+strconv.Itoa(chunk))
 }
@@ -187,7 +192,7 @@ func Unrecorded(ctx context.Context, c redis.Cmdable, lane, name string, from, n
 	fields := append(numbered("args:", from, n), numbered("own:", from, n)...)
 	reply, err := c.HMGet(ctx, Key(lane, name), fields...).Result()
 	if err != nil {
-		return nil, damagedIfWrongType(err)
+		return nil, damaged(err)
 	}
 	var chunks []int
 	for i := range n {

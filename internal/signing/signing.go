@@ -45,10 +45,10 @@ func New(ring secure.Keyring) *Signer {
 	return s
 }
 
-// Place is where something belongs. What was signed for one place is refused in
 // Ref names a job: its address, and the generation that tells jobs of one chosen name apart.
 type Ref struct{ ID, Gen string }
 
+// Place is where something belongs. What was signed for one place is refused in
 // every other.
 type Place struct {
 	What  string // as in secure.Refusal
