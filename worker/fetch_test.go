@@ -299,7 +299,7 @@ func TestAChunkStaysListedUntilItsRecordingIsAnswered(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := newWorker(Config{Concurrency: 1, MaxResult: DefaultMaxResult, Queues: onlyQ, Logger: slog.New(slog.DiscardHandler)}, rdb, map[string]call.Task{})
-	r := &chunkRun{worker: w, delivery: wire.Delivery{Job: "j0", Number: 1}, taskID: "j0:0:1", task: "square", queue: "q", inline: true, calls: 1}
+	r := &chunkRun{worker: w, delivery: wire.Delivery{Job: "j0", Number: 1}, taskID: "j0:0:1", task: "square", queue: "q", inline: true}
 	if !w.enlist(r) {
 		t.Fatal("the chunk is listed already")
 	}
@@ -374,7 +374,7 @@ func TestLargeOutcomesAreRecordedInTheBackground(t *testing.T) {
 	}
 	w := newWorker(Config{Concurrency: 1, MaxResult: DefaultMaxResult, Queues: onlyQ, Logger: slog.New(slog.DiscardHandler)}, rdb, map[string]call.Task{})
 	take := func(job string, size int) bool {
-		r := &chunkRun{worker: w, delivery: wire.Delivery{Job: job, Number: 1}, taskID: job + ":0:1", task: "square", queue: "q", inline: true, calls: 1}
+		r := &chunkRun{worker: w, delivery: wire.Delivery{Job: job, Number: 1}, taskID: job + ":0:1", task: "square", queue: "q", inline: true}
 		if !w.enlist(r) {
 			t.Fatal("the chunk is listed already")
 		}
