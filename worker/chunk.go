@@ -132,8 +132,8 @@ func (r *chunkRun) Save(ctx context.Context, p wire.Partial) {
 }
 
 // Wait begins a wait of a call for a nested job.
-func (r *chunkRun) Wait(call int, j nested.Job) (jam <-chan error, end func()) {
-	w := r.worker.waits.begin(r, call, j)
+func (r *chunkRun) Wait(index int, j nested.Job) (jam <-chan error, end func()) {
+	w := r.worker.waits.begin(r, index, j)
 	return w.jam, func() { r.worker.waits.end(w) }
 }
 

@@ -43,9 +43,9 @@ type Host interface {
 	// costs nothing but work that is done again. If the job is over, or the chunk is another
 	// worker's, Save cancels the context of the run.
 	Save(ctx context.Context, p wire.Partial)
-	// Wait is called before a call, by its index in the job, waits for a nested job. The
+	// Wait is called before a call, of that index in the job, waits for a nested job. The
 	// wait ends with end, or with EndWaits. While it lasts, jam may deliver an error.
-	Wait(call int, j nested.Job) (jam <-chan error, end func())
+	Wait(index int, j nested.Job) (jam <-chan error, end func())
 	// EndWaits ends all waits of the call that has just ended.
 	EndWaits()
 }
