@@ -20,6 +20,7 @@ type jobs struct {
 	rdb    redis.UniversalClient
 	router *job.Router
 	batch  queue.Batch[job.Submission, job.State]
+	spent  queue.Batch[*await.Job, struct{}] // their records go
 
 	mu    sync.Mutex
 	named map[string]time.Time // lanes: when asynq was told of them last
@@ -31,7 +32,31 @@ func newJobs(rdb redis.UniversalClient) *jobs {
 		return job.Submit(ctx, rdb, lane, job.Publish, entries)
 	}
 	j.batch.Size = job.Submission.Size
+	j.spent.Send = j.remove
+	j.spent.Size = func(*await.Job) int { return 0 }
 	return j
+}
+
+// remove removes the records of jobs of one lane that are over.
+func (j *jobs) remove(ctx context.Context, lane string, spent []*await.Job) ([]struct{}, error) {
+	var names []string
+	for _, s := range spent {
+		if !s.Large() {
+			names = append(names, s.Ref.Name)
+		} else if _, err := job.Forget(ctx, j.rdb, lane, job.Publish, s.Ref); err != nil {
+			return nil, err
+		}
+	}
+	if len(names) == 0 {
+		return make([]struct{}, len(spent)), nil
+	}
+	return make([]struct{}, len(spent)), job.Remove(ctx, j.rdb, lane, names...)
+}
+
+// dispose removes the record of a job, of which the only caller has every value. It does not wait: a
+// record that stays goes with its time to live.
+func (j *jobs) dispose(spent *await.Job) {
+	j.spent.Go(spent.Lane, spent, func(struct{}, error) {})
 }
 
 // nameEvery is how often asynq is told of a lane that is in use: a Redis that has come back
@@ -66,10 +91,11 @@ func (j *jobs) name(ctx context.Context, lane string) error {
 	return nil // in a Cluster the node of that key may be away alone, and operators can wait
 }
 
-// accepted is the error of a submission that was not made; nil if the job grew.
+// accepted is the error of a submission that was not made; nil if the job grew. A name that was
+// drawn exists if the entry was sent twice.
 func accepted(state job.State) error {
 	switch state {
-	case job.Open, job.Sealed, job.Done:
+	case job.Open, job.Sealed, job.Done, job.Exists:
 		return nil
 	case job.Unstored:
 		return fmt.Errorf("%w: large arguments were stored, and are not there; does Redis evict keys (maxmemory-policy)?", await.ErrExpired)
@@ -119,15 +145,14 @@ func (p *pool) lane(ctx context.Context, queue, name string) (string, error) {
 }
 
 // store gives chunks their first deliveries, and puts those of their arguments apart that are
-// large.
-func (p *pool) store(ctx context.Context, lane, task string, ref job.Ref, start time.Time, batch []job.Chunk) error {
+// large. It reports whether there were such.
+func (p *pool) store(ctx context.Context, lane, task string, ref job.Ref, start time.Time, batch []job.Chunk) (large bool, err error) {
 	frames := make([][]byte, len(batch))
 	for i, c := range batch {
 		frames[i] = c.Args
 	}
-	frames, err := job.Store(ctx, p.rdb, lane, ref.Name, frames...)
-	if err != nil {
-		return fmt.Errorf("storing large arguments: %w", err)
+	if frames, err = job.Store(ctx, p.rdb, lane, ref.Name, frames...); err != nil {
+		return false, fmt.Errorf("storing large arguments: %w", err)
 	}
 	if !start.IsZero() {
 		// asynq counts in seconds: never start early for that.
@@ -135,8 +160,9 @@ func (p *pool) store(ctx context.Context, lane, task string, ref job.Ref, start 
 	}
 	for i := range batch {
 		d := job.Delivery{Ref: ref, Chunk: batch[i].Number, Number: 1}
+		large = large || job.IsReference(frames[i])
 		batch[i].Args, batch[i].TaskID, batch[i].Due = frames[i], d.TaskID(), start
 		batch[i].Message = job.Message(lane, task, d, "", time.Time{})
 	}
-	return nil
+	return large, nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/distpool/distpool/internal/await"
+	"github.com/distpool/distpool/internal/fleet"
 	"github.com/distpool/distpool/internal/inline"
 	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/internal/observers"
@@ -41,11 +42,11 @@ type Pool struct {
 
 // pool is what is behind a Pool, and outlives it while jobs are outstanding.
 type pool struct {
-	cfg     Config
-	ours    bool // rdb is ours to close
-	hub     *await.Hub
+	cfg  Config
+	ours bool // rdb is ours to close
+	hub  *await.Hub
 	*jobs
-	fleet   fleet
+	fleet   *fleet.View
 	absence absence
 	starter starter
 	sweeper sweeper
@@ -80,7 +81,7 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 	if ours && observer != nil {
 		rdb.AddHook(observers.Hook(observer.RoundTrip))
 	}
-	p := &pool{cfg: cfg, jobs: newJobs(rdb), ours: ours, fleet: fleet{rdb: rdb}, signer: signing.New(cfg.Keyring), listing: newListing(rdb), inline: inline.From(ctx)}
+	p := &pool{cfg: cfg, jobs: newJobs(rdb), ours: ours, fleet: fleet.NewView(rdb), signer: signing.New(cfg.Keyring), listing: newListing(rdb), inline: inline.From(ctx)}
 	p.starter.rdb = rdb
 	p.sweeper.rdb, p.sweeper.log = rdb, cfg.Logger
 	lanes, err := p.router.Lanes(ctx, cfg.Queue)
@@ -94,7 +95,7 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 	}
 	p.hub.SetSweep(p.sweeper.sweep, p.sweeper.wait)
 	p.hub.SetRevive(p.revive)
-	p.hub.SetUnserved(p.fleet.unserved)
+	p.hub.SetUnserved(p.fleet.Unserved)
 	p.watcher.start(p.hub, observer, cfg.Logger)
 	outer := &Pool{p}
 	runtime.AddCleanup(outer, func(p *pool) { go p.dropped() }, p)
@@ -108,7 +109,7 @@ func (p *pool) revive(ctx context.Context, j *await.Job) {
 	known, n := j.Counts(), 0
 	state, err := job.Check(ctx, p.rdb, j.Lane, j.Ref, known.Chunks, known.State == job.Sealed)
 	if err == nil && !state.Ended() {
-		n, err = supervise.Revive(ctx, p.rdb, &p.fleet, j.Lane, j.Ref)
+		n, err = supervise.Revive(ctx, p.rdb, owners{p.rdb}, j.Lane, j.Ref, known.Chunks)
 	}
 	if err != nil {
 		p.cfg.Logger.Warn("looking for lost deliveries failed; will try again", "job", j.ID, "task", j.Task, "error", err)
@@ -226,7 +227,7 @@ func (p *pool) release() {
 	p.listing.stop()
 	p.hub.Stop(ErrClosed)
 	p.watcher.stop()
-	p.fleet.stop()
+	p.fleet.Stop()
 	if p.ours {
 		p.using.Lock()
 		defer p.using.Unlock()

@@ -116,7 +116,7 @@ func (s *stream) collect() (changed <-chan struct{}, over bool, err error) {
 // resize adapts the size of chunks and the window to the fleet and to what was
 // measured.
 func (s *stream) resize(ctx context.Context) error {
-	slots, err := s.pool.fleet.slots(ctx, s.options.queue)
+	slots, err := s.pool.fleet.Slots(ctx, s.options.queue)
 	if err == nil {
 		if slots == 0 {
 			slots = runtime.NumCPU()
@@ -248,7 +248,7 @@ func (s *stream) create(batch []job.Chunk, total int, _ bool) error {
 	if err := s.pool.protectNew(s.task, s.job.Ref, &d, s.options.queue, unknownTotal, batch); err != nil {
 		return err
 	}
-	if err := s.pool.store(s.sendCtx, s.job.Lane, s.task.Name(), s.job.Ref, time.Time{}, batch); err != nil {
+	if _, err := s.pool.store(s.sendCtx, s.job.Lane, s.task.Name(), s.job.Ref, time.Time{}, batch); err != nil {
 		return err
 	}
 	entry, err := d.entry(s.job.Ref, batch)
@@ -280,7 +280,7 @@ func (s *stream) extend(batch []job.Chunk, total int, seal bool) error {
 	if err := s.pool.protectMore(s.task, s.job.Ref, s.describe(total), s.options.queue, unknownTotal, batch); err != nil {
 		return err
 	}
-	if err := s.pool.store(s.sendCtx, s.job.Lane, s.task.Name(), s.job.Ref, time.Time{}, batch); err != nil {
+	if _, err := s.pool.store(s.sendCtx, s.job.Lane, s.task.Name(), s.job.Ref, time.Time{}, batch); err != nil {
 		return err
 	}
 	entry := job.Add(s.job.Ref, s.cut.at, total, seal, s.pool.cfg.JobTTL, batch)

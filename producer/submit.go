@@ -86,7 +86,7 @@ func (p *Pool) submit(ctx context.Context, t erasedTask, o options, n int, encod
 
 // automaticSize is Python's rule, with the slots of the whole fleet.
 func (p *Pool) automaticSize(ctx context.Context, queue string, n int) (int, error) {
-	slots, err := p.fleet.slots(ctx, queue)
+	slots, err := p.fleet.Slots(ctx, queue)
 	if err != nil {
 		return 0, err
 	}
@@ -174,12 +174,15 @@ func (s *submission) sendBatch(ctx context.Context, batch []job.Chunk) error {
 
 // put sends a batch of chunks: with the job, if it is new, or as more of it.
 func (s *submission) put(ctx context.Context, ref job.Ref, d description, batch []job.Chunk, new bool) (job.State, error) {
-	if err := s.pool.store(ctx, s.lane, s.task.Name(), ref, s.options.start, batch); err != nil {
+	large, err := s.pool.store(ctx, s.lane, s.task.Name(), ref, s.options.start, batch)
+	if err != nil {
 		return "", err
+	}
+	if large && s.job != nil {
+		s.job.HasLarge()
 	}
 	entry := job.Add(ref, d.Calls, d.Chunks, !d.Open, 0, batch)
 	if new {
-		var err error
 		if entry, err = d.entry(ref, batch); err != nil {
 			return "", err
 		}

@@ -26,7 +26,7 @@ const (
 // such deliveries, too, but only when they meet them.
 type sweeper struct {
 	rdb redis.UniversalClient
-	log    *slog.Logger
+	log *slog.Logger
 
 	mu        sync.Mutex // guards all below
 	leftovers []leftover

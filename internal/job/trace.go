@@ -15,17 +15,17 @@ import (
 	"github.com/distpool/distpool/internal/asynqfmt"
 )
 
-// Standing says how a chunk without outcomes stands.
-type Standing struct {
+// Claim says how a chunk without outcomes stands.
+type Claim struct {
 	Delivery        // by which its owner runs it; number 1 where it has no owner
 	Waits    bool   // it has no outcomes
 	Owner    string // the worker that runs it; empty: none does
 	Lost     bool   // it has neither arguments nor outcomes
 }
 
-// Standings reads how the chunks from to from+n-1 of a job stand. It returns none when the job
+// Claims reads how the chunks from to from+n-1 of a job stand. It returns none when the job
 // is over or gone.
-func Standings(ctx context.Context, c redis.Cmdable, lane string, ref Ref, from, n int) ([]Standing, error) {
+func Claims(ctx context.Context, c redis.Cmdable, lane string, ref Ref, from, n int) ([]Claim, error) {
 	fields := slices.Concat([]string{"about", "gen", "state", "consumed"},
 		numbered("args:", from, n), numbered("own:", from, n), numbered("out:", from, n))
 	reply, err := c.HMGet(ctx, Key(lane, ref.Name), fields...).Result()
@@ -38,9 +38,9 @@ func Standings(ctx context.Context, c redis.Cmdable, lane string, ref Ref, from,
 		return nil, nil
 	}
 	args, own, out := reply[4:4+n], reply[4+n:4+2*n], reply[4+2*n:]
-	standings := make([]Standing, n)
-	for i := range standings {
-		s := &standings[i]
+	claims := make([]Claim, n)
+	for i := range claims {
+		s := &claims[i]
 		s.Delivery = Delivery{Ref: ref, Chunk: from + i, Number: 1}
 		s.Waits = args[i] != nil || own[i] != nil
 		s.Lost = args[i] == nil && out[i] == nil && text(3) == ""
@@ -52,7 +52,7 @@ func Standings(ctx context.Context, c redis.Cmdable, lane string, ref Ref, from,
 			}
 		}
 	}
-	return standings, nil
+	return claims, nil
 }
 
 // Trace is what asynq has of a delivery.

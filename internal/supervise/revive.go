@@ -39,13 +39,13 @@ func Revive(ctx context.Context, c redis.UniversalClient, owners Owners, lane st
 	if chunks > n {
 		from = rand.IntN(chunks - n + 1)
 	}
-	standings, err := job.Standings(ctx, c, lane, ref, from, n)
+	claims, err := job.Claims(ctx, c, lane, ref, from, n)
 	if err != nil {
 		return 0, err
 	}
 	var failed error
 	var lost []job.Reissue
-	for _, s := range standings {
+	for _, s := range claims {
 		switch {
 		case s.Lost:
 			_, err := job.Cancel(ctx, c, lane, job.Publish, job.Missing.Because(fmt.Sprintf("Redis has lost the arguments of chunk %d", s.Chunk)), ref)
