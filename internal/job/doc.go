@@ -25,6 +25,7 @@
 //	failed     calls that failed; default 0
 //	running    chunks that workers hold; not kept in a job of one chunk
 //	finished   when the job was over, ms
+//	begun      when the only chunk of a job began, ms; while it runs, its owner says so
 //	reason     why it was canceled
 //	deaths     workers that died in chunks of the job; default 0
 //	slow       the slowest calls, one of a chunk at the most: lines "MS CALL WORKER"
@@ -40,7 +41,7 @@
 //	lost:K     the number of workers that died in it; default 0
 //	part:K     what a checkpoint saved of it
 //	counted:K  how many calls of it are in done already; default 0
-//	kept:K     the arguments of a chunk with failed calls
+//	kept:K     the arguments of a chunk with failed calls; empty where there is no room for them
 //	order:N    the chunk that was recorded as number N, from 0; not kept in a job of one chunk
 //
 // A chunk without args:K and own:K has its outcomes. If it has no out:K either and they

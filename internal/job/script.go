@@ -26,6 +26,7 @@ var (
 	putBackScript    = newScript("putback", asynqfmt.Lua("unpop"))
 	forwardScript    = newScript("forward", asynqfmt.Lua("forward"))
 	trimScript       = newScript("trim", asynqfmt.Lua("trim"))
+	standsScript     = newScript("stands", "")
 	withdrawScript   = newScript("withdraw", asynqfmt.Lua("withdraw"))
 	unarchiveScript  = newScript("unarchive", asynqfmt.Lua("unarchive"))
 	reissueScript    = newScript("reissue", asynqfmt.Lua("enqueue", "retire", "unlease"))

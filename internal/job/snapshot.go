@@ -45,17 +45,30 @@ func Read(ctx context.Context, c redis.Cmdable, lane, name string) (Snapshot, er
 
 // ParseSnapshot reads the reply of QueueSnapshot.
 func ParseSnapshot(name string, cmd *redis.SliceCmd) (Snapshot, error) {
+	f, err := fieldsOf(snapshotFields, cmd)
+	if err != nil {
+		return Snapshot{}, err
+	}
+	return parseSnapshot(name, f)
+}
+
+// fieldsOf reads the fields of a hash by their names, without those that are not there.
+func fieldsOf(names []string, cmd *redis.SliceCmd) (map[string]string, error) {
 	reply, err := cmd.Result()
 	if err != nil {
-		return Snapshot{}, damaged(err)
+		return nil, damaged(err)
 	}
 	f := make(map[string]string, len(reply))
 	for i, v := range reply {
 		if s, ok := v.(string); ok {
-			f[snapshotFields[i]] = s
+			f[names[i]] = s
 		}
 	}
-	s := Snapshot{Ref: Ref{Name: name, Gen: f["gen"]}, State: Gone}
+	return f, nil
+}
+
+func parseSnapshot(name string, f map[string]string) (s Snapshot, err error) {
+	s = Snapshot{Ref: Ref{Name: name, Gen: f["gen"]}, State: Gone}
 	if f["about"] == "" {
 		return s, nil
 	}

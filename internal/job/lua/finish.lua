@@ -51,13 +51,13 @@ local function record(key, name, chunk, j, frame, calls, failed, slow)
     end
   else
     state = 'done'
-    redis.call('HSET', key, 'out:' .. chunk, frame, 'state', state, 'finished', now)
+    redis.call('HSET', key, 'out:' .. chunk, frame, 'state', state, 'finished', now, 'begun', string.match(j[8] or '', ' (%d+) ') or 0)
     if failed > 0 then
       redis.call('HSET', key, 'failed', failed)
     end
   end
   local spent = j[9] and args and frame_token(args)
-  if failed > 0 and args and keep(key, chunk, args) then
+  if failed > 0 and keep(key, chunk, args or '') then
     spent = nil
   end
   if spent then
