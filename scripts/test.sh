@@ -21,4 +21,4 @@ fi
 if [ -n "$race" ]; then CGO_ENABLED=1; else CGO_ENABLED=0; fi
 export CGO_ENABLED DISTPOOL_REQUIRE_REDIS=1
 # shellcheck disable=SC2086 # no argument if empty
-exec go test $race -shuffle=on -timeout=20m "$@"
+exec go test $race -shuffle=on -timeout=10m "$@"

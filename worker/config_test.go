@@ -106,13 +106,3 @@ func TestTheDoorbellHoldsTheServerBackOnlyWhenEveryQueueIsEmpty(t *testing.T) {
 		t.Errorf("a closed doorbell lets a request through: %v", err)
 	}
 }
-
-func TestAStackStartsWhereTheTaskPanicked(t *testing.T) {
-	got := trimStack("goroutine 7 [running]:\nruntime/debug.Stack()\n\tstack.go:26\nus.died()\n\tchunk.go:1\npanic({1, 2})\n\tpanic.go:860\nuser.task()\n\ttask.go:3\n")
-	if want := "goroutine 7 [running]:\nuser.task()\n\ttask.go:3\n"; got != want {
-		t.Errorf("%q, want %q", got, want)
-	}
-	if got := trimStack("something else"); got != "something else" {
-		t.Errorf("an unfamiliar stack became %q", got)
-	}
-}

@@ -10,7 +10,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 	"github.com/hibiken/asynq"
 
-	"github.com/distpool/distpool/internal/names"
+	"github.com/distpool/distpool/internal/execute"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/wire"
 	"github.com/distpool/distpool/observe"
@@ -65,11 +65,7 @@ func (w *worker) deliver(ctx context.Context, t *asynq.Task) error {
 	w.handlers.begin()
 	defer w.handlers.end()
 	taskID, _ := asynq.GetTaskID(ctx)
-	queue, _ := asynq.GetQueueName(ctx)
 	d, err := wire.ParseDelivery(t.Payload())
-	if of := names.SplitAddress(d.Job).Queue; err == nil && of != queue {
-		err = fmt.Errorf("not a distpool delivery: its job is of queue %q", of)
-	}
 	if err != nil {
 		w.over(taskID)
 		w.delivered(ctx, t, d, observe.Foreign, nil)
@@ -82,7 +78,8 @@ func (w *worker) deliver(ctx context.Context, t *asynq.Task) error {
 		w.delivered(ctx, t, d, observe.Draining, nil)
 		return later{"the worker is shutting down", 0}
 	}
-	r := &chunkRun{worker: w, delivery: d, taskID: taskID, task: t.Type(), queue: queue, started: time.Now()}
+	r := &chunkRun{worker: w, delivery: d, taskID: taskID, task: t.Type(), started: time.Now()}
+	r.queue, _ = asynq.GetQueueName(ctx)
 	begun := w.arrived(taskID)
 	r.inline = begun != nil && begun.Inline
 	defer w.leave(r)
@@ -115,7 +112,7 @@ func (w *worker) deliver(ctx context.Context, t *asynq.Task) error {
 		}
 	}()
 	begun, r.pass, err = w.enter(d, begun)
-	defer r.pass.end()
+	defer r.pass.End()
 	if err != nil {
 		if errors.Is(err, errDraining) {
 			w.delivered(ctx, t, d, observe.Draining, nil)
@@ -127,7 +124,7 @@ func (w *worker) deliver(ctx context.Context, t *asynq.Task) error {
 	w.delivered(ctx, t, d, observe.Verdict(begun.Verdict), begun)
 	switch begun.Verdict {
 	case record.Run, record.Lost:
-		return r.runWatched(*begun)
+		return r.executeWatched(*begun)
 	case record.Busy:
 		// Its owner lives. The delivery stays, in case that the owner dies.
 		return later{"worker " + begun.Owner + " runs this chunk already", 5 * time.Second}
@@ -189,17 +186,16 @@ func refOf(d wire.Delivery) record.Ref { return record.Ref{ID: d.Job, Gen: d.Gen
 // enter begins the chunk, unless it is begun. A chunk whose last attempt this is, after
 // the deaths of the workers before, gets the worker to itself: so it harms no other, and
 // is not harmed once more by the one that did it. The pass must be ended.
-func (w *worker) enter(d wire.Delivery, begun *record.Begun) (b *record.Begun, p *pass, err error) {
+func (w *worker) enter(d wire.Delivery, begun *record.Begun) (b *record.Begun, p *execute.Pass, err error) {
 	if begun != nil {
-		if w.alone.TryRLock() {
-			return begun, heldPass(w.alone.RLocker()), nil
+		if p := w.executor.TryShare(); p != nil {
+			return begun, p, nil
 		}
 		// Another chunk runs alone. If it ends this worker, that is not to be blamed on
 		// this one: it does not wait as its owner.
 		w.unbegin(d, begun)
 	}
-	w.alone.RLock()
-	p = heldPass(w.alone.RLocker())
+	p = w.executor.Share()
 	b, err = w.begin(d)
 	if err != nil || b.Verdict != record.Run || b.Delivery < budget {
 		return b, p, err
@@ -211,9 +207,8 @@ func (w *worker) enter(d wire.Delivery, begun *record.Begun) (b *record.Begun, p
 	if err != nil {
 		return b, p, err
 	}
-	p.end()
-	w.alone.Lock()
-	p = heldPass(&w.alone)
+	p.End()
+	p = w.executor.Alone()
 	b, err = w.begin(d)
 	return b, p, err
 }
@@ -291,7 +286,7 @@ func (w *worker) condemn(log *slog.Logger, job record.Ref, why error) error {
 	if _, err := record.Condemn(ctx, w.rdb, job, why); err != nil {
 		log.Error("canceling it failed", "error", err)
 	}
-	return failed{truncate(why.Error(), maxMessage)}
+	return failed{execute.Truncate(why.Error(), execute.MaxMessage)}
 }
 
 // enlist notes that the chunk runs here; false when it does already.

@@ -10,8 +10,8 @@
 // asynq's server takes deliveries from Redis (doorbell.go makes it wait for them
 // instead of polling). deliver.go asks the job record whether the chunk may run:
 // it may have been run already, or be running elsewhere, or its job may be over.
-// chunk.go runs the calls one after the other, each guarded against panics and
-// runtime.Goexit, and records their outcomes in one step. presence.go tells the
+// chunk.go has package execute run the calls one after the other, each guarded against
+// panics and runtime.Goexit, and records their outcomes in one step. presence.go tells the
 // other processes that this one is alive, and hears of canceled jobs. supervise.go,
 // active in one worker of all, issues the chunks of dead workers again.
 //

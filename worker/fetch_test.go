@@ -299,7 +299,7 @@ func TestAChunkStaysListedUntilItsRecordingIsAnswered(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := newWorker(Config{Concurrency: 1, MaxResult: DefaultMaxResult, Queues: onlyQ, Logger: slog.New(slog.DiscardHandler)}, rdb, map[string]call.Task{})
-	r := &chunkRun{worker: w, delivery: wire.Delivery{Job: "q/j0", Number: 1}, taskID: "j0:0:1", task: "square", queue: "q", inline: true, calls: 1}
+	r := &chunkRun{worker: w, delivery: wire.Delivery{Job: "j0", Number: 1}, taskID: "j0:0:1", task: "square", queue: "q", inline: true}
 	if !w.enlist(r) {
 		t.Fatal("the chunk is listed already")
 	}
@@ -316,7 +316,7 @@ func TestAChunkStaysListedUntilItsRecordingIsAnswered(t *testing.T) {
 	if len(w.running) != 0 {
 		t.Error("the chunk is still listed although its recording was answered")
 	}
-	if s := rdb.HGet(t.Context(), record.Keys("q/j0")[0], "state").Val(); s != "done" {
+	if s := rdb.HGet(t.Context(), record.Keys("j0")[0], "state").Val(); s != "done" {
 		t.Errorf("the job is %q, want done", s)
 	}
 	if n := rdb.LLen(t.Context(), "asynq:{q}:active").Val(); n != 0 {
@@ -334,7 +334,7 @@ func TestAnotherDeliveryOfAChunkThatRunsHereIsNotReclaimed(t *testing.T) {
 	}
 	again := func() {
 		t.Helper()
-		if err := broker.New(rdb).Enqueue(t.Context(), "q", "square", []wire.Delivery{{Job: "q/j0", Number: 2}}); err != nil {
+		if err := broker.New(rdb).Enqueue(t.Context(), "q", "square", []wire.Delivery{{Job: "j0", Number: 2}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -343,7 +343,7 @@ func TestAnotherDeliveryOfAChunkThatRunsHereIsNotReclaimed(t *testing.T) {
 		if err := f.reclaim(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if owner := rdb.HGet(t.Context(), record.Keys("q/j0")[0], "run").Val(); owner != "w" {
+		if owner := rdb.HGet(t.Context(), record.Keys("j0")[0], "run").Val(); owner != "w" {
 			t.Errorf("the owner of the chunk is %q %s, want this worker, which runs it", owner, when)
 		}
 	}
@@ -360,7 +360,7 @@ func TestAnotherDeliveryOfAChunkThatRunsHereIsNotReclaimed(t *testing.T) {
 	if err := f.reclaim(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if owner := rdb.HGet(t.Context(), record.Keys("q/j0")[0], "run").Val(); owner != "" {
+	if owner := rdb.HGet(t.Context(), record.Keys("j0")[0], "run").Val(); owner != "" {
 		t.Errorf("the owner of the chunk is %q, although nothing of it is here", owner)
 	}
 }
@@ -374,7 +374,7 @@ func TestLargeOutcomesAreRecordedInTheBackground(t *testing.T) {
 	}
 	w := newWorker(Config{Concurrency: 1, MaxResult: DefaultMaxResult, Queues: onlyQ, Logger: slog.New(slog.DiscardHandler)}, rdb, map[string]call.Task{})
 	take := func(job string, size int) bool {
-		r := &chunkRun{worker: w, delivery: wire.Delivery{Job: job, Number: 1}, taskID: job + ":0:1", task: "square", queue: "q", inline: true, calls: 1}
+		r := &chunkRun{worker: w, delivery: wire.Delivery{Job: job, Number: 1}, taskID: job + ":0:1", task: "square", queue: "q", inline: true}
 		if !w.enlist(r) {
 			t.Fatal("the chunk is listed already")
 		}
@@ -387,7 +387,7 @@ func TestLargeOutcomesAreRecordedInTheBackground(t *testing.T) {
 		t.Errorf("the finisher takes outcomes of more than %d bytes", finishUpTo)
 	}
 	w.finisher.wait(t.Context())
-	if s := rdb.HGet(t.Context(), record.Keys("q/j0")[0], "state").Val(); s != "done" {
+	if s := rdb.HGet(t.Context(), record.Keys("j0")[0], "state").Val(); s != "done" {
 		t.Errorf("the job is %q, want done", s)
 	}
 	if len(w.finisher.room) != 0 || len(w.finisher.large) != 0 {

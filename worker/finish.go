@@ -98,7 +98,7 @@ func (f *finisher) repeat(r *chunkRun, op record.Op, size int) {
 		return record.Result(s), err
 	})
 	if record.IsTooLarge(err) && r.shrink(size, err) {
-		answer, err = r.recordUntilFits(r.recording(r.encode()))
+		answer, err = r.recordUntilFits(r.recording(r.run.Outcome()))
 	}
 	if err != nil {
 		// asynq has been told that this delivery is over: what interrupted answers is

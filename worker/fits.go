@@ -10,10 +10,14 @@ import (
 )
 
 // recording is what is recorded of a chunk that is over.
-func (r *chunkRun) recording(values []byte) record.Recording {
-	return record.Recording{
-		Outcome: r.outcomeFrame(values), Calls: r.calls, Failed: len(r.errors), Inline: noticeBytes, Slow: r.slowest, Apart: r.big, Spent: r.spent,
+func (r *chunkRun) recording(o wire.Outcome) record.Recording {
+	recording := record.Recording{
+		Outcome: r.outcomeFrame(o), Calls: o.Calls, Failed: len(o.Errors), Inline: noticeBytes, Apart: r.big, Spent: r.spent,
 	}
+	if call, took := r.run.Slowest(); took > 0 {
+		recording.Slow = record.SlowCall{Call: call, Took: took, Worker: r.worker.self.ID}
+	}
+	return recording
 }
 
 // recordUntilFits records the outcomes until Redis answers. If it refuses them for their
@@ -32,29 +36,16 @@ func (r *chunkRun) recordUntilFits(recording record.Recording) (record.Result, e
 		}
 		r.logger().Error("Redis refuses outcomes for their size; calls with large values fail", "bytes", len(recording.Outcome), "error", err)
 		_ = op.DropLarge(context.Background(), r.worker.rdb) // otherwise it goes by itself
-		recording = r.recording(r.encode())
+		recording = r.recording(r.run.Outcome())
 	}
 }
 
 // shrink halves the outcomes of a chunk that Redis refuses for their size; false if
 // nothing is left to leave out.
 func (r *chunkRun) shrink(size int, refusal error) bool {
-	before := len(r.errors)
-	if r.chunk != nil {
-		r.dropLargest(size/2, func(own int) string {
-			return fmt.Sprintf("the value encodes to %d bytes, and Redis refuses the %d bytes of its chunk's outcomes: %v; return a reference to the data, use a smaller ChunkSize, or raise the limit of Redis", own, size, refusal)
-		})
-	}
-	if len(r.errors) > before {
-		return true
-	}
-	cut := false
-	for i, e := range r.errors {
-		short := wire.CallError{Call: e.Call, Kind: e.Kind, Message: truncate(e.Message, leastText), Attempts: e.Attempts, Worker: e.Worker}
-		cut = cut || short.Size() < e.Size()
-		r.errors[i] = short
-	}
-	return cut
+	return r.run != nil && r.run.Shrink(size/2, func(own int) string {
+		return fmt.Sprintf("the value encodes to %d bytes, and Redis refuses the %d bytes of its chunk's outcomes: %v; return a reference to the data, use a smaller ChunkSize, or raise the limit of Redis", own, size, refusal)
+	})
 }
 
 // release gives the chunk back to the record with what it has so far. Calls that wait are
@@ -63,10 +54,13 @@ func (r *chunkRun) shrink(size int, refusal error) bool {
 func (r *chunkRun) release(ctx context.Context, due time.Time) (ours bool, err error) {
 	for {
 		var partial []byte
-		if r.chunk != nil {
-			partial = r.partialFrame(due)
+		finished := 0
+		if r.run != nil {
+			if p, ok := r.run.Partial(due); ok {
+				partial, finished = r.partialFrame(p), p.Finished()
+			}
 		}
-		ours, err = record.Release(ctx, r.worker.rdb, refOf(r.delivery), r.delivery.Chunk, r.worker.self.ID, partial, r.finished())
+		ours, err = record.Release(ctx, r.worker.rdb, refOf(r.delivery), r.delivery.Chunk, r.worker.self.ID, partial, finished)
 		if !record.IsTooLarge(err) || !r.shrink(len(partial), err) {
 			return ours, err
 		}

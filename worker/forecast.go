@@ -146,14 +146,14 @@ func (f *forecast) failed() {
 	clear(f.at)
 }
 
-// foresee notes when the chunk, whose calls begin now, will end, if that is known.
-func (r *chunkRun) foresee() {
+// Begin notes that so many calls of the chunk begin now, and when they will end, if that is
+// known.
+func (r *chunkRun) Begin(calls int) {
 	f, p := r.worker.bell.fetcher, r.worker.paces[r.task]
 	if f == nil || p == nil {
 		return
 	}
-	r.begun = time.Now()
-	r.toRun = r.calls - r.finished()
+	r.begun, r.toRun = time.Now(), calls
 	if took, ok := p.chunk(r.toRun); ok {
 		f.ends.begin(r, took)
 		r.foreseen = true

@@ -2,15 +2,11 @@ package worker
 
 import (
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/distpool/distpool/internal/nested"
 	"github.com/distpool/distpool/internal/record"
 )
-
-var awaitedJob = nested.Job{ID: "b", Task: "t", Queue: "q"}
 
 // serving describes a worker of the queue.
 func serving(id, queue string, slots int, held ...record.HeldSlot) record.Worker {
@@ -114,54 +110,5 @@ func TestOnlyTheSameWaitsMakeAJam(t *testing.T) {
 	}
 	if len(o.seen) != 1 {
 		t.Errorf("%d waits are remembered, want 1", len(o.seen))
-	}
-}
-
-func TestAPassIsGivenUpWhileItsCallWaits(t *testing.T) {
-	for name, side := range map[string]func(*sync.RWMutex) sync.Locker{
-		"beside others": func(m *sync.RWMutex) sync.Locker { return m.RLocker() },
-		"alone":         func(m *sync.RWMutex) sync.Locker { return m },
-	} {
-		t.Run(name, func(t *testing.T) {
-			var m sync.RWMutex
-			free := func(want bool) {
-				t.Helper()
-				got := m.TryLock()
-				if got {
-					m.Unlock()
-				}
-				if got != want {
-					t.Fatalf("others may run: %v, want %v", got, want)
-				}
-			}
-			lock := side(&m)
-			lock.Lock()
-			w := &worker{}
-			r := &chunkRun{worker: w, pass: heldPass(lock)}
-			s := &callSlot{run: r}
-			free(false)
-			_, leave1 := s.Enter(awaitedJob)
-			_, leave2 := s.Enter(awaitedJob)
-			free(true)
-			leave1()
-			free(true) // the call still waits on another goroutine
-			leave2()
-			free(false)
-
-			_, leave3 := s.Enter(awaitedJob) // left behind by the call
-			s.end()
-			free(false)
-			if len(w.waits.open) != 0 {
-				t.Errorf("%d waits of a call that has ended are open", len(w.waits.open))
-			}
-			leave3()
-			free(false)
-
-			_, leave4 := (&callSlot{run: r}).Enter(awaitedJob)
-			r.pass.end() // the call is abandoned while it waits
-			free(true)
-			leave4()
-			free(true)
-		})
 	}
 }

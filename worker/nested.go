@@ -5,10 +5,8 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/distpool/distpool/internal/nested"
@@ -23,27 +21,6 @@ import (
 // publishAfter is how long a wait must last to be published: most are over by
 // then, and cost nothing.
 const publishAfter = 500 * time.Millisecond
-
-// callSlot is the slot as one call sees it: it implements nested.Slot.
-type callSlot struct {
-	run  *chunkRun
-	call int32 // index in the job. One of these is made for each call: 32 bytes, not more
-
-	stage atomic.Int32 // see below; most calls never wait, and end without a lock
-	mu    sync.Mutex   // guards all below, and serializes what is done with the pass
-	waits int32
-}
-
-// The stages of a callSlot. It is entered with mu held.
-const (
-	slotFresh int32 = iota
-	slotEntered
-	slotOver
-)
-
-// slotEnded is what waits is once the slot's call has ended, as far as mu says: a wait
-// that is left then does not end the last one.
-const slotEnded = math.MinInt32 / 2
 
 // waits is what the calls of a worker wait for.
 type waits struct {
@@ -60,42 +37,6 @@ type openWait struct {
 	since  time.Time
 	jam    chan error // holds the one error
 	failed bool
-}
-
-// Enter begins a wait.
-func (s *callSlot) Enter(j nested.Job) (jam <-chan error, leave func()) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.stage.CompareAndSwap(slotFresh, slotEntered) && s.stage.Load() == slotOver {
-		return nil, func() {} // a goroutine that the call left behind: it holds nothing
-	}
-	if s.waits++; s.waits == 1 {
-		s.run.pass.giveUp()
-	}
-	all := &s.run.worker.waits
-	w := all.begin(s.run, int(s.call), j)
-	return w.jam, func() {
-		all.end(w)
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.waits--; s.waits == 0 {
-			s.run.pass.takeBack()
-		}
-	}
-}
-
-// end is called when the call has ended, whatever it has left behind.
-func (s *callSlot) end() {
-	if s.stage.Swap(slotOver) == slotFresh {
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.waits > 0 {
-		s.run.worker.waits.endAll(s.run)
-		s.run.pass.takeBack()
-	}
-	s.waits = slotEnded
 }
 
 func (ws *waits) begin(r *chunkRun, call int, j nested.Job) *openWait {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/distpool/distpool/internal/call"
+	"github.com/distpool/distpool/internal/execute"
 	"github.com/distpool/distpool/internal/guard"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/sealing"
@@ -66,15 +67,15 @@ func (r *chunkRun) frames() sealing.Frames {
 	return sealing.Frames{Sealer: r.sealer, Job: refOf(r.delivery), Task: r.task, Chunk: r.delivery.Chunk}
 }
 
-// unseal opens the arguments of a chunk of the task.
-func (r *chunkRun) unseal(t call.Task, data []byte) ([]byte, error) {
+// OpenArgs opens the arguments of a chunk of the task.
+func (r *chunkRun) OpenArgs(t call.Task, first, calls int, data []byte) ([]byte, error) {
 	s := call.SealerOf(t)
 	if s == nil {
 		return data, nil
 	}
 	frames := r.frames()
 	frames.Sealer, frames.Task = s, t.Name()
-	data, err := frames.OpenArgs(r.first, r.calls, data)
+	data, err := frames.OpenArgs(first, calls, data)
 	if err != nil {
 		// Whoever submitted this may lack our keys as we lack theirs. The error tells
 		// nothing of the arguments, and travels readable: r.sealer is not set.
@@ -97,20 +98,19 @@ func (r *chunkRun) seal(what string, o wire.Outcome) wire.Outcome {
 }
 
 // outcomeFrame is what is recorded of a chunk that is over.
-func (r *chunkRun) outcomeFrame(values []byte) []byte {
-	o := r.seal(sealing.Outcomes, wire.Outcome{First: r.first, Calls: r.calls, Errors: r.errors, Values: values})
+func (r *chunkRun) outcomeFrame(o wire.Outcome) []byte {
+	o = r.seal(sealing.Outcomes, o)
 	return r.worker.signer.Frame(r.place(secure.Outcomes, r.task), signing.Terms{}, o.Encode())
 }
 
-// partialFrame is what is saved of a chunk that is not over; see partial.
-func (r *chunkRun) partialFrame(due time.Time) []byte {
-	p := r.partial(due)
+// partialFrame is what is saved of a chunk that is not over.
+func (r *chunkRun) partialFrame(p wire.Partial) []byte {
 	p.Outcome = r.seal(sealing.Checkpoint, p.Outcome)
 	return r.worker.signer.Frame(r.place(secure.Checkpoint, r.task), signing.Terms{}, p.Encode())
 }
 
-// unsealPartial opens what an earlier owner saved.
-func (r *chunkRun) unsealPartial(p wire.Partial) (_ wire.Partial, err error) {
+// OpenPartial opens what an earlier owner saved.
+func (r *chunkRun) OpenPartial(p wire.Partial) (_ wire.Partial, err error) {
 	if r.sealer != nil {
 		p.Outcome, err = r.frames().OpenOutcome(sealing.Checkpoint, p.Outcome)
 	}
@@ -122,7 +122,7 @@ func (r *chunkRun) shown(msg string) string {
 	if r.sealer != nil {
 		return "(encrypted)"
 	}
-	return truncate(msg, 1000)
+	return execute.Truncate(msg, 1000)
 }
 
 // checkKeys says what is wrong with the keys, before a delivery is taken.

@@ -20,6 +20,7 @@ import (
 	"github.com/distpool/distpool/internal/broker"
 	"github.com/distpool/distpool/internal/call"
 	"github.com/distpool/distpool/internal/combine"
+	"github.com/distpool/distpool/internal/execute"
 	"github.com/distpool/distpool/internal/observers"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/redisconn"
@@ -183,9 +184,7 @@ type worker struct {
 	// reason, and prove nothing.
 	troubled atomic.Int64
 
-	// alone is held for writing by a chunk that must not run beside others, for
-	// reading by the others; see pass.
-	alone sync.RWMutex
+	executor execute.Executor // of the chunks
 
 	watcher *observers.Worker // nil: there are no observers and no debug log
 	debug   bool              // the log wants to know
@@ -205,8 +204,7 @@ type worker struct {
 
 	bounces bounces // of deliveries for other workers
 
-	metronome metronome        // for the stopwatches of chunks
-	paces     map[string]*pace // of tasks
+	paces map[string]*pace // of tasks
 
 	recycled chan error // holds the reason for which the worker ends by itself
 
@@ -249,6 +247,10 @@ func newWorker(cfg Config, rdb redis.UniversalClient, known map[string]call.Task
 		w.paces[name] = &pace{}
 	}
 	w.log = cfg.Logger.With("worker", w.self.ID)
+	w.executor = execute.Executor{
+		Worker: w.self.ID, Tasks: known, MaxResult: cfg.MaxResult, MaxDeaths: budget, Exact: cfg.MaxCalls > 0,
+		Draining: &w.draining, Count: w.countCalls, CountFailure: func() { w.failures.Add(1) }, Recycle: func() { w.recycle(ErrRecycle) }, Log: w.log,
+	}
 	w.bell = newDoorbell(rdb, w.self.ID, slices.Collect(maps.Keys(cfg.Queues)))
 	w.bell.giveWay = w.bounces.pause
 	w.shared = w.bell.Client
@@ -321,8 +323,9 @@ func (w *worker) recycle(why error) {
 	}
 }
 
-// countCalls counts calls that ended.
-func (w *worker) countCalls(calls int) {
+// countCalls counts calls that ended, and the time that they took.
+func (w *worker) countCalls(calls int, took time.Duration) {
+	w.busyTime.Add(int64(took))
 	n, most := w.ran.Add(int64(calls)), int64(w.cfg.MaxCalls)
 	if most > 0 && n >= most && n-int64(calls) < most {
 		w.log.Info("the worker has run its MaxCalls and ends", "calls", n)

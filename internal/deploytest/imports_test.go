@@ -98,3 +98,21 @@ func TestObserveNeedsOnlyTheStandardLibrary(t *testing.T) {
 		t.Errorf("package observe needs\n%s", got)
 	}
 }
+
+// The run of a chunk is the same whatever stores and delivers it.
+func TestExecuteKnowsNeitherRedisNorTheRecord(t *testing.T) {
+	cmd := exec.Command("go", "list", "-f", `{{join .Imports "\n"}}`, "./internal/execute")
+	cmd.Dir = root
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, err.(*exec.ExitError).Stderr)
+	}
+	if !strings.Contains(string(out), "github.com/distpool/distpool/internal/call\n") {
+		t.Fatalf("go list does not see the package; it printed:\n%s", out)
+	}
+	for line := range strings.Lines(string(out)) {
+		if strings.Contains(line, "redis") || strings.Contains(line, "asynq") || strings.HasSuffix(line, "internal/record\n") || strings.HasSuffix(line, "internal/job\n") || strings.HasSuffix(line, "internal/queue\n") {
+			t.Errorf("package execute imports %s", strings.TrimSpace(line))
+		}
+	}
+}

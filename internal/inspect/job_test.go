@@ -10,7 +10,6 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/distpool/distpool/internal/asynqfmt"
 	"github.com/distpool/distpool/internal/fleettest"
 	"github.com/distpool/distpool/internal/inspect"
 	"github.com/distpool/distpool/internal/job"
@@ -125,95 +124,6 @@ func TestCanceledJobShowsWhatItHasDone(t *testing.T) {
 			}
 		}
 	})
-}
-
-func TestAHundredThousandChunksAreEstimatedFromASample(t *testing.T) {
-	rdb := redistestClient(t)
-	in := inspect.New(rdb)
-	// The first half has its outcomes.
-	const n = 100_000
-	key := job.Key("q", "j")
-	err := rdb.HSet(t.Context(), key, "about", "1 t", "reply", "pool", "calls", n, "chunks", n,
-		"recorded", n/2, "done", n/2, "created", time.Now().UnixMilli()).Err()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for at := n / 2; at < n; at += 1000 {
-		var fields []any
-		for k := at; k < at+1000; k++ {
-			fields = append(fields, fmt.Sprintf("args:%d", k), "x")
-		}
-		if err := rdb.HSet(t.Context(), key, fields...).Err(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	d := read(t, in, "q/j", 400)
-	if !d.Sampled || len(d.Cells) != 400 {
-		t.Fatalf("%d cells, sampled: %t", len(d.Cells), d.Sampled)
-	}
-	for i, c := range d.Cells {
-		want := c.Chunks
-		if i >= 200 {
-			want = 0
-		}
-		if c.Done != want {
-			t.Errorf("cell %d has %d of %d done, want %d", i, c.Done, c.Chunks, want)
-		}
-	}
-}
-
-func TestFailedAndRunningChunksOfALargeJobAreFound(t *testing.T) {
-	rdb := redistestClient(t)
-	in := inspect.New(rdb)
-	const n = 45_000
-	key := job.Key("q", "j")
-	fields := []any{"about", "1 t", "reply", "pool", "calls", n, "chunks", n, "recorded", 3, "done", 3, "failed", 3, "created", time.Now().UnixMilli()}
-	failed := []int{10, 20_000, n - 1}
-	for k := range n {
-		if slices.Contains(failed, k) {
-			o := wire.Outcome{First: k, Calls: 1, Errors: []wire.CallError{{Kind: wire.KindError, Message: "no"}}, Values: []byte("[0]")}
-			fields = append(fields, fmt.Sprintf("out:%d", k), o.Encode(), fmt.Sprintf("kept:%d", k), wire.EncodeArgs(k, 1, []byte("[7]")))
-		} else {
-			fields = append(fields, fmt.Sprintf("args:%d", k), "x")
-		}
-	}
-	for part := range slices.Chunk(fields, 1000) {
-		if err := rdb.HSet(t.Context(), key, part...).Err(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	rdb.HSet(t.Context(), key, "own:30000", "w 1700000000000 1")
-	rdb.LPush(t.Context(), asynqfmt.ActiveKey("q"), "j:30000:1", "other:5:1")
-	if d := read(t, in, "q/j", 400); !d.Sampled || d.RunsAll != 1 || len(d.Runs) != 1 || d.Runs[0].Chunk != 30_000 || d.Runs[0].Owner != "w" {
-		t.Errorf("sampled: %t, %d run: %+v; want chunk 30000 on w", d.Sampled, d.RunsAll, d.Runs)
-	}
-	var found []int
-	for q := (inspect.FailedQuery{Limit: 1}); ; {
-		p, err := in.FailedCalls(t.Context(), "q/j", q)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, c := range p.Calls {
-			found = append(found, c.Call)
-			if c.Args.Text != "7" {
-				t.Errorf("its arguments are %+v", c.Args)
-			}
-		}
-		if q = p.Next; !p.More {
-			break
-		}
-	}
-	if !slices.Equal(found, failed) {
-		t.Errorf("in pages of one, calls %v failed; want %v", found, failed)
-	}
-	found = nil
-	err := in.EachFailedChunk(t.Context(), "q/j", func(c inspect.FailedChunk) error {
-		found = append(found, c.Chunk)
-		return nil
-	})
-	if err != nil || !slices.Equal(found, failed) {
-		t.Errorf("chunks %v failed, %v; want %v", found, err, failed)
-	}
 }
 
 func TestFailedCallsComeInPagesWithTheirArguments(t *testing.T) {

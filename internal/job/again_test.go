@@ -92,7 +92,7 @@ func TestADeliveryThatWasIssuedAgainDoesNotRun(t *testing.T) {
 			t.Fatalf("reissue answers %v, %v", got, err)
 		}
 		taken, err := Take(t.Context(), rdb, lane, Taking{Worker: worker, Room: 1 << 20, Moved: []string{"j:0:1"}, Now: time.Now()})
-		if err != nil || len(taken) != 0 {
+		if err != nil || len(taken) != 1 || taken[0].Verdict != Stale {
 			t.Fatalf("took %+v, %v", taken, err)
 		}
 		if n := rdb.Exists(t.Context(), asynqfmt.TaskKey(lane, "j:0:1")).Val(); n != 0 {

@@ -20,6 +20,11 @@ import (
 const (
 	// LargeFrame is the smallest size of a frame that is kept apart, in bytes.
 	LargeFrame = 64 << 10
+	// pieceSize is the size of the pieces in which a large frame travels, so that no request
+	// has more than 1 MiB: the smallest limit that a Redis can have. frames.lua has it, too.
+	pieceSize = 512 << 10
+	// maxLarge bounds what a reference may claim, in bytes.
+	maxLarge = 512 << 20
 	// unclaimed is how long a frame lives that no script has made a job's.
 	unclaimed = 10 * time.Minute
 )
@@ -27,8 +32,17 @@ const (
 // reference is what a script gets in place of a large frame: its token and its size.
 var reference = regexp.MustCompile(`^@ (\w+) (\d+)$`)
 
-func frameKey(lane, name, token string) string {
-	return Prefix(lane) + "frame:" + name + ":" + token
+func frameKey(lane, name, piece string) string {
+	return Prefix(lane) + "frame:" + name + ":" + piece
+}
+
+// pieces names the pieces of a frame of so many bytes.
+func pieces(token string, size int) []string {
+	all := []string{token}
+	for i := 1; i*pieceSize < size; i++ {
+		all = append(all, token+":"+strconv.Itoa(i))
+	}
+	return all
 }
 
 // IsReference reports whether frame is the reference to a large one, or claims to be. No
@@ -45,7 +59,9 @@ func Store(ctx context.Context, c redis.Cmdable, lane, name string, frames ...[]
 		stored[i] = frame
 		if len(frame) >= LargeFrame {
 			token := rand.Text()
-			large.Set(ctx, frameKey(lane, name, token), frame, unclaimed)
+			for piece, part := range pieces(token, len(frame)) {
+				large.Set(ctx, frameKey(lane, name, part), frame[piece*pieceSize:min((piece+1)*pieceSize, len(frame))], unclaimed)
+			}
 			stored[i] = fmt.Appendf(nil, "@ %s %d", token, len(frame))
 		}
 	}
@@ -60,8 +76,11 @@ func Store(ctx context.Context, c redis.Cmdable, lane, name string, frames ...[]
 func Discard(ctx context.Context, c redis.Scripter, lane, name string, stored ...[]byte) error {
 	args := []any{lane, name}
 	for _, frame := range stored {
-		if m := reference.FindSubmatch(frame); m != nil {
-			args = append(args, m[1])
+		token, size, ok := parseReference(frame)
+		for _, piece := range pieces(token, size) {
+			if ok {
+				args = append(args, piece)
+			}
 		}
 	}
 	if len(args) == 2 {
@@ -79,31 +98,55 @@ func Load(ctx context.Context, c redis.Cmdable, lane, name string, frame []byte)
 	if !IsReference(frame) {
 		return frame, nil
 	}
-	return QueueLoad(ctx, c, lane, name, frame)()
+	p := c.Pipeline()
+	load := QueueLoad(ctx, p, lane, name, frame)
+	_, _ = p.Exec(ctx) // each of the commands has its error
+	return load()
 }
 
 // QueueLoad adds to a pipeline the reading of the large frame that ref is a reference to. The
 // result returns it, once the pipeline has been executed.
 func QueueLoad(ctx context.Context, p redis.Cmdable, lane, name string, ref []byte) func() ([]byte, error) {
-	m := reference.FindSubmatch(ref)
-	if m == nil {
+	token, size, ok := parseReference(ref)
+	if !ok {
 		return func() ([]byte, error) {
 			return nil, fmt.Errorf("%w: job %s: %.80q is no reference to a large frame", errDamaged, name, ref)
 		}
 	}
-	cmd := p.Get(ctx, frameKey(lane, name, string(m[1])))
-	return func() ([]byte, error) { return parseLarge(name, string(m[2]), cmd) }
+	var cmds []*redis.StringCmd
+	for _, piece := range pieces(token, size) {
+		cmds = append(cmds, p.Get(ctx, frameKey(lane, name, piece)))
+	}
+	return func() ([]byte, error) { return joinPieces(name, size, cmds) }
 }
 
-func parseLarge(name, size string, cmd *redis.StringCmd) ([]byte, error) {
-	large, err := cmd.Bytes()
-	switch {
-	case errors.Is(err, redis.Nil):
-		return nil, ErrFrameGone
-	case err != nil:
-		return nil, damaged(err)
-	case strconv.Itoa(len(large)) != size:
-		return nil, fmt.Errorf("%w: job %s: a large frame has %d bytes, its reference says %s", errDamaged, name, len(large), size)
+func joinPieces(name string, size int, cmds []*redis.StringCmd) ([]byte, error) {
+	var large []byte
+	for _, cmd := range cmds {
+		piece, err := cmd.Bytes()
+		switch {
+		case errors.Is(err, redis.Nil):
+			return nil, ErrFrameGone
+		case err != nil:
+			return nil, damaged(err)
+		case large == nil:
+			large = piece
+		default:
+			large = append(large, piece...)
+		}
+	}
+	if len(large) != size {
+		return nil, fmt.Errorf("%w: job %s: a large frame has %d bytes, its reference says %d", errDamaged, name, len(large), size)
 	}
 	return large, nil
+}
+
+// parseReference reports false for a frame that is no reference.
+func parseReference(frame []byte) (token string, size int, ok bool) {
+	m := reference.FindSubmatch(frame)
+	if m == nil {
+		return "", 0, false
+	}
+	size, err := strconv.Atoi(string(m[2]))
+	return string(m[1]), size, err == nil && size <= maxLarge
 }

@@ -178,7 +178,7 @@ func TestAChunkThatIsGivenBackKeepsWhatItHas(t *testing.T) {
 		taken := take(t, rdb, 1)
 		save := func(part string, calls int, want State) {
 			t.Helper()
-			got, err := Checkpoint(t.Context(), rdb, lane, worker, "PUBLISH", Saved{taken[0].Ref, 0, []byte(part), calls})
+			got, err := Checkpoint(t.Context(), rdb, lane, worker, "PUBLISH", Saved{taken[0].Delivery, []byte(part), calls})
 			if err != nil || got[0] != want {
 				t.Fatalf("checkpoint answers %v, %v; want %s", got, err, want)
 			}
@@ -189,13 +189,15 @@ func TestAChunkThatIsGivenBackKeepsWhatItHas(t *testing.T) {
 			t.Fatalf("%d calls are done, want 3", s.Done)
 		}
 		finish(t, rdb, OK, Return(taken[0].Delivery, []byte("four"), 4, Tail, message(lane, "m:0:1")))
-		save("five", 5, LostOwnership)
 		if got := deliveries(t, rdb, "pending"); got != "m:1:1 m:0:1" {
 			t.Fatalf("pending: %s", got)
 		}
 		taken = take(t, rdb, 5)
 		if string(taken[1].Part) != "four" {
 			t.Fatalf("the next worker gets %q", taken[1].Part)
+		}
+		if got, err := Checkpoint(t.Context(), rdb, lane, "another", "PUBLISH", Saved{taken[1].Delivery, []byte("five"), 5}); err != nil || got[0] != LostOwnership {
+			t.Fatalf("the checkpoint of a worker that is not the owner answers %v, %v", got, err)
 		}
 		finish(t, rdb, OK, Record(taken[1].Delivery, Outcomes{Frame: []byte("out"), Calls: 5}))
 		if s := snapshot(t, rdb, "m"); s.Done != 5 || s.Recorded != 1 {
@@ -245,7 +247,7 @@ func TestNothingRunsOfAJobThatIsOver(t *testing.T) {
 		if got, err := Forget(t.Context(), rdb, lane, "PUBLISH", Ref{Name: "j"}, Ref{Name: "none"}); err != nil || got[0] != Sealed || got[1] != Gone {
 			t.Fatalf("forget answers %v, %v", got, err)
 		}
-		if got, err := Checkpoint(t.Context(), rdb, lane, worker, "PUBLISH", Saved{Ref: Ref{Name: "m"}}); err != nil || got[0] != Canceled {
+		if got, err := Checkpoint(t.Context(), rdb, lane, worker, "PUBLISH", Saved{Delivery: Delivery{Ref: Ref{Name: "m"}}}); err != nil || got[0] != Canceled {
 			t.Fatalf("checkpoint answers %v, %v", got, err)
 		}
 		finish(t, rdb, Ended, done(taken[0]))

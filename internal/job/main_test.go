@@ -3,6 +3,7 @@ package job
 import (
 	"context"
 	"os"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -134,13 +135,14 @@ func submit(t *testing.T, rdb redis.UniversalClient, want State, entries ...Subm
 	}
 }
 
+// take takes deliveries, and returns those of which something is to be done.
 func take(t *testing.T, rdb redis.UniversalClient, most int) []Taken {
 	t.Helper()
 	taken, err := Take(t.Context(), rdb, lane, Taking{Worker: worker, Most: most, Room: 1 << 20, Now: time.Now()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return taken
+	return slices.DeleteFunc(taken, func(one Taken) bool { return one.Verdict.IsOver() })
 }
 
 func finish(t *testing.T, rdb redis.UniversalClient, want Answer, entries ...Finished) {

@@ -8,23 +8,24 @@ import (
 	"github.com/distpool/distpool/internal/asynqfmt"
 )
 
-// LostOwnership is the answer of Checkpoint to a worker that does not own the chunk.
+// LostOwnership is the answer of Checkpoint to a worker that does not own the chunk any more: another
+// worker does, or it has its outcomes.
 const LostOwnership State = "lost"
 
 // Saved is one entry of Checkpoint: what a running chunk has so far.
 type Saved struct {
-	Ref
-	Chunk int
-	Part  []byte // nil saves nothing, and only asks for the state
-	Calls int    // that are finished with it
+	Delivery        // by which the worker runs it
+	Part     []byte // or the reference to a large frame; nil saves nothing, and only asks for the state
+	Calls    int    // that are finished with it
 }
 
 // Checkpoint saves what running chunks of one lane have. It answers for each the state of
-// its job, by which the worker learns that the job is over, or LostOwnership.
+// its job, by which the worker learns that the job is over; or LostOwnership, Broken, or Unstored.
+// A chunk of which Redis has lost the owner becomes the worker's again when something is saved.
 func Checkpoint(ctx context.Context, c redis.Scripter, lane, worker, publish string, chunks ...Saved) ([]State, error) {
-	args := append(make([]any, 0, 3+5*len(chunks)), lane, worker, publish)
+	args := append(make([]any, 0, 3+6*len(chunks)), lane, worker, publish)
 	for _, s := range chunks {
-		args = append(args, s.Name, s.Gen, s.Chunk, s.Part, s.Calls)
+		args = append(args, s.Name, s.Gen, s.Chunk, s.Number, s.Part, s.Calls)
 	}
 	return states(run(ctx, c, checkpointScript, lane, args), lane, len(chunks))
 }

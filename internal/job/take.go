@@ -17,24 +17,42 @@ type Verdict string
 // The verdicts of Take.
 const (
 	Run     Verdict = "run"     // run the chunk: the worker owns it
+	Alone   Verdict = "alone"   // run the chunk beside no other: take the delivery again, by its ID, when nothing else runs
 	Late    Verdict = "late"    // its job had to begin before now: Expire ends it
 	NoArgs  Verdict = "missing" // its arguments are not there, and neither is an outcome: the job is damaged
 	Paused  Verdict = "paused"  // nothing: the queue is paused, and the delivery is in pending again
 	Damaged Verdict = "damaged" // its job is not readable, or the task is no delivery of distpool
+
+	// With these the delivery has ended.
+	WasRecorded Verdict = "recorded" // its chunk has its outcomes
+	HadEnded    Verdict = "ended"    // its job is over
+	WasGone     Verdict = "gone"     // there is no such job
+	Occupied    Verdict = "busy"     // a worker runs its chunk
+	Stale       Verdict = "stale"    // it was issued again
 )
+
+// IsOver reports whether there is nothing to do about the delivery.
+func (v Verdict) IsOver() bool {
+	switch v {
+	case WasRecorded, HadEnded, WasGone, Occupied, Stale, Paused:
+		return true
+	}
+	return false
+}
 
 // Taken is one delivery that a worker has taken off its lane.
 type Taken struct {
 	Delivery
 	TaskID  string
 	Verdict Verdict
+	About   string // see ParseAbout; empty: its job is not known
 
 	// Of a chunk that is to be run.
-	About  string // see ParseAbout
-	Calls  int    // of the job, as far as known
-	Args   []byte // framed
-	Deaths int    // of workers that ran the chunk
-	Part   []byte // what a checkpoint saved of it; empty: nothing
+	Calls  int           // of the job, as far as known
+	Args   []byte        // framed
+	Deaths int           // of workers that ran the chunk
+	Part   []byte        // what a checkpoint saved of it; empty: nothing
+	Waited time.Duration // how long the delivery was pending, if Taking.Waits; negative: not known
 }
 
 // Taking asks for deliveries of a lane.
@@ -42,16 +60,23 @@ type Taking struct {
 	Worker string
 	Most   int       // deliveries
 	Room   int       // bytes of arguments; the first chunk may have more
-	Moved  []string  // task IDs of deliveries that are in active already, without a lease
+	Moved  []string  // task IDs of deliveries that are in active already: without a lease, or this worker's
+	Budget int       // how many workers may die in a chunk before a call of it is given up. The attempt before that gets the verdict Alone; 0: it does not
+	Waits  bool      // the worker wants to know how long deliveries waited
 	Now    time.Time // by the clock of this process, as asynq has it
 }
 
 // Take moves deliveries from pending to active and makes the worker the owner of those
-// chunks that may run. Deliveries of which nothing is to be done end here and are not returned.
+// chunks that may run. Deliveries of which nothing is to be done end here.
 // If the reply is lost, the record says which chunks are the worker's.
 func Take(ctx context.Context, c redis.Scripter, lane string, t Taking) ([]Taken, error) {
-	args := append(make([]any, 0, 7+len(t.Moved)), lane, t.Worker, t.Most, t.Now.Add(asynqfmt.LeaseDuration).Unix(), t.Room)
+	args := append(make([]any, 0, 9+len(t.Moved)), lane, t.Worker, t.Most, t.Now.Add(asynqfmt.LeaseDuration).Unix(), t.Room)
 	args = append(args, day(t.Now)...)
+	waits := ""
+	if t.Waits {
+		waits = "1"
+	}
+	args = append(args, t.Budget, waits)
 	for _, id := range t.Moved {
 		args = append(args, id)
 	}
@@ -94,7 +119,7 @@ func parseTaken(reply any) (Taken, error) {
 		}
 		return ""
 	}
-	t := Taken{TaskID: text(0), Verdict: Verdict(text(1))}
+	t := Taken{TaskID: text(0), Verdict: Verdict(text(1)), About: text(2), Waited: -1}
 	if t.TaskID == "" {
 		return t, fmt.Errorf("%v is no delivery", reply)
 	}
@@ -105,11 +130,14 @@ func parseTaken(reply any) (Taken, error) {
 	if t.Verdict != Run {
 		return t, nil
 	}
-	t.About, t.Args, t.Part = text(2), []byte(text(4)), []byte(text(6))
+	t.Args, t.Part = []byte(text(4)), []byte(text(6))
 	var err error
 	if t.Calls, err = parseCount(text(3)); err != nil {
 		t.Verdict = Damaged
 	}
 	t.Deaths, _ = strconv.Atoi(text(5))
+	if ms, _ := fields[len(fields)-1].(int64); len(fields) == 8 && ms >= 0 {
+		t.Waited = time.Duration(ms) * time.Millisecond
+	}
 	return t, nil
 }

@@ -2,27 +2,45 @@
 --
 -- KEYS: see script.go.
 -- ARGV: 1 lane, 2 worker, 3 the command that publishes, then for each chunk: the job's name,
--- gen, chunk, what it has ("" saves nothing), the number of calls that finishes.
+-- gen, chunk, the number of the delivery by which the worker runs it, what it has (or the
+-- reference to a large frame; "" saves nothing), the number of calls that finishes.
 -- Reply, for each chunk: the state of the job ("sealed", "open", "canceled", "done"), "gone",
--- "damaged", or "lost" when the chunk is not this worker's; then nothing is saved.
+-- "damaged", "unstored" (a large frame is not there), or "lost" when the chunk is another
+-- worker's, or has its outcomes; then nothing is saved. A chunk that has lost its owner becomes
+-- this worker's again when something is saved.
 
 local prefix = 'distpool:{' .. ARGV[1] .. '}:'
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local replies = {}
-for i = 4, #ARGV, 5 do
-  local name, gen, chunk = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+for i = 4, #ARGV, 6 do
+  local name, gen, chunk, part = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 4]
   local key = prefix .. 'job:' .. name
-  local j = redis.pcall('HMGET', key, 'reply', 'gen', 'state', 'own:' .. chunk, 'counted:' .. chunk, 'recorded', 'failed', 'running', 'chunks')
+  local j = redis.pcall('HMGET', key, 'reply', 'gen', 'state', 'own:' .. chunk, 'counted:' .. chunk, 'recorded', 'failed', 'running', 'chunks',
+    'frames', 'done')
   local answer = j[3] or 'sealed'
-  if j.err or not (tonumber(j[5] or 0) and tonumber(ARGV[i + 4])) then
+  if j.err or not (counts(j[5]) and counts(j[11])) then
     answer = 'damaged'
   elseif not j[1] or (j[2] or '') ~= gen then
     answer = 'gone'
   elseif answer == 'sealed' or answer == 'open' then
-    if not j[4] or string.match(j[4], '^%S+') ~= ARGV[2] then
+    local mine = j[4] and string.match(j[4], '^%S+') == ARGV[2]
+    if not j[4] and redis.call('HEXISTS', key, 'args:' .. chunk) == 1 then
+      mine = true
+    end
+    if mine and not j[4] and part ~= '' then
+      redis.call('HSET', key, 'own:' .. chunk, ARGV[2] .. ' ' .. now .. ' ' .. ARGV[i + 3])
+      if j[9] then
+        redis.pcall('HINCRBY', key, 'running', 1) -- for people only
+      end
+    end
+    if not mine then
       answer = 'lost'
-    elseif ARGV[i + 3] ~= '' then
-      redis.call('HSET', key, 'part:' .. chunk, ARGV[i + 3], 'counted:' .. chunk, ARGV[i + 4])
-      local more, done = ARGV[i + 4] - (j[5] or 0), ARGV[i + 4]
+    elseif part ~= '' and not save_part(prefix, key, name, chunk, part, j[10], now) then
+      answer = 'unstored'
+    elseif part ~= '' then
+      redis.call('HSET', key, 'counted:' .. chunk, ARGV[i + 5])
+      local more, done = ARGV[i + 5] - (j[5] or 0), ARGV[i + 5]
       if j[9] then
         done = redis.call('HINCRBY', key, 'done', more)
       end

@@ -19,9 +19,8 @@ for i = 4, #ARGV, 2 do
   local size = redis.call('HSTRLEN', key, kept)
   if frames then
     for _, frame in ipairs(redis.call('HMGET', key, out, kept)) do
-      local token = frame and frame_token(frame)
-      if token then
-        frame_drop(prefix, ARGV[2], token)
+      if frame and frame_is(frame) then
+        frame_drop(prefix, ARGV[2], frame)
       end
     end
     local apart = size > 0 and string.match(redis.call('HGET', key, kept), '^@ %w+ (%d+)$')

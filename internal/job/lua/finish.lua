@@ -8,9 +8,10 @@
 --   "record"   framed outcomes (or the reference to a large frame), calls of the chunk, failed calls, the slowest call as
 --              "MS CALL" or "", and asynq's message if calls failed: then the delivery is
 --              archived with it
---   "return"   the worker gives the chunk back: what it has of it ("" for nothing), how many
---              calls that finishes, where the delivery goes ("head" or "tail" of pending; or
---              a time, Unix s: into retry), and asynq's message
+--   "return"   the worker gives the chunk back: what it has of it ("" for nothing; or the
+--              reference to a large frame), how many calls that finishes, where the delivery
+--              goes ("head" or "tail" of pending; or a time, Unix s: into retry), and asynq's
+--              message
 --   "dismiss"  the task is no delivery, or its job is damaged: asynq's message with the error,
 --              with which it is archived. Name, gen, chunk and number are not looked at
 -- Reply, for each entry: "ok"; or, with the job unchanged, "recorded", "canceled", "gone",
@@ -29,11 +30,12 @@ local i = 8
 -- The outcomes are in the job, and are counted. Answers the state of the job after that.
 local function record(key, name, chunk, j, frame, calls, failed, slow)
   local state, multi = j[3] or 'sealed', j[5]
-  local token = frame_token(frame)
-  if token and redis.call('EXISTS', prefix .. 'frame:' .. name .. ':' .. token) == 0 then
+  local large = frame_is(frame)
+  if large and not frame_there(prefix, name, frame) then
     return 'unstored'
   end
   local args = (failed > 0 or j[9]) and redis.call('HGET', key, 'args:' .. chunk)
+  local part = j[9] and redis.call('HGET', key, 'part:' .. chunk)
   if redis.call('HDEL', key, 'args:' .. chunk, 'own:' .. chunk, 'lost:' .. chunk, 'part:' .. chunk, 'counted:' .. chunk) == 0 then
     return 'recorded'
   end
@@ -56,23 +58,26 @@ local function record(key, name, chunk, j, frame, calls, failed, slow)
       redis.call('HSET', key, 'failed', failed)
     end
   end
-  local spent = j[9] and args and frame_token(args)
+  local spent = j[9] and args and frame_is(args)
   if failed > 0 and keep(key, chunk, args or '') then
-    spent = nil
+    spent = false
   end
   if spent then
-    frame_drop(prefix, name, spent)
+    frame_drop(prefix, name, args)
   end
-  if token then
-    frame_adopt(prefix, name, token, redis.call('PTTL', key), now)
+  if part and frame_is(part) then
+    frame_drop(prefix, name, part)
+  end
+  if large then
+    frame_adopt(prefix, name, frame, redis.call('PTTL', key), now)
   end
   if slow ~= '' then
     note_slow(key, slow .. ' ' .. ARGV[2])
   end
   if state == 'done' then
-    local ttl = tonumber(j[4]) or 3600000
+    local ttl = counts(j[4]) and tonumber(j[4]) or 3600000
     redis.call('PEXPIRE', key, ttl)
-    if j[9] or token then
+    if j[9] or large then
       frames_expire(prefix, name, ttl, now)
     end
   end
@@ -99,7 +104,7 @@ for e = 1, tonumber(ARGV[7]) do
   local answer
   if what == 'dismiss' then
     answer = 'ok'
-  elseif j.err or not (tonumber(j[6] or 0) and tonumber(j[7] or 0) and tonumber(j[10] or 0) and tonumber(j[11] or 0) and tonumber(j[12] or 0)) then
+  elseif j.err or not (counts(j[5]) and counts(j[6]) and counts(j[7]) and counts(j[10]) and counts(j[11]) and counts(j[12])) then
     answer = 'damaged'
   elseif not j[1] or (j[2] or '') ~= gen then
     answer = 'gone'
@@ -107,10 +112,14 @@ for e = 1, tonumber(ARGV[7]) do
     answer = 'canceled'
   elseif j[3] == 'done' then
     answer = 'recorded'
+  elseif j[3] and j[3] ~= 'open' or not j[3] and j[5] and tonumber(j[10] or 0) >= tonumber(j[5]) then
+    answer = 'damaged'
   elseif what == 'record' then
     answer = record(key, name, chunk, j, ARGV[i + 6], tonumber(ARGV[i + 7]), tonumber(ARGV[i + 8]), ARGV[i + 9])
   elseif not j[8] or string.match(j[8], '^%S+') ~= ARGV[2] or string.match(j[8], '%d+$') ~= number then
     answer = 'lost'
+  elseif ARGV[i + 6] ~= '' and not save_part(prefix, key, name, chunk, ARGV[i + 6], j[9], now) then
+    answer = 'unstored'
   else
     answer = 'ok'
     redis.call('HDEL', key, 'own:' .. chunk)
@@ -118,7 +127,7 @@ for e = 1, tonumber(ARGV[7]) do
       redis.pcall('HINCRBY', key, 'running', -1)
     end
     if ARGV[i + 6] ~= '' then
-      redis.call('HSET', key, 'part:' .. chunk, ARGV[i + 6], 'counted:' .. chunk, ARGV[i + 7])
+      redis.call('HSET', key, 'counted:' .. chunk, ARGV[i + 7])
       if j[5] then
         redis.call('HINCRBY', key, 'done', ARGV[i + 7] - (j[7] or 0))
       end

@@ -52,13 +52,12 @@ for e = 1, tonumber(ARGV[3]) do
     end
   end
 
-  local tokens
+  local large
   for c = chunks + 1, grows and last or 0, 5 do
-    local token = tonumber(ARGV[c]) >= known and frame_token(ARGV[c + 1])
-    if token then
-      tokens = tokens or {}
-      tokens[c] = token
-      if redis.call('EXISTS', prefix .. 'frame:' .. name .. ':' .. token) == 0 then
+    if tonumber(ARGV[c]) >= known and frame_is(ARGV[c + 1]) then
+      large = large or {}
+      large[c] = ARGV[c + 1]
+      if not frame_there(prefix, name, large[c]) then
         answer, grows = 'unstored', false
       end
     end
@@ -91,8 +90,8 @@ for e = 1, tonumber(ARGV[3]) do
       if tonumber(ARGV[c]) >= known then
         local id, at = ARGV[c + 2], ARGV[c + 4]
         redis.call('HSET', key, 'args:' .. ARGV[c], ARGV[c + 1])
-        if tokens and tokens[c] then
-          frame_adopt(prefix, name, tokens[c], redis.call('PTTL', key), now)
+        if large and large[c] then
+          frame_adopt(prefix, name, large[c], redis.call('PTTL', key), now)
         end
         if id == '' then
           -- its delivery comes later

@@ -1,0 +1,196 @@
+package execute
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/distpool/distpool/internal/call"
+	"github.com/distpool/distpool/internal/nested"
+	"github.com/distpool/distpool/internal/wire"
+)
+
+// waitHere is the longest wait for the next attempts of failed calls that is spent in the
+// slot. For longer waits the chunk is put off.
+const waitHere = 100 * time.Millisecond
+
+// Chunk is what is to be run.
+type Chunk struct {
+	Job     string
+	Number  int // of the chunk in its job
+	Task    string
+	Queue   string
+	Codec   string // in which the job is encoded
+	Policy  string // of the job: see call.ParsePolicy
+	Total   int    // calls of the job that are known
+	Deaths  int    // workers that died in the chunk
+	Args    []byte // a frame of package wire
+	Partial []byte // a frame of package wire: what an earlier run saved; empty: nothing
+	Raw     bool   // all readers of the outcomes know the raw form of byte strings
+	Pass    *Pass  // the right to run. The caller ends it
+}
+
+// Host is what a run asks for while it runs.
+type Host interface {
+	// OpenArgs decrypts the arguments of a chunk, whose frame has been parsed.
+	OpenArgs(t call.Task, first, calls int, data []byte) ([]byte, error)
+	// OpenPartial decrypts what an earlier run saved.
+	OpenPartial(p wire.Partial) (wire.Partial, error)
+	// Begin is called before the first call of a run, with the number of calls to run.
+	Begin(calls int)
+	// Save saves a checkpoint, by the deadline of ctx. A checkpoint that cannot be saved
+	// costs nothing but work that is done again. If the job is over, or the chunk is another
+	// worker's, Save cancels the context of the run.
+	Save(ctx context.Context, p wire.Partial)
+	// Wait is called before a call, of that index in the job, waits for a nested job. The
+	// wait ends with end, or with EndWaits. While it lasts, jam may deliver an error.
+	Wait(index int, j nested.Job) (jam <-chan error, end func())
+	// EndWaits ends all waits of the call that has just ended.
+	EndWaits()
+}
+
+// Run is one run of a chunk on this worker. One goroutine at a time works on it: see
+// round. It is not safe for concurrent use.
+type Run struct {
+	on    *Executor
+	chunk Chunk
+	host  Host
+	ctx   context.Context // of the calls
+
+	number int // 1, and one more for each worker that died in the chunk
+	first  int // index in the job of the chunk's first call
+	policy call.Policy
+	values call.Chunk    // arguments and values; nil: the chunk did not open
+	loads  bool          // calls decode their arguments one by one
+	limit  time.Duration // of foreign code that runs for the whole chunk; 0: none
+	progress
+	saver
+	watch    stopwatch
+	contexts contexts
+}
+
+// End is how a run, or a round of it, ended.
+type End int
+
+// The ends of a run.
+const (
+	// Finished: each call has its outcome. It is to be recorded.
+	Finished End = iota
+	// Interrupted: the worker drains, or the context ended. Unless its cause says
+	// otherwise, another worker is to go on with the Partial.
+	Interrupted
+	// Abandoned: a call did not end in time and keeps its goroutine, so this worker ends.
+	// Another worker is to go on with the Partial, when it is due.
+	Abandoned
+	// Postponed: failed calls wait for their next attempt, for longer than a slot should be
+	// held. The Partial is to be run when it is due.
+	Postponed
+	// Damaged: the chunk contradicts itself. Its job cannot end properly.
+	Damaged
+)
+
+// Result is what a run came to.
+type Result struct {
+	End   End
+	Stuck bool      // a call was abandoned: its goroutine holds the slot
+	Due   time.Time // Abandoned, Postponed: when the calls that failed may run again; zero: now
+
+	// Of a Postponed run.
+	Wait    time.Duration  // until Due
+	Waiting int            // calls that failed and are to run again
+	Last    wire.CallError // the last of their failures in this run; zero: none
+
+	Err error // Damaged: why
+}
+
+// New returns the run of a chunk. Do starts it.
+func (e *Executor) New(c Chunk, h Host) *Run {
+	r := &Run{on: e, chunk: c, host: h, number: c.Deaths + 1}
+	r.failures = failures{worker: e.Worker, count: e.CountFailure}
+	r.watch = stopwatch{metronome: &e.metronome, count: e.Count}
+	return r
+}
+
+// Do runs the chunk. ctx is the context of its calls; whatever ends the run early cancels
+// it, and says why in its cause.
+func (r *Run) Do(ctx context.Context) Result {
+	r.ctx = ctx
+	first, n, data, err := wire.ParseArgs(r.chunk.Args)
+	if err != nil {
+		return Result{End: Damaged, Err: err}
+	}
+	r.first, r.calls = first, n
+	r.saver = newSaver()
+	if first+n > r.chunk.Total {
+		// The frame contradicts the record: its number of calls is no measure of how
+		// many failures to report.
+		return Result{End: Damaged, Err: fmt.Errorf("arguments of calls %d to %d in a job of %d calls", first, first+n-1, r.chunk.Total)}
+	}
+	if kind, why := r.open(data); why != nil {
+		r.failRest(kind, why.Error())
+		return Result{End: Finished}
+	}
+	due, err := r.resume()
+	if err != nil {
+		return Result{End: Damaged, Err: err}
+	}
+	if r.chunk.Deaths >= r.on.MaxDeaths {
+		r.number = 1 // the count starts anew for the other calls
+		r.blame()
+	}
+	r.decode()
+	if left := time.Until(due); left > waitHere+time.Second {
+		return r.postponed(left, due)
+	} else if !pause(ctx, left) {
+		return Result{End: Interrupted}
+	}
+	r.host.Begin(n - r.finished())
+	return r.rounds()
+}
+
+// rounds runs the calls, and those that failed again.
+func (r *Run) rounds() Result {
+	for {
+		end := r.runCalls()
+		if end == Interrupted {
+			return Result{End: Interrupted}
+		}
+		stuck := end == Abandoned
+		_, _, more := r.upcoming()
+		switch {
+		case more:
+			return Result{End: Abandoned, Stuck: true}
+		case len(r.again) == 0:
+			return Result{End: Finished, Stuck: stuck}
+		case stuck && r.wait <= waitHere+time.Second: // this worker ends: the next one spends the wait
+			return Result{End: Abandoned, Stuck: true, Due: time.Now().Add(r.wait)}
+		case r.wait > waitHere:
+			res := r.postponed(r.wait, time.Now().Add(r.wait))
+			res.Stuck = stuck
+			return res
+		case !pause(r.ctx, r.wait):
+			return Result{End: Interrupted}
+		}
+		r.nextRound()
+	}
+}
+
+// pause waits in the slot; false when ctx ends meanwhile.
+func pause(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return true
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (r *Run) log() *slog.Logger {
+	return r.on.Log.With("job", r.chunk.Job, "chunk", r.chunk.Number, "task", r.chunk.Task)
+}

@@ -1,0 +1,71 @@
+package execute
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/distpool/distpool/tasks"
+)
+
+func TestShortCallsShareALookAtTheClock(t *testing.T) {
+	const n = 100_000
+	task := tasks.Define("one", func(context.Context, int) (int, error) { return 1, nil })
+	e, h := executor(task), &host{}
+	ends(t, Finished, e.New(chunkOf(t, task, numbers(n)...), h))
+	all := time.Since(h.begun)
+	if got := e.calls.Load(); got != n {
+		t.Errorf("%d calls are counted, want %d", got, n)
+	}
+	if busy := time.Duration(e.busy.Load()); busy > all || busy < all/2 {
+		t.Errorf("the calls took %v, and %v are counted", all, busy)
+	}
+	if e.metronome.listeners.Load() != 0 {
+		t.Error("a stopwatch listens to the metronome although no chunk runs")
+	}
+}
+
+// One call among many short ones waits: it is the slowest, and is named.
+func TestASlowCallAmongShortOnesIsNamed(t *testing.T) {
+	const n, slow, nap = 20_000, 12_345, 60 * time.Millisecond
+	task := tasks.Define("naps", func(_ context.Context, i int) (int, error) {
+		if i == slow {
+			time.Sleep(nap)
+		}
+		return 1, nil
+	})
+	r := executor(task).New(chunkOf(t, task, numbers(n)...), &host{})
+	ends(t, Finished, r)
+	// A machine that stands still at another call for longer than the nap would be right
+	// to name that one.
+	if call, took := r.Slowest(); took < nap || took < 2*nap && call != 1000+slow {
+		t.Errorf("the slowest call is %d, of %v; want call %d, of %v", call, took, 1000+slow, nap)
+	}
+}
+
+func TestAnExactExecutorCountsEachCall(t *testing.T) {
+	task := tasks.Define("one", func(context.Context, int) (int, error) { return 1, nil })
+	e := executor(task)
+	e.Exact, e.drainAfter = true, 777
+	r := e.New(chunkOf(t, task, numbers(1000)...), &host{})
+	ends(t, Interrupted, r)
+	if p, _ := r.Partial(time.Time{}); p.Next != 777 || e.calls.Load() != 777 {
+		t.Errorf("%d calls ran, %d are counted; want 777", p.Next, e.calls.Load())
+	}
+}
+
+// A task may keep its context, and look at it when others have long run.
+func TestAContextThatATaskKeepsStaysThatOfItsCall(t *testing.T) {
+	var kept []context.Context
+	task := tasks.Define("keeps", func(ctx context.Context, _ int) (int, error) {
+		kept = append(kept, ctx)
+		return 1, nil
+	})
+	ends(t, Finished, executor(task).New(chunkOf(t, task, numbers(100)...), &host{}))
+	for i, ctx := range kept {
+		want := tasks.CallInfo{Task: "keeps", Job: "j", Call: 1000 + i, Calls: 1 << 20, Chunk: 3, Attempt: 1, Delivery: 1, Worker: "w", Queue: "q"}
+		if info := tasks.Info(ctx); info != want {
+			t.Errorf("the context of call %d says %+v, want %+v", 1000+i, info, want)
+		}
+	}
+}
