@@ -15,7 +15,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/distpool/distpool/internal/cli"
-	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/fleet"
+	"github.com/distpool/distpool/internal/recent"
 )
 
 func TestDemoShowsTheTutorialAndMatchingCounts(t *testing.T) {
@@ -48,7 +49,7 @@ func TestDemoShowsTheTutorialAndMatchingCounts(t *testing.T) {
 
 // startDemo starts the demo as a process of its own, on a Redis of the test, and
 // returns it with its workers once they run.
-func startDemo(t *testing.T) (cmd *exec.Cmd, mr *miniredis.Miniredis, workers []record.Worker) {
+func startDemo(t *testing.T) (cmd *exec.Cmd, mr *miniredis.Miniredis, workers []fleet.Worker) {
 	mr = miniredis.RunT(t)
 	rdb := redis.NewClient(&redis.Options{Addr: mr.Addr()})
 	t.Cleanup(func() { _ = rdb.Close() })
@@ -64,7 +65,7 @@ func startDemo(t *testing.T) (cmd *exec.Cmd, mr *miniredis.Miniredis, workers []
 	}
 	t.Cleanup(func() { _ = cmd.Process.Kill() })
 	eventually(t, "two workers run", func() bool {
-		workers, err = record.Workers(context.Background(), rdb)
+		workers, err = fleet.Workers(context.Background(), rdb)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -96,7 +97,7 @@ func TestInterruptedDemoLeavesNothingInRedis(t *testing.T) {
 			t.Errorf("worker %s still runs", w.ID)
 		}
 	}
-	if keys := slices.DeleteFunc(mr.Keys(), record.IsListKey); len(keys) > 0 {
+	if keys := slices.DeleteFunc(mr.Keys(), recent.IsListKey); len(keys) > 0 {
 		t.Errorf("keys are left: %q", keys)
 	}
 }
@@ -112,7 +113,7 @@ func TestDemoLeavesNothingInARedisThatItWasGiven(t *testing.T) {
 			t.Errorf("worker %s still runs", w.ID)
 		}
 	}
-	if keys := slices.DeleteFunc(mr.Keys(), record.IsListKey); len(keys) > 0 {
+	if keys := slices.DeleteFunc(mr.Keys(), recent.IsListKey); len(keys) > 0 {
 		t.Errorf("keys are left: %q", keys)
 	}
 }

@@ -43,7 +43,7 @@ type Inspector struct {
 
 // New makes an Inspector on a client that stays the caller's.
 func New(rdb redis.UniversalClient) *Inspector {
-	return &Inspector{rdb: rdb, asynq: asynq.NewInspectorFromRedisClient(rdb), router: job.NewRouter(rdb)}
+	return &Inspector{rdb: rdb, asynq: asynq.NewInspectorFromRedisClient(rdb), router: job.NewRouter(rdb).Reading()}
 }
 
 // SetKeys has previews show what is encrypted with keys of the ring. Without it, or
