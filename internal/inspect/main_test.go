@@ -168,8 +168,8 @@ func recOf(t *testing.T, rdb redis.UniversalClient, id string, chunk int, o wire
 	}
 }
 
-// fleet is a pool and a worker in this process.
-type fleet struct {
+// testFleet is a pool and a worker in this process.
+type testFleet struct {
 	pool *producer.Pool
 	rdb  redis.UniversalClient
 }
@@ -187,9 +187,9 @@ var hold = tasks.Define("hold", func(ctx context.Context, _ int) (int, error) {
 	return 0, context.Cause(ctx)
 })
 
-func start(t *testing.T, rdb redis.UniversalClient) fleet {
+func start(t *testing.T, rdb redis.UniversalClient) testFleet {
 	t.Helper()
-	return fleet{pool: fleettest.Start(t, rdb, fail, hold), rdb: rdb}
+	return testFleet{pool: fleettest.Start(t, rdb, fail, hold), rdb: rdb}
 }
 
 func jobs(t *testing.T, in *inspect.Inspector, q inspect.Query) inspect.Page {
