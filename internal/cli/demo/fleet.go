@@ -16,8 +16,8 @@ import (
 	"github.com/distpool/distpool/internal/redisconn"
 )
 
-// workers is the worker processes.
-type workers struct {
+// fleet is the worker processes.
+type fleet struct {
 	ps       []*process
 	stopping atomic.Bool
 }
@@ -31,24 +31,24 @@ type process struct {
 	err    error         // of Wait; read it after ended
 }
 
-// startWorkers starts the processes. fail is called with the reason when one ends
+// startFleet starts the processes. fail is called with the reason when one ends
 // too early.
-func startWorkers(command []string, url, queue string, fail context.CancelCauseFunc) (*workers, error) {
-	ws := &workers{}
+func startFleet(command []string, url, queue string, fail context.CancelCauseFunc) (*fleet, error) {
+	f := &fleet{}
 	for i := range processes {
 		p, err := start(command, url, queue)
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("starting a worker process: %w", err), ws.stop())
+			return nil, errors.Join(fmt.Errorf("starting a worker process: %w", err), f.stop())
 		}
-		ws.ps = append(ws.ps, p)
+		f.ps = append(f.ps, p)
 		go func() {
 			<-p.ended
-			if !ws.stopping.Load() {
+			if !f.stopping.Load() {
 				fail(fmt.Errorf("worker process %d ended early: %w", i+1, p.report()))
 			}
 		}()
 	}
-	return ws, nil
+	return f, nil
 }
 
 func start(command []string, url, queue string) (*process, error) {
@@ -90,16 +90,16 @@ func (p *process) report() error {
 const stopLimit = 6 * time.Second
 
 // stop ends the processes and waits for them.
-func (ws *workers) stop() error {
-	ws.stopping.Store(true)
-	for _, p := range ws.ps {
+func (f *fleet) stop() error {
+	f.stopping.Store(true)
+	for _, p := range f.ps {
 		_ = p.cmd.Process.Signal(syscall.SIGTERM)
 		_ = p.stdin.Close()
 	}
 	var errs []error
 	limit := time.NewTimer(stopLimit)
 	defer limit.Stop()
-	for i, p := range ws.ps {
+	for i, p := range f.ps {
 		select {
 		case <-p.ended:
 			if p.err != nil {
