@@ -20,7 +20,7 @@ import (
 // there is sealed and signed. Nothing of a chunk is looked at before that.
 
 func (r *chunkRun) place(what, task string) signing.Place {
-	return signing.Place{What: what, Job: refOf(r.delivery), Task: task, Chunk: r.delivery.Chunk}
+	return signing.Place{What: what, Job: signing.Ref(refOf(r.delivery)), Task: task, Chunk: r.delivery.Chunk}
 }
 
 // trust checks the signatures of what begin returned.
@@ -64,7 +64,7 @@ func (r *chunkRun) refuse(why error) error {
 }
 
 func (r *chunkRun) frames() sealing.Frames {
-	return sealing.Frames{Sealer: r.sealer, Job: refOf(r.delivery), Task: r.task, Chunk: r.delivery.Chunk}
+	return sealing.Frames{Sealer: r.sealer, Job: signing.Ref(refOf(r.delivery)), Task: r.task, Chunk: r.delivery.Chunk}
 }
 
 // OpenArgs opens the arguments of a chunk of the task.

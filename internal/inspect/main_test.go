@@ -168,8 +168,8 @@ func recOf(t *testing.T, rdb redis.UniversalClient, id string, chunk int, o wire
 	}
 }
 
-// testFleet is a pool and a worker in this process.
-type testFleet struct {
+// system is a pool and a worker in this process.
+type system struct {
 	pool *producer.Pool
 	rdb  redis.UniversalClient
 }
@@ -187,9 +187,9 @@ var hold = tasks.Define("hold", func(ctx context.Context, _ int) (int, error) {
 	return 0, context.Cause(ctx)
 })
 
-func start(t *testing.T, rdb redis.UniversalClient) testFleet {
+func start(t *testing.T, rdb redis.UniversalClient) system {
 	t.Helper()
-	return testFleet{pool: fleettest.Start(t, rdb, fail, hold), rdb: rdb}
+	return system{pool: fleettest.Start(t, rdb, fail, hold), rdb: rdb}
 }
 
 func jobs(t *testing.T, in *inspect.Inspector, q inspect.Query) inspect.Page {
