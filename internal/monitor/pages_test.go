@@ -198,7 +198,7 @@ func TestAJobThatNobodyServesSaysWhyItWaits(t *testing.T) {
 			t.Fatal(err)
 		}
 		wantIn(t, s.get(t, "/jobs/"+m.ID()), "No worker serves the queue nobody")
-		if err := s.in.Pause("nobody"); err != nil {
+		if err := s.in.Pause(t.Context(), "nobody"); err != nil {
 			t.Fatal(err)
 		}
 		s.samples.mu.Lock()
