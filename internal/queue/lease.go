@@ -48,9 +48,11 @@ func (c *Consumer) renew(ctx context.Context) {
 			}
 		}
 		if p.Len() > 0 {
-			if _, err := p.Exec(ctx); err != nil {
+			short, cancel := context.WithTimeout(ctx, asynqfmt.LeaseDuration/3)
+			if _, err := p.Exec(short); err != nil {
 				c.cfg.Logger.Debug("renewing leases failed", "error", err)
 			}
+			cancel()
 		}
 	}
 }
