@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/distpool/distpool/internal/await"
 	"github.com/distpool/distpool/internal/call"
 	"github.com/distpool/distpool/observe"
 	"github.com/distpool/distpool/results"
@@ -16,7 +17,7 @@ import (
 // else could take its value (unless it has an ID), and the error says so and wraps what
 // AsyncResult.Wait returns.
 func Apply[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], arg A, opts ...Option) (R, error) {
-	r, err := applyAsync(ctx, p, t, arg, opts, true)
+	r, spend, err := applyAsync(ctx, p, t, arg, opts, true)
 	if err != nil {
 		var zero R
 		return zero, err
@@ -25,30 +26,44 @@ func Apply[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], arg A, o
 		var zero R
 		return zero, p.abandonJob(ctx, r, opts, err)
 	}
-	return r.Get(ctx)
+	value, err := r.Get(ctx)
+	if err == nil {
+		spend()
+	}
+	return value, err
 }
 
 // ApplyAsync submits one call and returns the handle on it. When it returns, the
 // call is in Redis and will run, whatever becomes of this process. ctx bounds
 // the submission only. An error means that the call was not accepted.
 func ApplyAsync[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], arg A, opts ...Option) (*results.AsyncResult[R], error) {
-	return applyAsync(ctx, p, t, arg, opts, false)
+	r, _, err := applyAsync(ctx, p, t, arg, opts, false)
+	return r, err
 }
 
-func applyAsync[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], arg A, opts []Option, blocking bool) (*results.AsyncResult[R], error) {
+func applyAsync[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], arg A, opts []Option, blocking bool) (*results.AsyncResult[R], func(), error) {
 	o, err := p.options(opts, blocking)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	o.chunkSize = 1
 	o.origin.Verb = observe.Apply
-	job, err := p.submit(ctx, t, o, 1, func(_, _ int, raw call.Reads) ([]byte, error) {
+	submitted, err := p.submit(ctx, t, o, 1, func(_, _ int, raw call.Reads) ([]byte, error) {
 		return tasks.EncodeFor(ctx, t, []A{arg}, raw)
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return results.NewAsyncResult(p.hub, job, decoder(t)), nil
+	return results.NewAsyncResult(p.hub, submitted, decoder(t)), p.spend(o, submitted), nil
+}
+
+// spend returns what removes the record of a job once its caller has all values: nothing, if
+// anybody else may want it.
+func (p *pool) spend(o options, submitted *await.Job) func() {
+	if !o.spent {
+		return func() {}
+	}
+	return func() { p.dispose(submitted) }
 }
 
 type canceler interface{ Cancel(context.Context) error }

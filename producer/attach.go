@@ -2,13 +2,12 @@ package producer
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/distpool/distpool/internal/await"
+	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/internal/names"
-	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/observe"
 	"github.com/distpool/distpool/results"
 	"github.com/distpool/distpool/tasks"
@@ -57,26 +56,23 @@ func (p *Pool) attach(ctx context.Context, t erasedTask, id string, single bool)
 	if p.watcher.on {
 		origin.Since = time.Now()
 	}
-	check := func(s record.Snapshot) error {
-		if _, err := p.trust(ctx, s); err != nil {
+	queue := names.SplitAddress(id).Queue
+	check := func(s job.Snapshot) error {
+		if err := p.trust(s, queue); err != nil {
 			return err
 		}
 		switch {
-		case s.Task != t.Name():
-			return fmt.Errorf("job %s: %w: it is of task %q, not %q", id, results.ErrTaskMismatch, s.Task, t.Name())
-		case s.Codec != t.Codec().Name():
-			return fmt.Errorf("job %s: %w: its values are encoded with codec %q, the task here uses %q", id, results.ErrTaskMismatch, s.Codec, t.Codec().Name())
-		case single && (s.Calls != 1 || s.State == record.Open):
+		case s.About.Task != t.Name():
+			return fmt.Errorf("job %s: %w: it is of task %q, not %q", id, results.ErrTaskMismatch, s.About.Task, t.Name())
+		case s.About.Codec != t.Codec().Name():
+			return fmt.Errorf("job %s: %w: its values are encoded with codec %q, the task here uses %q", id, results.ErrTaskMismatch, s.About.Codec, t.Codec().Name())
+		case single && (s.Calls != 1 || s.State == job.Open):
 			return fmt.Errorf("job %s: %w: it has %d calls, not one: use AttachMap", id, results.ErrTaskMismatch, s.Calls)
 		}
 		return nil
 	}
-	for {
-		job, err := p.hub.Attach(ctx, id, origin, check, p.opener(t, id, names.SplitAddress(id).Queue))
-		if !errors.Is(err, errVanished) || ctx.Err() != nil {
-			return job, ended(err)
-		}
-	}
+	attached, err := p.hub.Attach(ctx, id, origin, check, p.opener(t, id, queue))
+	return attached, ended(err)
 }
 
 // address completes what a caller names a job by.

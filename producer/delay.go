@@ -2,18 +2,20 @@ package producer
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/distpool/distpool/internal/await"
-	"github.com/distpool/distpool/internal/broker"
-	"github.com/distpool/distpool/internal/wire"
+	"github.com/distpool/distpool/internal/job"
 )
 
 // starter starts delayed jobs at their time, as long as the pool is open.
 // Without it they start too, when a worker looks for delayed deliveries.
 type starter struct {
-	broker *broker.Broker
+	rdb redis.UniversalClient
 
 	mu      sync.Mutex // guards all below
 	stopped bool
@@ -22,23 +24,17 @@ type starter struct {
 }
 
 // startInTime has the pool start the delayed job.
-func (s *submission) startInTime(job *await.Job, chunks int) {
-	if s.options.start.IsZero() || job.Settled() {
+func (s *submission) startInTime(j *await.Job, chunks int) {
+	if s.options.start.IsZero() || j.Settled() {
 		return
 	}
-	s.pool.starter.add(job, s.options.queue, firstDeliveries(job, chunks), s.options.delay())
+	s.pool.starter.add(j, chunks, s.options.delay())
 }
 
-// firstDeliveries are the first deliveries of so many chunks.
-func firstDeliveries(job *await.Job, chunks int) []wire.Delivery {
-	ds := make([]wire.Delivery, chunks)
-	for i := range ds {
-		ds[i] = wire.Delivery{Job: job.ID, Gen: job.Gen, Chunk: i, Number: 1}
-	}
-	return ds
-}
+// startAtOnce is how many deliveries one script starts.
+const startAtOnce = 100
 
-func (s *starter) add(job *await.Job, queue string, ds []wire.Delivery, after time.Duration) {
+func (s *starter) add(j *await.Job, chunks int, after time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopped {
@@ -47,23 +43,31 @@ func (s *starter) add(job *await.Job, queue string, ds []wire.Delivery, after ti
 	if s.timers == nil {
 		s.timers = map[*await.Job]*time.Timer{}
 	}
-	s.timers[job] = time.AfterFunc(after, func() {
-		if !s.enter(job) {
+	s.timers[j] = time.AfterFunc(after, func() {
+		if !s.enter(j) {
 			return
 		}
 		defer s.running.Done()
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
-		_ = s.broker.Start(ctx, queue, ds) // a favour: asynq starts them too
+		ids := make([]string, chunks)
+		for i := range ids {
+			ids[i] = job.Delivery{Ref: j.Ref, Chunk: i, Number: 1}.TaskID()
+		}
+		for some := range slices.Chunk(ids, startAtOnce) {
+			if _, err := job.Start(ctx, s.rdb, j.Lane, some...); err != nil {
+				return // this is a favour: workers start them too
+			}
+		}
 	})
 }
 
 // enter reports whether the job is still to be started.
-func (s *starter) enter(job *await.Job) bool {
+func (s *starter) enter(j *await.Job) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.timers, job)
-	if s.stopped || job.Settled() {
+	delete(s.timers, j)
+	if s.stopped || j.Settled() {
 		return false
 	}
 	s.running.Add(1)

@@ -12,17 +12,14 @@ import (
 	"time"
 
 	"github.com/distpool/distpool/internal/await"
-	"github.com/distpool/distpool/internal/record"
-	"github.com/distpool/distpool/internal/wire"
+	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/results"
 )
 
-// A job whose ID the caller chose may be submitted by several processes at once.
-// Whoever creates its record sends the rest as usual. Everybody else, once it is
-// known to be the same job, completes it: adds the chunks that are missing and
-// enqueues what has no outcomes, since the creator may have died at any point.
-// All of that is idempotent. Deliveries are enqueued only when the record is
-// known to be this job's: never in one pipeline with its creation.
+// A job of a name that the caller chose may be submitted by several processes at once.
+// The one that creates its record sends the rest as usual. Every other one, once it is
+// known to be the same job, completes it: it adds the chunks that are missing, since the
+// creator may have died at any point. All of that is idempotent.
 
 // creations is how often a record is created that disappears (expired,
 // forgotten) before it can be read.
@@ -50,114 +47,103 @@ func (s *submission) sendOnce(ctx context.Context) (*await.Job, error) {
 		}
 		// The record may name another pool's reply channel, and may be over: waiting
 		// for it is what attaching does.
-		job, err := s.pool.hub.Attach(ctx, s.options.id, s.options.origin, func(snap record.Snapshot) error {
-			if _, err := s.pool.trust(ctx, snap); err != nil {
+		attached, err := s.pool.hub.Attach(ctx, s.options.id, s.options.origin, func(snap job.Snapshot) error {
+			if err := s.pool.trust(snap, s.options.queue); err != nil {
 				return err
 			}
 			return s.same(snap, sum)
 		}, s.pool.opener(s.task, s.options.id, s.options.queue))
-		if errors.Is(err, await.ErrUnknownJob) || errors.Is(err, errVanished) {
+		if errors.Is(err, await.ErrUnknownJob) {
 			continue
 		}
 		if err == nil && created {
-			s.startInTime(job, job.Counts().Chunks)
+			s.startInTime(attached, attached.Counts().Chunks)
 		}
-		return job, err
+		return attached, err
 	}
 	return nil, fmt.Errorf("job %s: its record disappeared %d times while it was submitted: is it being forgotten elsewhere, or does Redis evict keys (maxmemory-policy)?", s.options.id, creations)
 }
 
 var errVanished = errors.New("the record has disappeared")
 
-// create creates the record and sends all of the job, unless the ID exists.
+// create creates the record and sends all of the job, unless the name is taken.
 func (s *submission) create(ctx context.Context, sum string) (created bool, err error) {
-	id, queue, task := s.options.id, s.options.queue, s.task.Name()
+	if s.lane, err = s.pool.router.Find(ctx, s.options.queue, s.name); err != nil {
+		return false, err
+	}
+	s.pool.hub.Listen(ctx, s.lane)
 	s.cut.rewind()
-	batch, err := s.cut.next(0)
-	if err != nil {
-		return false, err
-	}
-	j := s.record(id, len(batch), s.cut.done())
-	j.Sum, j.Cut, j.Gen = sum, s.cut.rule(), rand.Text()[:8]
-	if err := s.pool.protectNew(s.task, &j, s.calls, batch); err != nil {
-		return false, err
-	}
-	ref := record.Ref{ID: id, Gen: j.Gen}
-	reply, err := s.pool.broker.Submit(ctx, record.Create(j, batch), queue, task, nil)
-	if err != nil {
-		return false, err
-	}
-	if n, err := reply.Int(); err != nil || n == 0 {
-		return false, err
-	}
-	s.pool.listing.note(id, task, queue, j.Inline())
-	if err := s.pool.broker.EnqueueAt(ctx, queue, task, deliveries(ref, batch), s.options.start); err != nil {
-		return false, err
-	}
-	for sent := len(batch); !s.cut.done(); sent += len(batch) {
-		if batch, err = s.cut.next(sent); err != nil {
+	ref := job.Ref{Name: s.name, Gen: rand.Text()[:8]}
+	for sent := 0; sent == 0 || !s.cut.done(); {
+		batch, err := s.cut.next(sent)
+		if err != nil {
 			return false, err
 		}
-		if s.pool.protects(s.task) {
-			if err := s.pool.protect(s.task, j, s.calls, batch); err != nil {
-				return false, err
-			}
+		first := sent == 0
+		sent += len(batch)
+		d := s.describe(sent, s.cut.done())
+		d.About.Sum, d.About.Cut = sum, s.cut.rule()
+		if first {
+			err = s.pool.protectNew(s.task, ref, &d, s.options.queue, s.calls, batch)
+		} else {
+			err = s.pool.protectMore(s.task, ref, d, s.options.queue, s.calls, batch)
 		}
-		op := record.Add(ref, s.calls, sent+len(batch), s.cut.done(), batch)
-		if _, err := s.pool.broker.SubmitAt(ctx, op, queue, task, deliveries(ref, batch), s.options.start); err != nil {
+		if err != nil {
 			return false, err
+		}
+		state, err := s.put(ctx, ref, d, batch, first)
+		switch {
+		case err != nil:
+			return false, err
+		case first && state == job.Exists:
+			return false, nil
+		case first:
+			s.pool.listing.note(s.options.id, s.task.Name(), s.options.queue, s.cut.done() && sent == 1)
+		}
+		if err := s.made(state); err != nil || s.calls == 0 {
+			return err == nil, err
 		}
 	}
 	return true, nil
 }
 
-// join completes the job that exists under the ID, if it is this one.
+// made is the error of an entry that was not made. A job that is complete or over has got the
+// chunks already: by another submitter.
+func (s *submission) made(state job.State) error {
+	switch state {
+	case job.Gone:
+		return errVanished
+	case job.Canceled:
+		return nil
+	}
+	return accepted(state)
+}
+
+// join completes the job that exists under the name, if it is this one.
 func (s *submission) join(ctx context.Context, sum string) error {
-	snap, err := record.Read(ctx, s.pool.rdb, s.options.id)
+	snap, err := job.Read(ctx, s.pool.rdb, s.lane, s.name)
 	if err != nil {
 		return err
 	}
-	if snap.State == record.Gone {
+	if snap.State == job.Gone {
 		return errVanished
 	}
-	policy, err := s.pool.trust(ctx, snap)
-	if err == nil {
-		err = s.same(snap, sum)
-	}
-	if err != nil {
+	if err := s.pool.trust(snap, s.options.queue); err != nil {
 		return err
 	}
-	if snap.State == record.Open {
-		if err := s.addMissing(ctx, snap, policy); err != nil {
-			return err
-		}
-	}
-	chunks, err := record.Unrecorded(ctx, s.pool.rdb, snap)
-	if err != nil {
+	if err := s.same(snap, sum); err != nil || snap.State != job.Open {
 		return err
 	}
-	ds := make([]wire.Delivery, len(chunks))
-	for i, k := range chunks {
-		ds[i] = wire.Delivery{Job: snap.ID, Gen: snap.Gen, Chunk: k, Number: 1}
-	}
-	var start time.Time
-	if snap.Start > 0 {
-		start = time.UnixMilli(snap.Start)
-	}
-	for len(ds) > 0 {
-		n := min(batchChunks, len(ds))
-		if err := s.pool.broker.EnqueueAt(ctx, snap.Queue, snap.Task, ds[:n], start); err != nil {
-			return err
-		}
-		ds = ds[n:]
-	}
-	return nil
+	return s.addMissing(ctx, snap)
 }
 
 // addMissing adds the chunks that an open job lacks, cut as it was begun.
-func (s *submission) addMissing(ctx context.Context, snap record.Snapshot, policy string) error {
-	if err := s.cut.follow(snap.Cut); err != nil {
-		return fmt.Errorf("job %s: %w", snap.ID, err)
+func (s *submission) addMissing(ctx context.Context, snap job.Snapshot) error {
+	if err := s.cut.follow(snap.About.Cut); err != nil {
+		return fmt.Errorf("job %s: %w", s.options.id, err)
+	}
+	if snap.About.Start > 0 {
+		s.options.start = time.UnixMilli(snap.About.Start)
 	}
 	for sent := 0; !s.cut.done(); {
 		batch, err := s.cut.next(sent)
@@ -168,47 +154,41 @@ func (s *submission) addMissing(ctx context.Context, snap record.Snapshot, polic
 		if sent <= snap.Chunks && !s.cut.done() {
 			continue // it has these
 		}
-		if s.pool.protects(s.task) {
-			if err := s.pool.protect(s.task, s.others(snap, policy), s.calls, batch); err != nil {
-				return err
-			}
-		}
-		op := record.Add(record.Ref{ID: snap.ID, Gen: snap.Gen}, s.calls, sent, s.cut.done(), batch)
-		reply, err := s.pool.broker.Submit(ctx, op, snap.Queue, snap.Task, nil)
-		if err != nil {
+		d := s.describe(sent, s.cut.done())
+		d.About.Policy = snap.About.Policy
+		if err := s.pool.protectMore(s.task, snap.Ref, d, s.options.queue, s.calls, batch); err != nil {
 			return err
 		}
-		switch state, err := reply.Text(); {
-		case err != nil:
-			return err
-		case record.State(state) == record.Gone:
-			return errVanished
-		case record.State(state) != record.Open:
-			return nil // complete, by us or by somebody else
+		state, err := s.put(ctx, snap.Ref, d, batch, false)
+		if err == nil {
+			err = s.made(state)
+		}
+		if err != nil || state != job.Open {
+			return err // complete, by us or by another submitter
 		}
 	}
 	return nil
 }
 
 // same says what makes the job that has the ID another one.
-func (s *submission) same(snap record.Snapshot, sum string) error {
+func (s *submission) same(snap job.Snapshot, sum string) error {
 	codec := s.task.Codec().Name()
 	what := ""
 	switch {
-	case s.sameSum(snap.Sum, sum) && snap.Task == s.task.Name():
+	case s.sameSum(snap.About.Sum, sum) && snap.About.Task == s.task.Name():
 		return nil
-	case snap.Task != s.task.Name():
-		what = fmt.Sprintf("it is of task %q, not %q", snap.Task, s.task.Name())
-	case snap.Codec != codec:
-		what = fmt.Sprintf("its arguments are encoded with codec %q, not %q", snap.Codec, codec)
-	case snap.Sum == "":
+	case snap.About.Task != s.task.Name():
+		what = fmt.Sprintf("it is of task %q, not %q", snap.About.Task, s.task.Name())
+	case snap.About.Codec != codec:
+		what = fmt.Sprintf("its arguments are encoded with codec %q, not %q", snap.About.Codec, codec)
+	case snap.About.Sum == "":
 		what = "it was submitted without an ID of the caller's choice"
-	case snap.State != record.Open && snap.Calls != s.calls:
+	case snap.State != job.Open && snap.Calls != s.calls:
 		what = fmt.Sprintf("it has %d calls, not %d", snap.Calls, s.calls)
 	default:
 		what = "its arguments are not the same"
 	}
-	return fmt.Errorf("job %s: %w: %s; use another ID, or forget that job", snap.ID, results.ErrIDTaken, what)
+	return fmt.Errorf("job %s: %w: %s; use another ID, or forget that job", s.options.id, results.ErrIDTaken, what)
 }
 
 // digestCalls is how many arguments are encoded together to be digested. It is

@@ -8,7 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/recent"
 )
 
 const (
@@ -32,8 +32,8 @@ type listing struct {
 	rdb redis.UniversalClient
 
 	mu      sync.Mutex // guards all below
-	batch   *record.Batch
-	unsent  []*record.Batch // by flushes that failed, oldest first
+	batch   *recent.Batch
+	unsent  []*recent.Batch // by flushes that failed, oldest first
 	missed  int             // jobs of batches for which there was no room in unsent
 	shard   int             // of the next flush
 	armed   bool
@@ -42,7 +42,7 @@ type listing struct {
 }
 
 func newListing(rdb redis.UniversalClient) *listing {
-	return &listing{rdb: rdb, batch: &record.Batch{}, shard: rand.IntN(record.ListShards)}
+	return &listing{rdb: rdb, batch: &recent.Batch{}, shard: rand.IntN(recent.ListShards)}
 }
 
 // note takes a job that was submitted.
@@ -52,7 +52,7 @@ func (l *listing) note(id, task, queue string, single bool) {
 	if l.stopped {
 		return
 	}
-	l.batch.Add(record.Listed{ID: id, Task: task, Queue: queue, Single: single})
+	l.batch.Add(recent.Listed{ID: id, Task: task, Queue: queue, Single: single})
 	l.arm(listEvery)
 }
 
@@ -80,7 +80,7 @@ func (l *listing) flush() {
 }
 
 // take returns what there is to send, and starts a new batch. It is called with mu held.
-func (l *listing) take() (batches []*record.Batch, shard int) {
+func (l *listing) take() (batches []*recent.Batch, shard int) {
 	batches, shard = l.unsent, l.shard
 	if l.batch.Len() > 0 {
 		batches = append(batches, l.batch)
@@ -89,16 +89,16 @@ func (l *listing) take() (batches []*record.Batch, shard int) {
 		batches[len(batches)-1].Unlisted += l.missed
 		l.missed = 0
 	}
-	l.batch, l.unsent = &record.Batch{}, nil
-	l.shard = (l.shard + 1) % record.ListShards
+	l.batch, l.unsent = &recent.Batch{}, nil
+	l.shard = (l.shard + 1) % recent.ListShards
 	return batches, shard
 }
 
-func (l *listing) send(batches []*record.Batch, shard int, until time.Time) {
+func (l *listing) send(batches []*recent.Batch, shard int, until time.Time) {
 	ctx, cancel := context.WithDeadline(context.Background(), until)
 	defer cancel()
 	for i, batch := range batches {
-		switch err := record.List(ctx, l.rdb, shard, batch); {
+		switch err := recent.List(ctx, l.rdb, shard, batch); {
 		case redis.HasErrorPrefix(err, "NOPERM"):
 			return // nor will it be any time later
 		case err != nil:
@@ -109,7 +109,7 @@ func (l *listing) send(batches []*record.Batch, shard int, until time.Time) {
 }
 
 // keep takes batches back that could not be sent.
-func (l *listing) keep(batches []*record.Batch) {
+func (l *listing) keep(batches []*recent.Batch) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.unsent = append(batches, l.unsent...) // other flushes may have failed meanwhile

@@ -16,14 +16,18 @@ import (
 // error says so and wraps what MapResult.Wait returns. A map of no arguments is ready
 // at once.
 func Map[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], args []A, opts ...Option) ([]R, error) {
-	m, err := mapAsync(ctx, p, t, args, opts, true)
+	m, spend, err := mapAsync(ctx, p, t, args, opts, true)
 	if err != nil {
 		return nil, err
 	}
 	if err := m.Wait(ctx); err != nil {
 		return nil, p.abandonJob(ctx, m, opts, err)
 	}
-	return m.Get(ctx)
+	values, err := m.Get(ctx)
+	if err == nil {
+		spend()
+	}
+	return values, err
 }
 
 // MapAsync submits one call for each argument and returns the handle on all of
@@ -32,7 +36,8 @@ func Map[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], args []A, 
 // this process. ctx bounds the submission only. An error means that the job was
 // not accepted: what had been sent of it is forgotten.
 func MapAsync[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], args []A, opts ...Option) (*results.MapResult[R], error) {
-	return mapAsync(ctx, p, t, args, opts, false)
+	m, _, err := mapAsync(ctx, p, t, args, opts, false)
+	return m, err
 }
 
 // Starmap is Map for a task of several arguments, which travel as a tuple: see
@@ -46,17 +51,17 @@ func StarmapAsync[A tasks.Tuple, R any](ctx context.Context, p *Pool, t *tasks.T
 	return MapAsync(ctx, p, t, args, opts...)
 }
 
-func mapAsync[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], args []A, opts []Option, blocking bool) (*results.MapResult[R], error) {
+func mapAsync[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], args []A, opts []Option, blocking bool) (*results.MapResult[R], func(), error) {
 	o, err := p.options(opts, blocking)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	o.origin.Verb = observe.Map
-	job, err := p.submit(ctx, t, o, len(args), func(lo, hi int, raw call.Reads) ([]byte, error) {
+	submitted, err := p.submit(ctx, t, o, len(args), func(lo, hi int, raw call.Reads) ([]byte, error) {
 		return tasks.EncodeFor(ctx, t, args[lo:hi], raw)
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return results.NewMapResult(p.hub, job, decoder(t)), nil
+	return results.NewMapResult(p.hub, submitted, decoder(t)), p.spend(o, submitted), nil
 }

@@ -20,6 +20,7 @@ type options struct {
 	chunkSize int // 0: automatic
 	ttl       time.Duration
 	policy    call.Policy
+	spent     bool   // nobody but the caller can want the record: it goes once that has the values
 	key       string // the name that the caller chose; "" for one that is drawn
 	id        string // of a job of a chosen name: its address
 
@@ -247,7 +248,7 @@ func (p *Pool) options(opts []Option, blocking bool) (options, error) {
 	if o.ttl == 0 {
 		o.ttl = DefaultResultTTL
 		if blocking && o.id == "" { // an ID that was chosen may be known to others
-			o.ttl = blockingTTL
+			o.ttl, o.spent = blockingTTL, true
 		}
 	}
 	o.ttl = max(o.ttl, leastTTL)

@@ -12,11 +12,12 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/distpool/distpool/internal/await"
-	"github.com/distpool/distpool/internal/broker"
+	"github.com/distpool/distpool/internal/fleet"
 	"github.com/distpool/distpool/internal/inline"
+	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/internal/observers"
-	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/signing"
+	"github.com/distpool/distpool/internal/supervise"
 	"github.com/distpool/distpool/results"
 )
 
@@ -41,12 +42,11 @@ type Pool struct {
 
 // pool is what is behind a Pool, and outlives it while jobs are outstanding.
 type pool struct {
-	cfg     Config
-	rdb     redis.UniversalClient
-	ours    bool // rdb is ours to close
-	hub     *await.Hub
-	broker  *broker.Broker
-	fleet   fleet
+	cfg  Config
+	ours bool // rdb is ours to close
+	hub  *await.Hub
+	*jobs
+	fleet   *fleet.View
 	absence absence
 	starter starter
 	sweeper sweeper
@@ -81,20 +81,21 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 	if ours && observer != nil {
 		rdb.AddHook(observers.Hook(observer.RoundTrip))
 	}
-	p := &pool{cfg: cfg, rdb: rdb, ours: ours, broker: broker.New(rdb), fleet: fleet{rdb: rdb}, signer: signing.New(cfg.Keyring), listing: newListing(rdb), inline: inline.From(ctx)}
-	p.starter.broker = p.broker
-	p.sweeper.broker, p.sweeper.log = p.broker, cfg.Logger
-	if err := record.Load(ctx, rdb); err != nil {
-		return nil, p.abandon(fmt.Errorf("opening a pool: loading scripts: %w", err))
+	p := &pool{cfg: cfg, jobs: newJobs(rdb), ours: ours, fleet: fleet.NewView(rdb), signer: signing.New(cfg.Keyring), listing: newListing(rdb), inline: inline.From(ctx)}
+	p.starter.rdb = rdb
+	p.sweeper.rdb, p.sweeper.log = rdb, cfg.Logger
+	lanes, err := p.router.Lanes(ctx, cfg.Queue)
+	if err != nil {
+		return nil, p.abandon(fmt.Errorf("opening a pool: %w", err))
 	}
-	// The channel's name is in each of the pool's jobs, so it is as short as it can be
-	// and still is nobody else's.
-	if p.hub, err = await.Start(ctx, rdb, rand.Text()[:16], cfg.Logger); err != nil {
+	// The pool's name is in each of its jobs, so it is as short as it can be and still
+	// no other's.
+	if p.hub, err = await.Start(ctx, rdb, p.router, rand.Text()[:16], lanes, cfg.Logger); err != nil {
 		return nil, p.abandon(fmt.Errorf("opening a pool: %w", err))
 	}
 	p.hub.SetSweep(p.sweeper.sweep, p.sweeper.wait)
 	p.hub.SetRevive(p.revive)
-	p.hub.SetUnserved(p.fleet.unserved)
+	p.hub.SetUnserved(p.fleet.Unserved)
 	p.watcher.start(p.hub, observer, cfg.Logger)
 	outer := &Pool{p}
 	runtime.AddCleanup(outer, func(p *pool) { go p.dropped() }, p)
@@ -105,10 +106,10 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 // its record cannot lead to an end any more.
 func (p *pool) revive(ctx context.Context, j *await.Job) {
 	p.absence.look(ctx, p, j)
-	ref, known, n := record.Ref{ID: j.ID, Gen: j.Gen}, j.Counts(), 0
-	state, err := record.Check(ctx, p.rdb, ref, known.Chunks, known.State == record.Sealed)
+	known, n := j.Counts(), 0
+	state, err := job.Check(ctx, p.rdb, j.Lane, j.Ref, known.Chunks, known.State == job.Sealed)
 	if err == nil && !state.Ended() {
-		n, err = p.broker.Revive(ctx, ref, j.Queue, j.Task)
+		n, err = supervise.Revive(ctx, p.rdb, owners{p.rdb}, j.Lane, j.Ref, known.Chunks)
 	}
 	if err != nil {
 		p.cfg.Logger.Warn("looking for lost deliveries failed; will try again", "job", j.ID, "task", j.Task, "error", err)
@@ -226,7 +227,7 @@ func (p *pool) release() {
 	p.listing.stop()
 	p.hub.Stop(ErrClosed)
 	p.watcher.stop()
-	p.fleet.stop()
+	p.fleet.Stop()
 	if p.ours {
 		p.using.Lock()
 		defer p.using.Unlock()

@@ -1,14 +1,14 @@
 package producer
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/distpool/distpool/internal/await"
 	"github.com/distpool/distpool/internal/guard"
-	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/job"
+	"github.com/distpool/distpool/internal/names"
 	"github.com/distpool/distpool/internal/sealing"
 	"github.com/distpool/distpool/internal/signing"
 	"github.com/distpool/distpool/internal/wire"
@@ -32,85 +32,75 @@ func (p *pool) protects(t erasedTask) bool {
 }
 
 // protect seals and signs the arguments of chunks of the job.
-func (p *pool) protect(t erasedTask, j record.Job, total int, batch []record.Chunk) error {
+func (p *pool) protect(t erasedTask, ref signing.Ref, terms signing.Terms, batch []job.Chunk) error {
 	sealer, seals := t.Codec().(tasks.SealingCodec)
-	terms := termsOf(j, total)
 	for i, c := range batch {
 		if seals {
-			frames := sealing.Frames{Sealer: sealer, Job: record.Ref{ID: j.ID, Gen: j.Gen}, Task: j.Task, Chunk: c.Number}
+			frames := sealing.Frames{Sealer: sealer, Job: ref, Task: t.Name(), Chunk: c.Number}
 			sealed, err := frames.Args(c.Args)
 			if err != nil {
 				return fmt.Errorf("encrypting arguments: %w", err)
 			}
 			c.Args = sealed
 		}
-		place := signing.Place{What: secure.Arguments, Job: record.Ref{ID: j.ID, Gen: j.Gen}, Task: j.Task, Chunk: c.Number}
+		place := signing.Place{What: secure.Arguments, Job: ref, Task: t.Name(), Chunk: c.Number}
 		batch[i].Args = p.signer.Frame(place, terms, c.Args)
 	}
 	return nil
 }
 
-// protectNew is protect for a job that is about to be created.
-func (p *pool) protectNew(t erasedTask, j *record.Job, total int, batch []record.Chunk) error {
+// protectNew protects a job that is about to be created, with its first chunks.
+func (p *pool) protectNew(t erasedTask, ref job.Ref, d *description, queue string, total int, batch []job.Chunk) error {
 	if !p.protects(t) {
 		return nil
 	}
-	terms := termsOf(*j, total)
+	terms, at := termsOf(d, queue, total), signing.Ref{ID: names.Address{Queue: queue, Name: ref.Name}.String(), Gen: ref.Gen}
+	of := terms
 	if total == unknownTotal {
-		terms.Expires = 0 // a stream renews its time to live, but not this
+		of.Expires = 0 // a stream renews its time to live, but not this
 	} else {
-		terms.Expires += j.ResultTTL.Milliseconds()
+		of.Expires += d.TTL.Milliseconds()
 	}
-	j.Sig = p.signer.Text(jobPlace(record.Ref{ID: j.ID, Gen: j.Gen}, j.Task), terms, j.Sum, j.Cut)
-	return p.protect(t, *j, total, batch)
+	d.About.Sig = p.signer.Text(jobPlace(at, d.About.Task), of, d.About.Sum, d.About.Cut)
+	return p.protect(t, at, terms, batch)
 }
 
-// protectMore is protect for chunks that are added to the job.
-func (s *submission) protectMore(batch []record.Chunk) error {
-	if !s.pool.protects(s.task) {
+// protectMore protects chunks that are added to a job.
+func (p *pool) protectMore(t erasedTask, ref job.Ref, d description, queue string, total int, batch []job.Chunk) error {
+	if !p.protects(t) {
 		return nil
 	}
-	return s.pool.protect(s.task, s.record(s.job.ID, s.chunks, false), s.calls, batch)
+	at := signing.Ref{ID: names.Address{Queue: queue, Name: ref.Name}.String(), Gen: ref.Gen}
+	return p.protect(t, at, termsOf(&d, queue, total), batch)
 }
 
-func termsOf(j record.Job, total int) signing.Terms {
-	t := signing.Terms{
-		Codec: j.Codec, Queue: j.Queue, Policy: j.Policy, Total: total,
-		Expires: time.Now().Add(j.OpenTTL).UnixMilli(),
+func termsOf(d *description, queue string, total int) signing.Terms {
+	return signing.Terms{
+		Codec: d.About.Codec, Queue: queue, Policy: d.About.Policy, Total: total, NotBefore: d.About.Start,
+		Expires: time.Now().Add(d.Life).UnixMilli(),
 	}
-	if !j.Start.IsZero() {
-		t.NotBefore = j.Start.UnixMilli()
-	}
-	return t
 }
 
-func jobPlace(job record.Ref, task string) signing.Place {
-	return signing.Place{What: secure.JobRecord, Job: job, Task: task, Chunk: -1}
+func jobPlace(at signing.Ref, task string) signing.Place {
+	return signing.Place{What: secure.JobRecord, Job: at, Task: task, Chunk: -1}
 }
 
-// trust checks the signature of a job that somebody else has made, and returns its
-// policy, which is signed too.
-func (p *pool) trust(ctx context.Context, snap record.Snapshot) (policy string, err error) {
+// trust checks the signature of a job of the queue that another pool has made.
+func (p *pool) trust(snap job.Snapshot, queue string) error {
 	if p.signer == nil {
-		return "", nil
+		return nil
 	}
-	sig, policy, gen, err := record.ReadSignature(ctx, p.rdb, snap.ID)
-	if err != nil {
-		return "", err
+	a, at := snap.About, signing.Ref{ID: names.Address{Queue: queue, Name: snap.Name}.String(), Gen: snap.Gen}
+	terms := signing.Terms{Codec: a.Codec, Queue: queue, Policy: a.Policy, NotBefore: a.Start, Total: snap.Calls}
+	if err := p.signer.CheckText(jobPlace(at, a.Task), terms, a.Sig, time.Now(), a.Sum, a.Cut); err != nil {
+		return p.refused(err, at, -1, a.Task, queue)
 	}
-	if gen != snap.Gen {
-		return "", errVanished // between the two readings
-	}
-	terms := signing.Terms{Codec: snap.Codec, Queue: snap.Queue, Policy: policy, NotBefore: snap.Start, Total: snap.Calls}
-	if err := p.signer.CheckText(jobPlace(record.Ref{ID: snap.ID, Gen: gen}, snap.Task), terms, sig, time.Now(), snap.Sum, snap.Cut); err != nil {
-		return "", p.refused(err, record.Ref{ID: snap.ID}, -1, snap.Task, snap.Queue)
-	}
-	return policy, nil
+	return nil
 }
 
 // refused tells of something that was refused, and returns the error for whoever
 // waits.
-func (p *pool) refused(why error, job record.Ref, chunk int, task, queue string) error {
+func (p *pool) refused(why error, job signing.Ref, chunk int, task, queue string) error {
 	var e *signing.Error
 	if errors.As(why, &e) && p.cfg.OnRefused != nil {
 		refusal := secure.Refusal{What: e.What, Reason: e.Reason, Key: e.Key, Job: job.ID, Chunk: chunk, Task: task, Queue: queue}
@@ -122,7 +112,7 @@ func (p *pool) refused(why error, job record.Ref, chunk int, task, queue string)
 // opens sets what checks and opens the job's outcomes.
 func (p *pool) opens(t erasedTask, j *await.Job) *await.Job {
 	if open := p.opener(t, j.ID, j.Queue); open != nil {
-		j.Open = open(j.Gen)
+		j.Open = open(j.Ref.Gen)
 	}
 	return j
 }
@@ -135,7 +125,7 @@ func (p *pool) opener(t erasedTask, id, queue string) func(gen string) func(int,
 	sealer, seals := t.Codec().(tasks.SealingCodec)
 	task := t.Name()
 	return func(gen string) func(int, []byte) ([]byte, error) {
-		job := record.Ref{ID: id, Gen: gen}
+		job := signing.Ref{ID: id, Gen: gen}
 		return func(chunk int, frame []byte) ([]byte, error) {
 			place := signing.Place{What: secure.Outcomes, Job: job, Task: task, Chunk: chunk}
 			if err := p.signer.CheckFrame(place, signing.Terms{}, frame, time.Now()); err != nil {
@@ -176,19 +166,6 @@ func (s *submission) sameSum(stored, sum string) bool {
 	}
 	again, err := sealer.Fingerprint([]byte(s.digested), stored) // it may be of an older key
 	return err == nil && again == stored
-}
-
-// others is the job that the record describes, for chunks that are added to it.
-func (s *submission) others(snap record.Snapshot, policy string) record.Job {
-	j := record.Job{
-		ID: snap.ID, Gen: snap.Gen, Task: snap.Task, Codec: snap.Codec, Queue: snap.Queue, Policy: policy,
-		OpenTTL: s.pool.cfg.JobTTL,
-	}
-	if snap.Start > 0 {
-		j.Start = time.UnixMilli(snap.Start)
-		j.OpenTTL += max(0, time.Until(j.Start))
-	}
-	return j
 }
 
 // checkKeyring says what is wrong with the keyring.

@@ -11,7 +11,8 @@ import (
 
 	"github.com/distpool/distpool/internal/call"
 	"github.com/distpool/distpool/internal/inspect"
-	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/job"
+	"github.com/distpool/distpool/internal/names"
 	"github.com/distpool/distpool/internal/sealing"
 	"github.com/distpool/distpool/internal/signing"
 	"github.com/distpool/distpool/internal/wire"
@@ -81,11 +82,11 @@ func RetryFailed[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], id
 		return nil, err
 	}
 	o.origin.Verb = observe.Map
-	job, err := p.submit(ctx, t, o, len(f.args), func(lo, hi int, _ call.Reads) ([]byte, error) { return f.codec.Join(f.args[lo:hi]) })
+	retried, err := p.submit(ctx, t, o, len(f.args), func(lo, hi int, _ call.Reads) ([]byte, error) { return f.codec.Join(f.args[lo:hi]) })
 	if err != nil {
 		return nil, fmt.Errorf("retrying the failed calls of job %s: %w", id, err)
 	}
-	return &Retried[R]{results.NewMapResult(p.hub, job, decoder(t)), id, f.calls, f.gone}, nil
+	return &Retried[R]{results.NewMapResult(p.hub, retried, decoder(t)), id, f.calls, f.gone}, nil
 }
 
 // failures are the failed calls of a job.
@@ -109,32 +110,34 @@ func (p *pool) failedCalls(ctx context.Context, t erasedTask, id string) (*failu
 	if !ok {
 		return nil, fmt.Errorf("codec %q of task %q cannot split what it has encoded, so the failed calls of a chunk cannot be taken out of it; give it the methods of tasks.ArrayCodec", t.Codec().Name(), t.Name())
 	}
-	snap, err := record.Read(ctx, p.rdb, id)
+	a := names.SplitAddress(id)
+	lane, err := p.router.Find(ctx, a.Queue, a.Name)
 	if err != nil {
 		return nil, err
 	}
+	snap, err := job.Read(ctx, p.rdb, lane, a.Name)
+	if err != nil {
+		return nil, err
+	}
+	about := snap.About
 	switch {
-	case snap.State == record.Gone:
+	case snap.State == job.Gone:
 		return nil, results.ErrUnknownJob
-	case snap.Task != t.Name():
-		return nil, fmt.Errorf("%w: it is of task %q, not %q", results.ErrTaskMismatch, snap.Task, t.Name())
-	case snap.Codec != codec.Name():
-		return nil, fmt.Errorf("%w: its arguments are encoded with codec %q, the task here uses %q", results.ErrTaskMismatch, snap.Codec, codec.Name())
+	case about.Task != t.Name():
+		return nil, fmt.Errorf("%w: it is of task %q, not %q", results.ErrTaskMismatch, about.Task, t.Name())
+	case about.Codec != codec.Name():
+		return nil, fmt.Errorf("%w: its arguments are encoded with codec %q, the task here uses %q", results.ErrTaskMismatch, about.Codec, codec.Name())
 	case !snap.State.Ended():
 		return nil, fmt.Errorf("%w: %d of %d calls are; wait for the others, or cancel it", ErrNotOver, snap.Done, snap.Calls)
 	}
-	if _, err := p.trust(ctx, snap); err != nil {
+	if err := p.trust(snap, a.Queue); err != nil {
 		return nil, err
 	}
-	_, policy, _, err := record.ReadSignature(ctx, p.rdb, id)
-	if err != nil {
+	f := &failures{codec: codec, queue: a.Queue}
+	if f.policy, err = call.ParsePolicy(about.Policy); err != nil {
 		return nil, err
 	}
-	f := &failures{codec: codec, queue: snap.Queue}
-	if f.policy, err = call.ParsePolicy(policy); err != nil {
-		return nil, err
-	}
-	r := reopener{pool: p, task: t, job: snap, policy: policy}
+	r := reopener{pool: p, task: t, id: id, job: snap}
 	err = inspect.New(p.rdb).EachFailedChunk(ctx, id, func(c inspect.FailedChunk) error {
 		if err := f.add(r, c); err != nil {
 			return fmt.Errorf("chunk %d: %w", c.Chunk, err)
@@ -222,15 +225,15 @@ func (f *failures) add(r reopener, c inspect.FailedChunk) error {
 // reopener checks and opens what the record of a job has kept of failed calls. What
 // this pool submits it signs, so it must not take what nobody has signed.
 type reopener struct {
-	pool   *pool
-	task   erasedTask
-	job    record.Snapshot
-	policy string
+	pool *pool
+	task erasedTask
+	id   string // address
+	job  job.Snapshot
 }
 
 // failed is which calls of the chunk failed.
 func (r reopener) failed(c inspect.FailedChunk) ([]wire.CallError, error) {
-	open := r.pool.opener(r.task, r.job.ID, r.job.Queue)
+	open := r.pool.opener(r.task, r.id, names.SplitAddress(r.id).Queue)
 	if open == nil {
 		return c.Error, nil
 	}
@@ -244,17 +247,18 @@ func (r reopener) failed(c inspect.FailedChunk) ([]wire.CallError, error) {
 
 // args is the encoded arguments of all calls of the chunk.
 func (r reopener) args(c inspect.FailedChunk) ([]byte, error) {
-	job := record.Ref{ID: r.job.ID, Gen: r.job.Gen}
-	place := signing.Place{What: secure.Arguments, Job: job, Task: r.job.Task, Chunk: c.Chunk}
-	terms := signing.Terms{Codec: r.job.Codec, Queue: r.job.Queue, Policy: r.policy, Total: r.job.Calls}
+	about, queue := r.job.About, names.SplitAddress(r.id).Queue
+	job := signing.Ref{ID: r.id, Gen: r.job.Gen}
+	place := signing.Place{What: secure.Arguments, Job: job, Task: about.Task, Chunk: c.Chunk}
+	terms := signing.Terms{Codec: about.Codec, Queue: queue, Policy: about.Policy, Total: r.job.Calls}
 	if err := r.pool.signer.CheckFrame(place, terms, c.ArgsFrame, time.Now()); err != nil {
-		return nil, r.pool.refused(err, job, c.Chunk, r.job.Task, r.job.Queue)
+		return nil, r.pool.refused(err, job, c.Chunk, about.Task, queue)
 	}
 	sealer, seals := r.task.Codec().(tasks.SealingCodec)
 	if !seals {
 		return c.Args, nil
 	}
-	frames := sealing.Frames{Sealer: sealer, Job: job, Task: r.job.Task, Chunk: c.Chunk}
+	frames := sealing.Frames{Sealer: sealer, Job: job, Task: about.Task, Chunk: c.Chunk}
 	data, err := frames.OpenArgs(c.First, c.Calls, c.Args)
 	if err != nil {
 		return nil, fmt.Errorf("%w: the arguments cannot be decrypted: %w", results.ErrUntrusted, err)

@@ -10,8 +10,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	"github.com/distpool/distpool/internal/await"
-	"github.com/distpool/distpool/internal/record"
-	"github.com/distpool/distpool/internal/wire"
+	"github.com/distpool/distpool/internal/job"
 )
 
 // run is the sender.
@@ -89,23 +88,23 @@ func (s *stream) collect() (changed <-chan struct{}, over bool, err error) {
 	if len(news) == 0 {
 		return changed, over, nil
 	}
-	chunks := make([]int, len(news))
+	chunks, places := make([]int, len(news)), make([]int, len(news))
 	s.mu.Lock()
 	for i, a := range news {
-		chunks[i] = a.Chunk
+		chunks[i], places[i] = a.Chunk, a.Place
 		s.ready = append(s.ready, a.Outcome)
 		s.pace.arrive(a.Calls, len(a.Values))
 	}
 	s.mu.Unlock()
 	kick(s.arrived)
 	if err := s.resize(s.sendCtx); err != nil && s.sendCtx.Err() == nil {
-		s.pool.cfg.Logger.Warn("counting the slots of workers failed, the last count is used", "job", s.id, "task", s.task.Name(), "error", err)
+		s.pool.cfg.Logger.Warn("counting the slots of workers failed, the last count is used", "job", s.id(), "task", s.task.Name(), "error", err)
 	}
 	if over {
 		return changed, over, nil
 	}
-	err = s.insist(func() error { return record.Consume(s.sendCtx, s.pool.rdb, s.job.ID, chunks) })
-	if record.IsCorrupt(err) {
+	err = s.insist(func() error { return job.Consume(s.sendCtx, s.pool.rdb, s.job.Lane, s.job.Ref, chunks, places) })
+	if job.IsDamaged(err) {
 		err = fmt.Errorf("%w: %w", await.ErrCorrupt, err)
 	}
 	if err != nil {
@@ -117,7 +116,7 @@ func (s *stream) collect() (changed <-chan struct{}, over bool, err error) {
 // resize adapts the size of chunks and the window to the fleet and to what was
 // measured.
 func (s *stream) resize(ctx context.Context) error {
-	slots, err := s.pool.fleet.slots(ctx, s.options.queue)
+	slots, err := s.pool.fleet.Slots(ctx, s.options.queue)
 	if err == nil {
 		if slots == 0 {
 			slots = runtime.NumCPU()
@@ -208,7 +207,7 @@ func (s *stream) due() (calls int, last bool) {
 
 // transmit sends chunks, with their deliveries, and creates the job if there is
 // none.
-func (s *stream) transmit(batch []record.Chunk, seal bool) error {
+func (s *stream) transmit(batch []job.Chunk, seal bool) error {
 	s.pace.note(time.Now())
 	total := s.chunks + len(batch)
 	deliver := s.extend
@@ -217,16 +216,20 @@ func (s *stream) transmit(batch []record.Chunk, seal bool) error {
 			return err
 		}
 		defer s.pool.submitting.Done()
-		job := s.pool.opens(s.task, await.NewStream(s.id, s.task.Name(), s.options.queue))
-		job.Origin = s.options.origin
-		if _, err := s.pool.hub.Track(job); err != nil {
+		lane, err := s.pool.lane(s.sendCtx, s.options.queue, s.name)
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.log, err)
+		}
+		tracked := s.pool.opens(s.task, await.NewStream(lane, s.name, s.task.Name()))
+		tracked.Origin = s.options.origin
+		if _, err := s.pool.hub.Track(tracked); err != nil {
 			return err
 		}
-		s.job = job
-		deliver, seal = s.create, false // sealed later: a job of one chunk that is sealed at once is stored in another form
+		s.job = tracked
+		deliver, seal = s.create, false // sealed later: a stream may have any number of chunks
 	}
 	s.job.Expect(s.chunks, len(batch))
-	if err := deliver(batch, total, seal, deliveries(record.Ref{ID: s.job.ID}, batch)); err != nil {
+	if err := deliver(batch, total, seal); err != nil {
 		return fmt.Errorf("%s: %w", s.log, err)
 	}
 	if len(batch) == 0 && seal == s.sealed {
@@ -240,42 +243,53 @@ func (s *stream) transmit(batch []record.Chunk, seal bool) error {
 	return nil
 }
 
-func (s *stream) create(batch []record.Chunk, total int, _ bool, ds []wire.Delivery) error {
-	j := s.record(total)
-	if err := s.pool.protectNew(s.task, &j, unknownTotal, batch); err != nil {
+func (s *stream) create(batch []job.Chunk, total int, _ bool) error {
+	d := s.describe(total)
+	if err := s.pool.protectNew(s.task, s.job.Ref, &d, s.options.queue, unknownTotal, batch); err != nil {
 		return err
 	}
-	op := record.Create(j, batch)
-	_, err := s.pool.broker.Submit(s.sendCtx, op, s.options.queue, s.task.Name(), ds)
+	if _, err := s.pool.store(s.sendCtx, s.job.Lane, s.task.Name(), s.job.Ref, time.Time{}, batch); err != nil {
+		return err
+	}
+	entry, err := d.entry(s.job.Ref, batch)
+	if err != nil {
+		return err
+	}
+	state, err := s.pool.put(s.sendCtx, s.job.Lane, entry)
+	if err == nil {
+		err = accepted(state)
+	}
 	if err == nil {
 		s.pool.listing.note(s.job.ID, s.task.Name(), s.options.queue, false)
 	}
 	return err
 }
 
-// record describes the job as it is created.
-func (s *stream) record(chunks int) record.Job {
+// describe describes the job with so many chunks.
+func (s *stream) describe(chunks int) description {
+	d := s.pool.describe(s.task, s.options)
 	policy := s.options.policy.Over(s.task.Policy())
 	policy.Stream = true
-	return record.Job{
-		Policy: policy.Encode(),
-		ID:     s.job.ID, Task: s.task.Name(), Codec: s.task.Codec().Name(), Queue: s.options.queue,
-		Headers: s.options.headers,
-		Reply:   s.pool.hub.Channel(), Calls: s.cut.at, Chunks: chunks,
-		OpenTTL: s.pool.cfg.JobTTL, ResultTTL: s.options.ttl,
-	}
+	d.About.Policy = policy.Encode()
+	d.Calls, d.Chunks, d.Open = s.cut.at, chunks, true
+	return d
 }
 
-func (s *stream) extend(batch []record.Chunk, total int, seal bool, ds []wire.Delivery) error {
-	if s.pool.protects(s.task) {
-		if err := s.pool.protect(s.task, s.record(total), unknownTotal, batch); err != nil {
+// extend sends more chunks, and renews the record's time to live.
+func (s *stream) extend(batch []job.Chunk, total int, seal bool) error {
+	if err := s.pool.protectMore(s.task, s.job.Ref, s.describe(total), s.options.queue, unknownTotal, batch); err != nil {
+		return err
+	}
+	if _, err := s.pool.store(s.sendCtx, s.job.Lane, s.task.Name(), s.job.Ref, time.Time{}, batch); err != nil {
+		return err
+	}
+	entry := job.Add(s.job.Ref, s.cut.at, total, seal, s.pool.cfg.JobTTL, batch)
+	return s.insist(func() error {
+		state, err := s.pool.put(s.sendCtx, s.job.Lane, entry)
+		if err != nil || len(batch) == 0 && state == job.Gone { // the hub finds out what became of it
 			return err
 		}
-	}
-	op := record.Extend(record.Ref{ID: s.job.ID}, s.cut.at, total, seal, s.pool.cfg.JobTTL, batch)
-	return s.insist(func() error {
-		_, err := s.pool.broker.Submit(s.sendCtx, op, s.options.queue, s.task.Name(), ds)
-		return err
+		return accepted(state)
 	})
 }
 
@@ -283,7 +297,7 @@ func (s *stream) extend(batch []record.Chunk, total int, seal bool, ds []wire.De
 func (s *stream) insist(try func() error) error {
 	_, err := backoff.Retry(s.sendCtx, func() (struct{}, error) {
 		err := try()
-		if err != nil && (s.job.Settled() || record.IsCorrupt(err)) {
+		if err != nil && (s.job.Settled() || job.IsDamaged(err)) {
 			err = backoff.Permanent(err)
 		}
 		return struct{}{}, err
@@ -296,7 +310,7 @@ func (s *stream) insist(try func() error) error {
 func (s *stream) refuse(first, calls int, err error) {
 	limit := first
 	for call := first; call < first+calls; call++ {
-		one := cutter{encode: s.cut.encode, task: s.cut.task, calls: call + 1, at: call, size: 1, exact: true, maxArgument: s.cut.maxArgument, big: s.cut.big}
+		one := cutter{encode: s.cut.encode, task: s.cut.task, calls: call + 1, at: call, size: 1, exact: true, maxArgument: s.cut.maxArgument}
 		if _, _, cannot := one.one(); cannot != nil {
 			limit, err = call, cannot
 			break

@@ -38,7 +38,7 @@ const (
 // and is known to nobody else.
 type stream struct {
 	pool    *Pool
-	id      string // the job's, once there is one
+	name    string // of its job
 	task    erasedTask
 	options options
 	log     string // how errors call it
@@ -103,14 +103,11 @@ func (p *Pool) openStream(ctx context.Context, t erasedTask, opts []Option) (*st
 	}
 	o.origin.Verb = observe.Stream
 	s := &stream{
-		pool: p, id: names.Address{Queue: o.queue, Name: rand.Text()}.String(), task: t, options: o, log: fmt.Sprintf("stream of task %q", t.Name()),
+		pool: p, name: rand.Text(), task: t, options: o, log: fmt.Sprintf("stream of task %q", t.Name()),
 		wake: make(chan struct{}, 1), room: make(chan struct{}, 1), arrived: make(chan struct{}, 1),
 		stop: make(chan struct{}), enough: make(chan struct{}), inputRead: make(chan struct{}), sent: make(chan struct{}),
 		limit: math.MaxInt, pace: pace{size: 1, slots: runtime.NumCPU(), noted: time.Now()},
-		cut: cutter{
-			task: t.Name(), exact: o.chunkSize > 0, maxArgument: p.cfg.MaxArgument,
-			big: func() bool { return p.fleet.readsBig(context.WithoutCancel(ctx), o.queue) },
-		},
+		cut: cutter{task: t.Name(), exact: o.chunkSize > 0, maxArgument: p.cfg.MaxArgument},
 	}
 	if ctx.Err() != nil {
 		return nil, s.stopped(ctx)
@@ -128,6 +125,9 @@ func (p *Pool) openStream(ctx context.Context, t erasedTask, opts []Option) (*st
 	s.sendCtx, s.abort = context.WithCancel(context.WithoutCancel(ctx))
 	return s, nil
 }
+
+// id is the address of the stream's job.
+func (s *stream) id() string { return names.Address{Queue: s.options.queue, Name: s.name}.String() }
 
 // stopped is the error of a stream that ends with ctx.
 func (s *stream) stopped(ctx context.Context) error {
@@ -223,7 +223,7 @@ func (s *stream) arrivals(ctx context.Context) (ready []wire.Outcome, ended bool
 
 // await waits until something has arrived.
 func (s *stream) await(ctx context.Context) error {
-	jam, leave := nested.Enter(ctx, nested.Job{ID: s.id, Task: s.task.Name(), Queue: s.options.queue})
+	jam, leave := nested.Enter(ctx, nested.Job{ID: s.id(), Task: s.task.Name(), Queue: s.options.queue})
 	defer leave()
 	select {
 	case <-s.arrived:

@@ -9,10 +9,8 @@ import (
 	"time"
 
 	"github.com/distpool/distpool/internal/await"
-	"github.com/distpool/distpool/internal/broker"
 	"github.com/distpool/distpool/internal/call"
-	"github.com/distpool/distpool/internal/names"
-	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/internal/wire"
 	"github.com/distpool/distpool/tasks"
 )
@@ -24,7 +22,7 @@ const (
 	// this much of it: a Redis may refuse requests of more than 1 MiB.
 	batchBytes  = 4 << 20
 	scriptBytes = 512 << 10
-	batchChunks = 500
+	batchChunks = 250
 	// maxChunk bounds a chunk of any size: Redis takes values of up to 512 MB.
 	maxChunk = 256 << 20
 )
@@ -41,7 +39,7 @@ type encoder func(lo, hi int, raw call.Reads) ([]byte, error)
 
 // submit puts a job of n calls into Redis, in as few round trips as its size
 // allows, and returns it, tracked.
-func (p *Pool) submit(ctx context.Context, t erasedTask, o options, n int, encode encoder) (job *await.Job, err error) {
+func (p *Pool) submit(ctx context.Context, t erasedTask, o options, n int, encode encoder) (submitted *await.Job, err error) {
 	if err := p.enter(); err != nil {
 		return nil, err
 	}
@@ -52,7 +50,7 @@ func (p *Pool) submit(ctx context.Context, t erasedTask, o options, n int, encod
 	if p.watcher.on {
 		var end func(*await.Job, error)
 		ctx, end = p.watcher.begin(ctx, t, &o)
-		defer func() { end(job, err) }()
+		defer func() { end(submitted, err) }()
 	}
 	if err := p.inline.Submitting(ctx); err != nil {
 		return nil, fmt.Errorf("submitting %q: %w", t.Name(), err)
@@ -66,30 +64,29 @@ func (p *Pool) submit(ctx context.Context, t erasedTask, o options, n int, encod
 		exact = false
 	}
 	s := &submission{
-		pool: p, task: t, options: o, calls: n,
+		pool: p, task: t, options: o, calls: n, name: o.key,
 		cut: cutter{
 			encode: encode, calls: n, size: size, exact: exact, maxArgument: p.cfg.MaxArgument, task: t.Name(),
-			big: func() bool { return p.fleet.readsBig(ctx, o.queue) }, chosen: o.id != "",
 		},
 	}
-	send := s.send
-	if o.id != "" {
-		send = s.sendOnce
+	send := s.sendOnce
+	if s.name == "" {
+		s.name, send = rand.Text(), s.send
 	}
-	job, err = send(ctx)
-	if err = ended(err); record.IsTooLarge(err) {
+	submitted, err = send(ctx)
+	if err = ended(err); job.IsTooLarge(err) {
 		err = fmt.Errorf("refused by Redis for the size of a request: %w; pass a reference to the data, use a smaller ChunkSize, or raise the limit of Redis", err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("submitting %q: %w", t.Name(), err)
 	}
-	p.inline.Submitted(ctx, job.Done())
-	return job, nil
+	p.inline.Submitted(ctx, submitted.Done())
+	return submitted, nil
 }
 
 // automaticSize is Python's rule, with the slots of the whole fleet.
 func (p *Pool) automaticSize(ctx context.Context, queue string, n int) (int, error) {
-	slots, err := p.fleet.slots(ctx, queue)
+	slots, err := p.fleet.Slots(ctx, queue)
 	if err != nil {
 		return 0, err
 	}
@@ -104,19 +101,14 @@ type submission struct {
 	pool    *Pool
 	task    erasedTask
 	options options
+	name    string // of the job
 	calls   int
 	cut     cutter
 
 	job      *await.Job
+	lane     string // of the job
 	chunks   int    // sent so far
-	failed   sent   // of which it is not known how much is there
 	digested string // of a job whose ID the caller chose: the digest of what is submitted
-}
-
-// sent is a batch on its way.
-type sent struct {
-	op     record.Op
-	chunks int // so many the job would have with it
 }
 
 func (s *submission) send(ctx context.Context) (*await.Job, error) {
@@ -141,31 +133,32 @@ func (s *submission) send(ctx context.Context) (*await.Job, error) {
 }
 
 // sendBatch sends chunks and their deliveries. The first batch creates the job.
-func (s *submission) sendBatch(ctx context.Context, batch []record.Chunk) error {
+func (s *submission) sendBatch(ctx context.Context, batch []job.Chunk) error {
 	sealed := s.cut.done()
 	total := s.chunks + len(batch)
-	var op record.Op
+	d, ref := s.describe(total, sealed), job.Ref{Name: s.name}
 	if s.job == nil {
-		id := names.Address{Queue: s.options.queue, Name: rand.Text()}.String()
-		j := s.record(id, total, sealed)
-		if err := s.pool.protectNew(s.task, &j, s.calls, batch); err != nil {
+		if err := s.pool.protectNew(s.task, ref, &d, s.options.queue, s.calls, batch); err != nil {
 			return err
 		}
-		job := s.pool.opens(s.task, await.NewJob(id, s.task.Name(), s.options.queue, s.calls, total, sealed))
-		job.Origin = s.options.origin
-		if _, err := s.pool.hub.Track(job); err != nil { // nobody else has an ID that was just drawn
+		var err error
+		if s.lane, err = s.pool.lane(ctx, s.options.queue, s.name); err != nil {
 			return err
 		}
-		s.job = job
-		op = record.Create(j, batch)
-	} else {
-		if err := s.protectMore(batch); err != nil {
+		tracked := s.pool.opens(s.task, await.NewJob(s.lane, ref, s.task.Name(), s.calls, total, sealed))
+		tracked.Origin = s.options.origin
+		if _, err := s.pool.hub.Track(tracked); err != nil { // nobody else has a name that was just drawn
 			return err
 		}
-		op = record.Add(record.Ref{ID: s.job.ID}, s.calls, total, sealed, batch)
+		s.job = tracked
+	} else if err := s.pool.protectMore(s.task, ref, d, s.options.queue, s.calls, batch); err != nil {
+		return err
 	}
-	if _, err := s.pool.broker.SubmitAt(ctx, op, s.options.queue, s.task.Name(), deliveries(record.Ref{ID: s.job.ID}, batch), s.options.start); err != nil {
-		s.failed = sent{op, total}
+	state, err := s.put(ctx, ref, d, batch, s.chunks == 0)
+	if err == nil {
+		err = accepted(state)
+	}
+	if err != nil {
 		return err
 	}
 	if s.chunks == 0 {
@@ -179,15 +172,34 @@ func (s *submission) sendBatch(ctx context.Context, batch []record.Chunk) error 
 	return nil
 }
 
-// record describes the job as it is created.
-func (s *submission) record(id string, chunks int, sealed bool) record.Job {
-	return record.Job{
-		ID: id, Task: s.task.Name(), Codec: s.task.Codec().Name(), Queue: s.options.queue,
-		Reply: s.pool.hub.Channel(), Policy: s.options.policy.Over(s.task.Policy()).Encode(), Calls: s.calls, Chunks: chunks, Sealed: sealed,
-		Headers: s.options.headers,
-		OpenTTL: s.pool.cfg.JobTTL + s.options.delay(), ResultTTL: s.options.ttl,
-		Start: s.options.start, Within: s.within(),
+// put sends a batch of chunks: with the job, if it is new, or as more of it.
+func (s *submission) put(ctx context.Context, ref job.Ref, d description, batch []job.Chunk, new bool) (job.State, error) {
+	large, err := s.pool.store(ctx, s.lane, s.task.Name(), ref, s.options.start, batch)
+	if err != nil {
+		return "", err
 	}
+	if large && s.job != nil {
+		s.job.HasLarge()
+	}
+	entry := job.Add(ref, d.Calls, d.Chunks, !d.Open, 0, batch)
+	if new {
+		if entry, err = d.entry(ref, batch); err != nil {
+			return "", err
+		}
+	}
+	return s.pool.put(ctx, s.lane, entry)
+}
+
+// describe describes the job with so many chunks.
+func (s *submission) describe(chunks int, sealed bool) description {
+	d := s.pool.describe(s.task, s.options)
+	d.Calls, d.Chunks, d.Open = s.calls, chunks, !sealed
+	d.Life += s.options.delay()
+	d.Within = s.within()
+	if !s.options.start.IsZero() {
+		d.About.Start = s.options.start.UnixMilli()
+	}
+	return d
 }
 
 // within is how soon the job must begin; 0 is no limit.
@@ -198,35 +210,23 @@ func (s *submission) within() time.Duration {
 	return s.options.delay() + s.options.expiresIn
 }
 
-// deliveries are the first deliveries of the chunks.
-func deliveries(job record.Ref, chunks []record.Chunk) []wire.Delivery {
-	ds := make([]wire.Delivery, len(chunks))
-	for i, c := range chunks {
-		ds[i] = wire.Delivery{Job: job.ID, Gen: job.Gen, Chunk: c.Number, Number: 1}
-	}
-	return ds
-}
-
 // giveUp removes what has been sent of a job that will not be complete.
 func (s *submission) giveUp(ctx context.Context, err error) {
 	if s.job == nil {
 		return
 	}
 	s.pool.hub.Drop(s.job, err)
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	ctx = context.WithoutCancel(ctx)
 	s.pool.submitting.Go(func() {
 		// In the background: the caller has waited long enough for a Redis that does
 		// not answer. What is left after a failure here goes with its time to live.
+		s.pool.answered(s.lane)
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
-		if _, err := record.Forget(ctx, s.pool.rdb, s.job.ID); err != nil {
+		if _, err := job.Forget(ctx, s.pool.rdb, s.lane, job.Publish, s.job.Ref); err != nil {
 			return
 		}
-		_ = s.failed.op.DropLarge(ctx, s.pool.rdb)
-		job := broker.Unwanted{Job: record.Ref{ID: s.job.ID}, Chunks: make([]int, max(s.chunks, s.failed.chunks))}
-		for i := range job.Chunks {
-			job.Chunks[i] = i
-		}
-		s.pool.sweeper.add(leftover{queue: s.options.queue, job: job})
+		s.pool.sweeper.sweep(s.job, false)
 	})
 }
 
@@ -239,8 +239,6 @@ type cutter struct {
 	reduced     int  // calls per chunk for now, where size is too many bytes; 0: size
 	exact       bool // size was asked for, and is kept
 	maxArgument int
-	big         call.Reads // whether the workers know the forms of what is large
-	chosen      bool       // the ID is the caller's, and others may have to cut the calls in the same way
 
 	at int // calls cut so far
 }
@@ -248,8 +246,8 @@ type cutter struct {
 func (c *cutter) done() bool { return c.at == c.calls }
 
 // next cuts chunks, numbered from first, for one round trip.
-func (c *cutter) next(first int) ([]record.Chunk, error) {
-	var batch []record.Chunk
+func (c *cutter) next(first int) ([]job.Chunk, error) {
+	var batch []job.Chunk
 	bytes, inScript := 0, 0
 	for c.at < c.calls && len(batch) < batchChunks && bytes < batchBytes && inScript < scriptBytes {
 		n, data, err := c.one()
@@ -257,10 +255,9 @@ func (c *cutter) next(first int) ([]record.Chunk, error) {
 			return nil, err
 		}
 		frame := wire.EncodeArgs(c.at, n, data)
-		apart := len(frame) >= record.LargeFrame && c.big != nil && c.big()
-		batch = append(batch, record.Chunk{Number: first + len(batch), Args: frame, Apart: apart})
+		batch = append(batch, job.Chunk{Number: first + len(batch), Args: frame})
 		bytes += len(frame)
-		if !apart {
+		if len(frame) < job.LargeFrame {
 			inScript += len(frame)
 		}
 		c.at += n
@@ -268,15 +265,8 @@ func (c *cutter) next(first int) ([]record.Chunk, error) {
 	return batch, nil
 }
 
-// reads says whether the raw form may be used. That depends on the workers that live just
-// now, and how calls are cut that somebody else may have to cut must not: there it is not
-// used where the cut follows from the bytes.
-func (c *cutter) reads() call.Reads {
-	if c.chosen && !c.exact && c.size > 1 {
-		return nil
-	}
-	return c.big
-}
+// raw says that byte strings may be encoded in the raw form.
+func raw() bool { return true }
 
 // one encodes the next chunk.
 func (c *cutter) one() (n int, data []byte, err error) {
@@ -286,7 +276,7 @@ func (c *cutter) one() (n int, data []byte, err error) {
 	}
 	n = min(n, c.calls-c.at)
 	for {
-		if data, err = c.encode(c.at, c.at+n, c.reads()); err != nil {
+		if data, err = c.encode(c.at, c.at+n, raw); err != nil {
 			return 0, nil, c.rebase(err, c.at)
 		}
 		if len(data) > c.maxArgument {
@@ -317,7 +307,7 @@ func (c *cutter) one() (n int, data []byte, err error) {
 // checkEach finds an argument that is too large by itself.
 func (c *cutter) checkEach(n int) error {
 	for i := c.at; i < c.at+n; i++ {
-		data, err := c.encode(i, i+1, c.reads())
+		data, err := c.encode(i, i+1, raw)
 		if err != nil {
 			return c.rebase(err, i)
 		}

@@ -6,9 +6,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/distpool/distpool/internal/await"
-	"github.com/distpool/distpool/internal/broker"
-	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/job"
 )
 
 const (
@@ -24,8 +25,8 @@ const (
 // forgotten: one sweep for all that gather while another one is under way. Workers drop
 // such deliveries, too, but only when they meet them.
 type sweeper struct {
-	broker *broker.Broker
-	log    *slog.Logger
+	rdb redis.UniversalClient
+	log *slog.Logger
 
 	mu        sync.Mutex // guards all below
 	leftovers []leftover
@@ -35,14 +36,14 @@ type sweeper struct {
 
 // leftover is a job of which something may be left.
 type leftover struct {
-	queue  string
-	job    broker.Unwanted
+	lane   string
+	job    job.Unwanted
 	failed int // chunks whose deliveries are to be removed from the archive; -1: unknown
 }
 
 // sweep is await.Hub.SetSweep's function.
 func (s *sweeper) sweep(j *await.Job, forgotten bool) {
-	l := leftover{queue: j.Queue, job: broker.Unwanted{Job: record.Ref{ID: j.ID, Gen: j.Gen}, Chunks: j.Unfinished()}}
+	l := leftover{lane: j.Lane, job: job.Unwanted{Ref: j.Ref, Chunks: j.Unfinished()}}
 	if forgotten {
 		l.failed = j.FailedChunks()
 	}
@@ -75,36 +76,36 @@ func (s *sweeper) run(ctx context.Context) {
 			return
 		}
 		s.mu.Unlock()
-		byQueue := map[string][]leftover{}
+		byLane := map[string][]leftover{}
 		for _, l := range all {
-			byQueue[l.queue] = append(byQueue[l.queue], l)
+			byLane[l.lane] = append(byLane[l.lane], l)
 		}
-		for queue, some := range byQueue {
-			if err := s.clean(ctx, queue, some); err != nil && ctx.Err() == nil {
-				s.log.Debug("removing deliveries of jobs that are over failed; workers drop them", "queue", queue, "error", err)
+		for lane, some := range byLane {
+			if err := s.clean(ctx, lane, some); err != nil && ctx.Err() == nil {
+				s.log.Debug("removing deliveries of jobs that are over failed; workers drop them", "queue", lane, "error", err)
 			}
 		}
 	}
 }
 
-func (s *sweeper) clean(ctx context.Context, queue string, all []leftover) error {
+func (s *sweeper) clean(ctx context.Context, lane string, all []leftover) error {
 	ctx, cancel := context.WithTimeout(ctx, sweepTime)
 	defer cancel()
-	var unwanted []broker.Unwanted
-	failed := map[record.Ref]int{}
+	var unwanted []job.Unwanted
+	failed := map[job.Ref]int{}
 	for _, l := range all {
 		unwanted = append(unwanted, l.job)
 		if l.failed != 0 {
-			failed[l.job.Job] = l.failed
+			failed[l.job.Ref] = l.failed
 		}
 	}
-	err := s.broker.Withdraw(ctx, queue, unwanted)
+	err := job.Withdraw(ctx, s.rdb, lane, unwanted...)
 	for until, wait := time.Now().Add(archivedWithin), 10*time.Millisecond; len(failed) > 0 && err == nil; wait *= 2 {
-		var found map[record.Ref]int
-		found, err = s.broker.WithdrawFailed(ctx, queue, failed)
-		for job, n := range found {
-			if failed[job] -= n; failed[job] == 0 {
-				delete(failed, job)
+		var found map[job.Ref]int
+		found, err = job.WithdrawFailed(ctx, s.rdb, lane, failed)
+		for ref, n := range found {
+			if failed[ref] -= n; failed[ref] == 0 {
+				delete(failed, ref)
 			}
 		}
 		if len(failed) == 0 || time.Now().After(until) {

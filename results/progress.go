@@ -5,7 +5,7 @@ import (
 	"iter"
 	"time"
 
-	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/job"
 )
 
 // Progress is how far a job is, as this process last heard; it costs no round
@@ -44,7 +44,7 @@ func (h *handle) Progress() Progress {
 	p := Progress{Calls: c.Calls, Done: c.Done, Failed: c.Failed, Ended: h.job.Settled(), Running: c.Running, Rate: h.job.Rate()}
 	switch {
 	case p.Ended:
-	case c.State == record.Open || p.Rate == 0:
+	case c.State == job.Open || p.Rate == 0:
 		p.Left = -1
 	default:
 		left := float64(p.Calls-p.Done) / p.Rate

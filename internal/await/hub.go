@@ -329,4 +329,3 @@ func (h *Hub) kick() {
 	default:
 	}
 }
-

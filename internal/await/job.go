@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/distpool/distpool/internal/job"
@@ -36,6 +37,8 @@ type Job struct {
 
 	over chan struct{} // closed once settled
 	done chan struct{} // closed after that and after the callbacks that were registered by then
+
+	large atomic.Bool // frames of it are kept apart from its record
 
 	mu        sync.Mutex // guards all below
 	submitted bool       // the record exists, as far as we know: polling makes sense
@@ -175,6 +178,12 @@ func (j *Job) MarkSubmitted() {
 	j.moved = j.heard
 	j.speed.note(j.heard, j.counts.Done)
 }
+
+// HasLarge says that frames of the job are kept apart from its record.
+func (j *Job) HasLarge() { j.large.Store(true) }
+
+// Large reports whether frames of the job are known to be kept apart from its record.
+func (j *Job) Large() bool { return j.large.Load() }
 
 // WasSubmitted reports whether the record is known to have existed: its submission
 // was answered, or Redis told of it before that.

@@ -172,6 +172,7 @@ func (h *Hub) readJobs(ctx context.Context, dirty map[*Job]bool) error {
 				continue
 			}
 			if err == nil && job.IsReference(snap.Out) {
+				j.HasLarge()
 				refs = append(refs, chunkRef{job: j, large: snap.Out})
 			}
 			if h.apply(j, snap, err) {
@@ -305,6 +306,7 @@ func (h *Hub) readOutcomes(ctx context.Context, refs []chunkRef) error {
 		for i, ref := range batch {
 			frame, err := reads[i]()
 			if ref.large == nil && job.IsReference(frame) {
+				ref.job.HasLarge()
 				ref.large = frame
 				larges = append(larges, ref)
 				continue

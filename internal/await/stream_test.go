@@ -4,29 +4,19 @@ import (
 	"testing"
 	"time"
 
-	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/internal/wire"
 )
 
 // submitStream makes an open job of single calls, and tracks it.
 func submitStream(t *testing.T, h *Hub, reply string, chunks int) *Job {
 	t.Helper()
-	j, err := h.Track(NewStream("q/s", "task", "q"))
+	j, err := h.Track(NewStream("q", "s", "task"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	j.Expect(0, chunks)
-	var cs []record.Chunk
-	for i := range chunks {
-		cs = append(cs, record.Chunk{Number: i, Args: wire.EncodeArgs(i, 1, []byte("[0]"))})
-	}
-	op := record.Create(record.Job{
-		ID: "q/s", Task: "task", Codec: "json", Queue: "q", Reply: reply, Calls: chunks, Chunks: chunks,
-		OpenTTL: time.Hour, ResultTTL: time.Hour,
-	}, cs)
-	if err := op.Run(t.Context(), h.rdb).Err(); err != nil {
-		t.Fatal(err)
-	}
+	create(t, h, "s", reply, chunks, true)
 	j.Grow(chunks, chunks, false)
 	j.MarkSubmitted()
 	return j
@@ -58,25 +48,26 @@ func TestStreamIsTakenPieceByPiece(t *testing.T) {
 			h, rdb := startHub(t)
 			reply := ""
 			if c.reply {
-				reply = h.Channel()
+				reply = h.Pool()
 			}
 			const n = 30
 			j := submitStream(t, h, reply, n)
 			for i := range n {
 				chunk := n - 1 - i
-				recordOut(t, h, "q/s", chunk, "[1]", c.inline)
+				recordOut(t, h, "s", chunk, "[1]", c.inline)
 				hush(j)
 				takeOne(t, j, chunk)
-				if err := record.Consume(t.Context(), rdb, "s", []int{chunk}); err != nil {
+				if err := job.Consume(t.Context(), rdb, "q", j.Ref, []int{chunk}, []int{i}); err != nil {
 					t.Fatal(err)
 				}
 			}
 			j.mu.Lock()
-			if len(j.outcomes)+len(j.arrival)+len(j.awaited)+len(j.misses) > 0 {
+			if len(j.outcomes)+len(j.arrival)+len(j.awaited)+len(j.misses)+len(j.recorded)+len(j.places.above) > 0 {
 				t.Errorf("the job holds %d outcomes, %d arrivals, %d awaited, misses %v", len(j.outcomes), len(j.arrival), len(j.awaited), j.misses)
 			}
 			j.mu.Unlock()
-			if err := record.Extend(record.Ref{ID: "q/s"}, n, n, true, time.Hour, nil).Run(t.Context(), rdb).Err(); err != nil {
+			seal := job.Add(j.Ref, n, n, true, time.Hour, nil)
+			if _, err := job.Submit(t.Context(), rdb, "q", job.Publish, []job.Submission{seal}); err != nil {
 				t.Fatal(err)
 			}
 			hush(j)
@@ -90,11 +81,11 @@ func TestStreamIsTakenPieceByPiece(t *testing.T) {
 
 func TestStreamTakesNoOutcomeTwice(t *testing.T) {
 	h, _ := startHub(t)
-	j := submitStream(t, h, h.Channel(), 2)
+	j := submitStream(t, h, h.Pool(), 2)
 	frame := wire.Outcome{First: 1, Calls: 1, Values: []byte("[1]")}.Encode()
-	j.hear(j.Counts(), 1, frame)
+	j.hear(j.Counts(), recorded{chunk: 1, frame: frame})
 	takeOne(t, j, 1)
-	j.hear(j.Counts(), 1, frame) // read twice, or its notice overtaken by a read
+	j.hear(j.Counts(), recorded{chunk: 1, frame: frame}) // read twice, or its notice overtaken by a read
 	if news, _, _ := j.Take(); len(news) > 0 {
 		t.Errorf("took %+v again", news)
 	}
@@ -102,7 +93,7 @@ func TestStreamTakesNoOutcomeTwice(t *testing.T) {
 
 // Terminate looks at the outcomes of a stream that goes on taking what is left.
 func TestOutcomesOfAStreamThatIsOverMayBeReadWhileTheyAreTaken(t *testing.T) {
-	j := NewStream("q/j", "square", "q")
+	j := NewStream("q", "j", "square")
 	j.outcomes[0], j.arrival, j.settled = wire.Outcome{}, []int{0}, true
 	outcomes := j.Outcomes()
 	if news, ended, _ := j.Take(); len(news) != 1 || !ended {

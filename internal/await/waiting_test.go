@@ -12,7 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
 
-	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/internal/wire"
 )
 
@@ -34,7 +34,7 @@ func startHub(t *testing.T) (*Hub, *redis.Client) {
 	t.Cleanup(server.Close)
 	rdb := redis.NewClient(&redis.Options{Addr: server.Addr()})
 	t.Cleanup(func() { rdb.Close() })
-	h, err := Start(t.Context(), rdb, "me", slog.New(slog.DiscardHandler))
+	h, err := Start(t.Context(), rdb, job.NewRouter(rdb), "me", []string{"q"}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,32 +43,43 @@ func startHub(t *testing.T) (*Hub, *redis.Client) {
 }
 
 // submitJob makes a sealed job of single calls, and tracks it.
-func submitJob(t *testing.T, h *Hub, id, reply string, chunks int) *Job {
+func submitJob(t *testing.T, h *Hub, name, pool string, chunks int) *Job {
 	t.Helper()
-	j, err := h.Track(NewJob(id, "task", "q", chunks, chunks, true))
+	j, err := h.Track(newJob(name, chunks))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var cs []record.Chunk
-	for i := range chunks {
-		cs = append(cs, record.Chunk{Number: i, Args: wire.EncodeArgs(i, 1, []byte("[0]"))})
-	}
-	op := record.Create(record.Job{
-		ID: id, Task: "task", Codec: "json", Queue: "q", Reply: reply, Calls: chunks, Chunks: chunks, Sealed: true,
-		OpenTTL: time.Hour, ResultTTL: time.Hour,
-	}, cs)
-	if err := op.Run(t.Context(), h.rdb).Err(); err != nil {
-		t.Fatal(err)
-	}
+	create(t, h, name, pool, chunks, false)
 	j.MarkSubmitted()
 	return j
 }
 
-func recordOut(t *testing.T, h *Hub, id string, chunk int, value string, inline int) {
+func newJob(name string, chunks int) *Job {
+	return NewJob("q", job.Ref{Name: name}, "task", chunks, chunks, true)
+}
+
+// create makes the record of a job of single calls.
+func create(t *testing.T, h *Hub, name, pool string, chunks int, open bool) {
+	t.Helper()
+	var cs []job.Chunk
+	for i := range chunks {
+		cs = append(cs, job.Chunk{Number: i, Args: wire.EncodeArgs(i, 1, []byte("[0]"))})
+	}
+	entry := job.New(job.Job{
+		Ref: job.Ref{Name: name}, About: "1 task", Pool: pool, Calls: chunks, Chunks: chunks, Open: open, Life: time.Hour, TTL: time.Hour,
+	}, cs)
+	if states, err := job.Submit(t.Context(), h.rdb, "q", job.Publish, []job.Submission{entry}); err != nil || states[0] == job.Exists {
+		t.Fatal(states, err)
+	}
+}
+
+func recordOut(t *testing.T, h *Hub, name string, chunk int, value string, inline int) {
 	t.Helper()
 	frame := wire.Outcome{First: chunk, Calls: 1, Values: []byte(value)}.Encode()
-	if r, err := record.Record(t.Context(), h.rdb, record.Ref{ID: id}, chunk, frame, 1, 0, inline); err != nil || r != record.OK {
-		t.Fatal(r, err)
+	entry := job.Record(job.Delivery{Ref: job.Ref{Name: name}, Chunk: chunk, Number: 1}, job.Outcomes{Frame: frame, Calls: 1})
+	f := job.Finishing{Worker: "w", Inline: inline, Publish: job.Publish, Now: time.Now()}
+	if answers, err := job.Finish(t.Context(), h.rdb, "q", f, []job.Finished{entry}); err != nil || answers[0] != job.OK {
+		t.Fatal(answers, err)
 	}
 }
 
@@ -104,21 +115,15 @@ func wantOutcomes(t *testing.T, j *Job, values ...string) {
 }
 
 func TestANoticeThatOvertakesTheSubmissionsReplyProvesTheJob(t *testing.T) {
-	h, rdb := startHub(t)
+	h, _ := startHub(t)
 	told := make(chan bool, 1)
 	h.SetObserve(func(j *Job) { told <- j.WasSubmitted() })
-	j, err := h.Track(NewJob("q/early", "task", "q", 1, 1, true))
+	j, err := h.Track(newJob("early", 1))
 	if err != nil {
 		t.Fatal(err)
 	}
-	op := record.Create(record.Job{
-		ID: "q/early", Task: "task", Codec: "json", Queue: "q", Reply: h.Channel(), Calls: 1, Chunks: 1, Sealed: true,
-		OpenTTL: time.Hour, ResultTTL: time.Hour,
-	}, []record.Chunk{{Args: wire.EncodeArgs(0, 1, []byte("[0]"))}})
-	if err := op.Run(t.Context(), rdb).Err(); err != nil {
-		t.Fatal(err)
-	}
-	recordOut(t, h, "q/early", 0, "[7]", 1000) // and its submitter still waits for the reply
+	create(t, h, "early", h.Pool(), 1, false)
+	recordOut(t, h, "early", 0, "[7]", 1000) // and its submitter still waits for the reply
 	wantOutcomes(t, j, "[7]")
 	if !<-told {
 		t.Error("observers were told of a job that was never accepted: they leave it out")
@@ -127,9 +132,9 @@ func TestANoticeThatOvertakesTheSubmissionsReplyProvesTheJob(t *testing.T) {
 
 func TestARecordThatIsGoneWhileItIsForgottenHereIsNotLost(t *testing.T) {
 	h, _ := startHub(t)
-	j := submitJob(t, h, "q/a", h.Channel(), 2)
+	j := submitJob(t, h, "a", h.Pool(), 2)
 	j.forgetting(1)
-	h.apply(j, record.Snapshot{State: record.Gone}, nil)
+	h.apply(j, job.Snapshot{State: job.Gone}, nil)
 	if j.Settled() {
 		t.Fatalf("a read that overtook the reply to Forget settled the job with %v", j.Err())
 	}
@@ -145,15 +150,15 @@ func TestARecordThatIsGoneWhileItIsForgottenHereIsNotLost(t *testing.T) {
 
 func TestNoticeSettlesAJobWithoutARead(t *testing.T) {
 	h, _ := startHub(t)
-	j := submitJob(t, h, "q/a", h.Channel(), 2)
-	recordOut(t, h, "q/a", 1, "[1]", 1000)
-	recordOut(t, h, "q/a", 0, "[0]", 1000)
+	j := submitJob(t, h, "a", h.Pool(), 2)
+	recordOut(t, h, "a", 1, "[1]", 1000)
+	recordOut(t, h, "a", 0, "[0]", 1000)
 	wantOutcomes(t, j, "[0]", "[1]")
 	news, ended, _ := j.Arrived(0)
 	if !ended || len(news) != 2 || news[0].First != 1 {
 		t.Errorf("arrived: %+v, ended %t; want both, in the order of their recording", news, ended)
 	}
-	if c := j.Counts(); c.Done != 2 || c.State != record.Done {
+	if c := j.Counts(); c.Done != 2 || c.State != job.Done {
 		t.Errorf("counts are %+v", c)
 	}
 }
@@ -162,10 +167,10 @@ func TestNoticeOfALargeOutcomeMakesTheHubReadIt(t *testing.T) {
 	for name, n := range map[string]int{"inline": 1, "chunked": 2} {
 		t.Run(name, func(t *testing.T) {
 			h, _ := startHub(t)
-			j := submitJob(t, h, "q/a", h.Channel(), n)
+			j := submitJob(t, h, "a", h.Pool(), n)
 			want := []string{"[0]", "[1]"}[:n]
 			for i, v := range want {
-				recordOut(t, h, "q/a", i, v, 0)
+				recordOut(t, h, "a", i, v, 0)
 			}
 			wantOutcomes(t, j, want...)
 		})
@@ -176,10 +181,10 @@ func TestPollingSettlesAJobWhoseNoticesAreLost(t *testing.T) {
 	for name, n := range map[string]int{"inline": 1, "chunked": 2} {
 		t.Run(name, func(t *testing.T) {
 			h, _ := startHub(t)
-			j := submitJob(t, h, "q/a", "", n)
+			j := submitJob(t, h, "a", "", n)
 			want := []string{"[0]", "[1]"}[:n]
 			for i, v := range want {
-				recordOut(t, h, "q/a", i, v, 1000)
+				recordOut(t, h, "a", i, v, 1000)
 			}
 			hush(j)
 			wantOutcomes(t, j, want...)
@@ -189,8 +194,8 @@ func TestPollingSettlesAJobWhoseNoticesAreLost(t *testing.T) {
 
 func TestJobWhoseRecordIsDeletedExpires(t *testing.T) {
 	h, rdb := startHub(t)
-	j := submitJob(t, h, "q/a", "", 2)
-	rdb.Del(t.Context(), record.Keys("q/a")...)
+	j := submitJob(t, h, "a", "", 2)
+	rdb.Del(t.Context(), job.Key("q", "a"))
 	hush(j)
 	waitDone(t, j.Done(), "the end")
 	if !errors.Is(j.Err(), ErrExpired) {
@@ -200,10 +205,10 @@ func TestJobWhoseRecordIsDeletedExpires(t *testing.T) {
 
 func TestJobWhoseOutcomesAreDeletedExpiresInsteadOfSpinning(t *testing.T) {
 	h, rdb := startHub(t)
-	j := submitJob(t, h, "q/a", "", 2)
-	recordOut(t, h, "q/a", 0, "[0]", 1000)
-	recordOut(t, h, "q/a", 1, "[1]", 1000)
-	rdb.Del(t.Context(), record.Keys("q/a")[2])
+	j := submitJob(t, h, "a", "", 2)
+	recordOut(t, h, "a", 0, "[0]", 1000)
+	recordOut(t, h, "a", 1, "[1]", 1000)
+	rdb.HDel(t.Context(), job.Key("q", "a"), "out:0", "out:1")
 	hush(j)
 	waitDone(t, j.Done(), "the end")
 	if !errors.Is(j.Err(), ErrExpired) || !strings.Contains(j.Err().Error(), "maxmemory-policy") {
@@ -213,9 +218,9 @@ func TestJobWhoseOutcomesAreDeletedExpiresInsteadOfSpinning(t *testing.T) {
 
 func TestCorruptRecordSettlesOnlyItsOwnJob(t *testing.T) {
 	h, rdb := startHub(t)
-	bad, good := submitJob(t, h, "q/bad", "", 2), submitJob(t, h, "q/good", "", 1)
-	rdb.HSet(t.Context(), record.Keys("q/bad")[0], "recorded", "x")
-	recordOut(t, h, "q/good", 0, "[0]", 0)
+	bad, good := submitJob(t, h, "bad", "", 2), submitJob(t, h, "good", "", 1)
+	rdb.HSet(t.Context(), job.Key("q", "bad"), "recorded", "x")
+	recordOut(t, h, "good", 0, "[0]", 0)
 	hush(bad)
 	hush(good)
 	waitDone(t, bad.Done(), "the corrupt job")
@@ -227,11 +232,11 @@ func TestCorruptRecordSettlesOnlyItsOwnJob(t *testing.T) {
 
 func TestCancelAndForgetByOthersSettleTheJob(t *testing.T) {
 	h, rdb := startHub(t)
-	a, b := submitJob(t, h, "q/a", h.Channel(), 1), submitJob(t, h, "q/b", h.Channel(), 1)
-	if _, err := record.Cancel(t.Context(), rdb, "q/a", "x"); err != nil {
+	a, b := submitJob(t, h, "a", h.Pool(), 1), submitJob(t, h, "b", h.Pool(), 1)
+	if _, err := job.Cancel(t.Context(), rdb, "q", job.Publish, "x", job.Ref{Name: "a"}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := record.Forget(t.Context(), rdb, "q/b"); err != nil {
+	if _, err := job.Forget(t.Context(), rdb, "q", job.Publish, job.Ref{Name: "b"}); err != nil {
 		t.Fatal(err)
 	}
 	for _, j := range []*Job{a, b} {
@@ -244,9 +249,9 @@ func TestCancelAndForgetByOthersSettleTheJob(t *testing.T) {
 
 func TestForgettingAJobThatIsOverBeforeItsOutcomesHaveComeCancelsTheHandle(t *testing.T) {
 	h, rdb := startHub(t)
-	done, ended := submitJob(t, h, "q/a", "", 1), submitJob(t, h, "q/b", "", 1) // no notices
-	recordOut(t, h, "q/a", 0, "[0]", 1000)
-	if _, err := record.Cancel(t.Context(), rdb, "q/b", "x"); err != nil {
+	done, ended := submitJob(t, h, "a", "", 1), submitJob(t, h, "b", "", 1) // no notices
+	recordOut(t, h, "a", 0, "[0]", 1000)
+	if _, err := job.Cancel(t.Context(), rdb, "q", job.Publish, "x", job.Ref{Name: "b"}); err != nil {
 		t.Fatal(err)
 	}
 	for _, j := range []*Job{done, ended} {
@@ -262,48 +267,48 @@ func TestForgettingAJobThatIsOverBeforeItsOutcomesHaveComeCancelsTheHandle(t *te
 
 func TestAttachFindsAJobOrSaysThatThereIsNone(t *testing.T) {
 	h, rdb := startHub(t)
-	ok := func(record.Snapshot) error { return nil }
+	ok := func(job.Snapshot) error { return nil }
 	if _, err := h.Attach(t.Context(), "none", Origin{}, ok, nil); !errors.Is(err, ErrUnknownJob) {
 		t.Errorf("no such job: %v, want ErrUnknownJob", err)
 	}
-	other, err := Start(t.Context(), rdb, "other", slog.New(slog.DiscardHandler))
+	other, err := Start(t.Context(), rdb, job.NewRouter(rdb), "other", []string{"q"}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer other.Stop(errStopped)
-	mine := submitJob(t, h, "q/a", h.Channel(), 2)
-	recordOut(t, h, "q/a", 0, "[0]", 1000)
+	mine := submitJob(t, h, "a", h.Pool(), 2)
+	recordOut(t, h, "a", 0, "[0]", 1000)
 	no := errors.New("no")
-	if _, err := other.Attach(t.Context(), "a", Origin{}, func(record.Snapshot) error { return no }, nil); !errors.Is(err, no) {
+	if _, err := other.Attach(t.Context(), "q/a", Origin{}, func(job.Snapshot) error { return no }, nil); !errors.Is(err, no) {
 		t.Errorf("a check that refuses: %v", err)
 	}
-	theirs, err := other.Attach(t.Context(), "a", Origin{}, ok, nil)
+	theirs, err := other.Attach(t.Context(), "q/a", Origin{}, ok, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	recordOut(t, h, "q/a", 1, "[1]", 1000)
+	recordOut(t, h, "a", 1, "[1]", 1000)
 	wantOutcomes(t, mine, "[0]", "[1]")
 	wantOutcomes(t, theirs, "[0]", "[1]")
 }
 
 func TestTrackAfterRefuseIsErrClosed(t *testing.T) {
 	h, _ := startHub(t)
-	j := NewJob("q/a", "task", "q", 1, 1, true)
+	j := newJob("a", 1)
 	if got, err := h.Track(j); err != nil || got != j {
 		t.Fatal(got, err)
 	}
-	if got, err := h.Track(NewJob("q/a", "task", "q", 1, 1, true)); err != nil || got != j {
+	if got, err := h.Track(newJob("a", 1)); err != nil || got != j {
 		t.Errorf("tracking an ID twice gives %p, %v; want the first job %p", got, err, j)
 	}
 	h.Refuse()
-	if _, err := h.Track(NewJob("q/b", "task", "q", 1, 1, true)); !errors.Is(err, ErrClosed) {
+	if _, err := h.Track(newJob("b", 1)); !errors.Is(err, ErrClosed) {
 		t.Errorf("error is %v, want ErrClosed", err)
 	}
 }
 
 func TestStopSettlesWhatIsOutstanding(t *testing.T) {
 	h, _ := startHub(t)
-	j := submitJob(t, h, "q/a", h.Channel(), 1)
+	j := submitJob(t, h, "a", h.Pool(), 1)
 	h.Stop(errStopped)
 	waitDone(t, j.Done(), "the end")
 	if !errors.Is(j.Err(), errStopped) {
@@ -319,7 +324,7 @@ func TestDrainWaitsForJobsAndCallbacks(t *testing.T) {
 	if err := h.Drain(t.Context()); err != nil {
 		t.Fatalf("with nothing to wait for: %v", err)
 	}
-	j := submitJob(t, h, "q/a", h.Channel(), 1)
+	j := submitJob(t, h, "a", h.Pool(), 1)
 	inCallback, leave := make(chan struct{}), make(chan struct{})
 	j.OnSettle(func() { close(inCallback); <-leave })
 	why := errors.New("why")
@@ -328,7 +333,7 @@ func TestDrainWaitsForJobsAndCallbacks(t *testing.T) {
 	if err := h.Drain(ctx); !errors.Is(err, why) {
 		t.Errorf("while a job is outstanding: %v, want the context's cause", err)
 	}
-	recordOut(t, h, "q/a", 0, "[0]", 1000)
+	recordOut(t, h, "a", 0, "[0]", 1000)
 	waitDone(t, inCallback, "the callback")
 	if err := h.Drain(ctx); !errors.Is(err, why) {
 		t.Errorf("while a callback runs: %v, want the context's cause", err)

@@ -12,6 +12,7 @@ import (
 	"github.com/distpool/distpool/internal/rawbytes"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/sealing"
+	"github.com/distpool/distpool/internal/signing"
 	"github.com/distpool/distpool/internal/wire"
 	"github.com/distpool/distpool/secure"
 	"github.com/distpool/distpool/tasks"
@@ -53,7 +54,7 @@ const encrypted = "encrypted"
 
 // framesOf opens the frames of a chunk.
 func (in *Inspector) framesOf(job record.Ref, task string, chunk int) sealing.Frames {
-	return sealing.Frames{Sealer: in.keys, Job: job, Task: task, Chunk: chunk}
+	return sealing.Frames{Sealer: in.keys, Job: signing.Ref(job), Task: task, Chunk: chunk}
 }
 
 // open decrypts arguments if they are encrypted, and returns the codec inside. note

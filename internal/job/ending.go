@@ -41,6 +41,16 @@ func Forget(ctx context.Context, c redis.Scripter, lane, publish string, jobs ..
 	return states(run(ctx, c, forgetScript, lane, args), lane, len(jobs))
 }
 
+// Remove removes the records of jobs that are over, of which nothing is left but these: no large
+// frames.
+func Remove(ctx context.Context, c redis.Cmdable, lane string, names ...string) error {
+	keys := make([]string, len(names))
+	for i, name := range names {
+		keys[i] = Key(lane, name)
+	}
+	return c.Unlink(ctx, keys...).Err()
+}
+
 // states reads a reply of one state for each of n entries.
 func states(cmd *redis.Cmd, lane string, n int) ([]State, error) {
 	reply, err := cmd.StringSlice()

@@ -12,6 +12,9 @@ import (
 // Finished is one entry of Finish: a chunk with its outcomes, or one that is given back.
 type Finished struct{ args []any }
 
+// Size is about how many bytes the entry has.
+func (f Finished) Size() int { return sizeOf(f.args) }
+
 // Outcomes are what Record stores of a chunk.
 type Outcomes struct {
 	Frame  []byte // see package wire

@@ -34,6 +34,24 @@ type Chunk struct {
 // Submission is one entry of Submit: a new job, or more chunks of an open one.
 type Submission struct{ args []any }
 
+// Size is about how many bytes the entry has.
+func (s Submission) Size() int { return sizeOf(s.args) }
+
+func sizeOf(args []any) int {
+	n := 0
+	for _, a := range args {
+		switch a := a.(type) {
+		case []byte:
+			n += len(a)
+		case string:
+			n += len(a)
+		default:
+			n += 8
+		}
+	}
+	return n
+}
+
 // defaultTTL is how long the record of a job without the field ttl lives once it is over.
 const defaultTTL = time.Hour
 

@@ -24,8 +24,8 @@ const sendTime = 30 * time.Second
 // connection is the round trip and the call of a script, not the entry.
 //
 // No entry waits for company: an entry that finds fewer than two batches under way goes out
-// at once. Only entries that come while more are under way gather, and go out together. So a lone
-// caller pays nothing, and the busier it gets, the more entries share a round trip.
+// at once. Only entries that come while more are under way gather, and go out together: the
+// busier it gets, the more entries share a round trip.
 //
 // A Batch is safe for concurrent use. It holds no resources and needs no closing.
 type Batch[E, A any] struct {
@@ -42,6 +42,7 @@ type Batch[E, A any] struct {
 type line[E, A any] struct {
 	underWay int
 	waiting  []item[E, A]
+	settling []chan struct{} // closed when nothing waits or is under way
 }
 
 type item[E, A any] struct {
@@ -64,27 +65,12 @@ func (b *Batch[E, A]) line(lane string) *line[E, A] {
 // Do sends an entry and waits for its answer. When ctx ends first it is not known whether
 // the entry was taken.
 func (b *Batch[E, A]) Do(ctx context.Context, lane string, entry E) (A, error) {
-	b.mu.Lock()
-	l := b.line(lane)
-	if l.underWay == 0 {
-		l.underWay++
-		b.mu.Unlock()
-		// On this goroutine: a lone caller pays for no switch.
-		answers, err := b.send(ctx, lane, []E{entry})
-		b.mu.Lock()
-		l.underWay--
-		b.start(lane, l)
-		b.mu.Unlock()
-		return answers[0], err
-	}
 	type reply struct {
 		answer A
 		err    error
 	}
 	replies := make(chan reply, 1)
-	l.waiting = append(l.waiting, item[E, A]{entry, func(a A, err error) { replies <- reply{a, err} }})
-	b.start(lane, l)
-	b.mu.Unlock()
+	b.Go(lane, entry, func(a A, err error) { replies <- reply{a, err} })
 	select {
 	case r := <-replies:
 		return r.answer, r.err
@@ -92,6 +78,20 @@ func (b *Batch[E, A]) Do(ctx context.Context, lane string, entry E) (A, error) {
 		var none A
 		return none, context.Cause(ctx)
 	}
+}
+
+// Settle waits until all that was sent to the lane before has its answer.
+func (b *Batch[E, A]) Settle(lane string) {
+	b.mu.Lock()
+	l := b.line(lane)
+	if l.underWay == 0 {
+		b.mu.Unlock()
+		return
+	}
+	settled := make(chan struct{})
+	l.settling = append(l.settling, settled)
+	b.mu.Unlock()
+	<-settled
 }
 
 // Go sends an entry and does not wait. done is called with the answer, on a goroutine that
@@ -119,7 +119,7 @@ func (b *Batch[E, A]) run(lane string, l *line[E, A]) {
 		b.mu.Lock()
 		items := l.next(b.Size)
 		if len(items) == 0 {
-			l.underWay--
+			l.end()
 			b.mu.Unlock()
 			return
 		}
@@ -133,6 +133,17 @@ func (b *Batch[E, A]) run(lane string, l *line[E, A]) {
 			it.done(answers[i], err)
 		}
 	}
+}
+
+// end notes that one goroutine less sends. It is called with the batch's mu held.
+func (l *line[E, A]) end() {
+	if l.underWay--; l.underWay > 0 {
+		return
+	}
+	for _, settled := range l.settling {
+		close(settled)
+	}
+	l.settling = nil
 }
 
 // next takes the items of the next batch off the line.

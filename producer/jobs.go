@@ -1,0 +1,168 @@
+package producer
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/distpool/distpool/internal/asynqfmt"
+	"github.com/distpool/distpool/internal/await"
+	"github.com/distpool/distpool/internal/job"
+	"github.com/distpool/distpool/internal/queue"
+)
+
+// jobs sends what the pool submits. It is safe for concurrent use.
+type jobs struct {
+	rdb    redis.UniversalClient
+	router *job.Router
+	batch  queue.Batch[job.Submission, job.State]
+	spent  queue.Batch[*await.Job, struct{}] // their records go
+
+	mu    sync.Mutex
+	named map[string]time.Time // lanes: when asynq was told of them last
+}
+
+func newJobs(rdb redis.UniversalClient) *jobs {
+	j := &jobs{rdb: rdb, router: job.NewRouter(rdb), named: map[string]time.Time{}}
+	j.batch.Send = func(ctx context.Context, lane string, entries []job.Submission) ([]job.State, error) {
+		return job.Submit(ctx, rdb, lane, job.Publish, entries)
+	}
+	j.batch.Size = job.Submission.Size
+	j.spent.Send = j.remove
+	j.spent.Size = func(*await.Job) int { return 0 }
+	return j
+}
+
+// remove removes the records of jobs of one lane that are over.
+func (j *jobs) remove(ctx context.Context, lane string, spent []*await.Job) ([]struct{}, error) {
+	var names []string
+	for _, s := range spent {
+		if !s.Large() {
+			names = append(names, s.Ref.Name)
+		} else if _, err := job.Forget(ctx, j.rdb, lane, job.Publish, s.Ref); err != nil {
+			return nil, err
+		}
+	}
+	if len(names) == 0 {
+		return make([]struct{}, len(spent)), nil
+	}
+	return make([]struct{}, len(spent)), job.Remove(ctx, j.rdb, lane, names...)
+}
+
+// dispose removes the record of a job, of which the only caller has every value. It does not wait: a
+// record that stays goes with its time to live.
+func (j *jobs) dispose(spent *await.Job) {
+	j.spent.Go(spent.Lane, spent, func(struct{}, error) {})
+}
+
+// nameEvery is how often asynq is told of a lane that is in use: a Redis that has come back
+// empty would not know it any more, and operators could not pause it.
+const nameEvery = 5 * time.Second
+
+// put makes one entry of a submission.
+func (j *jobs) put(ctx context.Context, lane string, entry job.Submission) (job.State, error) {
+	if err := j.name(ctx, lane); err != nil {
+		return "", err
+	}
+	return j.batch.Do(ctx, lane, entry)
+}
+
+// answered waits until what was sent to the lane before has its answer.
+func (j *jobs) answered(lane string) { j.batch.Settle(lane) }
+
+// name tells asynq of the lane: its tools list queues that they know.
+func (j *jobs) name(ctx context.Context, lane string) error {
+	j.mu.Lock()
+	last, known := j.named[lane]
+	if known && time.Since(last) < nameEvery {
+		j.mu.Unlock()
+		return nil
+	}
+	j.named[lane] = time.Now()
+	j.mu.Unlock()
+	err := j.rdb.SAdd(ctx, asynqfmt.QueuesKey, lane).Err()
+	if err != nil && redis.HasErrorPrefix(err, "NOPERM") {
+		return fmt.Errorf("naming queue %q to asynq: %w", lane, err)
+	}
+	return nil // in a Cluster the node of that key may be away alone, and operators can wait
+}
+
+// accepted is the error of a submission that was not made; nil if the job grew. A name that was
+// drawn exists if the entry was sent twice.
+func accepted(state job.State) error {
+	switch state {
+	case job.Open, job.Sealed, job.Done, job.Exists:
+		return nil
+	case job.Unstored:
+		return fmt.Errorf("%w: large arguments were stored, and are not there; does Redis evict keys (maxmemory-policy)?", await.ErrExpired)
+	case job.Gone, job.Gap:
+		return fmt.Errorf("%w: it was forgotten, or Redis has lost a part of it", await.ErrExpired)
+	case job.Canceled:
+		return await.ErrCanceled
+	}
+	return fmt.Errorf("%w: submitting is answered with %q", await.ErrCorrupt, state)
+}
+
+// description is what is known of a job when it is created.
+type description struct {
+	job.Job
+	About job.About
+}
+
+// entry is the submission that creates the job.
+func (d description) entry(ref job.Ref, chunks []job.Chunk) (job.Submission, error) {
+	about, err := d.About.Encode()
+	if err != nil {
+		return job.Submission{}, err
+	}
+	d.Ref, d.Job.About = ref, about
+	return job.New(d.Job, chunks), nil
+}
+
+// describe describes a job of the task, but for its calls.
+func (p *pool) describe(t erasedTask, o options) description {
+	d := description{
+		Job:   job.Job{Pool: p.hub.Pool(), Life: p.cfg.JobTTL, TTL: o.ttl},
+		About: job.About{Task: t.Name(), Codec: t.Codec().Name(), Policy: o.policy.Over(t.Policy()).Encode()},
+	}
+	if o.headers != "" {
+		d.About.Headers = json.RawMessage(o.headers)
+	}
+	return d
+}
+
+// lane is the lane of a new job, in which the pool listens from now on.
+func (p *pool) lane(ctx context.Context, queue, name string) (string, error) {
+	lane, err := p.router.Lane(ctx, queue, name)
+	if err == nil {
+		p.hub.Listen(ctx, lane)
+	}
+	return lane, err
+}
+
+// store gives chunks their first deliveries, and puts those of their arguments apart that are
+// large. It reports whether there were such.
+func (p *pool) store(ctx context.Context, lane, task string, ref job.Ref, start time.Time, batch []job.Chunk) (large bool, err error) {
+	frames := make([][]byte, len(batch))
+	for i, c := range batch {
+		frames[i] = c.Args
+	}
+	if frames, err = job.Store(ctx, p.rdb, lane, ref.Name, frames...); err != nil {
+		return false, fmt.Errorf("storing large arguments: %w", err)
+	}
+	if !start.IsZero() {
+		// asynq counts in seconds: never start early for that.
+		start = start.Add(time.Second - time.Nanosecond).Truncate(time.Second)
+	}
+	for i := range batch {
+		d := job.Delivery{Ref: ref, Chunk: batch[i].Number, Number: 1}
+		large = large || job.IsReference(frames[i])
+		batch[i].Args, batch[i].TaskID, batch[i].Due = frames[i], d.TaskID(), start
+		batch[i].Message = job.Message(lane, task, d, "", time.Time{})
+	}
+	return large, nil
+}
