@@ -2,11 +2,9 @@ package producer
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/distpool/distpool/internal/await"
-	"github.com/distpool/distpool/internal/record"
 )
 
 // repeatAbsence is how long a queue must be without workers for the log to say so
@@ -21,11 +19,11 @@ type absence struct {
 
 // look says so if it is the reason for which j makes no progress.
 func (a *absence) look(ctx context.Context, p *pool, j *await.Job) {
-	known, err := p.fleet.read(ctx)
+	served, err := p.fleet.Serves(ctx, j.Queue)
 	if err != nil {
 		return // what follows needs Redis too, and says so
 	}
-	if slices.ContainsFunc(known.workers, func(w record.Worker) bool { return w.Serves(j.Queue) }) {
+	if served {
 		delete(a.said, j.Queue)
 		return
 	}

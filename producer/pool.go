@@ -13,6 +13,7 @@ import (
 
 	"github.com/distpool/distpool/internal/await"
 	"github.com/distpool/distpool/internal/broker"
+	"github.com/distpool/distpool/internal/fleet"
 	"github.com/distpool/distpool/internal/inline"
 	"github.com/distpool/distpool/internal/observers"
 	"github.com/distpool/distpool/internal/record"
@@ -46,7 +47,7 @@ type pool struct {
 	ours    bool // rdb is ours to close
 	hub     *await.Hub
 	broker  *broker.Broker
-	fleet   fleet
+	fleet   *fleet.View
 	absence absence
 	starter starter
 	sweeper sweeper
@@ -81,7 +82,7 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 	if ours && observer != nil {
 		rdb.AddHook(observers.Hook(observer.RoundTrip))
 	}
-	p := &pool{cfg: cfg, rdb: rdb, ours: ours, broker: broker.New(rdb), fleet: fleet{rdb: rdb}, signer: signing.New(cfg.Keyring), listing: newListing(rdb), inline: inline.From(ctx)}
+	p := &pool{cfg: cfg, rdb: rdb, ours: ours, broker: broker.New(rdb), fleet: fleet.NewView(rdb), signer: signing.New(cfg.Keyring), listing: newListing(rdb), inline: inline.From(ctx)}
 	p.starter.broker = p.broker
 	p.sweeper.broker, p.sweeper.log = p.broker, cfg.Logger
 	if err := record.Load(ctx, rdb); err != nil {
@@ -94,7 +95,7 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 	}
 	p.hub.SetSweep(p.sweeper.sweep, p.sweeper.wait)
 	p.hub.SetRevive(p.revive)
-	p.hub.SetUnserved(p.fleet.unserved)
+	p.hub.SetUnserved(p.fleet.Unserved)
 	p.watcher.start(p.hub, observer, cfg.Logger)
 	outer := &Pool{p}
 	runtime.AddCleanup(outer, func(p *pool) { go p.dropped() }, p)
@@ -226,7 +227,7 @@ func (p *pool) release() {
 	p.listing.stop()
 	p.hub.Stop(ErrClosed)
 	p.watcher.stop()
-	p.fleet.stop()
+	p.fleet.Stop()
 	if p.ours {
 		p.using.Lock()
 		defer p.using.Unlock()

@@ -117,7 +117,7 @@ func (s *stream) collect() (changed <-chan struct{}, over bool, err error) {
 // resize adapts the size of chunks and the window to the fleet and to what was
 // measured.
 func (s *stream) resize(ctx context.Context) error {
-	slots, err := s.pool.fleet.slots(ctx, s.options.queue)
+	slots, err := s.pool.fleet.Slots(ctx, s.options.queue)
 	if err == nil {
 		if slots == 0 {
 			slots = runtime.NumCPU()

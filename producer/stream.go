@@ -108,7 +108,7 @@ func (p *Pool) openStream(ctx context.Context, t erasedTask, opts []Option) (*st
 		limit: math.MaxInt, pace: pace{size: 1, slots: runtime.NumCPU(), noted: time.Now()},
 		cut: cutter{
 			task: t.Name(), exact: o.chunkSize > 0, maxArgument: p.cfg.MaxArgument,
-			big: func() bool { return p.fleet.readsBig(context.WithoutCancel(ctx), o.queue) },
+			big: func() bool { return p.fleet.ReadsBig(context.WithoutCancel(ctx), o.queue) },
 		},
 	}
 	if ctx.Err() != nil {
@@ -222,12 +222,12 @@ func (s *stream) arrivals(ctx context.Context) (ready []wire.Outcome, ended bool
 
 // await waits until something has arrived.
 func (s *stream) await(ctx context.Context) error {
-	jam, leave := nested.Enter(ctx, nested.Job{ID: s.id, Task: s.task.Name(), Queue: s.options.queue})
+	deadlock, leave := nested.Enter(ctx, nested.Job{ID: s.id, Task: s.task.Name(), Queue: s.options.queue})
 	defer leave()
 	select {
 	case <-s.arrived:
 		return nil
-	case err := <-jam:
+	case err := <-deadlock:
 		return fmt.Errorf("%s: %w", s.log, err)
 	case <-ctx.Done():
 		return s.stopped(ctx)

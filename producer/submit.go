@@ -68,7 +68,7 @@ func (p *Pool) submit(ctx context.Context, t erasedTask, o options, n int, encod
 		pool: p, task: t, options: o, calls: n,
 		cut: cutter{
 			encode: encode, calls: n, size: size, exact: exact, maxArgument: p.cfg.MaxArgument, task: t.Name(),
-			big: func() bool { return p.fleet.readsBig(ctx, o.queue) }, chosen: o.id != "",
+			big: func() bool { return p.fleet.ReadsBig(ctx, o.queue) }, chosen: o.id != "",
 		},
 	}
 	send := s.send
@@ -88,7 +88,7 @@ func (p *Pool) submit(ctx context.Context, t erasedTask, o options, n int, encod
 
 // automaticSize is Python's rule, with the slots of the whole fleet.
 func (p *Pool) automaticSize(ctx context.Context, queue string, n int) (int, error) {
-	slots, err := p.fleet.slots(ctx, queue)
+	slots, err := p.fleet.Slots(ctx, queue)
 	if err != nil {
 		return 0, err
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/distpool/distpool/internal/fleet"
 	"github.com/distpool/distpool/internal/record"
 )
 
@@ -20,7 +21,7 @@ func TestLostChunksAreIssuedAlsoIfTheWorkerOfAnotherCannotBeAsked(t *testing.T) 
 				t.Fatal(err)
 			}
 		}
-		if _, err := record.Beat(t.Context(), rdb, record.Worker{ID: "alive"}, time.Minute, true); err != nil {
+		if err := fleet.Register(t.Context(), rdb, fleet.Worker{ID: "alive"}, time.Minute); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := asynq.NewInspectorFromRedisClient(rdb).DeleteAllPendingTasks("q"); err != nil {
@@ -36,7 +37,7 @@ func TestLostChunksAreIssuedAlsoIfTheWorkerOfAnotherCannotBeAsked(t *testing.T) 
 
 		rdb.Del(t.Context(), questions)
 		n, err = b.Revive(t.Context(), record.Ref{ID: "j"}, "q", "square")
-		if asked, err := record.Asked(t.Context(), rdb, "alive"); n != 0 || err != nil || len(asked) != 1 || asked[0].Chunk != 0 {
+		if asked, err := fleet.Asked(t.Context(), rdb, "alive"); n != 0 || err != nil || len(asked) != 1 || asked[0].Chunk != 0 {
 			t.Errorf("later %d were issued again, and it was asked for %+v, %v; want 0, and chunk 0", n, asked, err)
 		}
 		if err != nil {
