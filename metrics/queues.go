@@ -10,8 +10,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/distpool/distpool/internal/fleet"
 	"github.com/distpool/distpool/internal/inspect"
-	"github.com/distpool/distpool/internal/record"
 )
 
 const (
@@ -129,7 +129,7 @@ func (q *Queues) read() {
 }
 
 // known are the queues that had jobs, and those that are or were served.
-func (q *Queues) known(existing []string, ws []record.Worker) []string {
+func (q *Queues) known(existing []string, ws []fleet.Worker) []string {
 	now := time.Now()
 	for _, w := range ws {
 		for name := range w.Queues {
@@ -152,7 +152,7 @@ func (q *Queues) known(existing []string, ws []record.Worker) []string {
 func (q *Queues) ask() ([]prometheus.Metric, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), queuesPatience)
 	defer cancel()
-	ws, err := record.Workers(ctx, q.rdb)
+	ws, err := fleet.Workers(ctx, q.rdb)
 	if err != nil {
 		return nil, err
 	}

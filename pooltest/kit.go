@@ -14,8 +14,8 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/distpool/distpool/internal/fleet"
 	"github.com/distpool/distpool/internal/inline"
-	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/redisconn"
 	"github.com/distpool/distpool/producer"
 	"github.com/distpool/distpool/tasks"
@@ -128,7 +128,7 @@ func (k *Kit) work(ts []tasks.Runner) {
 // be cut for fewer slots than there are.
 func (k *Kit) awaitWorkers(ctx context.Context) error {
 	for {
-		ws, err := record.Workers(ctx, k.rdb)
+		ws, err := fleet.Workers(ctx, k.rdb)
 		if err != nil {
 			return err
 		}
@@ -197,7 +197,7 @@ func (k *Kit) Advance(d time.Duration) {
 	// Workers beat on the real clock, which stands still here. So their keys age as
 	// it does: not at all.
 	for _, key := range k.server.Keys() {
-		if ttl := k.server.TTL(key); ttl > 0 && record.IsRegistryKey(key) {
+		if ttl := k.server.TTL(key); ttl > 0 && fleet.IsKey(key) {
 			k.server.SetTTL(key, ttl+d)
 		}
 	}

@@ -11,16 +11,16 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/distpool/distpool/internal/await"
-	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/fleet"
 )
 
 func TestTheLogSaysOnceThatNoWorkerServesAQueue(t *testing.T) {
 	rdb := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
 	t.Cleanup(func() { rdb.Close() })
 	var log bytes.Buffer
-	p := &pool{cfg: Config{Logger: slog.New(slog.NewTextHandler(&log, nil))}, fleet: fleet{rdb: rdb}}
+	p := &pool{cfg: Config{Logger: slog.New(slog.NewTextHandler(&log, nil))}, fleet: fleet.NewView(rdb)}
 	look := func(queue string) {
-		p.fleet.known.Store(nil) // as when a second has passed
+		p.fleet = fleet.NewView(rdb) // as when a second has passed
 		p.absence.look(t.Context(), p, &await.Job{ID: "j", Queue: queue, Task: "square"})
 	}
 	says := func(when string, first, second int) {
@@ -35,14 +35,14 @@ func TestTheLogSaysOnceThatNoWorkerServesAQueue(t *testing.T) {
 	look("first")
 	look("second")
 	says("without workers", 1, 1)
-	w := record.Worker{ID: "w", Queues: map[string]int{"first": 1}}
-	if _, err := record.Beat(t.Context(), rdb, w, time.Minute, true); err != nil {
+	w := fleet.Worker{ID: "w", Queues: map[string]int{"first": 1}}
+	if err := fleet.Register(t.Context(), rdb, w, time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	look("first")
 	look("second")
 	says("with a worker on the first", 1, 1)
-	if err := record.Depart(t.Context(), rdb, w.ID); err != nil {
+	if err := fleet.Unregister(t.Context(), rdb, w.ID); err != nil {
 		t.Fatal(err)
 	}
 	look("first")

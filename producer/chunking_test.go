@@ -10,7 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/distpool/distpool/internal/call"
-	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/fleet"
 )
 
 func TestAutomaticChunkSizeIsPythonsRuleOverTheFleet(t *testing.T) {
@@ -21,16 +21,16 @@ func TestAutomaticChunkSizeIsPythonsRuleOverTheFleet(t *testing.T) {
 	} {
 		rdb := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
 		t.Cleanup(func() { _ = rdb.Close() })
-		for id, w := range map[string]record.Worker{
+		for id, w := range map[string]fleet.Worker{
 			"a": {ID: "a", Concurrency: (tt.slots + 1) / 2, Queues: map[string]int{"q": 1}},
 			"b": {ID: "b", Concurrency: tt.slots / 2, Queues: map[string]int{"q": 1, "other": 1}},
 			"c": {ID: "c", Concurrency: 100, Queues: map[string]int{"other": 1}},
 		} {
-			if _, err := record.Beat(t.Context(), rdb, w, time.Minute, true); err != nil {
+			if err := fleet.Register(t.Context(), rdb, w, time.Minute); err != nil {
 				t.Fatal(id, err)
 			}
 		}
-		p := &Pool{&pool{fleet: fleet{rdb: rdb}}}
+		p := &Pool{&pool{fleet: fleet.NewView(rdb)}}
 		if got, err := p.automaticSize(t.Context(), "q", tt.calls); err != nil || got != tt.want {
 			t.Errorf("%d calls on %d slots: chunks of %d, %v; want %d", tt.calls, tt.slots, got, err, tt.want)
 		}

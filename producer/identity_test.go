@@ -14,6 +14,7 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/distpool/distpool/internal/fleet"
 	"github.com/distpool/distpool/internal/rawbytes"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/wire"
@@ -78,8 +79,8 @@ func TestWhoCompletesAJobCutsItAsItWasBegunWhateverItsWorkersRead(t *testing.T) 
 			opts := append(test.opts, producer.ID("j"))
 			first, rdb := open()
 			beat := func(big bool) {
-				w := record.Worker{ID: "w", Concurrency: 2, Queues: map[string]int{"q": 1}, Big: big}
-				if _, err := record.Beat(t.Context(), rdb, w, time.Minute, true); err != nil {
+				w := fleet.Worker{ID: "w", Concurrency: 2, Queues: map[string]int{"q": 1}, Big: big}
+				if err := fleet.Register(t.Context(), rdb, w, time.Minute); err != nil {
 					t.Fatal(err)
 				}
 			}

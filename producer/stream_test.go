@@ -8,13 +8,14 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/distpool/distpool/internal/fleet"
 	"github.com/distpool/distpool/tasks"
 )
 
 func TestAStreamThatBeginsWhileRedisIsAwayFailsWithAnError(t *testing.T) {
 	rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1, DialerRetries: 1, DialTimeout: time.Second})
 	defer rdb.Close()
-	p := &Pool{&pool{fleet: fleet{rdb: rdb}}}
+	p := &Pool{&pool{fleet: fleet.NewView(rdb)}}
 	task := tasks.Declare[int, int]("away")
 	var errs []error
 	for _, err := range IMap(context.Background(), p, task, slices.Values([]int{1, 2, 3})) {

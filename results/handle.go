@@ -48,12 +48,12 @@ func (h *handle) Wait(ctx context.Context) error {
 		return nil
 	default:
 	}
-	jam, leave := h.enter(ctx)
+	deadlock, leave := h.enter(ctx)
 	defer leave()
 	select {
 	case <-h.job.Over():
 		return nil
-	case err := <-jam:
+	case err := <-deadlock:
 		return fmt.Errorf("waiting for %s: %w", h.describe(), err)
 	case <-ctx.Done():
 		return h.stopped(ctx)
@@ -61,7 +61,7 @@ func (h *handle) Wait(ctx context.Context) error {
 }
 
 // enter tells the worker that its call begins to wait, if it is one that waits.
-func (h *handle) enter(ctx context.Context) (jam <-chan error, leave func()) {
+func (h *handle) enter(ctx context.Context) (deadlock <-chan error, leave func()) {
 	return nested.Enter(ctx, nested.Job{ID: h.job.ID, Task: h.job.Task, Queue: h.job.Queue})
 }
 

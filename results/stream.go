@@ -98,12 +98,12 @@ func (m *MapResult[R]) arrivals(ctx context.Context, seen int) (news []wire.Outc
 	if len(news) > 0 || ended {
 		return news, ended, nil
 	}
-	jam, leave := m.enter(ctx)
+	deadlock, leave := m.enter(ctx)
 	defer leave()
 	for len(news) == 0 && !ended {
 		select {
 		case <-changed:
-		case err := <-jam:
+		case err := <-deadlock:
 			return nil, false, fmt.Errorf("waiting for %s: %w", m.describe(), err)
 		case <-ctx.Done():
 			return nil, false, m.stopped(ctx)

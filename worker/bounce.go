@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"github.com/distpool/distpool/internal/fleet"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/wire"
 )
@@ -163,7 +164,7 @@ const askElsewhere = 5 * time.Second
 func (w *worker) knownElsewhere(s stranger) (knowing []string, ignorant int, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), askElsewhere)
 	defer cancel()
-	ws, err := record.Workers(ctx, w.rdb)
+	ws, err := fleet.Workers(ctx, w.rdb)
 	if err != nil {
 		return nil, 0, err
 	}

@@ -8,7 +8,6 @@ import (
 
 	"github.com/distpool/distpool/internal/call"
 	"github.com/distpool/distpool/internal/execute"
-	"github.com/distpool/distpool/internal/nested"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/wire"
 	"github.com/distpool/distpool/observe"
@@ -130,15 +129,6 @@ func (r *chunkRun) Save(ctx context.Context, p wire.Partial) {
 		r.cancel(errJobEnded)
 	}
 }
-
-// Wait begins a wait of a call for a nested job.
-func (r *chunkRun) Wait(index int, j nested.Job) (jam <-chan error, end func()) {
-	w := r.worker.waits.begin(r, index, j)
-	return w.jam, func() { r.worker.waits.end(w) }
-}
-
-// EndWaits ends the waits of the call that has ended.
-func (r *chunkRun) EndWaits() { r.worker.waits.endAll(r) }
 
 // putBack gives the slot to others while failed calls wait for their next
 // attempt. The delivery waits in asynq's retry set, where operators see it.

@@ -11,6 +11,7 @@ import (
 	"github.com/hibiken/asynq"
 
 	"github.com/distpool/distpool/internal/execute"
+	"github.com/distpool/distpool/internal/fleet"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/wire"
 	"github.com/distpool/distpool/observe"
@@ -228,7 +229,7 @@ func (w *worker) begin(d wire.Delivery) (*record.Begun, error) {
 		// was lost.
 		if b.Owner != w.self.ID {
 			alive, err := untilAnswered(w, d, "alive", func(ctx context.Context) (bool, error) {
-				return record.Alive(ctx, w.rdb, b.Owner)
+				return fleet.Alive(ctx, w.rdb, b.Owner)
 			})
 			if err != nil || alive {
 				return &b, err

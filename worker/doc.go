@@ -11,12 +11,13 @@
 // instead of polling). deliver.go asks the job record whether the chunk may run:
 // it may have been run already, or be running elsewhere, or its job may be over.
 // chunk.go has package execute run the calls one after the other, each guarded against
-// panics and runtime.Goexit, and records their outcomes in one step. presence.go tells the
-// other processes that this one is alive, and hears of canceled jobs. supervise.go,
-// active in one worker of all, issues the chunks of dead workers again.
+// panics and runtime.Goexit, and records their outcomes in one step. Package
+// internal/fleet tells the other processes that this one is alive; presence.go hears of
+// canceled jobs. supervise.go, active in one worker of all, issues the chunks of dead
+// workers again.
 //
-// nested.go and jam.go find calls that wait for nested jobs which no slot is left
-// to run.
+// nested.go and package internal/nested find calls that wait for nested jobs which no
+// slot is left to run.
 //
 // # What is promised
 //

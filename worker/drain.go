@@ -120,7 +120,7 @@ func (w *worker) depart(s *supervisor) {
 	defer cancel()
 	s.resign(ctx)
 	w.bell.forget(ctx)
-	if err := record.Depart(ctx, w.rdb, w.self.ID); err != nil {
+	if err := w.member.Leave(ctx); err != nil {
 		w.log.Warn("leaving the registry of workers failed; it forgets this worker by itself", "error", err)
 	}
 }

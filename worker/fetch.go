@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/distpool/distpool/internal/fleet"
 	"github.com/distpool/distpool/internal/record"
 )
 
@@ -24,7 +25,7 @@ const suspectFor = time.Minute
 // ownFor is how long after it was fetched the begin of a chunk still stands. A worker
 // that stood still for longer may have been taken for dead, and the chunk be another's,
 // or recorded: the record is asked again.
-const ownFor = lifetime - beatEvery
+const ownFor = fleet.Lifetime - fleet.BeatEvery
 
 // arriveFor is how long after it was fetched a delivery may be on its way to running by
 // that begin: ownFor until it has its slot, and then what knownElsewhere takes.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/distpool/distpool/internal/broker"
 	"github.com/distpool/distpool/internal/call"
+	"github.com/distpool/distpool/internal/fleet"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/wire"
 )
@@ -144,7 +145,7 @@ func TestAChunkThatWasBegunLongAgoIsBegunAnew(t *testing.T) {
 	if err := f.fetch(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	f.fetched[0].Asked = f.fetched[0].Asked.Add(-lifetime + beatEvery)
+	f.fetched[0].Asked = f.fetched[0].Asked.Add(-fleet.Lifetime + fleet.BeatEvery)
 	for range 2 {
 		if _, a := f.ask("q"); a != handOut {
 			t.Fatalf("the fetcher answers %v", a)

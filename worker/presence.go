@@ -3,82 +3,31 @@ package worker
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/distpool/distpool/internal/fleet"
+	"github.com/distpool/distpool/internal/nested"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/wire"
 )
 
-// A worker counts as dead when it was not heard for lifetime. Several beats may
-// get lost or late on a busy machine before that.
-const (
-	beatEvery = 1500 * time.Millisecond
-	lifetime  = 5 * time.Second
-	// Every so many beats the description is sent again.
-	describeEvery = 20
-	// Every so many beats the worker reads what it was asked.
-	answerEvery = 2
-)
-
-func (w *worker) beat(ctx context.Context, full bool, held []record.HeldSlot) error {
-	ctx, cancel := context.WithTimeout(ctx, lifetime)
-	defer cancel()
-	self := w.self
-	self.Held = held
-	known, err := record.Beat(ctx, w.rdb, self, lifetime, full)
-	if err == nil && !known {
-		_, err = record.Beat(ctx, w.rdb, self, lifetime, true)
-	}
-	return err
-}
-
 // keepBeating says that the worker is alive, until ctx ends.
 func (w *worker) keepBeating(ctx context.Context) {
-	ticker := time.NewTicker(beatEvery)
-	defer ticker.Stop()
-	healthy := true
-	w.pulse.next(0, 0, 0, 0) // what happens before the first beat counts, too
-	var published []record.HeldSlot
-	for n := 1; ; n++ {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		began := time.Now()
-		held := w.waits.lasting()
-		full := n%describeEvery == 0 || !healthy || !slices.EqualFunc(held, published, sameHeld)
-		err := w.beat(ctx, full, held)
-		if ctx.Err() != nil {
-			return
-		}
-		if err != nil && healthy {
-			w.log.Warn("Redis does not take this worker's heartbeat; will keep trying", "error", err)
-		} else if err == nil && !healthy {
-			w.log.Warn("Redis takes this worker's heartbeat again")
-		}
-		healthy = err == nil
-		if !healthy || time.Since(began) > beatEvery {
-			w.troubled.Store(time.Now().UnixNano())
-		}
-		if healthy {
-			published = held
-			w.report(ctx)
+	deadlocks := w.detector()
+	w.member.Run(ctx, fleet.Duties{
+		Held: w.waits.Lasting,
+		Counts: func() fleet.Counts {
+			return fleet.Counts{Busy: len(w.slots), Calls: w.ran.Load(), Failed: w.failures.Load(), Took: time.Duration(w.busyTime.Load())}
+		},
+		Answer: w.answer,
+		Then: func(ctx context.Context, held []nested.HeldSlot) {
 			w.checkJobs(ctx)
-			if n%answerEvery == 0 {
-				w.answer(ctx)
-			}
 			w.reclaim(ctx)
-			w.breakJams(ctx, held)
-		}
-	}
-}
-
-func sameHeld(a, b record.HeldSlot) bool {
-	return a.Job == b.Job && a.Chunk == b.Chunk && slices.Equal(a.Waits, b.Waits)
+			deadlocks.Look(ctx, held)
+		},
+	})
 }
 
 // listen hears of jobs that ended before their time, and cancels their calls.
@@ -105,7 +54,7 @@ func (w *worker) checkJobs(ctx context.Context) {
 	w.mu.Lock()
 	jobs := map[record.Ref]bool{}
 	for k, r := range w.running {
-		if time.Since(r.started) > beatEvery {
+		if time.Since(r.started) > fleet.BeatEvery {
 			jobs[k.job] = true
 		}
 	}
@@ -130,19 +79,13 @@ func (w *worker) checkJobs(ctx context.Context) {
 	}
 }
 
-// answer releases chunks that the record says this worker holds, and that it does
-// not run: somebody asked for them.
-func (w *worker) answer(ctx context.Context) {
-	asked, err := record.Asked(ctx, w.rdb, w.self.ID)
-	if err != nil {
-		w.log.Debug("reading what this worker was asked failed", "error", err)
-	}
-	for _, ref := range asked {
-		if f := w.bell.fetcher; f != nil { // it may have begun the chunk, and not run it yet
-			f.ifAbsent(ref, func() { w.release(ctx, ref) })
-		} else {
-			w.release(ctx, ref)
-		}
+// answer releases a chunk that the record says this worker holds, if it does not run it.
+func (w *worker) answer(ctx context.Context, q fleet.Question) {
+	ref := record.ChunkRef{Job: record.Ref{ID: q.Job, Gen: q.Gen}, Chunk: q.Chunk}
+	if f := w.bell.fetcher; f != nil { // it may have begun the chunk, and not run it yet
+		f.ifAbsent(ref, func() { w.release(ctx, ref) })
+	} else {
+		w.release(ctx, ref)
 	}
 }
 

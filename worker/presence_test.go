@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/distpool/distpool/internal/call"
-	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/fleet"
 )
 
 // A chunk of which nobody has heard for long may be fetched the moment before its owner is
@@ -17,11 +17,7 @@ func TestAChunkThatIsOnItsWayToASlotIsNotReleased(t *testing.T) {
 	w := newWorker(Config{Concurrency: 1, MaxResult: DefaultMaxResult, Queues: onlyQ, Logger: slog.New(slog.DiscardHandler)}, rdb, map[string]call.Task{})
 	f := w.bell.fetcher
 	ask := func() {
-		ref := record.ChunkRef{Job: record.Ref{ID: "q/j0"}}
-		if err := record.Ask(t.Context(), rdb, w.self.ID, []record.ChunkRef{ref}); err != nil {
-			t.Error(err)
-		}
-		w.answer(t.Context())
+		w.answer(t.Context(), fleet.Question{Job: "j0"})
 	}
 	isOurs := func(when string) {
 		t.Helper()
@@ -76,10 +72,7 @@ func TestAChunkWhoseDeliveryNeverArrivedIsReleased(t *testing.T) {
 		f.held[c] = h
 	}
 	f.mu.Unlock()
-	if err := record.Ask(t.Context(), rdb, w.self.ID, []record.ChunkRef{{Job: record.Ref{ID: "q/j0"}}}); err != nil {
-		t.Fatal(err)
-	}
-	w.answer(t.Context())
+	w.answer(t.Context(), fleet.Question{Job: "j0"})
 	if owner := ownerOf(t, rdb, "j0"); owner != "" {
 		t.Errorf("the owner of the chunk is %q, although asynq dropped its delivery long ago", owner)
 	}

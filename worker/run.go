@@ -21,6 +21,8 @@ import (
 	"github.com/distpool/distpool/internal/call"
 	"github.com/distpool/distpool/internal/combine"
 	"github.com/distpool/distpool/internal/execute"
+	"github.com/distpool/distpool/internal/fleet"
+	"github.com/distpool/distpool/internal/nested"
 	"github.com/distpool/distpool/internal/observers"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/redisconn"
@@ -91,7 +93,7 @@ func Run(ctx context.Context, cfg Config, ts ...tasks.Runner) error {
 	if err := w.init(ctx); err != nil {
 		return unlessStopped(ctx, w.log, err)
 	}
-	if err = w.beat(ctx, true, nil); err != nil {
+	if err = w.member.Join(ctx); err != nil {
 		err = unlessStopped(ctx, w.log, fmt.Errorf("starting a worker: %w", err))
 	} else {
 		err = w.run(ctx)
@@ -156,7 +158,8 @@ type worker struct {
 	tasks map[string]call.Task
 	// signer is nil while signing is off.
 	signer *signing.Signer
-	self   record.Worker
+	self   fleet.Worker
+	member *fleet.Member
 	bell   *doorbell
 	// shared combines the requests of the slots into fewer round trips.
 	shared *combine.Client
@@ -179,18 +182,12 @@ type worker struct {
 	calls context.Context
 	abort context.CancelCauseFunc
 
-	// troubled is when a heartbeat last failed or was slow (Unix time, ns). For a
-	// while after that other workers' heartbeats may be missing for the same
-	// reason, and prove nothing.
-	troubled atomic.Int64
-
 	executor execute.Executor // of the chunks
 
 	watcher *observers.Worker // nil: there are no observers and no debug log
 	debug   bool              // the log wants to know
 
-	waits    waits    // of calls, for nested jobs
-	observer observer // of the waits of all workers; the heartbeat's goroutine has it
+	waits nested.Waits // of calls, for nested jobs
 
 	ours      bool            // the client is
 	asynqEnds <-chan struct{} // closed when asynq has ended; nil: it has, or was never told to
@@ -200,7 +197,6 @@ type worker struct {
 	ran       atomic.Int64 // calls
 	failures  atomic.Int64 // of these
 	busyTime  atomic.Int64 // ns that calls took, added up
-	pulse     pulse        // the heartbeat's goroutine has it
 
 	bounces bounces // of deliveries for other workers
 
@@ -237,7 +233,7 @@ func newWorker(cfg Config, rdb redis.UniversalClient, known map[string]call.Task
 		running: map[chunkKey]*chunkRun{}, unreturned: map[chunkKey]bool{},
 		paces:    make(map[string]*pace, len(known)),
 		recycled: make(chan error, 1), inspector: asynq.NewInspectorFromRedisClient(rdb),
-		self: record.Worker{
+		self: fleet.Worker{
 			ID: fmt.Sprintf("%s:%d:%s", name, os.Getpid(), strings.ToLower(rand.Text()[:8])), Host: host, PID: os.Getpid(),
 			Concurrency: cfg.Concurrency, Queues: cfg.Queues,
 			Tasks: slices.Sorted(maps.Keys(known)), Started: time.Now().UTC().Truncate(time.Second), Version: version.Of(), Big: true,
@@ -251,6 +247,7 @@ func newWorker(cfg Config, rdb redis.UniversalClient, known map[string]call.Task
 		Worker: w.self.ID, Tasks: known, MaxResult: cfg.MaxResult, MaxDeaths: budget, Exact: cfg.MaxCalls > 0,
 		Draining: &w.draining, Count: w.countCalls, CountFailure: func() { w.failures.Add(1) }, Recycle: func() { w.recycle(ErrRecycle) }, Log: w.log,
 	}
+	w.member = fleet.New(rdb, w.self, w.log)
 	w.bell = newDoorbell(rdb, w.self.ID, slices.Collect(maps.Keys(cfg.Queues)))
 	w.bell.giveWay = w.bounces.pause
 	w.shared = w.bell.Client
@@ -277,10 +274,9 @@ func (w *worker) run(ctx context.Context) error {
 		ShutdownTimeout:          w.cfg.Grace + lastMoment,
 		RetryDelayFunc:           retryDelay,
 		IsFailure:                isFailure,
-		Logger:                   &asynqLogger{log: w.log, troubled: w.isTroubled},
+		Logger:                   &asynqLogger{log: w.log, troubled: w.member.Troubled},
 		LogLevel:                 asynq.WarnLevel,
 	})
-	w.troubled.Store(time.Now().UnixNano()) // what was before, we do not know
 	background, stop := context.WithCancel(context.Background())
 	var others sync.WaitGroup
 	others.Go(func() { w.keepBeating(background) })
@@ -332,9 +328,4 @@ func (w *worker) countCalls(calls int, took time.Duration) {
 		w.draining.Store(true) // at once: what has been fetched already begins no call any more
 		w.recycle(nil)
 	}
-}
-
-// isTroubled reports whether a heartbeat failed or was slow not long ago.
-func (w *worker) isTroubled() bool {
-	return time.Since(time.Unix(0, w.troubled.Load())) <= lifetime
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/distpool/distpool/internal/fleet"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/wire"
 )
@@ -15,12 +16,8 @@ const (
 	// gone. A worker's death is known after lifetime, so its chunks are issued
 	// again within the sum of both.
 	superviseEvery = 2 * time.Second
-	// term is how long a leader that died keeps others from taking its place.
-	term = 2*superviseEvery + time.Second
 	// Most passes do with less, so that a leader with nothing to do is quiet. Every so
-	// many of them it reads who leads (in between it knows, since its term goes on),
-	// which queues there are, and what lies in archives that it knows to be small.
-	leaderEvery   = 4
+	// many of them it reads which queues there are, and what lies in archives that it knows to be small.
 	queuesEvery   = 2
 	archivesEvery = 4
 	// unbegunFor is how long a delivery may be out of its queue without anybody
@@ -51,10 +48,8 @@ type supervisor struct {
 	held    map[string]time.Time // asynq task ID -> since when a live worker holds its chunk, or was asked
 	archive map[string]*archive  // queue -> what is known of its archived deliveries
 
-	rounds int       // so far
-	passes int       // so far: rounds in which it led, and looked
-	led    time.Time // when the term began that it knows to be its own; zero: it does not lead
-	queues []string  // as of the last time that they were read
+	passes int      // so far: rounds in which it led, and looked
+	queues []string // as of the last time that they were read
 }
 
 func newSupervisor(w *worker) *supervisor {
@@ -71,34 +66,18 @@ func (s *supervisor) run(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		lead, err := s.lead(ctx)
-		if err == nil && lead && !s.w.isTroubled() {
+		lead, err := s.w.member.Lead(ctx)
+		if err == nil && lead && !s.w.member.Troubled() {
 			err = s.pass(ctx)
 		}
-		if err != nil && ctx.Err() == nil && !s.w.isTroubled() {
+		if err != nil && ctx.Err() == nil && !s.w.member.Troubled() {
 			s.w.log.Warn("supervising failed; will try again", "error", err)
 		}
 	}
 }
 
-// lead reports whether this worker leads for the next term.
-func (s *supervisor) lead(ctx context.Context) (lead bool, err error) {
-	began := time.Now()
-	if s.rounds++; s.rounds%leaderEvery != 0 && began.Sub(s.led) < term {
-		lead, err = record.GoOnLeading(ctx, s.w.rdb, term)
-	}
-	if !lead && err == nil {
-		lead, err = record.Lead(ctx, s.w.rdb, s.w.self.ID, term)
-	}
-	s.led = time.Time{}
-	if lead && err == nil {
-		s.led = began
-	}
-	return lead, err
-}
-
 func (s *supervisor) resign(ctx context.Context) {
-	if err := record.Resign(ctx, s.w.rdb, s.w.self.ID); err != nil {
+	if err := s.w.member.Resign(ctx); err != nil {
 		s.w.log.Warn("handing the supervision over failed; it ends by itself", "error", err)
 	}
 }
@@ -138,15 +117,11 @@ func (s *supervisor) lookAround(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	workers, err := record.Workers(ctx, s.w.rdb)
-	if err != nil {
+	alive, certain, err := s.w.member.Alive(ctx)
+	if err != nil || !certain {
 		return err
 	}
-	alive := make(map[string]bool, len(workers))
-	for _, w := range workers {
-		alive[w.ID] = true
-	}
-	questions := map[string][]record.ChunkRef{}
+	questions := map[string][]fleet.Question{}
 	suspects := map[record.Ref]bool{}
 	orphans := map[origin][]orphan{}
 	for i, o := range outs {
@@ -154,7 +129,7 @@ func (s *supervisor) lookAround(ctx context.Context) error {
 			suspects[refs[i].Job] = true
 		}
 		if owner := holdings[i].Owner; holdings[i].Open && alive[owner] && s.isToBeAsked(o.id) {
-			questions[owner] = append(questions[owner], refs[i])
+			questions[owner] = append(questions[owner], fleet.Question{Job: refs[i].Job.ID, Gen: refs[i].Job.Gen, Chunk: refs[i].Chunk})
 		}
 		if s.orphaned(o, holdings[i], alive) {
 			of := origin{o.queue, holdings[i].Task}
@@ -177,8 +152,8 @@ func (s *supervisor) lookAround(ctx context.Context) error {
 			s.w.log.Error("a job was canceled because its record is damaged", "job", job.ID)
 		}
 	}
-	for owner, refs := range questions {
-		if err := record.Ask(ctx, s.w.rdb, owner, refs); err != nil {
+	for owner, asked := range questions {
+		if err := fleet.Ask(ctx, s.w.rdb, owner, asked); err != nil {
 			return err
 		}
 	}

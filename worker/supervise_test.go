@@ -9,6 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/distpool/distpool/internal/call"
+	"github.com/distpool/distpool/internal/fleet"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/wire"
 )
@@ -28,7 +29,7 @@ func supervising(t *testing.T) (*supervisor, *redis.Client) {
 // round is what the supervisor does each superviseEvery.
 func (s *supervisor) round(t *testing.T) {
 	t.Helper()
-	if lead, err := s.lead(t.Context()); err != nil || !lead {
+	if lead, err := s.w.member.Lead(t.Context()); err != nil || !lead {
 		t.Fatalf("the only worker leads: %v, %v", lead, err)
 	}
 	if err := s.pass(t.Context()); err != nil {
@@ -118,7 +119,7 @@ func TestAQueueThatIsNewIsLookedAtBeforeAWorkerOfItCanCountAsDead(t *testing.T) 
 		for ; !s.wasIssuedAgain(t, rdb, "other", "j") && rounds < 20; rounds++ {
 			s.round(t)
 		}
-		if time.Duration(rounds)*superviseEvery > lifetime {
+		if time.Duration(rounds)*superviseEvery > fleet.Lifetime {
 			t.Errorf("after %d passes it took %d more to find a new queue", passes, rounds)
 		}
 	}
@@ -166,28 +167,5 @@ func TestALargeArchiveIsSeenAsAWholeInEightPasses(t *testing.T) {
 		if id := z.Member.(string); !seen[id] {
 			t.Fatalf("8 passes saw %d of %d archived deliveries, and not %s", len(seen), len(rest), id)
 		}
-	}
-}
-
-func TestALeaderThatStoodStillAsksWhoLeads(t *testing.T) {
-	s, rdb := supervising(t)
-	s.round(t)
-	if err := rdb.Set(t.Context(), record.Prefix+"@{workers}:leader", "another", time.Minute).Err(); err != nil {
-		t.Fatal(err)
-	}
-	s.led = s.led.Add(-term)
-	if lead, err := s.lead(t.Context()); err != nil || lead {
-		t.Errorf("after its term it leads: %v, %v", lead, err)
-	}
-	s.led = time.Now() // as if Redis had lost its key, and another been quicker
-	rounds := 0
-	for lead := true; lead && rounds < 20; rounds++ {
-		var err error
-		if lead, err = s.lead(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if rounds > leaderEvery {
-		t.Errorf("it took %d rounds to find that another leads", rounds)
 	}
 }

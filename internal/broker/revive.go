@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/distpool/distpool/internal/fleet"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/wire"
 )
@@ -65,24 +66,24 @@ func (b *Broker) unclaimed(ctx context.Context, job record.Ref) (chunks []int, f
 	if err != nil {
 		return nil, err
 	}
-	held := map[string][]record.ChunkRef{}
+	held := map[string][]fleet.Question{}
 	for chunk, owner := range waiting {
 		if owner == "" {
 			chunks = append(chunks, chunk)
 		} else {
-			held[owner] = append(held[owner], record.ChunkRef{Job: job, Chunk: chunk})
+			held[owner] = append(held[owner], fleet.Question{Job: job.ID, Gen: job.Gen, Chunk: chunk})
 		}
 	}
-	for owner, refs := range held {
-		alive, err := record.Alive(ctx, b.rdb, owner)
+	for owner, asked := range held {
+		alive, err := fleet.Alive(ctx, b.rdb, owner)
 		if err == nil && alive {
-			err = record.Ask(ctx, b.rdb, owner, refs)
+			err = fleet.Ask(ctx, b.rdb, owner, asked)
 		}
 		if err != nil {
 			failed = errors.Join(failed, fmt.Errorf("asking worker %s: %w", owner, err))
 		} else if !alive {
-			for _, ref := range refs {
-				chunks = append(chunks, ref.Chunk)
+			for _, q := range asked {
+				chunks = append(chunks, q.Chunk)
 			}
 		}
 	}

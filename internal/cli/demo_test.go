@@ -15,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/distpool/distpool/internal/cli"
+	"github.com/distpool/distpool/internal/fleet"
 	"github.com/distpool/distpool/internal/record"
 )
 
@@ -48,7 +49,7 @@ func TestDemoShowsTheTutorialAndMatchingCounts(t *testing.T) {
 
 // startDemo starts the demo as a process of its own, on a Redis of the test, and
 // returns it with its workers once they run.
-func startDemo(t *testing.T) (cmd *exec.Cmd, mr *miniredis.Miniredis, workers []record.Worker) {
+func startDemo(t *testing.T) (cmd *exec.Cmd, mr *miniredis.Miniredis, workers []fleet.Worker) {
 	mr = miniredis.RunT(t)
 	rdb := redis.NewClient(&redis.Options{Addr: mr.Addr()})
 	t.Cleanup(func() { _ = rdb.Close() })
@@ -64,7 +65,7 @@ func startDemo(t *testing.T) (cmd *exec.Cmd, mr *miniredis.Miniredis, workers []
 	}
 	t.Cleanup(func() { _ = cmd.Process.Kill() })
 	eventually(t, "two workers run", func() bool {
-		workers, err = record.Workers(context.Background(), rdb)
+		workers, err = fleet.Workers(context.Background(), rdb)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -15,8 +15,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/distpool/distpool/internal/cli/progress"
+	"github.com/distpool/distpool/internal/fleet"
 	"github.com/distpool/distpool/internal/inspect"
-	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/producer"
 	"github.com/distpool/distpool/results"
 )
@@ -197,7 +197,7 @@ func (s *session) sayUnserved(ctx context.Context) error {
 		return err
 	}
 	queue := s.app.flags.queue
-	serves := func(w record.LiveWorker) bool { return w.Queues[queue] > 0 }
+	serves := func(w fleet.LiveWorker) bool { return w.Queues[queue] > 0 }
 	if !slices.ContainsFunc(workers, serves) {
 		fmt.Fprintf(s.app.Err, "distpool: no worker serves queue %q; the stream waits for one (an interrupt ends the waiting)\n", queue)
 	}

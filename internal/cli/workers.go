@@ -12,8 +12,8 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
 
+	"github.com/distpool/distpool/internal/fleet"
 	"github.com/distpool/distpool/internal/inspect"
-	"github.com/distpool/distpool/internal/record"
 )
 
 // workerLine is a worker as it is printed.
@@ -36,7 +36,7 @@ type workerLine struct {
 	lastSeen time.Duration
 }
 
-func newWorkerLine(w record.LiveWorker) workerLine {
+func newWorkerLine(w fleet.LiveWorker) workerLine {
 	return workerLine{
 		Worker: w.ID, Host: w.Host, PID: w.PID, Slots: w.Concurrency, Busy: w.Stats.Busy, Calls: w.Stats.Calls,
 		Failed: w.Stats.Failed, Rate: w.Stats.Rate, Queues: w.Queues, Tasks: w.Tasks, Version: w.Version,
@@ -63,7 +63,7 @@ func (a *app) workersCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "workers", Short: "List the live workers",
 		Long: `Workers lists the live workers of all queues: those whose heartbeat came within
-the last ` + inspect.WorkerLifetime.String() + `. How busy they are, and their calls, are as old as that.
+the last ` + fleet.Lifetime.String() + `. How busy they are, and their calls, are as old as that.
 ` + jsonHelp,
 		Example: "  distpool workers\n  distpool workers --json | jq 'select(.busy == .slots).worker'",
 		Args:    cobra.NoArgs,

@@ -15,6 +15,7 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/distpool/distpool/internal/fleet"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/redistest"
 )
@@ -256,9 +257,9 @@ func (g *guarded) look(t *testing.T, id string) {
 		check("the order", c.LRange(ctx(t), k[3], 0, -1).Err())
 		check("its length", c.LLen(ctx(t), k[3]).Err())
 		check("the jobs", c.Scan(ctx(t), 0, "distpool:{*}", 100).Err())
-		_, err = record.Workers(ctx(t), c)
+		_, err = fleet.Workers(ctx(t), c)
 		check("workers", err)
-		_, err = record.LiveWorkers(ctx(t), c, time.Minute)
+		_, err = fleet.LiveWorkers(ctx(t), c)
 		check("how they are doing", err)
 		_, _, err = record.NewLister(c, record.Position{}).Next(ctx(t))
 		check("the recent jobs", err)

@@ -16,7 +16,7 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
-	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/fleet"
 	"github.com/distpool/distpool/internal/redistest"
 	"github.com/distpool/distpool/producer"
 )
@@ -160,13 +160,13 @@ func (e *env) queueInfo(t *testing.T) *asynq.QueueInfo {
 }
 
 // workers lists the live workers of the case's queue.
-func (e *env) workers(t *testing.T) []record.Worker {
+func (e *env) workers(t *testing.T) []fleet.Worker {
 	t.Helper()
-	ws, err := record.Workers(ctx(t), e.rdb)
+	ws, err := fleet.Workers(ctx(t), e.rdb)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return slices.DeleteFunc(ws, func(w record.Worker) bool { return !w.Serves(e.queue) })
+	return slices.DeleteFunc(ws, func(w fleet.Worker) bool { return !w.Serves(e.queue) })
 }
 
 // jobKeys lists the keys of a job.

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/distpool/distpool/internal/fleet"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/redistest"
 	"github.com/distpool/distpool/producer"
@@ -324,8 +325,8 @@ func TestLargeValuesAmongOldVersions(t *testing.T) {
 	each(t, func(t *testing.T, e *env) {
 		p := e.pool(t)
 		arg := random(1<<17, 9)
-		old := record.Worker{ID: "old:1:aaaa", Concurrency: 1, Queues: map[string]int{e.queue: 1}, Tasks: []string{echoBytes.Name()}}
-		if _, err := record.Beat(ctx(t), e.rdb, old, time.Hour, true); err != nil {
+		old := fleet.Worker{ID: "old:1:aaaa", Concurrency: 1, Queues: map[string]int{e.queue: 1}, Tasks: []string{echoBytes.Name()}}
+		if err := fleet.Register(ctx(t), e.rdb, old, time.Hour); err != nil {
 			t.Fatal(err)
 		}
 		submit := func() *results.AsyncResult[[]byte] {
@@ -341,7 +342,7 @@ func TestLargeValuesAmongOldVersions(t *testing.T) {
 		if keys := e.blobsOf(t, r.ID()); len(keys) != 0 || len(args) < 4*len(arg)/3 {
 			t.Errorf("an old worker finds %d bytes of arguments, and keys %q", len(args), keys)
 		}
-		must(t, record.Depart(ctx(t), e.rdb, old.ID))
+		must(t, fleet.Unregister(ctx(t), e.rdb, old.ID))
 		// As an old producer makes it.
 		must(t, e.rdb.HDel(ctx(t), record.Keys(r.ID())[0], "big").Err())
 		must(t, e.rdb.HSet(ctx(t), record.Keys(r.ID())[0], "v", 1).Err())

@@ -228,7 +228,7 @@ func TestANestedWaitOutlastsSlotsThatAreBusy(t *testing.T) {
 			ws := e.workers(t)
 			return len(ws) == 1 && len(ws[0].Held) == 1
 		})
-		// Longer than a jam takes to be noticed.
+		// Longer than a deadlock takes to be noticed.
 		select {
 		case <-outer.Done():
 			_, err := outer.Get(ctx(t))

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/distpool/distpool/internal/fleet"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/producer"
 	"github.com/distpool/distpool/results"
@@ -65,7 +66,7 @@ func (e *env) version(t *testing.T, name, queue string, ts ...tasks.Runner) (sto
 	}
 	t.Cleanup(stop)
 	eventually(t, "the "+name+" worker is registered", func() bool {
-		ws, err := record.Workers(ctx(t), e.rdb)
+		ws, err := fleet.Workers(ctx(t), e.rdb)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -44,8 +44,8 @@ type Host interface {
 	// worker's, Save cancels the context of the run.
 	Save(ctx context.Context, p wire.Partial)
 	// Wait is called before a call, of that index in the job, waits for a nested job. The
-	// wait ends with end, or with EndWaits. While it lasts, jam may deliver an error.
-	Wait(index int, j nested.Job) (jam <-chan error, end func())
+	// wait ends with end, or with EndWaits. While it lasts, deadlock may deliver an error.
+	Wait(index int, j nested.Job) (deadlock <-chan error, end func())
 	// EndWaits ends all waits of the call that has just ended.
 	EndWaits()
 }

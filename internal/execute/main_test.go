@@ -73,7 +73,7 @@ func (h *host) Save(_ context.Context, p wire.Partial) {
 	}
 }
 
-func (h *host) Wait(_ int, j nested.Job) (jam <-chan error, end func()) {
+func (h *host) Wait(_ int, j nested.Job) (deadlock <-chan error, end func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.waits = append(h.waits, j)

@@ -30,7 +30,7 @@ const (
 const slotEnded = math.MinInt32 / 2
 
 // Enter begins a wait.
-func (s *callSlot) Enter(j nested.Job) (jam <-chan error, leave func()) {
+func (s *callSlot) Enter(j nested.Job) (deadlock <-chan error, leave func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.stage.CompareAndSwap(slotFresh, slotEntered) && s.stage.Load() == slotOver {
@@ -39,8 +39,8 @@ func (s *callSlot) Enter(j nested.Job) (jam <-chan error, leave func()) {
 	if s.waits++; s.waits == 1 {
 		s.run.chunk.Pass.giveUp()
 	}
-	jam, end := s.run.host.Wait(int(s.call), j)
-	return jam, func() {
+	deadlock, end := s.run.host.Wait(int(s.call), j)
+	return deadlock, func() {
 		end()
 		s.mu.Lock()
 		defer s.mu.Unlock()

@@ -10,21 +10,18 @@ import (
 
 	"github.com/hibiken/asynq"
 
+	"github.com/distpool/distpool/internal/fleet"
 	"github.com/distpool/distpool/internal/names"
 	"github.com/distpool/distpool/internal/record"
 )
 
-// WorkerLifetime is how long a worker counts as alive after its last heartbeat.
-// It is the worker's, who renews it every 1.5 s.
-const WorkerLifetime = 5 * time.Second
-
 // Workers lists the live workers, by their IDs, in two round trips.
-func (in *Inspector) Workers(ctx context.Context) ([]record.LiveWorker, error) {
-	ws, err := record.LiveWorkers(ctx, in.rdb, WorkerLifetime)
+func (in *Inspector) Workers(ctx context.Context) ([]fleet.LiveWorker, error) {
+	ws, err := fleet.LiveWorkers(ctx, in.rdb)
 	if err != nil {
 		return nil, fmt.Errorf("reading the registry of workers: %w", err)
 	}
-	slices.SortFunc(ws, func(a, b record.LiveWorker) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(ws, func(a, b fleet.LiveWorker) int { return cmp.Compare(a.ID, b.ID) })
 	return ws, nil
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/distpool/distpool/internal/fleet"
 	"github.com/distpool/distpool/internal/inspect"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/redisconn"
@@ -22,7 +23,7 @@ func TestWorkersSayWhatTheyDo(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var w record.LiveWorker
+		var w fleet.LiveWorker
 		eventually(t, "the worker reports its calls and its busy slot", func() bool {
 			ws, err := in.Workers(t.Context())
 			if err != nil {
@@ -34,7 +35,7 @@ func TestWorkersSayWhatTheyDo(t *testing.T) {
 			w = ws[0]
 			return w.Stats.Calls == 5 && w.Stats.Failed == 2 && w.Stats.Busy == 1
 		})
-		if w.Host == "" || w.Version == "" || w.Concurrency != 2 || !w.Knows("fail") || w.LastSeen < 0 || w.LastSeen > inspect.WorkerLifetime {
+		if w.Host == "" || w.Version == "" || w.Concurrency != 2 || !w.Knows("fail") || w.LastSeen < 0 || w.LastSeen > fleet.Lifetime {
 			t.Errorf("the worker is %+v", w)
 		}
 		if err := held.Cancel(t.Context()); err != nil {

@@ -91,8 +91,8 @@ func rec(t *testing.T, rdb redis.UniversalClient, id string, chunk, n int, slow 
 	}
 }
 
-// fleet is a pool and a worker in this process.
-type fleet struct {
+// system is a pool and a worker in this process.
+type system struct {
 	pool *producer.Pool
 	rdb  redis.UniversalClient
 }
@@ -110,9 +110,9 @@ var hold = tasks.Define("hold", func(ctx context.Context, _ int) (int, error) {
 	return 0, context.Cause(ctx)
 })
 
-func start(t *testing.T, rdb redis.UniversalClient) fleet {
+func start(t *testing.T, rdb redis.UniversalClient) system {
 	t.Helper()
-	return fleet{pool: fleettest.Start(t, rdb, fail, hold), rdb: rdb}
+	return system{pool: fleettest.Start(t, rdb, fail, hold), rdb: rdb}
 }
 
 func jobs(t *testing.T, in *inspect.Inspector, q inspect.Query) inspect.Page {

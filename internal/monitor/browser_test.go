@@ -149,7 +149,7 @@ func (b *browser) shootAll(t *testing.T, name string) {
 
 func TestInABrowserJobsAreWatchedCanceledAndFoundInAsynqmon(t *testing.T) {
 	rdb := redistest.Start(t).Client(t)
-	p := fleet(t, rdb)
+	p := startFleet(t, rdb)
 	fill(t, p)
 	held, err := producer.MapAsync(t.Context(), p, holding, make([]int, 40), producer.ChunkSize(2))
 	if err != nil {
@@ -215,7 +215,7 @@ func TestInABrowserJobsAreWatchedCanceledAndFoundInAsynqmon(t *testing.T) {
 
 func TestALivePageMovesByItselfAndKeepsFocus(t *testing.T) {
 	rdb := redistest.Start(t).Client(t)
-	p := fleet(t, rdb)
+	p := startFleet(t, rdb)
 	s := serve(t, rdb)
 	b := openBrowser(t)
 	held, err := producer.ApplyAsync(t.Context(), p, holding, 1)

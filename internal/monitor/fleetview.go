@@ -6,13 +6,13 @@ import (
 	"slices"
 	"time"
 
+	"github.com/distpool/distpool/internal/fleet"
 	"github.com/distpool/distpool/internal/inspect"
-	"github.com/distpool/distpool/internal/record"
 )
 
 // fleetView is the workers, the queues, and what they did of late.
 type fleetView struct {
-	Workers     []record.LiveWorker
+	Workers     []fleet.LiveWorker
 	Queues      []inspect.Queue
 	Slots, Busy int
 	Rate        float64

@@ -45,7 +45,7 @@ func requests(t *testing.T, pattern string) [][2]string {
 
 func TestNoRouteAnswersWithoutTheTokenButThoseThatMust(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
-		p := fleet(t, rdb)
+		p := startFleet(t, rdb)
 		fill(t, p)
 		s := serve(t, rdb, withToken, writable)
 		var open []string
@@ -93,7 +93,7 @@ func TestNoRouteAnswersWithoutTheTokenButThoseThatMust(t *testing.T) {
 
 func TestTheTokenOpensEveryPage(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
-		p := fleet(t, rdb)
+		p := startFleet(t, rdb)
 		fill(t, p)
 		s := serve(t, rdb, withToken)
 		bearer := []string{"Authorization", "Bearer " + testToken}
@@ -132,7 +132,7 @@ func TestLoginRefusesWrongTokensAndSendsNobodyElsewhere(t *testing.T) {
 
 func TestReadOnlyMonitorRefusesToWrite(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
-		p := fleet(t, rdb)
+		p := startFleet(t, rdb)
 		held, err := producer.ApplyAsync(t.Context(), p, holding, 1)
 		if err != nil {
 			t.Fatal(err)

@@ -130,8 +130,8 @@ var holding = tasks.Define("holding", func(ctx context.Context, _ int) (int, err
 
 var quick = tasks.Define("quick", func(_ context.Context, n int) (int, error) { return n, nil })
 
-// fleet starts a pool and a worker of two slots in this process.
-func fleet(t *testing.T, rdb redis.UniversalClient) *producer.Pool {
+// startFleet starts a pool and a worker of two slots in this process.
+func startFleet(t *testing.T, rdb redis.UniversalClient) *producer.Pool {
 	t.Helper()
 	return fleettest.Start(t, rdb, failing, panicking, holding, quick)
 }

@@ -19,7 +19,7 @@ import (
 
 func TestMetricsTellWhatIsInEveryQueue(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
-		p := fleet(t, rdb)
+		p := startFleet(t, rdb)
 		_, _ = producer.Map(t.Context(), p, failing, []string{"a", "b"}, producer.ChunkSize(1))
 		idle, err := producer.Open(t.Context(), producer.Config{Client: rdb, Queue: "nobody-serves-it"})
 		if err != nil {

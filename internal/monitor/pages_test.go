@@ -37,7 +37,7 @@ func (s site) jobID(t *testing.T, task string) string {
 
 func TestHostileArgumentsBreakNoPage(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
-		p := fleet(t, rdb)
+		p := startFleet(t, rdb)
 		const evil = `</pre><script>alert("x")</script><img src=x onerror=alert(1)>` + "\x00\x1b[31m"
 		megabyte := strings.Repeat(`<script>alert(1)</script>`, 1<<20/25)
 		_, _ = producer.Map(t.Context(), p, failing, []string{evil, megabyte, "\u202e\u2028"})
@@ -77,7 +77,7 @@ func TestHostileArgumentsBreakNoPage(t *testing.T) {
 func TestPayloadsAreHiddenEverywhereWhenAsked(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
 		const secret = "xyzzy-secret"
-		p := fleet(t, rdb)
+		p := startFleet(t, rdb)
 		_, _ = producer.Map(t.Context(), p, failing, []string{secret, "other"})
 		_, _ = producer.Apply(t.Context(), p, panicking, secret)
 		if _, err := producer.ApplyAsync(t.Context(), p, failing, secret, producer.Queue("nobody")); err != nil {
@@ -152,7 +152,7 @@ func TestPagesShowWhatTheyAreFor(t *testing.T) {
 		s := serve(t, rdb)
 		wantIn(t, s.get(t, "/jobs"), "No jobs yet")
 		wantIn(t, s.get(t, "/workers"), "No worker is running")
-		p := fleet(t, rdb)
+		p := startFleet(t, rdb)
 		fill(t, p)
 		id := s.jobID(t, "failing")
 		page := s.get(t, "/jobs/"+id)
@@ -191,7 +191,7 @@ func TestPagesShowWhatTheyAreFor(t *testing.T) {
 
 func TestAJobThatNobodyServesSaysWhyItWaits(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
-		p := fleet(t, rdb)
+		p := startFleet(t, rdb)
 		s := serve(t, rdb)
 		m, err := producer.ApplyAsync(t.Context(), p, quick, 1, producer.Queue("nobody"))
 		if err != nil {
@@ -214,7 +214,7 @@ func TestAJobThatNobodyServesSaysWhyItWaits(t *testing.T) {
 
 func TestEventsBringTheLivePartAndNothingRunsWhenNobodyWatches(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
-		p := fleet(t, rdb)
+		p := startFleet(t, rdb)
 		s := serve(t, rdb)
 		held, err := producer.ApplyAsync(t.Context(), p, holding, 1)
 		if err != nil {

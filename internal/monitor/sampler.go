@@ -5,8 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/distpool/distpool/internal/fleet"
 	"github.com/distpool/distpool/internal/inspect"
-	"github.com/distpool/distpool/internal/record"
 )
 
 var timeNow = time.Now
@@ -75,9 +75,9 @@ type sampler struct {
 	mu      sync.Mutex // guards all below
 	points  []point
 	calls   map[string][2]int64 // worker -> calls, and what they took (ms), at the last point
-	steps   []float64           // calls per second in steps of record.HistoryStep, the latest last
+	steps   []float64           // calls per second in steps of fleet.HistoryStep, the latest last
 	until   time.Time           // when the last of steps ended
-	workers []record.LiveWorker
+	workers []fleet.LiveWorker
 	queues  []inspect.Queue
 }
 
@@ -129,7 +129,7 @@ func (s *sampler) read(ctx context.Context, in *inspect.Inspector) error {
 	return nil
 }
 
-func (s *sampler) add(now time.Time, workers []record.LiveWorker, queues []inspect.Queue) {
+func (s *sampler) add(now time.Time, workers []fleet.LiveWorker, queues []inspect.Queue) {
 	p := point{at: now, perCall: -1}
 	var calls, took int64
 	seen := make(map[string][2]int64, len(workers))
@@ -159,19 +159,19 @@ func (s *sampler) add(now time.Time, workers []record.LiveWorker, queues []inspe
 }
 
 // addHistories adds up what workers say of the last ten minutes.
-func addHistories(now time.Time, workers []record.LiveWorker) (steps []float64, until time.Time) {
-	until = now.Truncate(record.HistoryStep)
+func addHistories(now time.Time, workers []fleet.LiveWorker) (steps []float64, until time.Time) {
+	until = now.Truncate(fleet.HistoryStep)
 	steps = make([]float64, historyLen)
 	for _, w := range workers {
 		if w.Stats.Until == 0 {
 			continue
 		}
 		// How many steps this worker's history lags behind, or is ahead by its clock.
-		lag := int(until.Sub(time.Unix(w.Stats.Until, 0)) / record.HistoryStep)
+		lag := int(until.Sub(time.Unix(w.Stats.Until, 0)) / fleet.HistoryStep)
 		for i, n := range w.Stats.History {
 			at := historyLen - len(w.Stats.History) + i - lag
 			if at >= 0 && at < historyLen {
-				steps[at] += float64(n) / record.HistoryStep.Seconds()
+				steps[at] += float64(n) / fleet.HistoryStep.Seconds()
 			}
 		}
 	}

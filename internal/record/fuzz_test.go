@@ -1,13 +1,10 @@
 package record
 
 import (
-	"encoding/json"
 	"strings"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
-
-	"github.com/distpool/distpool/internal/bounds"
 )
 
 // What comes from Redis may have been written by anybody: it is refused or sane,
@@ -70,29 +67,5 @@ func FuzzParseBegun(f *testing.F) {
 			}
 		}
 		_, _ = parseBegun([]any{verdict, args, n, nil, calls})
-	})
-}
-
-func FuzzParseWorker(f *testing.F) {
-	entry, err := json.Marshal(Worker{ID: "w", Concurrency: 2, Queues: map[string]int{"q": 1}, Tasks: []string{"t"}, Held: []HeldSlot{{Job: "J", Waits: []Wait{{Number: 1}}}}})
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add("w", string(entry))
-	f.Add("w", `{"id":"w","concurrency":9223372036854775807}`)
-	f.Add("w", `{"id":"w","concurrency":1,"held":[{},{},{}]}`)
-	f.Add("w", strings.Repeat("[", 20000))
-	f.Fuzz(func(t *testing.T, id, entry string) {
-		w, ok := parseWorker(id, entry)
-		if !ok {
-			return
-		}
-		waits := 0
-		for _, h := range w.Held {
-			waits += len(h.Waits)
-		}
-		if w.ID != id || w.Concurrency < 0 || w.Concurrency > bounds.Slots || len(w.Held) > w.Concurrency || waits > MaxWaits {
-			t.Fatalf("accepted as %+v", w)
-		}
 	})
 }

@@ -27,18 +27,12 @@ func ReplyChannel(pool string) string { return Prefix + "reply:" + pool }
 // Redis can be given all jobs without the rest.
 const internal = Prefix + "@"
 
-// The keys of the registry of workers, and of the doorbells, share one hash tag
-// each: the registry is read with one MGET, and one BLPOP waits for the bells of
-// all queues of a worker. A name that users choose, as part of a worker's ID or of a
+// The keys of the doorbells share one hash tag: one BLPOP waits for the bells of all
+// queues of a worker. A name that users choose, as part of a worker's ID or of a
 // queue, is always behind a word that says what it names.
 const (
-	workersIndex = internal + "{workers}"
-	leaderKey    = internal + "{workers}:leader"
-	workerPrefix = internal + "{workers}:w:"
-	statsPrefix  = internal + "{workers}:stats:"
-	askPrefix    = internal + "{workers}:ask:"
-	bellPrefix   = internal + "{bell}:"
-	listPrefix   = internal + "{recent:"
+	bellPrefix = internal + "{bell}:"
+	listPrefix = internal + "{recent:"
 )
 
 // BellKey is the list into which a producer pushes after it enqueued to queue,

@@ -51,8 +51,6 @@ var (
 	expireLua string
 	//go:embed lua/forget.lua
 	forgetLua string
-	//go:embed lua/beat.lua
-	beatLua string
 	//go:embed lua/ring.lua
 	ringLua string
 	//go:embed lua/list.lua
@@ -74,7 +72,6 @@ var (
 	checkScript      = redis.NewScript(commonLua + checkLua)
 	expireScript     = redis.NewScript(commonLua + expireLua)
 	forgetScript     = redis.NewScript(commonLua + forgetLua)
-	beatScript       = redis.NewScript(beatLua)
 	ringScript       = redis.NewScript(ringLua)
 	listScript       = redis.NewScript(listLua)
 )

@@ -4,43 +4,9 @@ import (
 	"context"
 	"errors"
 	"strconv"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 )
-
-// Lead reports whether worker is the supervisor for the next term: it was
-// already, or nobody was. Should two believe it for a moment, they only do the
-// same harmless work twice.
-func Lead(ctx context.Context, c redis.Cmdable, worker string, term time.Duration) (bool, error) {
-	leader, err := c.Get(ctx, leaderKey).Result()
-	switch {
-	case errors.Is(err, redis.Nil):
-		return c.SetNX(ctx, leaderKey, worker, term).Result()
-	case err != nil || leader != worker:
-		return false, err
-	}
-	return true, c.PExpire(ctx, leaderKey, term).Err()
-}
-
-// GoOnLeading lengthens the term of a worker that leads: it was told so less than a
-// term ago. It asks for less than Lead does, and reports false when nobody leads any
-// more.
-func GoOnLeading(ctx context.Context, c redis.Cmdable, term time.Duration) (bool, error) {
-	return c.PExpire(ctx, leaderKey, term).Result()
-}
-
-// Resign lets another worker become the supervisor at once.
-func Resign(ctx context.Context, c redis.Cmdable, worker string) error {
-	leader, err := c.Get(ctx, leaderKey).Result()
-	if err != nil || leader != worker {
-		if errors.Is(err, redis.Nil) {
-			err = nil
-		}
-		return err
-	}
-	return c.Del(ctx, leaderKey).Err()
-}
 
 // ChunkRef names a chunk.
 type ChunkRef struct {

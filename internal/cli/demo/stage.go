@@ -12,6 +12,7 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/distpool/distpool/internal/fleet"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/redisconn"
 	"github.com/distpool/distpool/producer"
@@ -19,14 +20,14 @@ import (
 
 // stage is what the demo plays on: Redis, workers, and a pool.
 type stage struct {
-	where string // what Redis it is, for people
-	url   string
-	queue string
-	rdb   redis.UniversalClient
-	pool  *producer.Pool
-	fleet *fleet
-	jobs  []forgetter
-	bells []string // keys on which the workers wait
+	where   string // what Redis it is, for people
+	url     string
+	queue   string
+	rdb     redis.UniversalClient
+	pool    *producer.Pool
+	workers *workers
+	jobs    []forgetter
+	bells   []string // keys on which the workers wait
 
 	embedded  *miniredis.Miniredis // nil when the Redis is not ours
 	stopClock func()
@@ -55,7 +56,7 @@ func (s *stage) open(ctx context.Context, o Options, fail context.CancelCauseFun
 		return err
 	}
 	var err error
-	if s.fleet, err = startFleet(o.Worker, s.url, s.queue, fail); err != nil {
+	if s.workers, err = startWorkers(o.Worker, s.url, s.queue, fail); err != nil {
 		return err
 	}
 	if err := s.awaitWorkers(ctx); err != nil {
@@ -136,7 +137,7 @@ func (s *stage) awaitWorkers(ctx context.Context) error {
 
 // meetWorkers notes the bells of the workers that run.
 func (s *stage) meetWorkers(ctx context.Context) error {
-	ws, err := record.Workers(ctx, s.rdb)
+	ws, err := fleet.Workers(ctx, s.rdb)
 	if err != nil {
 		return err
 	}
@@ -168,14 +169,14 @@ func (s *stage) close(ctx context.Context) error {
 		}
 		errs = append(errs, s.pool.Terminate(ctx))
 	}
-	if s.fleet != nil {
+	if s.workers != nil {
 		if s.embedded == nil && len(s.bells) <= processes {
 			errs = append(errs, s.meetWorkers(ctx)) // we did not get as far as seeing all
 		}
-		errs = append(errs, s.fleet.stop())
+		errs = append(errs, s.workers.stop())
 	}
 	if s.rdb != nil {
-		if s.embedded == nil && s.fleet != nil {
+		if s.embedded == nil && s.workers != nil {
 			errs = append(errs, s.deleteQueue(ctx))
 		}
 		errs = append(errs, s.rdb.Close())

@@ -1,18 +1,16 @@
-package worker
+package fleet
 
 import (
 	"slices"
 	"testing"
 	"time"
-
-	"github.com/distpool/distpool/internal/record"
 )
 
 func TestPulseTellsTheRateAndFallsSilentWhenNothingMoves(t *testing.T) {
 	now := time.Unix(1_000_000_010, 0) // five seconds into a step
 	p := pulse{now: func() time.Time { return now }}
-	beat := func(calls int64) (record.Stats, bool) {
-		s, changed := p.next(0, calls, 0, 0)
+	beat := func(calls int64) (Stats, bool) {
+		s, changed := p.next(Counts{Calls: calls})
 		if changed {
 			p.sent(s)
 		}
@@ -56,11 +54,11 @@ func TestPulseTellsTheRateAndFallsSilentWhenNothingMoves(t *testing.T) {
 func TestPulseSurvivesALongPause(t *testing.T) {
 	now := time.Unix(1_000_000_000, 0)
 	p := pulse{now: func() time.Time { return now }}
-	p.next(0, 0, 0, 0)
+	p.next(Counts{})
 	now = now.Add(48 * time.Hour)
-	p.next(0, 10, 0, 0)
-	now = now.Add(record.HistoryStep)
-	if s, _ := p.next(0, 25, 0, 0); !slices.Equal(s.History, []int64{15}) {
+	p.next(Counts{Calls: 10})
+	now = now.Add(HistoryStep)
+	if s, _ := p.next(Counts{Calls: 25}); !slices.Equal(s.History, []int64{15}) {
 		t.Errorf("the history is %v, want what happened after the pause", s.History)
 	}
 }

@@ -1,12 +1,9 @@
-package worker
+package fleet
 
 import (
-	"context"
 	"math"
 	"slices"
 	"time"
-
-	"github.com/distpool/distpool/internal/record"
 )
 
 const (
@@ -24,7 +21,7 @@ type pulse struct {
 	history   []int64
 	step      time.Time // when the current step of the history began
 	atStep    int64     // calls by then
-	published *record.Stats
+	published *Stats
 	at        time.Time // when published was sent
 }
 
@@ -38,23 +35,23 @@ type sample struct {
 const republish = 5 * time.Minute
 
 // fading is how often a rate is published that falls because nothing happens.
-const fading = 2*beatEvery + beatEvery/2
+const fading = 2*BeatEvery + BeatEvery/2
 
 // next returns what to publish, and false when that has been published already.
-func (p *pulse) next(busy int, calls, failed, tookMS int64) (record.Stats, bool) {
+func (p *pulse) next(c Counts) (Stats, bool) {
 	now := time.Now()
 	if p.now != nil {
 		now = p.now()
 	}
-	p.samples = append(p.samples, sample{now, calls})
+	p.samples = append(p.samples, sample{now, c.Calls})
 	for len(p.samples) > 2 && now.Sub(p.samples[1].at) >= rateOver {
 		p.samples = p.samples[1:]
 	}
-	s := record.Stats{Busy: busy, Calls: calls, Failed: failed, Took: tookMS}
+	s := Stats{Busy: c.Busy, Calls: c.Calls, Failed: c.Failed, Took: c.Took.Milliseconds()}
 	if first := p.samples[0]; now.After(first.at) {
-		s.Rate = math.Round(10*float64(calls-first.calls)/now.Sub(first.at).Seconds()) / 10
+		s.Rate = math.Round(10*float64(c.Calls-first.calls)/now.Sub(first.at).Seconds()) / 10
 	}
-	p.keepHistory(now, calls)
+	p.keepHistory(now, c.Calls)
 	s.History = slices.Clone(p.history)
 	if !slices.ContainsFunc(s.History, func(n int64) bool { return n != 0 }) {
 		s.History = nil // so that an idle worker's numbers do not change
@@ -69,7 +66,7 @@ func (p *pulse) next(busy int, calls, failed, tookMS int64) (record.Stats, bool)
 }
 
 // sent notes that s was published.
-func (p *pulse) sent(s record.Stats) {
+func (p *pulse) sent(s Stats) {
 	p.published, p.at = &s, time.Now()
 	if p.now != nil {
 		p.at = p.now()
@@ -80,36 +77,21 @@ func (p *pulse) sent(s record.Stats) {
 // at the same times, so that they can be added up.
 func (p *pulse) keepHistory(now time.Time, calls int64) {
 	if p.step.IsZero() {
-		p.step, p.atStep = now.Truncate(record.HistoryStep), calls
+		p.step, p.atStep = now.Truncate(HistoryStep), calls
 		return
 	}
-	for first := true; now.Sub(p.step) >= record.HistoryStep; first = false {
+	for first := true; now.Sub(p.step) >= HistoryStep; first = false {
 		n := int64(0)
 		if first { // after a pause, all of it counts for the first step
 			n, p.atStep = calls-p.atStep, calls
 		}
-		p.step = p.step.Add(record.HistoryStep)
+		p.step = p.step.Add(HistoryStep)
 		p.history = append(p.history, n)
 		if over := len(p.history) - historyLen; over > 0 {
 			p.history = p.history[over:]
 		}
-		if now.Sub(p.step) > historyLen*record.HistoryStep {
-			p.step, p.history = now.Truncate(record.HistoryStep), nil // the machine slept
+		if now.Sub(p.step) > historyLen*HistoryStep {
+			p.step, p.history = now.Truncate(HistoryStep), nil // the machine slept
 		}
-	}
-}
-
-// report publishes how this worker is doing, if that has changed. Nothing depends
-// on it: what fails is tried again with the next heartbeat.
-func (w *worker) report(ctx context.Context) {
-	took := time.Duration(w.busyTime.Load()).Milliseconds()
-	s, changed := w.pulse.next(len(w.slots), w.ran.Load(), w.failures.Load(), took)
-	if !changed {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, lifetime)
-	defer cancel()
-	if record.Report(ctx, w.rdb, w.self.ID, s) == nil {
-		w.pulse.sent(s)
 	}
 }

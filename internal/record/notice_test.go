@@ -4,9 +4,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/distpool/distpool/internal/record"
@@ -106,85 +104,6 @@ func TestStateOfAJobThatIsNotThereIsGone(t *testing.T) {
 			t.Errorf("its state is %q, %v", s, err)
 		}
 	})
-}
-
-var worker1 = record.Worker{
-	ID: "host:7:abc", Host: "host", PID: 7, Concurrency: 3, Queues: map[string]int{"q": 2, "off": 0},
-	Tasks: []string{"cube", "square"}, Started: time.Unix(1_700_000_000, 0).UTC(),
-}
-
-func TestWorkerIsInTheRegistryFromItsFirstBeatUntilItDeparts(t *testing.T) {
-	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
-		alive := func(want bool) {
-			t.Helper()
-			if ok, err := record.Alive(t.Context(), rdb, worker1.ID); err != nil || ok != want {
-				t.Errorf("alive: %t, %v; want %t", ok, err, want)
-			}
-			ws, err := record.Workers(t.Context(), rdb)
-			if err != nil || (len(ws) == 1) != want || want && !reflect.DeepEqual(ws[0], worker1) {
-				t.Errorf("workers: %+v, %v; want it there: %t", ws, err, want)
-			}
-		}
-		beat := func(full, want bool) {
-			t.Helper()
-			if known, err := record.Beat(t.Context(), rdb, worker1, time.Minute, full); err != nil || known != want {
-				t.Errorf("beat (full: %t) says known: %t, %v; want %t", full, known, err, want)
-			}
-		}
-		alive(false)
-		beat(false, false)
-		alive(false)
-		beat(true, true)
-		alive(true)
-		beat(false, true)
-		for _, key := range rdb.Keys(t.Context(), "*").Val() {
-			if rdb.PTTL(t.Context(), key).Val() <= 0 {
-				t.Errorf("key %s has no time to live", key)
-			}
-		}
-		if err := record.Depart(t.Context(), rdb, worker1.ID); err != nil {
-			t.Fatal(err)
-		}
-		alive(false)
-		if left := rdb.Keys(t.Context(), "*").Val(); len(left) != 0 {
-			t.Errorf("keys %q are left", left)
-		}
-	})
-}
-
-func TestWorkerThatFallsSilentCountsAsDead(t *testing.T) {
-	server := miniredis.RunT(t)
-	rdb := redis.NewClient(&redis.Options{Addr: server.Addr()})
-	defer rdb.Close()
-	for _, full := range []bool{true, false} {
-		if _, err := record.Beat(t.Context(), rdb, worker1, 5*time.Second, full); err != nil {
-			t.Fatal(err)
-		}
-		server.FastForward(4 * time.Second)
-	}
-	if ok, err := record.Alive(t.Context(), rdb, worker1.ID); err != nil || !ok {
-		t.Errorf("4 s after a beat for 5 s: alive %t, %v", ok, err)
-	}
-	server.FastForward(2 * time.Second)
-	if ok, err := record.Alive(t.Context(), rdb, worker1.ID); err != nil || ok {
-		t.Errorf("6 s after a beat for 5 s: alive %t, %v", ok, err)
-	}
-	if ws, err := record.Workers(t.Context(), rdb); err != nil || len(ws) != 0 {
-		t.Errorf("workers: %+v, %v; want none", ws, err)
-	}
-}
-
-func TestWorkerServesAndKnowsWhatItSays(t *testing.T) {
-	for queue, want := range map[string]bool{"q": true, "off": false, "other": false, "": false} {
-		if worker1.Serves(queue) != want {
-			t.Errorf("serves %q: %t", queue, !want)
-		}
-	}
-	for task, want := range map[string]bool{"square": true, "cube": true, "squ": false, "": false} {
-		if worker1.Knows(task) != want {
-			t.Errorf("knows %q: %t", task, !want)
-		}
-	}
 }
 
 func TestChunksLeftCountsChunksWithoutOutcomes(t *testing.T) {

@@ -1,0 +1,122 @@
+package fleet
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// View is what a pool knows of the live workers. Unless a method says otherwise, that is a second
+// old at most. It is safe for concurrent use.
+type View struct {
+	rdb redis.UniversalClient
+
+	reading sync.Mutex // held while the registry is read, so that one reads for all
+	known   atomic.Pointer[census]
+
+	mu      sync.Mutex // guards all below
+	looking bool       // a goroutine reads in the background
+	stopped bool
+	look    sync.WaitGroup // that reading
+}
+
+// census is the live workers at a time.
+type census struct {
+	workers []Worker
+	at      time.Time
+}
+
+const maxAge = time.Second
+
+// NewView makes a View.
+func NewView(rdb redis.UniversalClient) *View { return &View{rdb: rdb} }
+
+func (c *census) serves(queue string) bool {
+	return slices.ContainsFunc(c.workers, func(w Worker) bool { return w.Serves(queue) })
+}
+
+func (c *census) old() bool { return c == nil || time.Since(c.at) > maxAge }
+
+// Slots returns the number of calls that the live workers of the queue run at
+// the same time; 0 when none is known.
+func (v *View) Slots(ctx context.Context, queue string) (int, error) {
+	known, err := v.read(ctx)
+	if err != nil {
+		return 0, err
+	}
+	n := 0
+	for _, w := range known.workers {
+		if w.Serves(queue) {
+			n += w.Concurrency
+		}
+	}
+	return n, nil
+}
+
+// ReadsBig reports whether all live workers of the queue read arguments that are kept
+// apart from the record, and such in the raw form; true when there are none.
+func (v *View) ReadsBig(ctx context.Context, queue string) bool {
+	known, err := v.read(ctx)
+	return err == nil && !slices.ContainsFunc(known.workers, func(w Worker) bool { return w.Serves(queue) && !w.Big })
+}
+
+// Serves reports whether a live worker serves the queue.
+func (v *View) Serves(ctx context.Context, queue string) (bool, error) {
+	known, err := v.read(ctx)
+	return err == nil && known.serves(queue), err
+}
+
+func (v *View) read(ctx context.Context) (*census, error) {
+	v.reading.Lock()
+	defer v.reading.Unlock()
+	if known := v.known.Load(); !known.old() {
+		return known, nil
+	}
+	ws, err := Workers(ctx, v.rdb)
+	if err != nil {
+		return nil, err
+	}
+	known := &census{ws, time.Now()}
+	v.known.Store(known)
+	return known, nil
+}
+
+// Unserved reports whether the queue had no live worker when the registry was
+// last read. It does not wait: when that is too long ago the registry is read in
+// the background, for later calls.
+func (v *View) Unserved(queue string) bool {
+	known := v.known.Load()
+	if known.old() {
+		v.lookAgain()
+	}
+	return known != nil && !known.serves(queue)
+}
+
+func (v *View) lookAgain() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.looking || v.stopped {
+		return
+	}
+	v.looking = true
+	v.look.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), maxAge)
+		defer cancel()
+		_, _ = v.read(ctx) // when that fails, what is known stays
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.looking = false
+	})
+}
+
+// Stop waits for the reading in the background, a second at the most.
+func (v *View) Stop() {
+	v.mu.Lock()
+	v.stopped = true
+	v.mu.Unlock()
+	v.look.Wait()
+}

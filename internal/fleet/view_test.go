@@ -1,0 +1,53 @@
+package fleet
+
+import (
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+)
+
+func TestAViewReadsTheRegistryOnceForAll(t *testing.T) {
+	rdb := client(t, miniredis.RunT(t))
+	for _, w := range []Worker{
+		{ID: "a", Concurrency: 3, Queues: map[string]int{"q": 1}, Big: true},
+		{ID: "b", Concurrency: 4, Queues: map[string]int{"q": 1, "old": 1}},
+	} {
+		if err := Register(t.Context(), rdb, w, time.Minute); err != nil {
+			t.Fatal(err)
+		}
+	}
+	v := NewView(rdb)
+	defer v.Stop()
+	var sent counter
+	rdb.AddHook(&sent)
+	for queue, want := range map[string]struct {
+		slots       int
+		served, big bool
+	}{"q": {7, true, false}, "old": {4, true, false}, "none": {0, false, true}} {
+		slots, err := v.Slots(t.Context(), queue)
+		served, serr := v.Serves(t.Context(), queue)
+		if err != nil || serr != nil || slots != want.slots || served != want.served || v.Unserved(queue) == want.served || v.ReadsBig(t.Context(), queue) != want.big {
+			t.Errorf("queue %s: %d slots, served %t, %v, %v; want %+v", queue, slots, served, err, serr, want)
+		}
+	}
+	if n := sent.n.Load(); n != 2 {
+		t.Errorf("%d commands were sent, want those of one reading: 2", n)
+	}
+}
+
+func TestAViewThatIsOldIsReadInTheBackground(t *testing.T) {
+	rdb := client(t, miniredis.RunT(t))
+	v := NewView(rdb)
+	if v.Unserved("q") {
+		t.Error("the queue counts as unserved before the registry was read")
+	}
+	for !v.Unserved("q") {
+		time.Sleep(time.Millisecond) // until the reading in the background is over
+	}
+	v.Stop()
+	v.known.Store(nil)
+	if v.Unserved("q") || v.known.Load() != nil {
+		t.Error("it is read again after Stop")
+	}
+}
