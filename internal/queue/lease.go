@@ -56,3 +56,11 @@ func (c *Consumer) renew(ctx context.Context) {
 		}
 	}
 }
+
+// Holds reports whether a delivery is dealt with here, or may be about to.
+func (c *Consumer) Holds(lane, id string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, ok := c.leased[lane][id]
+	return ok
+}
