@@ -41,7 +41,7 @@ func TestRoundTripOfASubmissionIsBounded(t *testing.T) {
 	c := &cutter{calls: 1201, size: 1, exact: true, maxArgument: 1 << 20,
 		encode: func(int, int, call.Reads) ([]byte, error) { return []byte("[0]"), nil }}
 	next := 0
-	for _, want := range []int{500, 500, 201, 0} {
+	for _, want := range []int{250, 250, 250, 250, 201, 0} {
 		batch, err := c.next(next)
 		if err != nil || len(batch) != want {
 			t.Fatalf("a batch of %d chunks, %v; want %d", len(batch), err, want)

@@ -7,7 +7,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/recent"
 	"github.com/distpool/distpool/internal/redistest"
 )
 
@@ -38,7 +38,7 @@ func full(t *testing.T, rdb redis.UniversalClient, is bool) {
 func listed(t *testing.T, rdb redis.UniversalClient) map[string]bool {
 	t.Helper()
 	ids := map[string]bool{}
-	for l := record.NewLister(rdb, record.Position{}); ; {
+	for l := recent.NewLister(rdb, recent.Position{}); ; {
 		job, ok, err := l.Next(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -56,9 +56,9 @@ func unsent(l *listing) int {
 	return len(l.unsent)
 }
 
-func counts(t *testing.T, rdb redis.UniversalClient) record.ListCounts {
+func counts(t *testing.T, rdb redis.UniversalClient) recent.ListCounts {
 	t.Helper()
-	n, err := record.CountList(t.Context(), rdb)
+	n, err := recent.CountList(t.Context(), rdb)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,11 +95,11 @@ func TestJobsThatWaitToBeListedAreBoundedAndCounted(t *testing.T) {
 	l.armed = true // no flush but the last
 	const each, rounds = 3, mostUnsent + 2
 	for i := range rounds {
-		b := &record.Batch{}
+		b := &recent.Batch{}
 		for k := range each {
-			b.Add(record.Listed{ID: fmt.Sprintf("J%d-%d", i, k), Task: "square", Queue: "q", Single: true})
+			b.Add(recent.Listed{ID: fmt.Sprintf("J%d-%d", i, k), Task: "square", Queue: "q", Single: true})
 		}
-		l.keep([]*record.Batch{b})
+		l.keep([]*recent.Batch{b})
 	}
 	if n := unsent(l); n != mostUnsent {
 		t.Errorf("%d batches wait, want %d", n, mostUnsent)

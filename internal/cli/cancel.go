@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/distpool/distpool/internal/inspect"
-	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/job"
 )
 
 // canceledLine is what became of a job that was to be canceled.
@@ -62,7 +62,7 @@ func (a *app) cancelJobs(ctx context.Context, in *inspect.Inspector, ids []strin
 		case err != nil:
 			l.Error = err.Error()
 			bad++
-		case state == record.Done:
+		case state == job.Done:
 			l.State = string(state)
 		default: // for whatever reason it was canceled
 			l.State = string(inspect.Canceled)

@@ -16,7 +16,7 @@ import (
 
 	"github.com/distpool/distpool/internal/cli"
 	"github.com/distpool/distpool/internal/fleet"
-	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/recent"
 )
 
 func TestDemoShowsTheTutorialAndMatchingCounts(t *testing.T) {
@@ -97,7 +97,7 @@ func TestInterruptedDemoLeavesNothingInRedis(t *testing.T) {
 			t.Errorf("worker %s still runs", w.ID)
 		}
 	}
-	if keys := slices.DeleteFunc(mr.Keys(), record.IsListKey); len(keys) > 0 {
+	if keys := slices.DeleteFunc(mr.Keys(), recent.IsListKey); len(keys) > 0 {
 		t.Errorf("keys are left: %q", keys)
 	}
 }
@@ -113,7 +113,7 @@ func TestDemoLeavesNothingInARedisThatItWasGiven(t *testing.T) {
 			t.Errorf("worker %s still runs", w.ID)
 		}
 	}
-	if keys := slices.DeleteFunc(mr.Keys(), record.IsListKey); len(keys) > 0 {
+	if keys := slices.DeleteFunc(mr.Keys(), recent.IsListKey); len(keys) > 0 {
 		t.Errorf("keys are left: %q", keys)
 	}
 }

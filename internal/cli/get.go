@@ -26,17 +26,17 @@ map and starmap do. An ID is QUEUE/NAME; a bare NAME is of the queue of --queue.
 			if err != nil {
 				return err
 			}
-			job, task, err := s.find(ctx, id)
+			found, err := s.find(ctx, id)
 			if err != nil {
 				s.leave()
 				return noResult(err)
 			}
-			m, err := producer.AttachMap(ctx, s.pool, task, id)
+			m, err := producer.AttachMap(ctx, s.pool, found.task, id)
 			if err != nil {
 				s.leave()
 				return noResult(err)
 			}
-			return s.finish(ctx, m, waiting{label: job.Task, queue: job.Queue, form: form{asJSON: asJSON}})
+			return s.finish(ctx, m, waiting{label: found.label, queue: found.queue, form: form{asJSON: asJSON}})
 		},
 	}
 	jsonFlag(cmd, &asJSON)

@@ -197,7 +197,7 @@ func (s *session) sayUnserved(ctx context.Context) error {
 		return err
 	}
 	queue := s.app.flags.queue
-	serves := func(w fleet.LiveWorker) bool { return w.Queues[queue] > 0 }
+	serves := func(w fleet.LiveWorker) bool { return w.Serves(queue) }
 	if !slices.ContainsFunc(workers, serves) {
 		fmt.Fprintf(s.app.Err, "distpool: no worker serves queue %q; the stream waits for one (an interrupt ends the waiting)\n", queue)
 	}

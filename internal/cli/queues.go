@@ -94,7 +94,7 @@ oldest delivery that waits has waited.
 }
 
 // steerCommand completes pause and resume.
-func (a *app) steerCommand(cmd *cobra.Command, steer func(*inspect.Inspector, string) error) *cobra.Command {
+func (a *app) steerCommand(cmd *cobra.Command, steer func(*inspect.Inspector, context.Context, string) error) *cobra.Command {
 	var asJSON bool
 	cmd.Args = cobra.ExactArgs(1)
 	cmd.ValidArgsFunction = a.complete(1, queueWords)
@@ -104,7 +104,7 @@ func (a *app) steerCommand(cmd *cobra.Command, steer func(*inspect.Inspector, st
 			return usage(err)
 		}
 		return a.look(cmd.Context(), func(ctx context.Context, in *inspect.Inspector, _ redis.UniversalClient) error {
-			if err := steer(in, name); err != nil {
+			if err := steer(in, ctx, name); err != nil {
 				return err
 			}
 			return a.listQueues(ctx, in, name, asJSON)

@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/producer"
 )
 
@@ -67,22 +67,22 @@ func (a *app) retryFailed(ctx context.Context, id, queue string, how submission)
 	if err != nil {
 		return err
 	}
-	job, task, err := s.find(ctx, id)
+	old, err := s.find(ctx, id)
 	if err != nil {
 		s.leave()
 		return noResult(err)
 	}
-	queue = cmp.Or(queue, job.Queue)
+	queue = cmp.Or(queue, old.queue)
 	opts := []producer.Option{producer.Queue(queue)}
 	if how.async {
 		opts = append(opts, producer.ResultTTL(producer.DefaultResultTTL))
 	}
-	r, err := producer.RetryFailed(ctx, s.pool, task, id, opts...)
+	r, err := producer.RetryFailed(ctx, s.pool, old.task, id, opts...)
 	if err != nil {
 		s.leave()
 		if errors.Is(err, producer.ErrNoneFailed) {
 			fmt.Fprintf(a.Err, "distpool: no call of job %s failed; nothing to retry\n", id)
-			if left := job.Calls - job.Done; job.State == record.Canceled && left > 0 {
+			if left := old.Calls - old.Done; old.State == job.Canceled && left > 0 {
 				fmt.Fprintf(a.Err, "distpool: %s of it had not ended when it was canceled, and cannot be run again: their arguments are gone\n", count(left, "call"))
 			}
 			return nil
@@ -97,7 +97,7 @@ func (a *app) retryFailed(ctx context.Context, id, queue string, how submission)
 		}
 		return gone
 	}
-	w := waiting{label: job.Task, queue: queue, ours: true, named: true, form: form{asJSON: how.asJSON, of: r.Calls}}
+	w := waiting{label: old.label, queue: queue, ours: true, named: true, form: form{asJSON: how.asJSON, of: r.Calls}}
 	if err := s.finish(ctx, r.MapResult, w); err != nil {
 		return err
 	}

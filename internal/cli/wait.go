@@ -11,8 +11,9 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/distpool/distpool/internal/cli/progress"
+	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/internal/keyfile"
-	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/names"
 	"github.com/distpool/distpool/internal/redisconn"
 	"github.com/distpool/distpool/producer"
 	"github.com/distpool/distpool/results"
@@ -60,20 +61,33 @@ func (a *app) keys() (secure.Keyring, error) {
 	return ring, nil
 }
 
-// find returns a job's record, and its task.
-func (s *session) find(ctx context.Context, id string) (record.Snapshot, *rawTask, error) {
-	job, err := record.Read(ctx, s.rdb, id)
-	if err == nil && job.State == record.Gone {
+// found is a job as it is read, with its task.
+type found struct {
+	job.Snapshot
+	queue string
+	label string // its task's name
+	task  *rawTask
+}
+
+// find reads the job with this address.
+func (s *session) find(ctx context.Context, id string) (f found, err error) {
+	a := names.SplitAddress(id)
+	f.queue = a.Queue
+	lane, err := job.NewRouter(s.rdb).Reading().Find(ctx, a.Queue, a.Name)
+	if err == nil {
+		f.Snapshot, err = job.Read(ctx, s.rdb, lane, a.Name)
+	}
+	if err == nil && f.State == job.Gone {
 		err = results.ErrUnknownJob
 	}
-	var task *rawTask
 	if err == nil {
-		task, err = s.declare(job.Task, job.Codec)
+		f.label = f.About.Task
+		f.task, err = s.declare(f.About.Task, f.About.Codec)
 	}
 	if err != nil {
-		return job, nil, fmt.Errorf("job %s: %w", id, err)
+		return f, fmt.Errorf("job %s: %w", id, err)
 	}
-	return job, task, nil
+	return f, nil
 }
 
 // declare makes the task of a job whose codec has this name.

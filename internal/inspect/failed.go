@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
-	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/internal/sealing"
+	"github.com/distpool/distpool/internal/signing"
 	"github.com/distpool/distpool/internal/wire"
 )
 
@@ -31,7 +33,8 @@ type FailedPage struct {
 	More     bool        // there are more, from Next on
 	Next     FailedQuery // the query for them
 	TooLarge []int       // chunks with failed calls that are too large to be looked into here
-	Some     bool        // there are so many chunks with failed calls that these are some of them
+
+	bytes int // read so far
 }
 
 const (
@@ -42,7 +45,8 @@ const (
 )
 
 // FailedCalls reads failed calls of a job. It reads 8 MiB of arguments and
-// outcomes at the most.
+// outcomes at the most, and looks for them for 120 ms: a page of a job with very many chunks may
+// have none, and yet there are more.
 func (in *Inspector) FailedCalls(ctx context.Context, id string, q FailedQuery) (FailedPage, error) {
 	j, err := in.one(ctx, id)
 	if err != nil {
@@ -64,35 +68,47 @@ func (in *Inspector) failedPage(ctx context.Context, j Job, q FailedQuery) (Fail
 	if j.Failed == 0 {
 		return page, nil
 	}
-	chunks, err := in.failedChunks(ctx, j)
-	if err != nil {
-		return page, err
-	}
-	if !j.Inline && j.Chunks > exactChunks {
-		page.Some = len(chunks) >= exactChunks/2
-	}
-	at, _ := slices.BinarySearch(chunks, q.Chunk)
-	chunks = chunks[at:]
-	left := maxFailedBytes
-	for len(chunks) > 0 {
-		n := min(len(chunks), q.Limit, 100)
-		sizes, err := in.failedSizes(ctx, j.Snapshot, chunks[:n])
+	until := time.Now().Add(maxPause)
+	for q.Chunk >= 0 {
+		chunks, next, err := in.failedChunks(ctx, j, q.Chunk)
 		if err != nil {
 			return page, err
+		}
+		if full, err := in.fillPage(ctx, j, q, chunks, &page); full || err != nil {
+			return page, err
+		}
+		q.Chunk, q.Skip = next, 0
+		if next >= 0 && (len(page.Calls) >= q.Limit || time.Now().After(until)) {
+			page.More, page.Next = true, q
+			return page, nil
+		}
+	}
+	return page, nil
+}
+
+// fillPage adds the failed calls of chunks to the page, until it is full.
+func (in *Inspector) fillPage(ctx context.Context, j Job, q FailedQuery, chunks []int, page *FailedPage) (full bool, err error) {
+	next := func(chunk, skip int) {
+		page.More, page.Next = true, FailedQuery{Limit: q.Limit, Chunk: chunk, Skip: skip, Preview: q.Preview}
+	}
+	for len(chunks) > 0 {
+		n := min(len(chunks), q.Limit, 100)
+		sizes, err := in.failedSizes(ctx, j, chunks[:n])
+		if err != nil {
+			return true, err
 		}
 		for i, k := range chunks[:n] {
 			if sizes[i] > maxFailedBytes {
 				page.TooLarge = append(page.TooLarge, k)
 				continue
 			}
-			if sizes[i] > left {
-				page.More, page.Next = true, FailedQuery{Limit: q.Limit, Chunk: k, Preview: q.Preview}
-				return page, nil
+			if page.bytes += sizes[i]; page.bytes > maxFailedBytes {
+				next(k, 0)
+				return true, nil
 			}
-			left -= sizes[i]
 			calls, err := in.failedOf(ctx, j, k, q.Preview)
 			if err != nil {
-				return page, err
+				return true, err
 			}
 			skip := 0
 			if k == q.Chunk {
@@ -102,44 +118,64 @@ func (in *Inspector) failedPage(ctx context.Context, j Job, q FailedQuery) (Fail
 			room := q.Limit - len(page.Calls)
 			page.Calls = append(page.Calls, calls[:min(room, len(calls))]...)
 			if len(calls) > room {
-				page.More, page.Next = true, FailedQuery{Limit: q.Limit, Chunk: k, Skip: skip + room, Preview: q.Preview}
-				return page, nil
+				next(k, skip+room)
+				return true, nil
 			}
 		}
 		if chunks = chunks[n:]; len(chunks) > 0 && len(page.Calls) >= q.Limit {
-			page.More, page.Next = true, FailedQuery{Limit: q.Limit, Chunk: chunks[0], Preview: q.Preview}
-			return page, nil
+			next(chunks[0], 0)
+			return true, nil
 		}
 	}
-	return page, nil
+	return false, nil
 }
 
-// failedChunks lists the chunks with failed calls, in order; of very many, some.
-func (in *Inspector) failedChunks(ctx context.Context, j Job) ([]int, error) {
-	if j.Inline {
-		return []int{0}, nil
+// failedChunks lists chunks with failed calls from the given one on, in order. next is where to
+// go on, -1 if these are all.
+func (in *Inspector) failedChunks(ctx context.Context, j Job, from int) (failed []int, next int, err error) {
+	stands, known, err := job.Standing(ctx, in.rdb, j.lane, j.Name, exactFields)
+	if err != nil {
+		return nil, 0, err
 	}
-	_, failed, err := in.runFields(ctx, j.Snapshot)
-	slices.Sort(failed)
-	return failed, err
+	if known {
+		for k, stand := range stands {
+			if stand == job.HasFailed && k >= from {
+				failed = append(failed, k)
+			}
+		}
+		slices.Sort(failed)
+		return failed, -1, nil
+	}
+	n := max(0, min(sampleChunks, j.Chunks-from))
+	chunks := make([]int, n)
+	for i := range chunks {
+		chunks[i] = from + i
+	}
+	some, err := job.Stands(ctx, in.rdb, j.lane, j.Name, chunks)
+	for i, stand := range some {
+		if stand == job.HasFailed {
+			failed = append(failed, chunks[i])
+		}
+	}
+	if next = from + n; next >= j.Chunks {
+		next = -1
+	}
+	return failed, next, err
 }
 
-// failedPlaces are where the frames of chunks with failed calls are: of each chunk its
+// failedFields are where the frames of chunks with failed calls are: of each chunk its
 // outcomes, then its arguments.
-func failedPlaces(s record.Snapshot, chunks []int) []place {
-	places := make([]place, 0, 2*len(chunks))
+func failedFields(chunks []int) []job.Field {
+	fields := make([]job.Field, 0, 2*len(chunks))
 	for _, k := range chunks {
-		key, field := record.OutField(s, k)
-		places = append(places, place{key, field})
-		key, field = record.FailedField(s, k)
-		places = append(places, place{key, field})
+		fields = append(fields, job.OutOf(k), job.KeptOf(k))
 	}
-	return places
+	return fields
 }
 
 // failedSizes is how much there is to read of each chunk.
-func (in *Inspector) failedSizes(ctx context.Context, s record.Snapshot, chunks []int) ([]int, error) {
-	each, err := in.frameSizes(ctx, failedPlaces(s, chunks))
+func (in *Inspector) failedSizes(ctx context.Context, j Job, chunks []int) ([]int, error) {
+	each, err := job.FrameSizes(ctx, in.rdb, j.lane, j.Name, failedFields(chunks))
 	if err != nil {
 		return nil, err
 	}
@@ -166,19 +202,10 @@ type FailedChunk struct {
 	OutcomeFrame, ArgsFrame []byte
 }
 
-// failedChunk reads one. It is nil when there is nothing to read.
-func (in *Inspector) failedChunk(ctx context.Context, s record.Snapshot, chunk int) (*FailedChunk, error) {
-	found, err := in.readFailed(ctx, s, []int{chunk})
-	if err != nil || len(found) == 0 {
-		return nil, err
-	}
-	return &found[0], nil
-}
-
-// readFailed reads chunks, in one round trip. It leaves out those of which there
+// readFailed reads chunks. It leaves out those of which there
 // is nothing to read: the outcomes of a stream leave Redis once they are taken.
-func (in *Inspector) readFailed(ctx context.Context, s record.Snapshot, chunks []int) ([]FailedChunk, error) {
-	frames, err := in.readFrames(ctx, s.ID, failedPlaces(s, chunks))
+func (in *Inspector) readFailed(ctx context.Context, j Job, chunks []int) ([]FailedChunk, error) {
+	frames, err := job.Frames(ctx, in.rdb, j.lane, j.Name, failedFields(chunks))
 	if err != nil {
 		return nil, err
 	}
@@ -206,15 +233,16 @@ func (in *Inspector) readFailed(ctx context.Context, s record.Snapshot, chunks [
 }
 
 func (in *Inspector) failedOf(ctx context.Context, j Job, chunk, preview int) ([]FailedCall, error) {
-	f, err := in.failedChunk(ctx, j.Snapshot, chunk)
-	if f == nil || err != nil {
+	found, err := in.readFailed(ctx, j, []int{chunk})
+	if len(found) == 0 || err != nil {
 		return nil, err
 	}
+	f := found[0]
 	indexes := make([]int, len(f.Error))
 	for i, e := range f.Error {
 		indexes[i] = e.Call
 	}
-	frames := in.framesOf(record.Ref{ID: j.ID, Gen: j.Gen}, j.Task, chunk)
+	frames := in.framesOf(signing.Ref{ID: j.ID, Gen: j.Gen}, j.Task, chunk)
 	codec, args, note := in.open(j.Codec, frames, f.First, f.Calls, f.Args)
 	previews := previewCalls(codec, args, note, indexes, preview)
 	calls := make([]FailedCall, len(f.Error))
@@ -247,37 +275,42 @@ func (in *Inspector) EachFailedChunk(ctx context.Context, id string, f func(Fail
 }
 
 func (in *Inspector) eachFailed(ctx context.Context, j Job, f func(FailedChunk) error) error {
-	chunks := []int{0}
-	if !j.Inline {
-		fields, err := in.rdb.HKeys(ctx, record.Keys(j.ID)[4]).Result()
+	for from := 0; from >= 0; {
+		chunks, next, err := in.failedChunks(ctx, j, from)
 		if err != nil {
 			return err
 		}
-		_, chunks = record.RunFields(fields)
-		slices.Sort(chunks)
-	}
-	for group := range slices.Chunk(chunks, 100) {
-		sizes, err := in.failedSizes(ctx, j.Snapshot, group)
-		if err != nil {
-			return err
-		}
-		for len(group) > 0 {
-			n, bytes := 1, sizes[0]
-			for n < len(group) && bytes+sizes[n] <= maxFailedBytes {
-				bytes += sizes[n]
-				n++
-			}
-			found, err := in.readFailed(ctx, j.Snapshot, group[:n])
-			if err != nil {
+		from = next
+		for group := range slices.Chunk(chunks, 100) {
+			if err := in.eachOf(ctx, j, group, f); err != nil {
 				return err
 			}
-			for _, c := range found {
-				if err := f(c); err != nil {
-					return err
-				}
-			}
-			group, sizes = group[n:], sizes[n:]
 		}
+	}
+	return nil
+}
+
+func (in *Inspector) eachOf(ctx context.Context, j Job, chunks []int, f func(FailedChunk) error) error {
+	sizes, err := in.failedSizes(ctx, j, chunks)
+	if err != nil {
+		return err
+	}
+	for len(chunks) > 0 {
+		n, bytes := 1, sizes[0]
+		for n < len(chunks) && bytes+sizes[n] <= maxFailedBytes {
+			bytes += sizes[n]
+			n++
+		}
+		found, err := in.readFailed(ctx, j, chunks[:n])
+		if err != nil {
+			return err
+		}
+		for _, c := range found {
+			if err := f(c); err != nil {
+				return err
+			}
+		}
+		chunks, sizes = chunks[n:], sizes[n:]
 	}
 	return nil
 }

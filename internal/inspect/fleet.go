@@ -10,9 +10,10 @@ import (
 
 	"github.com/hibiken/asynq"
 
+	"github.com/distpool/distpool/internal/asynqfmt"
 	"github.com/distpool/distpool/internal/fleet"
+	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/internal/names"
-	"github.com/distpool/distpool/internal/record"
 )
 
 // Workers lists the live workers, by their IDs, in two round trips.
@@ -25,7 +26,7 @@ func (in *Inspector) Workers(ctx context.Context) ([]fleet.LiveWorker, error) {
 	return ws, nil
 }
 
-// Queue is a queue as asynq sees it.
+// Queue is a queue as asynq sees it, all of its lanes together.
 type Queue struct {
 	Name      string
 	Paused    bool
@@ -52,16 +53,16 @@ func (in *Inspector) Queues(ctx context.Context) ([]Queue, error) {
 		return nil, fmt.Errorf("listing the queues: %w", err)
 	}
 	byName := map[string]*Queue{}
-	for _, name := range found {
-		byName[name] = &Queue{Name: name}
+	queue := func(name string) *Queue {
+		if byName[name] == nil {
+			byName[name] = &Queue{Name: name}
+		}
+		return byName[name]
 	}
 	for _, w := range workers {
 		for name := range w.Queues {
-			if byName[name] == nil {
-				byName[name] = &Queue{Name: name}
-			}
-			byName[name].Workers++
-			byName[name].Slots += w.Concurrency
+			queue(name).Workers++
+			queue(name).Slots += w.Concurrency
 		}
 	}
 	if ctx.Err() != nil { // asynq's inspector takes no context
@@ -71,26 +72,34 @@ func (in *Inspector) Queues(ctx context.Context) ([]Queue, error) {
 	if err != nil {
 		return nil, err
 	}
+	for lane, info := range infos {
+		queue(job.QueueOf(lane)).add(info)
+	}
 	queues := make([]Queue, 0, len(byName))
-	for name, q := range byName {
+	for _, q := range byName {
 		queues = append(queues, *q)
-		info := infos[name]
-		if info == nil {
-			continue // a worker serves it, and nothing was ever sent to it
-		}
-		q = &queues[len(queues)-1]
-		q.Paused, q.Pending, q.Active, q.Scheduled = info.Paused, info.Pending, info.Active, info.Scheduled
-		q.Retry, q.Archived, q.Processed, q.Failed = info.Retry, info.Archived, info.Processed, info.Failed
-		q.Latency = info.Latency
 	}
 	slices.SortFunc(queues, func(a, b Queue) int { return cmp.Compare(a.Name, b.Name) })
 	return queues, nil
 }
 
+// add adds what asynq says of one lane. A queue with a lane that is paused is paused.
+func (q *Queue) add(info *asynq.QueueInfo) {
+	q.Paused = q.Paused || info.Paused
+	q.Pending += info.Pending
+	q.Active += info.Active
+	q.Scheduled += info.Scheduled
+	q.Retry += info.Retry
+	q.Archived += info.Archived
+	q.Processed += info.Processed
+	q.Failed += info.Failed
+	q.Latency = max(q.Latency, info.Latency)
+}
+
 // maxAsked is how many queues are asked about at the same time.
 const maxAsked = 16
 
-// QueueInfos asks asynq about queues that it knows, at the same time: one after the
+// QueueInfos asks asynq about queues that it knows (lanes of distpool's), at the same time: one after the
 // other, many queues and a distant Redis take seconds.
 func QueueInfos(in *asynq.Inspector, queues []string) (map[string]*asynq.QueueInfo, error) {
 	infos, errs := make([]*asynq.QueueInfo, len(queues)), make([]error, len(queues))
@@ -116,46 +125,49 @@ func QueueInfos(in *asynq.Inspector, queues []string) (map[string]*asynq.QueueIn
 
 // Pause stops deliveries from being taken from the queue; what runs goes on.
 // Pausing twice is fine. A queue that has never had a job is an error.
-func (in *Inspector) Pause(queue string) error {
-	return in.setPaused(queue, true)
+func (in *Inspector) Pause(ctx context.Context, queue string) error {
+	return in.eachLane(ctx, queue, func(lane string, paused bool) error {
+		if paused {
+			return nil
+		}
+		return in.asynq.PauseQueue(lane)
+	})
 }
 
-// Resume undoes Pause, and wakes idle workers for what waits.
-func (in *Inspector) Resume(queue string) error {
-	return in.setPaused(queue, false)
+// Resume undoes Pause. Idle workers take what waits within a second.
+func (in *Inspector) Resume(ctx context.Context, queue string) error {
+	return in.eachLane(ctx, queue, func(lane string, paused bool) error {
+		if !paused {
+			return nil
+		}
+		return in.asynq.UnpauseQueue(lane)
+	})
 }
 
-func (in *Inspector) setPaused(queue string, paused bool) error {
+// eachLane calls f with each lane of the queue, also with those that never had a job.
+func (in *Inspector) eachLane(ctx context.Context, queue string, f func(lane string, paused bool) error) error {
 	if err := names.CheckQueue(queue); err != nil {
 		return err
 	}
-	// asynq's own error for a queue that it does not know cannot be told from others.
 	known, err := in.asynq.Queues()
 	if err != nil {
 		return fmt.Errorf("listing the queues: %w", err)
 	}
-	if !slices.Contains(known, queue) {
+	if !slices.ContainsFunc(known, func(lane string) bool { return job.QueueOf(lane) == queue }) {
 		return fmt.Errorf("queue %q has never had a job; distpool queues lists those that had", queue)
 	}
-	info, err := in.asynq.GetQueueInfo(queue)
+	lanes, err := in.router.Lanes(ctx, queue)
 	if err != nil {
-		return fmt.Errorf("queue %q: %w", queue, err)
+		return err
 	}
-	if info.Paused == paused {
-		return nil
-	}
-	if paused {
-		err = in.asynq.PauseQueue(queue)
-	} else {
-		err = in.asynq.UnpauseQueue(queue)
-	}
-	if err != nil {
-		return fmt.Errorf("queue %q: %w", queue, err)
-	}
-	if !paused && info.Pending > 0 {
-		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-		defer cancel()
-		_ = record.Ring(queue, info.Pending).Run(ctx, in.rdb).Err() // without, they look within seconds
+	for _, lane := range lanes {
+		paused, err := in.rdb.Exists(ctx, asynqfmt.PausedKey(lane)).Result()
+		if err == nil {
+			err = f(lane, paused == 1)
+		}
+		if err != nil {
+			return fmt.Errorf("queue %q: %w", lane, err)
+		}
 	}
 	return nil
 }

@@ -9,7 +9,8 @@ import (
 
 	"github.com/distpool/distpool/internal/fleet"
 	"github.com/distpool/distpool/internal/inspect"
-	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/job"
+	"github.com/distpool/distpool/internal/recent"
 	"github.com/distpool/distpool/internal/redisconn"
 	"github.com/distpool/distpool/internal/redistest"
 	"github.com/distpool/distpool/producer"
@@ -64,7 +65,7 @@ func TestQueuesAreListedAndPaused(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 2 {
-			if err := in.Pause("other"); err != nil {
+			if err := in.Pause(t.Context(), "other"); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -78,20 +79,15 @@ func TestQueuesAreListedAndPaused(t *testing.T) {
 		if q := qs[1]; q.Name != "other" || q.Workers != 0 || !q.Paused || q.Pending != 1 || q.Latency <= 0 {
 			t.Errorf("the other queue is %+v", q)
 		}
-		bell := record.BellKey("other")
-		rdb.Del(t.Context(), bell) // as a worker does that listens
 		for range 2 {
-			if err := in.Resume("other"); err != nil {
+			if err := in.Resume(t.Context(), "other"); err != nil {
 				t.Fatal(err)
 			}
-		}
-		if n := rdb.LLen(t.Context(), bell).Val(); n != 1 {
-			t.Errorf("%d rings for the job that waits", n)
 		}
 		if qs, err = in.Queues(t.Context()); err != nil || qs[1].Paused {
 			t.Errorf("after resume: %+v, %v", qs, err)
 		}
-		if err := in.Pause("nobody"); err == nil {
+		if err := in.Pause(t.Context(), "nobody"); err == nil {
 			t.Error("a queue that does not exist can be paused")
 		}
 	}
@@ -108,8 +104,8 @@ func TestSentinelIsFine(t *testing.T) {
 	}
 	t.Cleanup(func() { rdb.Close() })
 	in := inspect.New(rdb)
-	create(t, rdb, record.Job{ID: "q/j", Task: "t", Chunks: 1, Sealed: true}, 1)
-	list(t, rdb, 0, record.Listed{ID: "q/j", Task: "t", Queue: "q", Single: true})
+	create(t, rdb, testJob{ID: "q/j", Task: "t", Chunks: 1}, 1)
+	list(t, rdb, 0, recent.Listed{ID: "q/j", Task: "t", Queue: "q", Single: true})
 	if p := jobs(t, in, inspect.Query{}); len(p.Jobs) != 1 {
 		t.Errorf("the jobs are %+v", p)
 	}
@@ -146,7 +142,7 @@ func TestCancelTakesWhatWaitsOutOfTheQueue(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, id := range []string{m.ID(), later.ID(), m.ID()} {
-			if s, err := in.CancelAndWithdraw(t.Context(), id); err != nil || s != record.Canceled {
+			if s, err := in.CancelAndWithdraw(t.Context(), id); err != nil || s != job.Canceled {
 				t.Errorf("canceling %s says %q, %v", id, s, err)
 			}
 		}

@@ -18,10 +18,9 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
-	"github.com/distpool/distpool/internal/broker"
 	"github.com/distpool/distpool/internal/call"
+	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/internal/names"
-	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/secure"
 	"github.com/distpool/distpool/tasks"
 )
@@ -32,9 +31,10 @@ var ErrNoJob = errors.New("no such job; it was never here, has expired, or was f
 
 // Inspector reads a distpool. It is safe for concurrent use.
 type Inspector struct {
-	rdb   redis.UniversalClient
-	asynq *asynq.Inspector
-	keys  call.Sealer // opens what is encrypted for previews; nil without keys
+	rdb    redis.UniversalClient
+	asynq  *asynq.Inspector
+	router *job.Router
+	keys   call.Sealer // opens what is encrypted for previews; nil without keys
 
 	mu      sync.Mutex // guards all below
 	skew    time.Duration
@@ -43,7 +43,7 @@ type Inspector struct {
 
 // New makes an Inspector on a client that stays the caller's.
 func New(rdb redis.UniversalClient) *Inspector {
-	return &Inspector{rdb: rdb, asynq: asynq.NewInspectorFromRedisClient(rdb)}
+	return &Inspector{rdb: rdb, asynq: asynq.NewInspectorFromRedisClient(rdb), router: job.NewRouter(rdb).Reading()}
 }
 
 // SetKeys has previews show what is encrypted with keys of the ring. Without it, or
@@ -83,49 +83,60 @@ func (in *Inspector) Now(ctx context.Context) (time.Time, error) {
 // CancelReason is what canceled jobs say when a person canceled them.
 const CancelReason = "canceled by an operator"
 
-// address completes what a person names a job by: a bare name is of the default queue.
-func address(id string) (string, error) {
-	a, err := names.ParseAddress(id, names.DefaultQueue)
-	if err != nil {
-		return "", fmt.Errorf("%w (%w)", ErrNoJob, err)
+// find completes what a person names a job by, of which a bare name is of the default queue,
+// and looks for the job's lane.
+func (in *Inspector) find(ctx context.Context, id string) (a names.Address, lane string, err error) {
+	if a, err = names.ParseAddress(id, names.DefaultQueue); err != nil {
+		return a, "", fmt.Errorf("%w (%w)", ErrNoJob, err)
 	}
-	return a.String(), nil
+	lane, err = in.router.Find(ctx, a.Queue, a.Name)
+	return a, lane, err
 }
 
 // Cancel ends a live job. It returns the state after that: Canceled, or Done when
 // it came too late. Canceling twice is fine. ErrNoJob says that there is no such
 // job.
-func (in *Inspector) Cancel(ctx context.Context, id string) (record.State, error) {
-	id, err := address(id)
+func (in *Inspector) Cancel(ctx context.Context, id string) (job.State, error) {
+	a, lane, err := in.find(ctx, id)
 	if err != nil {
-		return "", err
-	}
-	state, err := record.Cancel(ctx, in.rdb, id, CancelReason)
-	switch {
-	case err != nil:
 		return "", fmt.Errorf("canceling job %s: %w", id, err)
-	case state == record.Gone:
-		return state, fmt.Errorf("canceling job %s: %w", id, ErrNoJob)
 	}
-	return state, nil
+	return in.cancel(ctx, a, lane)
 }
 
-// CancelAndWithdraw is Cancel, and takes the deliveries of the job along that nobody has
+func (in *Inspector) cancel(ctx context.Context, a names.Address, lane string) (job.State, error) {
+	states, err := job.Cancel(ctx, in.rdb, lane, job.Publish, CancelReason, job.Ref{Name: a.Name, Gen: job.AnyGen})
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("canceling job %s: %w", a, err)
+	case states[0] == job.Gone:
+		return states[0], fmt.Errorf("canceling job %s: %w", a, ErrNoJob)
+	case states[0] == job.Broken:
+		return states[0], fmt.Errorf("canceling job %s: its record is damaged", a)
+	}
+	return states[0], nil
+}
+
+// maxWithdrawn bounds the chunks whose deliveries are looked for, whatever a record says.
+const maxWithdrawn = 10_000_000
+
+// CancelAndWithdraw is Cancel, and takes the deliveries of the job along that no worker has
 // taken. Those that it leaves after an error are dropped by workers.
-func (in *Inspector) CancelAndWithdraw(ctx context.Context, id string) (record.State, error) {
-	state, err := in.Cancel(ctx, id)
-	if err != nil || state != record.Canceled {
+func (in *Inspector) CancelAndWithdraw(ctx context.Context, id string) (job.State, error) {
+	a, lane, err := in.find(ctx, id)
+	if err != nil {
+		return "", fmt.Errorf("canceling job %s: %w", id, err)
+	}
+	state, err := in.cancel(ctx, a, lane)
+	if err != nil || state != job.Canceled {
 		return state, err
 	}
-	if id, err = address(id); err != nil {
-		return state, err
-	}
-	if s, err := record.Read(ctx, in.rdb, id); err == nil && s.State != record.Gone {
-		job := broker.Unwanted{Job: record.Ref{ID: id, Gen: s.Gen}, Chunks: make([]int, s.Chunks)}
-		for i := range job.Chunks {
-			job.Chunks[i] = i
+	if s, err := job.Read(ctx, in.rdb, lane, a.Name); err == nil && s.State != job.Gone {
+		unwanted := job.Unwanted{Ref: s.Ref, Chunks: make([]int, min(s.Chunks, maxWithdrawn))}
+		for i := range unwanted.Chunks {
+			unwanted.Chunks[i] = i
 		}
-		_ = broker.New(in.rdb).Withdraw(ctx, s.Queue, []broker.Unwanted{job})
+		_ = job.Withdraw(ctx, in.rdb, lane, unwanted)
 	}
 	return state, nil
 }

@@ -12,7 +12,7 @@ import (
 
 	"github.com/distpool/distpool/internal/fleettest"
 	"github.com/distpool/distpool/internal/inspect"
-	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/internal/wire"
 	"github.com/distpool/distpool/producer"
 )
@@ -45,20 +45,24 @@ func sum(t *testing.T, d inspect.Detail) inspect.Cell {
 func TestChunksAreCountedIntoCells(t *testing.T) {
 	test := func(t *testing.T, rdb redis.UniversalClient) {
 		in := inspect.New(rdb)
-		create(t, rdb, record.Job{ID: "q/j", Task: "t", Chunks: 10, Sealed: true}, 2)
-		begin(t, rdb, "j", 0, "dead", "")
-		begin(t, rdb, "j", 0, "w1", "dead") // taken over
-		rec(t, rdb, "j", 0, 2, 3*time.Second)
-		begin(t, rdb, "j", 1, "w1", "")
-		rec(t, rdb, "j", 1, 2, 5*time.Second, 1)
-		begin(t, rdb, "j", 9, "dead", "")
-		begin(t, rdb, "j", 9, "w2", "dead")
-		begin(t, rdb, "j", 8, "w1", "")
-		if _, err := record.Release(t.Context(), rdb, record.Ref{ID: "q/j"}, 8, "w1", nil, 0); err != nil {
-			t.Fatal(err)
+		create(t, rdb, testJob{ID: "q/j", Task: "t", Chunks: 10}, 2)
+		begin(t, rdb, "q/j", 0, 1, "dead")
+		die(t, rdb, "q/j", 0, "dead")
+		begin(t, rdb, "q/j", 0, 2, "w1") // taken over
+		rec(t, rdb, "q/j", 0, 2, 3*time.Second)
+		begin(t, rdb, "q/j", 1, 1, "w1")
+		rec(t, rdb, "q/j", 1, 2, 5*time.Second, 1)
+		begin(t, rdb, "q/j", 9, 1, "dead")
+		die(t, rdb, "q/j", 9, "dead")
+		begin(t, rdb, "q/j", 9, 2, "w2")
+		begin(t, rdb, "q/j", 8, 1, "w1")
+		lane, d := place(t, rdb, "q/j", 8, 1)
+		back := job.Return(d, nil, 0, job.Tail, job.Message(lane, "t", d, "", time.Time{}))
+		if answers, err := job.Finish(t.Context(), rdb, lane, job.Finishing{Worker: "w1", Publish: job.Publish, Now: time.Now()}, []job.Finished{back}); err != nil || answers[0] != job.OK {
+			t.Fatal(answers, err)
 		}
 		for _, n := range []int{1, 3, 10, 500} {
-			d := read(t, in, "j", n)
+			d := read(t, in, "q/j", n)
 			if len(d.Cells) != min(n, 10) || d.Sampled {
 				t.Errorf("%d cells, sampled: %t; want %d", len(d.Cells), d.Sampled, min(n, 10))
 			}
@@ -66,28 +70,28 @@ func TestChunksAreCountedIntoCells(t *testing.T) {
 				t.Errorf("in %d cells: %+v, want 1 done, 1 failed, 1 running", n, s)
 			}
 		}
-		d := read(t, in, "j", 10)
-		if d.Status != inspect.Running || d.Deaths != 2 || d.RunsAll != 2 || !slices.Equal(d.Workers, []string{"w2"}) {
+		now := read(t, in, "q/j", 10)
+		if d := now; d.Status != inspect.Running || d.Deaths != 2 || d.RunsAll != 1 || !slices.Equal(d.Workers, []string{"w2"}) {
 			t.Errorf("status %s, %d deaths, %d runs, workers %q", d.Status, d.Deaths, d.RunsAll, d.Workers)
 		}
-		if c := d.Cells[9]; c.Running != 1 {
+		if c := now.Cells[9]; c.Running != 1 {
 			t.Errorf("the last cell is %+v, want it running", c)
 		}
-		i := slices.IndexFunc(d.Runs, func(r record.ChunkRun) bool { return r.Chunk == 9 })
-		if i < 0 || d.Runs[i].Owner != "w2" || d.Runs[i].Deaths != 1 || time.Since(time.UnixMilli(d.Runs[i].Since)).Abs() > fleettest.Patience {
-			t.Errorf("the runs are %+v", d.Runs)
+		i := slices.IndexFunc(now.Runs, func(r job.ChunkRun) bool { return r.Chunk == 9 })
+		if i < 0 || now.Runs[i].Owner != "w2" || now.Runs[i].Deaths != 1 || time.Since(time.UnixMilli(now.Runs[i].Since)).Abs() > fleettest.Patience {
+			t.Errorf("the runs are %+v", now.Runs)
 		}
-		if len(d.Slow) != 2 || d.Slow[0].Took != 5*time.Second || d.Slow[0].Call != 2 || d.Slow[1].Took != 3*time.Second {
-			t.Errorf("the slowest calls are %+v", d.Slow)
+		if slow := now.Slow; len(slow) != 2 || slow[0].Took != 5*time.Second || slow[0].Call != 2 || slow[1].Took != 3*time.Second {
+			t.Errorf("the slowest calls are %+v", slow)
 		}
 		for _, k := range []int{2, 3, 4, 5, 6, 7, 8} {
-			begin(t, rdb, "j", k, "w2", "")
-			rec(t, rdb, "j", k, 2, time.Millisecond)
+			begin(t, rdb, "q/j", k, 1, "w2")
+			rec(t, rdb, "q/j", k, 2, time.Millisecond)
 		}
-		rec(t, rdb, "j", 9, 2, time.Millisecond)
-		d = read(t, in, "j", 5)
-		if s := sum(t, d); s.Done != 9 || s.Failed != 1 || d.Status != inspect.Failed || len(d.Runs) != 0 {
-			t.Errorf("at the end: %+v, %s, runs %v", s, d.Status, d.Runs)
+		rec(t, rdb, "q/j", 9, 2, time.Millisecond)
+		end := read(t, in, "q/j", 5)
+		if s := sum(t, end); s.Done != 9 || s.Failed != 1 || end.Status != inspect.Failed || len(end.Runs) != 0 {
+			t.Errorf("at the end: %+v, %s, runs %v", s, end.Status, end.Runs)
 		}
 	}
 	onBoth(t, test)
@@ -97,24 +101,24 @@ func TestChunksAreCountedIntoCells(t *testing.T) {
 func TestCanceledJobShowsWhatItHasDone(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
 		in := inspect.New(rdb)
-		create(t, rdb, record.Job{ID: "q/j", Task: "t", Chunks: 5, Sealed: true}, 1)
-		begin(t, rdb, "j", 0, "w", "")
-		rec(t, rdb, "j", 0, 1, 0, 0)
-		begin(t, rdb, "j", 3, "w", "")
-		rec(t, rdb, "j", 3, 1, 0)
-		begin(t, rdb, "j", 4, "w", "")
-		if s, err := in.Cancel(t.Context(), "j"); err != nil || s != record.Canceled {
+		create(t, rdb, testJob{ID: "q/j", Task: "t", Chunks: 5}, 1)
+		begin(t, rdb, "q/j", 0, 1, "w")
+		rec(t, rdb, "q/j", 0, 1, 0, 0)
+		begin(t, rdb, "q/j", 3, 1, "w")
+		rec(t, rdb, "q/j", 3, 1, 0)
+		begin(t, rdb, "q/j", 4, 1, "w")
+		if s, err := in.Cancel(t.Context(), "q/j"); err != nil || s != job.Canceled {
 			t.Fatal(s, err)
 		}
-		d := read(t, in, "j", 5)
+		d := read(t, in, "q/j", 5)
 		if s := sum(t, d); s.Done != 1 || s.Failed != 1 || s.Running != 0 || d.Status != inspect.Canceled || d.Reason != inspect.CancelReason || len(d.Runs) != 0 {
 			t.Errorf("canceled: %+v, %s (%s), runs %v", s, d.Status, d.Reason, d.Runs)
 		}
-		p, err := in.FailedCalls(t.Context(), "j", inspect.FailedQuery{})
+		p, err := in.FailedCalls(t.Context(), "q/j", inspect.FailedQuery{})
 		if err != nil || len(p.Calls) != 1 || p.Calls[0].Args.Text != `{"call":0}` {
 			t.Errorf("its failed calls are %+v, %v", p, err)
 		}
-		for _, key := range rdb.Keys(t.Context(), "distpool:{j}*").Val() {
+		for _, key := range rdb.Keys(t.Context(), "distpool:{q}:*").Val() {
 			if rdb.TTL(t.Context(), key).Val() <= 0 {
 				t.Errorf("%s lives for ever", key)
 			}
@@ -122,57 +126,22 @@ func TestCanceledJobShowsWhatItHasDone(t *testing.T) {
 	})
 }
 
-func TestAHundredThousandChunksAreEstimatedFromASample(t *testing.T) {
-	rdb := redistestClient(t)
-	in := inspect.New(rdb)
-	// The first half has its outcomes.
-	const n = 100_000
-	key := record.Keys("q/j")
-	err := rdb.HSet(t.Context(), key[0], "v", 1, "task", "t", "codec", "json", "state", "sealed", "calls", n, "chunks", n,
-		"recorded", n/2, "done", n/2, "failed", 0, "created", time.Now().UnixMilli()).Err()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for at := n / 2; at < n; at += 1000 {
-		var fields []any
-		for k := at; k < at+1000; k++ {
-			fields = append(fields, k, "x")
-		}
-		if err := rdb.HSet(t.Context(), key[1], fields...).Err(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	d := read(t, in, "j", 400)
-	if !d.Sampled || len(d.Cells) != 400 {
-		t.Fatalf("%d cells, sampled: %t", len(d.Cells), d.Sampled)
-	}
-	for i, c := range d.Cells {
-		want := c.Chunks
-		if i >= 200 {
-			want = 0
-		}
-		if c.Done != want {
-			t.Errorf("cell %d has %d of %d done, want %d", i, c.Done, c.Chunks, want)
-		}
-	}
-}
-
 func TestFailedCallsComeInPagesWithTheirArguments(t *testing.T) {
 	test := func(t *testing.T, rdb redis.UniversalClient) {
 		in := inspect.New(rdb)
-		create(t, rdb, record.Job{ID: "q/j", Task: "t", Chunks: 12, Sealed: true}, 3)
+		create(t, rdb, testJob{ID: "q/j", Task: "t", Chunks: 12}, 3)
 		for k := range 12 {
-			begin(t, rdb, "j", k, "w", "")
+			begin(t, rdb, "q/j", k, 1, "w")
 			if k%2 == 0 {
-				rec(t, rdb, "j", k, 3, 0, 0, 2)
+				rec(t, rdb, "q/j", k, 3, 0, 0, 2)
 			} else {
-				rec(t, rdb, "j", k, 3, 0)
+				rec(t, rdb, "q/j", k, 3, 0)
 			}
 		}
 		for _, limit := range []int{1, 5, 12, 100} {
 			q, n := inspect.FailedQuery{Limit: limit}, 0
 			for {
-				p, err := in.FailedCalls(t.Context(), "j", q)
+				p, err := in.FailedCalls(t.Context(), "q/j", q)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -192,7 +161,7 @@ func TestFailedCallsComeInPagesWithTheirArguments(t *testing.T) {
 			}
 		}
 		var chunks []int
-		err := in.EachFailedChunk(t.Context(), "j", func(c inspect.FailedChunk) error {
+		err := in.EachFailedChunk(t.Context(), "q/j", func(c inspect.FailedChunk) error {
 			chunks = append(chunks, c.Chunk)
 			if want := fmt.Sprintf(`[{"call":%d},{"call":%d},{"call":%d}]`, c.First, c.First+1, c.First+2); string(c.Args) != want || c.Calls != 3 || len(c.Error) != 2 {
 				t.Errorf("chunk %d is %+v", c.Chunk, c)
@@ -203,7 +172,7 @@ func TestFailedCallsComeInPagesWithTheirArguments(t *testing.T) {
 			t.Errorf("the failed chunks are %v, %v", chunks, err)
 		}
 		stop := errors.New("stop")
-		if err := in.EachFailedChunk(t.Context(), "j", func(inspect.FailedChunk) error { return stop }); !errors.Is(err, stop) {
+		if err := in.EachFailedChunk(t.Context(), "q/j", func(inspect.FailedChunk) error { return stop }); !errors.Is(err, stop) {
 			t.Errorf("the error of the function is lost: %v", err)
 		}
 	}
@@ -215,20 +184,17 @@ func TestArgumentsOfFailedCallsAreKeptUpToALimit(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
 		in := inspect.New(rdb)
 		large := append(append([]byte(`["`), strings.Repeat("x", 20<<20)...), `"]`...)
-		var cs []record.Chunk
+		var frames [][]byte
 		for k := range 4 {
-			cs = append(cs, record.Chunk{Number: k, Args: wire.EncodeArgs(k, 1, large)})
+			frames = append(frames, wire.EncodeArgs(k, 1, large))
 		}
-		j := record.Job{ID: "q/j", Task: "t", Codec: "json", Queue: "q", Calls: 4, Chunks: 4, Sealed: true, OpenTTL: time.Hour, ResultTTL: time.Hour}
-		if err := record.Create(j, cs).Run(t.Context(), rdb).Err(); err != nil {
-			t.Fatal(err)
-		}
+		createOf(t, rdb, testJob{ID: "q/j", Task: "t", Chunks: 4}, 1, frames)
 		for k := range 4 {
-			begin(t, rdb, "j", k, "w", "")
-			rec(t, rdb, "j", k, 1, 0, 0)
+			begin(t, rdb, "q/j", k, 1, "w")
+			rec(t, rdb, "q/j", k, 1, 0, 0)
 		}
 		kept := 0
-		err := in.EachFailedChunk(t.Context(), "j", func(c inspect.FailedChunk) error {
+		err := in.EachFailedChunk(t.Context(), "q/j", func(c inspect.FailedChunk) error {
 			if c.Args != nil {
 				kept++
 			}
@@ -237,7 +203,7 @@ func TestArgumentsOfFailedCallsAreKeptUpToALimit(t *testing.T) {
 		if err != nil || kept != 3 {
 			t.Errorf("the arguments of %d chunks of 20 MiB are kept, %v; want 3, which are under 64 MiB", kept, err)
 		}
-		p, err := in.FailedCalls(t.Context(), "j", inspect.FailedQuery{})
+		p, err := in.FailedCalls(t.Context(), "q/j", inspect.FailedQuery{})
 		if err != nil || len(p.TooLarge) != 3 || len(p.Calls) != 1 || p.Calls[0].Args.Note == "" {
 			t.Errorf("the page is %+v, %v; want it to leave out the three large ones", p, err)
 		}
@@ -281,7 +247,7 @@ func TestRealJobsAreReadToTheEnd(t *testing.T) {
 			d = read(t, in, held.ID(), 1)
 			return d.Status == inspect.Running && len(d.Workers) == 1 && strings.HasPrefix(d.Workers[0], "host:")
 		})
-		if s, err := in.Cancel(t.Context(), held.ID()); err != nil || s != record.Canceled {
+		if s, err := in.Cancel(t.Context(), held.ID()); err != nil || s != job.Canceled {
 			t.Errorf("cancel answers %s, %v", s, err)
 		}
 		if _, err := held.Get(t.Context()); err == nil {
@@ -313,8 +279,11 @@ func TestAStreamKeepsNoArgumentsOfWhatWasTaken(t *testing.T) {
 				}
 				return id != ""
 			})
-			if kept := rdb.HLen(t.Context(), record.Keys(id)[4]).Val(); kept > 100 {
-				t.Errorf("after %d failed calls the stream's run hash has %d fields", n, kept)
+			lane, d := place(t, rdb, id, 0, 1)
+			fields := rdb.HKeys(t.Context(), job.Key(lane, d.Name)).Val()
+			fields = slices.DeleteFunc(fields, func(f string) bool { return !strings.HasPrefix(f, "kept:") })
+			if len(fields) > 30 {
+				t.Errorf("after %d failed calls the stream keeps the arguments of %d chunks", n, len(fields))
 			}
 			break
 		}
@@ -341,14 +310,14 @@ func TestUnknownJobIsSaidToBe(t *testing.T) {
 func TestDeliveriesAreDescribedByTheirArguments(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
 		in := inspect.New(rdb)
-		create(t, rdb, record.Job{ID: "q/one", Task: "t", Chunks: 1, Sealed: true}, 2)
-		create(t, rdb, record.Job{ID: "q/many", Task: "t", Chunks: 2, Sealed: true}, 2)
+		create(t, rdb, testJob{ID: "q/one", Task: "t", Chunks: 1}, 2)
+		create(t, rdb, testJob{ID: "q/many", Task: "t", Chunks: 2}, 2)
 		show := func(id string, chunk, n int) inspect.Preview {
 			t.Helper()
-			d := wire.Delivery{Job: id, Chunk: chunk, Number: 1}
-			got, p, ok := in.Delivery(t.Context(), d.Encode(), n)
-			if !ok || got != d {
-				t.Errorf("delivery %+v is taken for %+v, %t", d, got, ok)
+			want := inspect.Delivery{Job: "q/" + id, Chunk: chunk}
+			got, p, ok := in.Delivery(t.Context(), fmt.Appendf(nil, `{"job":%q,"chunk":%d}`, want.Job, chunk), n)
+			if !ok || got != want {
+				t.Errorf("delivery %+v is taken for %+v, %t", want, got, ok)
 			}
 			return p
 		}
@@ -358,21 +327,23 @@ func TestDeliveriesAreDescribedByTheirArguments(t *testing.T) {
 		if p := show("many", 1, 8); p.Text != `[{"call"` || !p.Cut {
 			t.Errorf("the preview is %+v, want it cut", p)
 		}
-		begin(t, rdb, "many", 1, "w", "")
-		rec(t, rdb, "many", 1, 2, 0)
+		begin(t, rdb, "q/many", 1, 1, "w")
+		rec(t, rdb, "q/many", 1, 2, 0)
 		if p := show("many", 1, 0); p.Text != "" || p.Note == "" {
 			t.Errorf("the preview of a chunk with outcomes is %+v", p)
 		}
-		begin(t, rdb, "many", 0, "w", "")
-		rec(t, rdb, "many", 0, 2, 0, 0)
+		begin(t, rdb, "q/many", 0, 1, "w")
+		rec(t, rdb, "q/many", 0, 2, 0, 0)
 		if p := show("many", 0, 0); p.Text != `[{"call":0},{"call":1}]` {
 			t.Errorf("the preview of a chunk with failed calls is %+v", p)
 		}
 		if p := show("gone", 0, 0); p.Note == "" {
 			t.Errorf("the preview of a job that is gone is %+v", p)
 		}
-		if _, _, ok := in.Delivery(t.Context(), []byte(`{"user":1}`), 0); ok {
-			t.Error("a foreign payload is taken for a delivery")
+		for _, foreign := range []string{`{"user":1}`, `{"job":"q/one"}`, `{"job":"bare","chunk":0}`, `{"job":"q/one","chunk":-1}`} {
+			if _, _, ok := in.Delivery(t.Context(), []byte(foreign), 0); ok {
+				t.Errorf("the foreign payload %s is taken for a delivery", foreign)
+			}
 		}
 	})
 }

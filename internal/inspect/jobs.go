@@ -9,7 +9,9 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/job"
+	"github.com/distpool/distpool/internal/names"
+	"github.com/distpool/distpool/internal/recent"
 )
 
 // Status is how people call the state of a job.
@@ -36,30 +38,42 @@ func (s Status) Over() bool {
 
 // Job is what the record says of a job, at the time Read.
 type Job struct {
-	record.Overview
+	job.Overview
+	ID     string // its address
+	Queue  string
+	Task   string
+	Codec  string
+	Policy string // what it says about retries and time limits
+	Start  int64  // not before this, Unix ms; 0: at once
 	Status Status
 	Read   time.Time // by the clock of Redis, as are all times here
+
+	lane string
 }
 
-func newJob(o record.Overview, now time.Time) Job {
-	j := Job{Overview: o, Read: now}
-	switch {
-	case o.State == record.Unstarted:
-		j.Status = Expired
-	case o.State == record.Canceled, o.State == record.Untrusted, o.State == record.Missing, o.State == record.Corrupt:
-		j.Status = Canceled
-	case o.State == record.Done && o.Failed > 0:
-		j.Status = Failed
-	case o.State == record.Done:
-		j.Status = Succeeded
-	case o.Running > 0 || o.Done > 0:
-		j.Status = Running
-	case o.Start > now.UnixMilli():
-		j.Status = Scheduled
-	default:
-		j.Status = Waiting
+func newJob(a names.Address, lane string, o job.Overview, now time.Time) Job {
+	return Job{
+		Overview: o, ID: a.String(), Queue: a.Queue, Task: o.About.Task, Codec: o.About.Codec, Policy: o.About.Policy, Start: o.About.Start,
+		Status: statusOf(o, now), Read: now, lane: lane,
 	}
-	return j
+}
+
+func statusOf(o job.Overview, now time.Time) Status {
+	switch {
+	case o.State == job.Unstarted:
+		return Expired
+	case o.State == job.Done && o.Failed > 0:
+		return Failed
+	case o.State == job.Done:
+		return Succeeded
+	case o.State.Ended():
+		return Canceled
+	case o.Running > 0 || o.Done > 0:
+		return Running
+	case o.About.Start > now.UnixMilli():
+		return Scheduled
+	}
+	return Waiting
 }
 
 // CreatedAt is when the job was submitted.
@@ -78,7 +92,7 @@ func (j Job) Lasted() time.Duration {
 }
 
 // Rate is calls per second, from the submission (or the start) to the end or to
-// now. Who looks more than once knows better: see RateSince.
+// now. Looking more than once tells more: see RateSince.
 func (j Job) Rate() float64 {
 	beginMs := max(j.Created, j.Start)
 	endMs := j.Finished
@@ -104,7 +118,7 @@ func (j Job) RateSince(before Job) float64 {
 // It is negative when nothing can be said: the job is over or open, or does not
 // move.
 func (j Job) Left(rate float64) time.Duration {
-	if j.Status.Over() || j.State == record.Open || rate <= 0 || j.Calls < j.Done {
+	if j.Status.Over() || j.State == job.Open || rate <= 0 || j.Calls < j.Done {
 		return -1
 	}
 	seconds := float64(j.Calls-j.Done) / rate
@@ -128,7 +142,7 @@ type Page struct {
 	Next   string            // Query.From of the page with older jobs; "" when there are none
 	Looked int               // listed jobs that this page has looked at
 	Gone   int               // of these, those of which Redis has no record any more
-	List   record.ListCounts // how complete the list is
+	List   recent.ListCounts // how complete the list is
 }
 
 const (
@@ -146,7 +160,7 @@ const (
 // them, which is up to a second after they were submitted, and later if Redis did not
 // take it. A page that has found nothing may still have a Next.
 func (in *Inspector) Jobs(ctx context.Context, q Query) (Page, error) {
-	from, err := record.ParsePosition(q.From)
+	from, err := recent.ParsePosition(q.From)
 	if err != nil {
 		return Page{}, err
 	}
@@ -159,10 +173,10 @@ func (in *Inspector) Jobs(ctx context.Context, q Query) (Page, error) {
 		return Page{}, err
 	}
 	var page Page
-	if page.List, err = record.CountList(ctx, in.rdb); err != nil {
+	if page.List, err = recent.CountList(ctx, in.rdb); err != nil {
 		return Page{}, fmt.Errorf("listing jobs: %w", err)
 	}
-	l := &jobsReader{in: in, q: q, now: now, list: record.NewLister(in.rdb, from), seen: map[string]bool{}, page: &page}
+	l := &jobsReader{in: in, q: q, now: now, list: recent.NewLister(in.rdb, from), seen: map[string]bool{}, page: &page}
 	if err := l.read(ctx); err != nil {
 		return Page{}, fmt.Errorf("listing jobs: %w", err)
 	}
@@ -176,7 +190,7 @@ type jobsReader struct {
 	in   *Inspector
 	q    Query
 	now  time.Time
-	list *record.Lister
+	list *recent.Lister
 	seen map[string]bool // IDs of this page: one that was used again is listed more than once
 	page *Page
 }
@@ -199,7 +213,7 @@ func (r *jobsReader) read(ctx context.Context) error {
 		}
 		records += len(batch)
 		for i, j := range jobs {
-			if j.State == record.Gone {
+			if j.State == job.Gone {
 				r.page.Gone++
 				continue
 			}
@@ -227,7 +241,7 @@ func (r *jobsReader) read(ctx context.Context) error {
 
 // names reads names of jobs that may be wanted, with the places behind them. over
 // says that there are no more.
-func (r *jobsReader) names(ctx context.Context, want int) (ids []string, places []record.Position, over bool, err error) {
+func (r *jobsReader) names(ctx context.Context, want int) (ids []string, places []recent.Position, over bool, err error) {
 	for len(ids) < want && r.page.Looked < maxNames {
 		j, ok, err := r.list.Next(ctx)
 		if err != nil {
@@ -252,28 +266,34 @@ func (in *Inspector) overviews(ctx context.Context, ids []string, now time.Time)
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	cmds := make([]*redis.SliceCmd, len(ids))
+	lanes, cmds := make([]string, len(ids)), make([]*redis.SliceCmd, len(ids))
 	p := in.rdb.Pipeline()
 	for i, id := range ids {
-		cmds[i] = record.QueueOverview(ctx, p, id)
+		a := names.SplitAddress(id)
+		var err error
+		if lanes[i], err = in.router.Find(ctx, a.Queue, a.Name); err != nil {
+			return nil, err
+		}
+		cmds[i] = job.QueueOverview(ctx, p, lanes[i], a.Name)
 	}
 	_, _ = p.Exec(ctx) // each reply is looked at below
 	jobs := make([]Job, len(ids))
 	for i, id := range ids {
-		o, err := record.ParseOverview(id, cmds[i])
-		if err != nil && !record.IsCorrupt(err) {
+		a := names.SplitAddress(id)
+		o, err := job.ParseOverview(a.Name, cmds[i])
+		if err != nil && !job.IsDamaged(err) {
 			return nil, err
 		}
 		if err != nil {
-			o.ID, o.State, o.Reason = id, record.Canceled, err.Error()
+			o.State, o.Reason = job.Canceled, err.Error()
 		}
-		jobs[i] = newJob(o, now)
+		jobs[i] = newJob(a, lanes[i], o, now)
 	}
 	return jobs, nil
 }
 
-// Look reads jobs by their IDs, in the same order; those that Redis does not have are in
-// State record.Gone. It is one round trip.
+// Look reads jobs by their addresses, in the same order; those that Redis does not have are in
+// State job.Gone. It is one round trip.
 func (in *Inspector) Look(ctx context.Context, ids []string) ([]Job, error) {
 	now, err := in.Now(ctx)
 	if err != nil {

@@ -8,9 +8,12 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/distpool/distpool/internal/asynqfmt"
 	"github.com/distpool/distpool/internal/fleettest"
 	"github.com/distpool/distpool/internal/inspect"
-	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/job"
+	"github.com/distpool/distpool/internal/names"
+	"github.com/distpool/distpool/internal/recent"
 	"github.com/distpool/distpool/internal/redisconn"
 	"github.com/distpool/distpool/internal/redistest"
 	"github.com/distpool/distpool/internal/wire"
@@ -37,13 +40,29 @@ func onCluster(t *testing.T, f func(t *testing.T, rdb redis.UniversalClient)) {
 	})
 }
 
-// create makes a job with chunks of n calls each, and lists it.
-func create(t *testing.T, rdb redis.UniversalClient, j record.Job, n int) {
+// place is where the job of an address is, with its delivery of a chunk.
+func place(t *testing.T, rdb redis.UniversalClient, id string, chunk, number int) (lane string, d job.Delivery) {
 	t.Helper()
-	j.Codec, j.Queue, j.OpenTTL, j.ResultTTL = "json", "q", time.Hour, time.Hour
-	j.Calls = n * j.Chunks
-	var cs []record.Chunk
-	for k := range j.Chunks {
+	a := names.SplitAddress(id)
+	lane, err := job.NewRouter(rdb).Find(t.Context(), a.Queue, a.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return lane, job.Delivery{Ref: job.Ref{Name: a.Name}, Chunk: chunk, Number: number}
+}
+
+// testJob is a job of a test.
+type testJob struct {
+	ID, Task string
+	Chunks   int
+	Start    time.Time
+}
+
+// create makes a job with chunks of n calls each.
+func create(t *testing.T, rdb redis.UniversalClient, j testJob, n int) {
+	t.Helper()
+	frames := make([][]byte, j.Chunks)
+	for k := range frames {
 		args := []byte("[")
 		for i := range n {
 			if i > 0 {
@@ -51,29 +70,73 @@ func create(t *testing.T, rdb redis.UniversalClient, j record.Job, n int) {
 			}
 			args = fmt.Appendf(args, `{"call":%d}`, k*n+i)
 		}
-		cs = append(cs, record.Chunk{Number: k, Args: wire.EncodeArgs(k*n, n, append(args, ']'))})
+		frames[k] = wire.EncodeArgs(k*n, n, append(args, ']'))
 	}
-	if err := record.Create(j, cs).Run(t.Context(), rdb).Err(); err != nil {
+	createOf(t, rdb, j, n, frames)
+}
+
+// createOf makes a job with these framed arguments.
+func createOf(t *testing.T, rdb redis.UniversalClient, j testJob, n int, frames [][]byte) {
+	t.Helper()
+	about := job.About{Task: j.Task, Codec: "json"}
+	if !j.Start.IsZero() {
+		about.Start = j.Start.UnixMilli()
+	}
+	text, err := about.Encode()
+	if err != nil {
 		t.Fatal(err)
+	}
+	lane, d := place(t, rdb, j.ID, 0, 1)
+	var cs []job.Chunk
+	for k, frame := range frames {
+		d.Chunk = k
+		stored, err := job.Store(t.Context(), rdb, lane, d.Name, frame)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cs = append(cs, job.Chunk{Number: k, Args: stored[0], TaskID: d.TaskID(), Message: job.Message(lane, j.Task, d, "", time.Time{}), Due: j.Start})
+	}
+	states, err := job.Submit(t.Context(), rdb, lane, job.Publish, []job.Submission{job.New(job.Job{
+		Ref: d.Ref, About: text, Pool: "pool", Calls: n * j.Chunks, Chunks: j.Chunks, Life: time.Hour, TTL: time.Hour,
+	}, cs)})
+	if err != nil || states[0] != job.Sealed {
+		t.Fatalf("submit answers %q, %v", states, err)
 	}
 }
 
-func list(t *testing.T, rdb redis.UniversalClient, shard int, jobs ...record.Listed) {
+func list(t *testing.T, rdb redis.UniversalClient, shard int, jobs ...recent.Listed) {
 	t.Helper()
-	b := &record.Batch{}
+	b := &recent.Batch{}
 	for _, j := range jobs {
 		b.Add(j)
 	}
-	if err := record.List(t.Context(), rdb, shard, b); err != nil {
+	if err := recent.List(t.Context(), rdb, shard, b); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func begin(t *testing.T, rdb redis.UniversalClient, id string, chunk int, by, from string) {
+// begin has a worker take a chunk, which waits as the delivery of this number.
+func begin(t *testing.T, rdb redis.UniversalClient, id string, chunk, number int, by string) {
 	t.Helper()
-	b, err := record.Begin(t.Context(), rdb, record.Ref{ID: id}, chunk, by, from, 3)
-	if err != nil || b.Verdict != record.Run {
-		t.Fatalf("begin answers %+v, %v", b, err)
+	lane, d := place(t, rdb, id, chunk, number)
+	if n := rdb.LRem(t.Context(), asynqfmt.PendingKey(lane), 1, d.TaskID()).Val(); n != 1 {
+		t.Fatalf("%s does not wait", d.TaskID())
+	}
+	rdb.LPush(t.Context(), asynqfmt.ActiveKey(lane), d.TaskID())
+	taken, err := job.Take(t.Context(), rdb, lane, job.Taking{Worker: by, Moved: []string{d.TaskID()}, Room: 1 << 20, Now: time.Now()})
+	if err != nil || len(taken) != 1 || taken[0].Verdict != job.Run {
+		t.Fatalf("take answers %+v, %v", taken, err)
+	}
+}
+
+// die has the worker of a chunk die in it, which then waits as its second delivery.
+func die(t *testing.T, rdb redis.UniversalClient, id string, chunk int, worker string) {
+	t.Helper()
+	lane, d := place(t, rdb, id, chunk, 2)
+	old := job.Delivery{Ref: d.Ref, Chunk: chunk, Number: 1}
+	states, err := job.ReissueAll(t.Context(), rdb, lane, job.Reissue{Delivery: d, Owner: worker, Died: true, Old: old.TaskID(), Message: job.Message(lane, "t", d, "", time.Time{})})
+	if err != nil || states[0] != job.Reissued {
+		t.Fatalf("reissue answers %q, %v", states, err)
 	}
 }
 
@@ -84,10 +147,24 @@ func rec(t *testing.T, rdb redis.UniversalClient, id string, chunk, n int, slow 
 	for _, i := range failed {
 		o.Errors = append(o.Errors, wire.CallError{Call: i, Kind: wire.KindPanic, Message: fmt.Sprintf("call %d of chunk %d", i, chunk), Stack: "goroutine 1", Attempts: 1, Worker: "w"})
 	}
-	recording := record.Recording{Outcome: o.Encode(), Calls: n, Failed: len(failed), Inline: 100, Slow: record.SlowCall{Call: chunk * n, Took: slow, Worker: "w"}}
-	r, err := recording.Run(t.Context(), rdb, record.Ref{ID: id}, chunk)
-	if err != nil || r != record.OK {
-		t.Fatalf("record answers %q, %v", r, err)
+	recOf(t, rdb, id, chunk, o, slow)
+}
+
+func recOf(t *testing.T, rdb redis.UniversalClient, id string, chunk int, o wire.Outcome, slow time.Duration) {
+	t.Helper()
+	lane, d := place(t, rdb, id, chunk, 1)
+	frames, err := job.Store(t.Context(), rdb, lane, d.Name, o.Encode())
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := job.Outcomes{Frame: frames[0], Calls: o.Calls, Failed: len(o.Errors), SlowCall: o.First, SlowTook: slow}
+	if out.Failed > 0 {
+		out.Message = job.Message(lane, "t", d, "no", time.Now())
+	}
+	entry := job.Record(d, out)
+	answers, err := job.Finish(t.Context(), rdb, lane, job.Finishing{Worker: "w", Inline: 100, Publish: job.Publish, Now: time.Now()}, []job.Finished{entry})
+	if err != nil || answers[0] != job.OK {
+		t.Fatalf("finish answers %q, %v", answers, err)
 	}
 }
 

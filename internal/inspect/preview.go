@@ -9,8 +9,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/internal/rawbytes"
-	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/sealing"
 	"github.com/distpool/distpool/internal/signing"
 	"github.com/distpool/distpool/internal/wire"
@@ -53,8 +53,8 @@ var sealedPrefix = strings.TrimSuffix(secure.Encrypt(tasks.JSON, nil).Name(), ta
 const encrypted = "encrypted"
 
 // framesOf opens the frames of a chunk.
-func (in *Inspector) framesOf(job record.Ref, task string, chunk int) sealing.Frames {
-	return sealing.Frames{Sealer: in.keys, Job: signing.Ref(job), Task: task, Chunk: chunk}
+func (in *Inspector) framesOf(of signing.Ref, task string, chunk int) sealing.Frames {
+	return sealing.Frames{Sealer: in.keys, Job: of, Task: task, Chunk: chunk}
 }
 
 // open decrypts arguments if they are encrypted, and returns the codec inside. note
@@ -153,24 +153,30 @@ func elements(data []byte, f func(i int, element []byte) bool) error {
 // for a preview of its delivery.
 const maxDeliveryArgs = 1 << 20
 
+// Delivery is what an asynq task runs.
+type Delivery struct {
+	Job   string // its address
+	Chunk int
+}
+
 // Delivery describes what an asynq task is about, given its payload: the chunk,
 // and a preview of its arguments of n characters at the most. ok is false when
 // it is not a delivery. It reads the chunk's arguments if they are a MiB or less.
-func (in *Inspector) Delivery(ctx context.Context, payload []byte, n int) (d wire.Delivery, p Preview, ok bool) {
-	d, err := wire.ParseDelivery(payload)
-	if err != nil {
+func (in *Inspector) Delivery(ctx context.Context, payload []byte, n int) (d Delivery, p Preview, ok bool) {
+	a, chunk, ok := job.ParsePayload(payload)
+	if !ok {
 		return d, p, false
 	}
-	fields, err := in.rdb.HMGet(ctx, record.Keys(d.Job)[0], "state", "inline", "codec", "gen", "task").Result()
-	text := func(i int) string { s, _ := fields[i].(string); return s }
+	d = Delivery{Job: a.String(), Chunk: chunk}
+	jobs, err := in.Look(ctx, []string{d.Job})
 	switch {
 	case err != nil:
 		return d, Preview{Note: "the job's record cannot be read: " + err.Error()}, true
-	case text(0) == "" || text(3) != d.Gen:
+	case jobs[0].State == job.Gone:
 		return d, Preview{Note: "the job is gone"}, true
 	}
-	s := record.Snapshot{ID: d.Job, Inline: text(1) == "1"}
-	frame, note := in.argsOf(ctx, s, d.Chunk)
+	j := jobs[0]
+	frame, note := in.argsOf(ctx, j, d.Chunk)
 	if note != "" {
 		return d, Preview{Note: note}, true
 	}
@@ -178,7 +184,7 @@ func (in *Inspector) Delivery(ctx context.Context, payload []byte, n int) (d wir
 	if err != nil {
 		return d, Preview{Note: err.Error()}, true
 	}
-	codec, data, note := in.open(record.CodecOf(text(2), text(1)), in.framesOf(record.Ref{ID: d.Job, Gen: d.Gen}, text(4), d.Chunk), first, calls, data)
+	codec, data, note := in.open(j.Codec, in.framesOf(signing.Ref{ID: d.Job, Gen: j.Gen}, j.Task, d.Chunk), first, calls, data)
 	if note != "" {
 		return d, Preview{Note: note}, true
 	}
@@ -209,17 +215,16 @@ func asJSON(data []byte) []byte {
 
 // argsOf reads the framed arguments of a chunk, or those that were kept since
 // calls of it failed; note says why there are none.
-func (in *Inspector) argsOf(ctx context.Context, s record.Snapshot, chunk int) (frame []byte, note string) {
-	for _, of := range []func(record.Snapshot, int) (string, string){record.ArgsField, record.FailedField} {
-		key, field := of(s, chunk)
-		at := []place{{key, field}}
-		size, err := in.frameSizes(ctx, at)
+func (in *Inspector) argsOf(ctx context.Context, j Job, chunk int) (frame []byte, note string) {
+	for _, field := range []job.Field{job.ArgsOf(chunk), job.KeptOf(chunk)} {
+		at := []job.Field{field}
+		size, err := job.FrameSizes(ctx, in.rdb, j.lane, j.Name, at)
 		if err == nil && size[0] > maxDeliveryArgs {
 			return nil, fmt.Sprintf("%d bytes of arguments, too many to be shown", size[0])
 		}
 		if err == nil && size[0] > 0 {
 			var frames [][]byte
-			if frames, err = in.readFrames(ctx, s.ID, at); err == nil && frames[0] != nil {
+			if frames, err = job.Frames(ctx, in.rdb, j.lane, j.Name, at); err == nil && frames[0] != nil {
 				return frames[0], ""
 			}
 		}

@@ -2,6 +2,7 @@ package job
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -171,25 +172,32 @@ func Standing(ctx context.Context, c redis.Cmdable, lane, name string, fields in
 	return stands, true, nil
 }
 
-// maxStands bounds the work of one run of the stands script.
+// maxStands bounds the commands of one round trip of Stands.
 const maxStands = 1000
 
-// Stands says how some chunks of a job stand, in steps of about a millisecond. It does not tell
-// GivenBack from Waits.
-func Stands(ctx context.Context, c redis.Scripter, lane, name string, chunks []int) ([]Stand, error) {
+// Stands says how some chunks of a job stand. It does not tell GivenBack and IsRun from Waits.
+func Stands(ctx context.Context, c redis.Cmdable, lane, name string, chunks []int) ([]Stand, error) {
 	all := make([]Stand, 0, len(chunks))
-	for len(chunks) > 0 {
-		n := min(maxStands, len(chunks))
-		args := append(make([]any, 0, 2+n), lane, name)
-		for _, k := range chunks[:n] {
-			args = append(args, k)
-		}
-		letters, err := run(ctx, c, standsScript, lane, args).Text()
+	for some := range slices.Chunk(chunks, maxStands/2) {
+		cmds := make([]*redis.BoolCmd, 0, 2*len(some))
+		_, err := c.Pipelined(ctx, func(p redis.Pipeliner) error {
+			for _, k := range some {
+				cmds = append(cmds, p.HExists(ctx, Key(lane, name), string(ArgsOf(k))), p.HExists(ctx, Key(lane, name), string(KeptOf(k))))
+			}
+			return nil
+		})
 		if err != nil {
 			return nil, damaged(err)
 		}
-		all = append(all, []Stand(letters)...)
-		chunks = chunks[n:]
+		for i := range some {
+			stand := HasValues
+			if cmds[2*i].Val() {
+				stand = Waits
+			} else if cmds[2*i+1].Val() {
+				stand = HasFailed
+			}
+			all = append(all, stand)
+		}
 	}
 	return all, nil
 }

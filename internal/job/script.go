@@ -26,7 +26,6 @@ var (
 	putBackScript    = newScript("putback", asynqfmt.Lua("unpop"))
 	forwardScript    = newScript("forward", asynqfmt.Lua("forward"))
 	trimScript       = newScript("trim", asynqfmt.Lua("trim"))
-	standsScript     = newScript("stands", "")
 	withdrawScript   = newScript("withdraw", asynqfmt.Lua("withdraw"))
 	unarchiveScript  = newScript("unarchive", asynqfmt.Lua("unarchive"))
 	reissueScript    = newScript("reissue", asynqfmt.Lua("enqueue", "retire", "unlease"))
@@ -49,10 +48,11 @@ func newScript(name, head string, functions ...string) *redis.Script {
 // run runs a script in its lane, and loads it where the server does not have it.
 //
 // A script touches keys that it cannot name before it runs, all of them in the lane's slot.
-// The first of the keys that it does name tells the slot. The second key never exists. While a slot
-// moves from one master to another, its keys are there one by one; and for a command that
-// names several keys of which one is missing, both masters answer that it is to be tried again
-// (TRYAGAIN). So no script ever runs on a part of a lane.
+// The two keys that it does name tell the slot, and never exist. While a slot
+// moves from one master to another, its keys are there one by one; and a command that
+// names several keys of which one is missing is sent on by the old master, and told to try again
+// by the new one (TRYAGAIN). So no script ever runs on a part of a lane. Neither key is asynq's: a user of
+// Redis who may cancel jobs needs no right to asynq's keys.
 func run(ctx context.Context, c redis.Scripter, s *redis.Script, lane string, args []any) *redis.Cmd {
-	return s.Run(ctx, c, []string{asynqfmt.PendingKey(lane), Prefix(lane) + "none"}, args...)
+	return s.Run(ctx, c, []string{Prefix(lane) + "none", Prefix(lane) + "none2"}, args...)
 }

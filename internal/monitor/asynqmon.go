@@ -86,7 +86,7 @@ func (m *Monitor) formatPayload(_ string, payload []byte) string {
 	if args.Note != "" {
 		shown = "(" + args.Note + ")"
 	}
-	return fmt.Sprintf("job %s, chunk %d, delivery %d\narguments: %s", d.Job, d.Chunk, d.Number, shown)
+	return fmt.Sprintf("job %s, chunk %d\narguments: %s", d.Job, d.Chunk, shown)
 }
 
 func (m *Monitor) formatResult(_ string, result []byte) string {

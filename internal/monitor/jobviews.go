@@ -8,7 +8,8 @@ import (
 	"time"
 
 	"github.com/distpool/distpool/internal/inspect"
-	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/job"
+	"github.com/distpool/distpool/internal/recent"
 )
 
 // row is a job in the list, and the head of its page.
@@ -20,7 +21,7 @@ type row struct {
 
 func (m *Monitor) row(j inspect.Job) row {
 	r := row{Job: j, Speed: m.rates.of(j), Who: j.Owner}
-	if m.cfg.HidePayloads && r.Reason != "" && r.Reason != inspect.CancelReason && r.Reason != string(record.Unstarted) {
+	if m.cfg.HidePayloads && r.Reason != "" && r.Reason != inspect.CancelReason && r.Reason != string(job.Unstarted) {
 		r.Reason = hidden
 	}
 	return r
@@ -75,7 +76,7 @@ func (m *Monitor) jobsView(ctx context.Context, q url.Values) (jobsView, error) 
 	v := jobsView{Statuses: inspect.Statuses, Query: inspect.Query{
 		Task: clean(q.Get("task")), Queue: clean(q.Get("queue")), Status: status(q.Get("status")), From: q.Get("from"), Limit: 50,
 	}}
-	if _, err := record.ParsePosition(v.Query.From); err != nil {
+	if _, err := recent.ParsePosition(v.Query.From); err != nil {
 		v.Query.From = ""
 	}
 	v.Filtered = v.Query.Task != "" || v.Query.Queue != "" || v.Query.Status != ""
@@ -134,9 +135,9 @@ type jobView struct {
 	Hide   bool
 }
 
-// run is a chunk that somebody has begun.
+// run is a chunk that a worker has begun.
 type run struct {
-	record.ChunkRun
+	job.ChunkRun
 	For time.Duration
 }
 

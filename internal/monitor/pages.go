@@ -18,8 +18,8 @@ import (
 	"time"
 
 	"github.com/distpool/distpool/internal/inspect"
+	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/internal/names"
-	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/version"
 )
 
@@ -226,7 +226,7 @@ func (m *Monitor) cancel(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	m.cfg.Logger.Info("a job was canceled from the monitor", "job", id, "state", state)
-	if state == record.Done && !wantsHTML(r) {
+	if state == job.Done && !wantsHTML(r) {
 		http.Error(w, "The job is over already.", http.StatusConflict)
 		return
 	}

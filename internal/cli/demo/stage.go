@@ -12,22 +12,22 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
-	"github.com/distpool/distpool/internal/fleet"
-	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/asynqfmt"
+	registry "github.com/distpool/distpool/internal/fleet"
+	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/internal/redisconn"
 	"github.com/distpool/distpool/producer"
 )
 
 // stage is what the demo plays on: Redis, workers, and a pool.
 type stage struct {
-	where   string // what Redis it is, for people
-	url     string
-	queue   string
-	rdb     redis.UniversalClient
-	pool    *producer.Pool
-	workers *workers
-	jobs    []forgetter
-	bells   []string // keys on which the workers wait
+	where string // what Redis it is, for people
+	url   string
+	queue string
+	rdb   redis.UniversalClient
+	pool  *producer.Pool
+	fleet *fleet
+	jobs  []forgetter
 
 	embedded  *miniredis.Miniredis // nil when the Redis is not ours
 	stopClock func()
@@ -41,7 +41,6 @@ type forgetter interface {
 // openStage builds the stage. fail is called when a worker dies on it.
 func openStage(ctx context.Context, o Options, fail context.CancelCauseFunc) (*stage, error) {
 	s := &stage{url: o.Redis, queue: "demo-" + strings.ToLower(rand.Text()[:12]), stopClock: func() {}}
-	s.bells = []string{record.BellKey(s.queue)}
 	if err := s.open(ctx, o, fail); err != nil {
 		if context.Cause(ctx) != nil {
 			err = context.Cause(ctx)
@@ -56,7 +55,7 @@ func (s *stage) open(ctx context.Context, o Options, fail context.CancelCauseFun
 		return err
 	}
 	var err error
-	if s.workers, err = startWorkers(o.Worker, s.url, s.queue, fail); err != nil {
+	if s.fleet, err = startFleet(o.Worker, s.url, s.queue, fail); err != nil {
 		return err
 	}
 	if err := s.awaitWorkers(ctx); err != nil {
@@ -120,11 +119,11 @@ func (s *stage) awaitWorkers(ctx context.Context) error {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		err := s.meetWorkers(limited)
+		n, err := s.workers(limited)
 		if err != nil && limited.Err() == nil {
 			return fmt.Errorf("looking for the workers: %w", err)
 		}
-		if len(s.bells) > processes {
+		if n >= processes {
 			return nil
 		}
 		select {
@@ -135,19 +134,15 @@ func (s *stage) awaitWorkers(ctx context.Context) error {
 	}
 }
 
-// meetWorkers notes the bells of the workers that run.
-func (s *stage) meetWorkers(ctx context.Context) error {
-	ws, err := fleet.Workers(ctx, s.rdb)
-	if err != nil {
-		return err
-	}
-	s.bells = []string{record.BellKey(s.queue)}
+// workers is how many workers serve the queue.
+func (s *stage) workers(ctx context.Context) (n int, err error) {
+	ws, err := registry.Workers(ctx, s.rdb)
 	for _, w := range ws {
 		if w.Serves(s.queue) {
-			s.bells = append(s.bells, record.WakeKey(w.ID))
+			n++
 		}
 	}
-	return nil
+	return n, err
 }
 
 // forgetLater has a job removed from Redis at the end.
@@ -169,14 +164,11 @@ func (s *stage) close(ctx context.Context) error {
 		}
 		errs = append(errs, s.pool.Terminate(ctx))
 	}
-	if s.workers != nil {
-		if s.embedded == nil && len(s.bells) <= processes {
-			errs = append(errs, s.meetWorkers(ctx)) // we did not get as far as seeing all
-		}
-		errs = append(errs, s.workers.stop())
+	if s.fleet != nil {
+		errs = append(errs, s.fleet.stop())
 	}
 	if s.rdb != nil {
-		if s.embedded == nil && s.workers != nil {
+		if s.embedded == nil && s.fleet != nil {
 			errs = append(errs, s.deleteQueue(ctx))
 		}
 		errs = append(errs, s.rdb.Close())
@@ -188,19 +180,28 @@ func (s *stage) close(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// deleteQueue removes the demo's queue from a Redis that stays. Nobody else
+// deleteQueue removes the demo's queue from a Redis that stays. No other program
 // knows it.
 func (s *stage) deleteQueue(ctx context.Context) error {
-	err := asynq.NewInspectorFromRedisClient(s.rdb).DeleteQueue(s.queue, true)
-	if err != nil && !errors.Is(err, asynq.ErrQueueNotFound) {
-		return fmt.Errorf("deleting queue %q: %w", s.queue, err)
+	router := job.NewRouter(s.rdb).Reading()
+	lanes, err := router.Lanes(ctx, s.queue)
+	if err != nil {
+		return err
 	}
-	// asynq keeps its counters of a queue that it deletes.
-	var counters []string
+	errs := []error{router.Forget(ctx, s.queue)}
 	now := time.Now().UTC()
-	for _, what := range []string{"processed", "failed"} {
-		key := fmt.Sprintf("asynq:{%s}:%s", s.queue, what)
-		counters = append(counters, key, key+":"+now.Format(time.DateOnly), key+":"+now.AddDate(0, 0, -1).Format(time.DateOnly))
+	for _, lane := range lanes {
+		err := asynq.NewInspectorFromRedisClient(s.rdb).DeleteQueue(lane, true)
+		if err != nil && !errors.Is(err, asynq.ErrQueueNotFound) {
+			errs = append(errs, fmt.Errorf("deleting queue %q: %w", lane, err))
+		}
+		// asynq keeps its counters of a queue that it deletes.
+		var counters []string
+		for _, what := range []string{"processed", "failed"} {
+			key := asynqfmt.Prefix(lane) + what
+			counters = append(counters, key, key+":"+now.Format(time.DateOnly), key+":"+now.AddDate(0, 0, -1).Format(time.DateOnly))
+		}
+		errs = append(errs, s.rdb.Del(ctx, counters...).Err())
 	}
-	return errors.Join(s.rdb.Del(ctx, counters...).Err(), s.rdb.Del(ctx, s.bells...).Err())
+	return errors.Join(errs...)
 }
