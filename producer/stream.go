@@ -223,12 +223,12 @@ func (s *stream) arrivals(ctx context.Context) (ready []wire.Outcome, ended bool
 
 // await waits until something has arrived.
 func (s *stream) await(ctx context.Context) error {
-	jam, leave := nested.Enter(ctx, nested.Job{ID: s.id(), Task: s.task.Name(), Queue: s.options.queue})
+	deadlock, leave := nested.Enter(ctx, nested.Job{ID: s.id(), Task: s.task.Name(), Queue: s.options.queue})
 	defer leave()
 	select {
 	case <-s.arrived:
 		return nil
-	case err := <-jam:
+	case err := <-deadlock:
 		return fmt.Errorf("%s: %w", s.log, err)
 	case <-ctx.Done():
 		return s.stopped(ctx)

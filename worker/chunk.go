@@ -2,47 +2,68 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
 
 	"github.com/distpool/distpool/internal/call"
 	"github.com/distpool/distpool/internal/execute"
-	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/job"
+	"github.com/distpool/distpool/internal/nested"
 	"github.com/distpool/distpool/internal/wire"
 	"github.com/distpool/distpool/observe"
 )
 
-// chunkRun is one chunk running on this worker: what package execute makes of it, on the
-// way from the record and back. It implements execute.Host.
+// chunkRun is one chunk on this worker: what package execute makes of it, on the way from the
+// record and back. It implements execute.Host.
 type chunkRun struct {
-	worker   *worker
-	delivery wire.Delivery
-	taskID   string // asynq's
-	task     string
-	queue    string
-	started  time.Time
+	job.Delivery
+	worker  *worker
+	lane    string
+	queue   string
+	id      string // of its job, for people and signatures
+	about   job.About
+	started time.Time
+
 	ctx      context.Context // of its calls
 	cancel   context.CancelCauseFunc
-	pass     *execute.Pass // set once it has begun
-	run      *execute.Run  // nil: nothing of it could be run
+	pass     *execute.Pass
+	run      *execute.Run // nil: nothing of it could be run
+	sealer   call.Sealer  // nil: the task's codec does not encrypt, or its arguments did not open
+	stuck    bool         // a call was abandoned: its goroutine keeps the slot
 	watched  *observe.Chunk
 	fate     observe.ChunkFate // how its run ended; empty: its record could not be read
+	enlisted bool              // it is among the worker's running chunks
 
-	sealer   call.Sealer // nil: the task's codec does not encrypt, or its arguments did not open
-	spent    []byte      // its arguments as they are in the record: a reference, if they are kept apart
-	inline   bool        // its job is known to be inline
-	big      bool        // see record.Begun
-	stuck    bool        // a call was abandoned: its goroutine keeps the slot
-	handedOn bool        // the finisher has it
-
-	begun    time.Time // when its calls began here
-	toRun    int       // how many those were
-	foreseen bool      // when it will end
+	over func()        // the delivery has been dealt with
+	done chan struct{} // closed then
 }
 
+func (r *chunkRun) key() chunkKey { return chunkKey{r.lane, r.Ref, r.Delivery.Chunk} }
+
 func (r *chunkRun) logger() *slog.Logger {
-	return r.worker.log.With("job", r.delivery.Job, "chunk", r.delivery.Chunk, "task", r.task)
+	return r.worker.log.With("job", r.id, "chunk", r.Delivery.Chunk, "task", r.about.Task)
+}
+
+// close says that the delivery has been dealt with, as far as this worker is concerned.
+func (r *chunkRun) close() {
+	r.cancel(nil)
+	if r.enlisted {
+		r.worker.mu.Lock()
+		delete(r.worker.running, r.key())
+		r.worker.mu.Unlock()
+	}
+	close(r.done)
+	r.over()
+}
+
+// end is close for a chunk that ran, with what its observers are told. err is why there are no
+// outcomes.
+func (r *chunkRun) end(fate observe.ChunkFate, err error) {
+	r.fate = fate
+	r.endWatched(err)
+	r.close()
 }
 
 // calls are the index in the job of its first call, and their number; 0 until that is
@@ -69,125 +90,109 @@ func (r *chunkRun) summary(msg string) string {
 	return fmt.Sprintf("%d of %d calls failed; call %d: %s", len(failures), n, first+failures[0].Call, msg)
 }
 
-// execute runs the calls and records their outcomes.
-func (r *chunkRun) execute(b record.Begun) error {
-	args, err := r.whole(b)
-	if err != nil {
-		return r.unread(err)
+// execute runs the calls, and sees to what becomes of them.
+func (r *chunkRun) execute(t job.Taken) {
+	if err := r.load(&t); err != nil {
+		r.unread(err)
+		return
 	}
-	r.spent, b.Args = b.Args, args
-	if b.Partial, err = r.wholePartial(b); err != nil {
-		return r.unread(err)
+	if err := r.trust(t); err != nil {
+		r.refuse(err)
+		return
 	}
-	if err := r.trust(b); err != nil {
-		return r.refuse(err)
-	}
-	r.big = b.Big
 	r.run = r.worker.executor.New(execute.Chunk{
-		Job: r.delivery.Job, Number: r.delivery.Chunk, Task: b.Task, Queue: r.queue,
-		Codec: b.Codec, Policy: b.Policy, Total: b.Calls, Deaths: deaths(b), Args: b.Args, Partial: b.Partial, Raw: b.Big, Pass: r.pass,
+		Job: r.id, Number: r.Delivery.Chunk, Task: r.about.Task, Queue: r.queue, Codec: r.about.Codec, Policy: r.about.Policy,
+		Total: t.Calls, Deaths: t.Deaths, Args: t.Args, Partial: t.Part, Raw: true, Pass: r.pass,
 	}, r)
 	result := r.run.Do(r.ctx)
 	r.stuck = result.Stuck
 	switch result.End {
 	case execute.Interrupted:
-		return r.interrupted()
+		r.interrupted()
 	case execute.Abandoned:
-		return r.giveBack(result.Due)
+		r.giveBack(result.Due)
 	case execute.Postponed:
-		return r.putBack(result)
+		r.putOff(result)
 	case execute.Damaged:
-		return r.condemn(result.Err)
+		r.condemn(result.Err)
 	case execute.Finished:
+		r.record()
 	}
-	r.ran()
-	return r.record(r.run.Outcome())
 }
 
-// deaths is how many workers died in the chunk.
-func deaths(b record.Begun) int {
-	if b.Verdict == record.Lost {
-		return b.Delivery
+// load fetches what is kept apart from the record: large arguments, and a large checkpoint.
+func (r *chunkRun) load(t *job.Taken) (err error) {
+	if job.IsReference(t.Args) {
+		t.Args, err = untilAnswered(r, "arguments", func(ctx context.Context) ([]byte, error) {
+			args, err := job.Load(ctx, r.worker.rdb, r.lane, r.Name, t.Args)
+			if !errors.Is(err, job.ErrFrameGone) {
+				return args, err
+			}
+			h, err := job.Holdings(ctx, r.worker.rdb, r.lane, []job.Delivery{r.Delivery})
+			switch {
+			case err != nil:
+				return nil, err
+			case h[0].Waits && h[0].Owner == r.worker.self.ID:
+				return nil, errLost
+			}
+			return nil, errOver
+		})
 	}
-	return b.Delivery - 1
+	if err == nil && job.IsReference(t.Part) {
+		t.Part, err = untilAnswered(r, "checkpoint", func(ctx context.Context) ([]byte, error) {
+			part, err := job.Load(ctx, r.worker.rdb, r.lane, r.Name, t.Part)
+			if errors.Is(err, job.ErrFrameGone) {
+				r.logger().Warn("what was saved of a chunk is not there; its calls run again")
+				return nil, nil
+			}
+			return part, err
+		})
+	}
+	return err
 }
 
 // Save saves a checkpoint, and hears whether to go on.
 func (r *chunkRun) Save(ctx context.Context, p wire.Partial) {
-	state, err := record.Checkpoint(ctx, r.worker.rdb, refOf(r.delivery), r.delivery.Chunk, r.worker.self.ID, r.partialFrame(p), p.Finished())
+	state, err := r.save(ctx, r.partialFrame(p), p.Finished())
 	switch {
-	case record.IsTooLarge(err):
+	case job.IsTooLarge(err):
 		r.logger().Warn("Redis refuses a checkpoint for its size; should this worker die, the calls run again", "error", err)
-	case isFinal(err):
-		_ = r.condemn(err)
-		r.cancel(errJobEnded)
 	case err != nil:
 		r.logger().Debug("a checkpoint failed", "error", err)
-	case state == record.LostOwnership:
+	case state == job.Broken:
+		r.cancel(errDamaged)
+	case state == job.LostOwnership:
 		r.cancel(errNotOurs)
-	case state.Ended():
+	case state.Ended() && state != job.Unstored:
 		r.cancel(errJobEnded)
 	}
 }
 
-// putBack gives the slot to others while failed calls wait for their next
-// attempt. The delivery waits in asynq's retry set, where operators see it.
-func (r *chunkRun) putBack(p execute.Result) error {
-	ours, err := untilAnswered(r.worker, r.delivery, "release", func(ctx context.Context) (bool, error) {
-		return r.release(ctx, p.Due)
-	})
+func (r *chunkRun) save(ctx context.Context, part []byte, calls int) (job.State, error) {
+	stored, err := job.Store(ctx, r.worker.rdb, r.lane, r.Name, part)
 	if err != nil {
-		return r.stopped(err)
+		return "", err
 	}
-	if !ours {
-		r.fate = observe.ChunkTaken
-		return nil // its job is over, or another worker took it
-	}
-	r.fate = observe.ChunkPutBack
-	time.AfterFunc(p.Wait, func() {
-		r.worker.bringBack(r.queue, r.delivery, func(ctx context.Context) { r.worker.ring(ctx, r.queue, 1) })
-	})
-	first, n := r.calls()
-	msg := fmt.Sprintf("%d of %d calls run again in %v", p.Waiting, n, p.Wait.Round(time.Millisecond))
-	if p.Last.Message != "" {
-		msg += fmt.Sprintf("; call %d, attempt %d: %s", first+p.Last.Call, p.Last.Attempts, r.shown(p.Last.Message))
-	}
-	return later{msg, p.Wait}
-}
-
-// record records the outcomes, and ends the delivery accordingly.
-func (r *chunkRun) record(o wire.Outcome) error {
-	recording := r.recording(o)
-	if f := r.worker.finisher; f != nil && len(o.Errors) == 0 && r.worker.bell.knowsDone.Load() && f.take(r, recording) {
-		return nil
-	}
-	answer, err := r.recordUntilFits(recording)
+	states, err := job.Checkpoint(ctx, r.worker.rdb, r.lane, r.worker.self.ID, job.Publish, job.Saved{Delivery: r.Delivery, Part: stored[0], Calls: calls})
 	if err != nil {
-		return r.stopped(err)
+		return "", err
 	}
-	if answer != record.OK {
-		r.fate = observe.ChunkUnwanted
-		r.logger().Debug("the outcomes were not wanted", "answer", answer)
-		return nil
-	}
-	r.fate = observe.ChunkRecorded
-	if len(r.failures()) == 0 {
-		return nil
-	}
-	return failed{r.summary(r.shown(r.failures()[0].Message))}
+	return states[0], nil
 }
 
-// condemn ends the job, and the delivery.
-func (r *chunkRun) condemn(why error) error {
-	return r.worker.condemn(r.logger(), refOf(r.delivery), why)
+// Begin is called before the first call.
+func (r *chunkRun) Begin(int) {}
+
+// Wait begins a wait of a call for a nested job.
+func (r *chunkRun) Wait(call int, j nested.Job) (deadlock <-chan error, end func()) {
+	return r.worker.waits.Begin(r, call, j)
 }
 
-// stopped ends a delivery whose chunk's record took no change: it is damaged, or the
-// worker ends.
-func (r *chunkRun) stopped(why error) error {
-	if isFinal(why) {
-		r.fate = observe.ChunkCanceled
-		return r.condemn(why)
-	}
-	return r.interrupted()
-}
+// EndWaits ends the waits of the call that has ended.
+func (r *chunkRun) EndWaits() { r.worker.waits.EndAll(r) }
+
+// Chunk names the chunk to the waits of its calls.
+func (r *chunkRun) Chunk() (id string, chunk int) { return r.id, r.Delivery.Chunk }
+
+// Logger returns the chunk's log.
+func (r *chunkRun) Logger() *slog.Logger { return r.logger() }

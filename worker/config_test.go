@@ -7,10 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/alicebob/miniredis/v2"
-	"github.com/redis/go-redis/v9"
-
-	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/tasks"
 )
 
@@ -51,58 +47,5 @@ func TestProgrammersErrorsPanic(t *testing.T) {
 			}()
 			index(ts)
 		}()
-	}
-}
-
-// ask sends what asynq sends when it wants a task from the queue.
-func ask(d *doorbell, queue string) error {
-	p := "asynq:{" + queue + "}:"
-	return d.EvalSha(context.Background(), "0123456789012345678901234567890123456789",
-		[]string{p + "pending", p + "paused", p + "active", p + "lease"}).Err()
-}
-
-// empty is a Redis on which every queue is empty.
-type empty struct{ redis.UniversalClient }
-
-func (empty) EvalSha(ctx context.Context, _ string, _ []string, _ ...any) *redis.Cmd {
-	cmd := redis.NewCmd(ctx)
-	cmd.SetErr(redis.Nil)
-	return cmd
-}
-
-func TestTheDoorbellHoldsTheServerBackOnlyWhenEveryQueueIsEmpty(t *testing.T) {
-	c := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
-	defer func() { _ = c.Close() }()
-	d := newDoorbell(empty{c}, "w", []string{"a", "b"})
-	asked := make(chan time.Duration, 1)
-	timed := func(queue string) {
-		began := time.Now()
-		if err := ask(d, queue); err != redis.Nil {
-			t.Errorf("asking for a task: %v", err)
-		}
-		asked <- time.Since(began)
-	}
-	for _, q := range []string{"a", "b"} {
-		timed(q)
-		if took := <-asked; took > listenFor/2 {
-			t.Errorf("asking queue %s took %v although not every queue was known to be empty", q, took)
-		}
-	}
-	go timed("a")
-	if err := record.Ring("b", 1).Run(t.Context(), c).Err(); err != nil {
-		t.Fatal(err)
-	}
-	if took := <-asked; took > listenFor/2 {
-		t.Errorf("a ring was heard after %v", took)
-	}
-	timed("b")
-	<-asked
-	go timed("a")
-	d.close()
-	if took := <-asked; took > listenFor/2 {
-		t.Errorf("closing was noticed after %v", took)
-	}
-	if err := ask(d, "a"); err != redis.Nil {
-		t.Errorf("a closed doorbell lets a request through: %v", err)
 	}
 }

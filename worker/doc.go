@@ -7,17 +7,13 @@
 //
 // # A delivery's way
 //
-// asynq's server takes deliveries from Redis (doorbell.go makes it wait for them
-// instead of polling). deliver.go asks the job record whether the chunk may run:
-// it may have been run already, or be running elsewhere, or its job may be over.
-// chunk.go has package execute run the calls one after the other, each guarded against
-// panics and runtime.Goexit, and records their outcomes in one step. Package
-// internal/fleet tells the other processes that this one is alive; presence.go hears of
-// canceled jobs. supervise.go, active in one worker of all, issues the chunks of dead
-// workers again.
-//
-// nested.go and package internal/nested find calls that wait for nested jobs which no
-// slot is left to run.
+// Package queue takes deliveries from Redis, as many as slots are free, and makes the worker the
+// owner of their chunks in the same step. A chunk that has been run already, that runs elsewhere,
+// or whose job is over does not come this far. [Run] has package execute run the calls one after
+// the other, each guarded against panics and runtime.Goexit, and records their outcomes in the
+// background while the slot runs the next chunk. With its heartbeats a worker tells the other
+// processes that it is alive, and hears of canceled jobs. Package supervise, active in one worker of
+// all, issues the chunks of dead workers again.
 //
 // # What is promised
 //

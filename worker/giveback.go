@@ -3,48 +3,153 @@ package worker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
-	"github.com/distpool/distpool/internal/wire"
+	"github.com/distpool/distpool/internal/execute"
+	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/observe"
 )
 
 // interrupted ends a delivery whose calls did not all run.
-func (r *chunkRun) interrupted() error {
+func (r *chunkRun) interrupted() {
 	switch cause := context.Cause(r.ctx); {
 	case errors.Is(cause, errJobEnded):
-		r.fate = observe.ChunkCanceled
-		return nil
+		r.drop(observe.ChunkCanceled)
 	case errors.Is(cause, errNotOurs):
-		r.fate = observe.ChunkTaken
-		return nil
+		r.drop(observe.ChunkTaken)
+	case errors.Is(cause, errDamaged):
+		r.condemn(cause)
+	default:
+		r.giveBack(time.Time{})
 	}
-	return r.giveBack(time.Time{})
+}
+
+// drop ends a delivery whose chunk is not to be run any more, or not by this worker.
+func (r *chunkRun) drop(fate observe.ChunkFate) {
+	ctx, cancel := context.WithTimeout(context.Background(), askTime)
+	defer cancel()
+	// The record knows that the job is over, or the chunk another worker's; if it is not, the
+	// chunk is given back.
+	_, err := untilDone(ctx, func(ctx context.Context) (job.Answer, error) {
+		return r.worker.recorder.send(ctx, r.lane, r.returned(nil, 0, job.Head))
+	})
+	if err != nil {
+		r.logger().Debug("ending a delivery failed; supervision ends it", "error", err)
+	}
+	r.end(fate, nil)
+}
+
+// returned gives the chunk back.
+func (r *chunkRun) returned(part []byte, calls int, where string) job.Finished {
+	return job.Return(r.Delivery, part, calls, where, job.Message(r.lane, r.about.Task, r.Delivery, "", time.Time{}))
 }
 
 // giveBack lets another worker go on with the chunk, at once. Calls that are to
 // run again are due at the given time; the zero time is now.
-func (r *chunkRun) giveBack(due time.Time) error {
-	r.fate = observe.ChunkGivenBack
+func (r *chunkRun) giveBack(due time.Time) {
 	ctx, cancel := context.WithDeadline(context.Background(), r.worker.returnBy())
 	defer cancel()
-	again := r.delivery
-	again.Number++
-	// Both may be done twice.
-	_, err := untilDone(ctx, func(ctx context.Context) (struct{}, error) {
-		_, err := r.release(ctx, due)
-		if err == nil {
-			err = r.worker.broker.Enqueue(ctx, r.queue, r.task, []wire.Delivery{again})
-		}
-		return struct{}{}, err
+	answer, err := untilDone(ctx, func(ctx context.Context) (job.Answer, error) {
+		return r.handOver(ctx, due, func(part []byte, calls int) job.Finished { return r.returned(part, calls, job.Head) })
 	})
-	if isFinal(err) {
-		return r.stopped(err)
-	}
-	if err != nil {
+	switch {
+	case isFinal(err):
+		r.condemn(err)
+	case err != nil:
 		r.worker.notReturned(r)
 		r.logger().Warn("giving a chunk back failed; it is taken over once this worker counts as dead", "error", err)
-		return later{"the worker was shut down in the middle of this chunk", 0}
+		r.end(observe.ChunkGivenBack, err)
+	case answer == job.BadJob:
+		r.condemn(errDamaged)
+	default:
+		r.end(observe.ChunkGivenBack, nil)
 	}
-	return nil
+}
+
+// putOff gives the slot to others while failed calls wait for their next attempt. The delivery
+// waits in asynq's retry set, where operators see it. asynq counts in whole seconds: this worker
+// starts it at its time, and others a little later should it die.
+func (r *chunkRun) putOff(p execute.Result) {
+	first, n := r.calls()
+	msg := fmt.Sprintf("%d of %d calls run again in %v", p.Waiting, n, p.Wait.Round(time.Millisecond))
+	if p.Last.Message != "" {
+		msg += fmt.Sprintf("; call %d, attempt %d: %s", first+p.Last.Call, p.Last.Attempts, r.shown(p.Last.Message))
+	}
+	whole := p.Due.Truncate(time.Second).Add(time.Second)
+	answer, err := untilAnswered(r, "release", func(ctx context.Context) (job.Answer, error) {
+		return r.handOver(ctx, p.Due, func(part []byte, calls int) job.Finished {
+			return job.PutOff(r.Delivery, part, calls, whole, job.Message(r.lane, r.about.Task, r.Delivery, msg, time.Now()))
+		})
+	})
+	switch {
+	case isFinal(err):
+		r.condemn(err)
+		return
+	case err != nil:
+		r.interrupted()
+		return
+	case answer == job.BadJob:
+		r.condemn(errDamaged)
+		return
+	case answer != job.OK:
+		r.end(observe.ChunkTaken, nil) // its job is over, or another worker took it
+		return
+	}
+	w, lane, id := r.worker, r.lane, r.TaskID()
+	time.AfterFunc(time.Until(p.Due), func() {
+		ctx, cancel := context.WithTimeout(w.calls, askTime)
+		defer cancel()
+		_, _ = untilDone(ctx, func(ctx context.Context) (int, error) { return job.Start(ctx, w.rdb, lane, id) })
+	})
+	r.end(observe.ChunkPutBack, nil)
+}
+
+// handOver gives the chunk back with what it has so far. Calls that wait are due at the given
+// time; the zero time is now. What Redis refuses for its size it would refuse of the outcomes,
+// too.
+func (r *chunkRun) handOver(ctx context.Context, due time.Time, entry func(part []byte, calls int) job.Finished) (job.Answer, error) {
+	for {
+		var part []byte
+		finished := 0
+		if r.run != nil {
+			if p, ok := r.run.Partial(due); ok {
+				part, finished = r.partialFrame(p), p.Finished()
+			}
+		}
+		answer, err := r.handOverPart(ctx, part, finished, entry)
+		if !job.IsTooLarge(err) || !r.shrink(len(part), err) {
+			return answer, err
+		}
+	}
+}
+
+func (r *chunkRun) handOverPart(ctx context.Context, part []byte, finished int, entry func(part []byte, calls int) job.Finished) (job.Answer, error) {
+	stored, err := job.Store(ctx, r.worker.rdb, r.lane, r.Name, part)
+	if err != nil {
+		return "", err
+	}
+	answer, err := r.worker.recorder.send(ctx, r.lane, entry(stored[0], finished))
+	if err == nil && answer == job.NotOwner && len(part) > 0 {
+		// Redis may have lost who runs the chunk: then a checkpoint makes it this worker's again.
+		if state, serr := r.save(ctx, part, finished); serr != nil || state.Ended() {
+			return answer, serr
+		}
+		answer, err = r.worker.recorder.send(ctx, r.lane, entry(stored[0], finished))
+	}
+	if err == nil && answer == job.NoFrame {
+		err = errUnstored
+	}
+	return answer, err
+}
+
+// notReturned notes that Redis took neither the chunk's outcomes nor what was left of it,
+// if the worker drains: otherwise the delivery may well come back to it.
+func (w *worker) notReturned(r *chunkRun) {
+	if !w.draining.Load() {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.unreturned[r.key()] = true
 }

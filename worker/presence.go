@@ -2,127 +2,261 @@ package worker
 
 import (
 	"context"
-	"errors"
+	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/distpool/distpool/internal/asynqfmt"
 	"github.com/distpool/distpool/internal/fleet"
+	"github.com/distpool/distpool/internal/job"
+	"github.com/distpool/distpool/internal/names"
 	"github.com/distpool/distpool/internal/nested"
-	"github.com/distpool/distpool/internal/record"
-	"github.com/distpool/distpool/internal/wire"
 )
+
+const (
+	// dutyTime bounds what is done with a heartbeat: the next one must not be late because a
+	// server does not answer.
+	dutyTime = time.Second
+	// nameEvery is how many heartbeats go by between two that name the queues to asynq.
+	nameEvery = 10
+	// A worker that runs something is listed with asynq's servers anew with every listEvery-th
+	// heartbeat, one that does not with every idleEvery-th.
+	listEvery, idleEvery = 3, 6
+	// listedFor is how long asynq lists it after that.
+	listedFor = 20 * time.Second
+	// checkAtOnce is how many chunks share a question whether they are to go on.
+	checkAtOnce = 64
+)
+
+// join makes the worker known, before it takes its first delivery.
+func (w *worker) join(ctx context.Context) error {
+	if err := w.member.Join(ctx); err != nil {
+		return err
+	}
+	for name := range w.cfg.Queues {
+		lanes, err := w.router.Lanes(ctx, name)
+		if err != nil {
+			return err
+		}
+		w.joined = append(w.joined, lanes...)
+	}
+	return w.nameQueues(ctx)
+}
+
+// lanes are the lanes of the worker's queues, as far as they are known.
+func (w *worker) lanes() []string {
+	lanes := slices.Concat(w.joined, w.consumer.Lanes())
+	slices.Sort(lanes)
+	return slices.Compact(lanes)
+}
+
+// leave takes the worker off the registry, and out of its office.
+func (w *worker) leave(within time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	if err := w.member.Resign(ctx); err != nil {
+		w.log.Warn("handing the supervision over failed; it ends by itself", "error", err)
+	}
+	if _, err := w.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		w.server(nil).Clear(ctx, p)
+		return nil
+	}); err != nil {
+		w.log.Debug("leaving asynq's list of servers failed; it forgets this worker by itself", "error", err)
+	}
+	if err := w.member.Leave(ctx); err != nil {
+		w.log.Warn("leaving the registry of workers failed; it forgets this worker by itself", "error", err)
+	}
+}
 
 // keepBeating says that the worker is alive, until ctx ends.
 func (w *worker) keepBeating(ctx context.Context) {
 	deadlocks := w.detector()
+	listed := false // asynq lists what it runs
+	n := 0
 	w.member.Run(ctx, fleet.Duties{
 		Held: w.waits.Lasting,
 		Counts: func() fleet.Counts {
-			return fleet.Counts{Busy: len(w.slots), Calls: w.ran.Load(), Failed: w.failures.Load(), Took: time.Duration(w.busyTime.Load())}
+			return fleet.Counts{Busy: int(w.busy.Load()), Calls: w.ran.Load(), Failed: w.failures.Load(), Took: time.Duration(w.busyTime.Load())}
 		},
 		Answer: w.answer,
 		Then: func(ctx context.Context, held []nested.HeldSlot) {
-			w.checkJobs(ctx)
-			w.reclaim(ctx)
+			running := w.inOrder()
+			w.check(ctx, running)
+			if n%idleEvery == 0 || n%listEvery == 0 && (listed || len(running) > 0) {
+				listed = len(running) > 0
+				w.list(ctx, running)
+			}
+			if n%nameEvery == 0 {
+				if err := w.nameQueues(ctx); err != nil {
+					w.log.Debug("naming the queues to asynq failed", "error", err)
+				}
+			}
+			n++
 			deadlocks.Look(ctx, held)
 		},
 	})
 }
 
-// listen hears of jobs that ended before their time, and cancels their calls.
-func (w *worker) listen(ctx context.Context) {
-	sub := w.rdb.Subscribe(ctx, record.Control)
-	defer func() { _ = sub.Close() }()
-	messages := sub.Channel(redis.WithChannelHealthCheckInterval(10 * time.Second))
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case m, ok := <-messages:
-			if !ok {
-				return
-			}
-			w.cancelJob(record.ParseRef(m.Payload))
-		}
-	}
-}
-
-// checkJobs asks whether the jobs of calls that run long are still alive, for
-// announcements can get lost.
-func (w *worker) checkJobs(ctx context.Context) {
-	w.mu.Lock()
-	jobs := map[record.Ref]bool{}
-	for k, r := range w.running {
-		if time.Since(r.started) > fleet.BeatEvery {
-			jobs[k.job] = true
-		}
-	}
-	w.mu.Unlock()
-	if len(jobs) == 0 {
-		return
-	}
-	cmds := map[record.Ref]*redis.StringCmd{}
-	_, err := w.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
-		for job := range jobs {
-			cmds[job] = record.QueueState(ctx, p, job.ID)
-		}
-		return nil
-	})
-	if err != nil && !errors.Is(err, redis.Nil) {
-		return
-	}
-	for job, cmd := range cmds {
-		if state, err := record.ParseState(cmd); err == nil && state.Ended() {
-			w.cancelJob(job)
-		}
-	}
-}
-
-// answer releases a chunk that the record says this worker holds, if it does not run it.
-func (w *worker) answer(ctx context.Context, q fleet.Question) {
-	ref := record.ChunkRef{Job: record.Ref{ID: q.Job, Gen: q.Gen}, Chunk: q.Chunk}
-	if f := w.bell.fetcher; f != nil { // it may have begun the chunk, and not run it yet
-		f.ifAbsent(ref, func() { w.release(ctx, ref) })
-	} else {
-		w.release(ctx, ref)
-	}
-}
-
-// release releases a chunk, unless it runs here.
-func (w *worker) release(ctx context.Context, ref record.ChunkRef) {
-	// In the place of a run, so that none begins meanwhile.
-	r := &chunkRun{delivery: wire.Delivery{Job: ref.Job.ID, Gen: ref.Job.Gen, Chunk: ref.Chunk}, started: time.Now()}
-	if !w.enlist(r) {
-		return // it runs
-	}
-	released, err := record.Release(ctx, w.rdb, ref.Job, ref.Chunk, w.self.ID, nil, 0)
-	w.discharge(r)
-	if err == nil && released {
-		w.log.Warn("a chunk that this worker does not run was still recorded as its own; it is released", "job", ref.Job.ID, "chunk", ref.Chunk)
-	}
-}
-
-// reclaim gives back what this worker has fetched without knowing it.
-func (w *worker) reclaim(ctx context.Context) {
-	if w.bell.fetcher == nil {
-		return
-	}
-	if err := w.bell.fetcher.reclaim(ctx); err != nil {
-		w.log.Debug("looking for deliveries whose fetch was not answered failed", "error", err)
-	}
-}
-
-// cancelJob cancels the contexts of the job's running calls.
-func (w *worker) cancelJob(job record.Ref) {
-	if w.bell.fetcher != nil {
-		w.bell.fetcher.forgetJob(job)
-	}
+// inOrder returns the chunks that run, the oldest first.
+func (w *worker) inOrder() []*chunkRun {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for k, r := range w.running {
-		if k.job == job {
-			r.cancel(errJobEnded)
+	return slices.SortedFunc(maps.Values(w.running), func(a, b *chunkRun) int { return a.started.Compare(b.started) })
+}
+
+// check asks about the chunks that run long whether they are to go on, for announcements can get
+// lost.
+func (w *worker) check(ctx context.Context, running []*chunkRun) {
+	byLane := map[string][]*chunkRun{}
+	for _, r := range running {
+		if time.Since(r.started) > fleet.BeatEvery {
+			byLane[r.lane] = append(byLane[r.lane], r)
 		}
 	}
+	ctx, cancel := context.WithTimeout(ctx, dutyTime)
+	defer cancel()
+	for lane, rs := range byLane {
+		for some := range slices.Chunk(rs, checkAtOnce) {
+			asked := make([]job.Saved, len(some))
+			for i, r := range some {
+				asked[i].Delivery = r.Delivery
+			}
+			states, err := job.Checkpoint(ctx, w.rdb, lane, w.self.ID, job.Publish, asked...)
+			if err != nil {
+				w.log.Debug("asking for the state of running jobs failed", "error", err)
+				break
+			}
+			for i, state := range states {
+				some[i].heed(state)
+			}
+		}
+	}
+}
+
+// heed cancels the calls of a chunk that is not to go on. What becomes of a damaged record is
+// seen when the chunk is over.
+func (r *chunkRun) heed(s job.State) {
+	switch {
+	case s == job.LostOwnership:
+		r.cancel(errNotOurs)
+	case s == job.Broken || s == job.Unstored || !s.Ended():
+	default:
+		r.cancel(errJobEnded)
+	}
+}
+
+// list has asynq list the worker, and what it runs, for people.
+func (w *worker) list(ctx context.Context, running []*chunkRun) {
+	ctx, cancel := context.WithTimeout(ctx, dutyTime)
+	defer cancel()
+	_, err := w.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		w.server(running).Write(ctx, p, time.Now(), listedFor)
+		return nil
+	})
+	if err != nil {
+		w.log.Debug("listing this worker with asynq's servers failed", "error", err)
+	}
+}
+
+// server is the worker as asynq lists it.
+func (w *worker) server(running []*chunkRun) asynqfmt.Server {
+	s := asynqfmt.Server{
+		Host: w.self.Host, PID: w.self.PID, ID: w.self.ID, Concurrency: w.cfg.Concurrency, Queues: map[string]int{},
+		Strict: w.cfg.StrictPriority, Status: "active", Started: w.self.Started,
+	}
+	if w.draining.Load() {
+		s.Status = "stopped"
+	}
+	for _, lane := range w.lanes() {
+		s.Queues[lane] = w.cfg.Queues[job.QueueOf(lane)]
+	}
+	for _, r := range running[:min(len(running), 1000)] { // each listing writes all of them anew
+		s.Running = append(s.Running, asynqfmt.Running{
+			TaskID: r.TaskID(), Type: r.about.Task, Payload: job.Payload(r.lane, r.Delivery), Queue: r.lane, Started: r.started, Deadline: r.started.AddDate(10, 0, 0),
+		})
+	}
+	return s
+}
+
+// nameQueues names the worker's queues to asynq's tools, which may have been made to forget them.
+func (w *worker) nameQueues(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	var queues []any
+	for _, lane := range w.lanes() {
+		queues = append(queues, lane)
+	}
+	return w.rdb.SAdd(ctx, asynqfmt.QueuesKey, queues...).Err()
+}
+
+// allLanes are the lanes of all queues, for the supervision.
+func (w *worker) allLanes(ctx context.Context) ([]string, error) {
+	lanes, err := w.rdb.SMembers(ctx, asynqfmt.QueuesKey).Result()
+	if err != nil {
+		return nil, err
+	}
+	lanes = append(lanes, w.lanes()...)
+	slices.Sort(lanes)
+	return slices.Compact(lanes), nil
+}
+
+// answer gives a chunk back that the record says this worker holds, if it does not run it.
+func (w *worker) answer(ctx context.Context, q fleet.Question) {
+	d := job.Delivery{Ref: job.Ref{Name: q.Job, Gen: q.Gen}, Chunk: q.Chunk, Number: q.Number}
+	if w.consumer.Holds(q.Lane, d.TaskID()) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, dutyTime)
+	defer cancel()
+	s, err := job.Read(ctx, w.rdb, q.Lane, q.Job)
+	if err != nil || s.State.Ended() {
+		return
+	}
+	again := d
+	again.Number++
+	answers, err := job.ReissueAll(ctx, w.rdb, q.Lane, job.Reissue{
+		Delivery: again, Owner: w.self.ID, Old: d.TaskID(), Message: job.Message(q.Lane, s.About.Task, again, "", time.Time{}),
+	})
+	if err == nil && answers[0] == job.Reissued {
+		id := names.Address{Queue: job.QueueOf(q.Lane), Name: q.Job}
+		w.log.Warn("a chunk that this worker does not run was still recorded as its own; it is issued again", "job", id.String(), "chunk", q.Chunk)
+	}
+}
+
+// detector makes what finds waits of this worker in deadlocks.
+func (w *worker) detector() *nested.Detector {
+	return &nested.Detector{
+		Worker: w.self.ID, Waits: &w.waits, Lifetime: fleet.Lifetime, Logger: w.log, Left: w.chunksLeft,
+		Workers: func(ctx context.Context) ([]nested.Worker, error) {
+			live, err := fleet.Workers(ctx, w.rdb)
+			workers := make([]nested.Worker, len(live))
+			for i, o := range live {
+				workers[i] = nested.Worker{ID: o.ID, Slots: o.Concurrency, Held: o.Held, Runs: o}
+			}
+			return workers, err
+		},
+	}
+}
+
+// chunksLeft counts for each job the chunks without outcomes; 0 if it is over or not there.
+func (w *worker) chunksLeft(ctx context.Context, jobs []string) (map[string]int, error) {
+	left := make(map[string]int, len(jobs))
+	for _, id := range jobs {
+		a := names.SplitAddress(id)
+		lane, err := w.router.Find(ctx, a.Queue, a.Name)
+		if err != nil {
+			return nil, fmt.Errorf("job %s: %w", id, err)
+		}
+		s, err := job.Read(ctx, w.rdb, lane, a.Name)
+		switch {
+		case err != nil && !job.IsDamaged(err):
+			return nil, fmt.Errorf("job %s: %w", id, err)
+		case err == nil && !s.State.Ended():
+			left[id] = s.Chunks - s.Recorded
+		}
+	}
+	return left, nil
 }

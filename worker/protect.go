@@ -9,7 +9,7 @@ import (
 	"github.com/distpool/distpool/internal/call"
 	"github.com/distpool/distpool/internal/execute"
 	"github.com/distpool/distpool/internal/guard"
-	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/internal/sealing"
 	"github.com/distpool/distpool/internal/signing"
 	"github.com/distpool/distpool/internal/wire"
@@ -20,32 +20,32 @@ import (
 // there is sealed and signed. Nothing of a chunk is looked at before that.
 
 func (r *chunkRun) place(what, task string) signing.Place {
-	return signing.Place{What: what, Job: signing.Ref(refOf(r.delivery)), Task: task, Chunk: r.delivery.Chunk}
+	return signing.Place{What: what, Job: r.signed(), Task: task, Chunk: r.Delivery.Chunk}
 }
 
-// trust checks the signatures of what begin returned.
-func (r *chunkRun) trust(b record.Begun) error {
+// signed is the job as signatures name it.
+func (r *chunkRun) signed() signing.Ref { return signing.Ref{ID: r.id, Gen: r.Gen} }
+
+// trust checks the signatures of what was taken.
+func (r *chunkRun) trust(t job.Taken) error {
 	s := r.worker.signer
 	if s == nil {
 		return nil
 	}
-	terms := signing.Terms{Codec: b.Codec, Queue: r.queue, Policy: b.Policy, Total: b.Calls}
-	if err := s.CheckFrame(r.place(secure.Arguments, b.Task), terms, b.Args, time.Now()); err != nil {
+	terms := signing.Terms{Codec: r.about.Codec, Queue: r.queue, Policy: r.about.Policy, Total: t.Calls}
+	if err := s.CheckFrame(r.place(secure.Arguments, r.about.Task), terms, t.Args, time.Now()); err != nil {
 		return err
 	}
-	if len(b.Partial) > 0 {
-		if err := s.CheckFrame(r.place(secure.Checkpoint, b.Task), signing.Terms{}, b.Partial, time.Now()); err != nil {
-			return err
-		}
+	if len(t.Part) == 0 {
+		return nil
 	}
-	r.task = b.Task // the delivery may say another one, and is not signed
-	return nil
+	return s.CheckFrame(r.place(secure.Checkpoint, r.about.Task), signing.Terms{}, t.Part, time.Now())
 }
 
 // refuse ends a job whose signature is missing or wrong.
-func (r *chunkRun) refuse(why error) error {
+func (r *chunkRun) refuse(why error) {
 	w := r.worker
-	refusal := secure.Refusal{Job: r.delivery.Job, Chunk: r.delivery.Chunk, Task: r.task, Queue: r.queue}
+	refusal := secure.Refusal{Job: r.id, Chunk: r.Delivery.Chunk, Task: r.about.Task, Queue: r.queue}
 	var e *signing.Error
 	if errors.As(why, &e) {
 		refusal.What, refusal.Reason, refusal.Key = e.What, e.Reason, e.Key
@@ -54,17 +54,17 @@ func (r *chunkRun) refuse(why error) error {
 	if w.cfg.OnRefused != nil {
 		guard.Callback(w.log, "Config.OnRefused", func() { w.cfg.OnRefused(refusal) })
 	}
-	_, err := untilAnswered(w, r.delivery, "refuse", func(ctx context.Context) (record.State, error) {
-		return record.Refuse(ctx, w.rdb, r.delivery.Job, why.Error())
+	_, err := untilAnswered(r, "refuse", func(ctx context.Context) ([]job.State, error) {
+		return job.Cancel(ctx, w.rdb, r.lane, job.Publish, job.Untrusted.Because(why.Error()), r.Ref)
 	})
 	if err != nil {
 		r.logger().Error("ending a refused job failed", "error", err)
 	}
-	return failed{why.Error()}
+	r.archive(why)
 }
 
 func (r *chunkRun) frames() sealing.Frames {
-	return sealing.Frames{Sealer: r.sealer, Job: signing.Ref(refOf(r.delivery)), Task: r.task, Chunk: r.delivery.Chunk}
+	return sealing.Frames{Sealer: r.sealer, Job: r.signed(), Task: r.about.Task, Chunk: r.Delivery.Chunk}
 }
 
 // OpenArgs opens the arguments of a chunk of the task.
@@ -100,13 +100,13 @@ func (r *chunkRun) seal(what string, o wire.Outcome) wire.Outcome {
 // outcomeFrame is what is recorded of a chunk that is over.
 func (r *chunkRun) outcomeFrame(o wire.Outcome) []byte {
 	o = r.seal(sealing.Outcomes, o)
-	return r.worker.signer.Frame(r.place(secure.Outcomes, r.task), signing.Terms{}, o.Encode())
+	return r.worker.signer.Frame(r.place(secure.Outcomes, r.about.Task), signing.Terms{}, o.Encode())
 }
 
 // partialFrame is what is saved of a chunk that is not over.
 func (r *chunkRun) partialFrame(p wire.Partial) []byte {
 	p.Outcome = r.seal(sealing.Checkpoint, p.Outcome)
-	return r.worker.signer.Frame(r.place(secure.Checkpoint, r.task), signing.Terms{}, p.Encode())
+	return r.worker.signer.Frame(r.place(secure.Checkpoint, r.about.Task), signing.Terms{}, p.Encode())
 }
 
 // OpenPartial opens what an earlier owner saved.

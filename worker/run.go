@@ -14,19 +14,18 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
-	"github.com/distpool/distpool/internal/broker"
 	"github.com/distpool/distpool/internal/call"
-	"github.com/distpool/distpool/internal/combine"
 	"github.com/distpool/distpool/internal/execute"
 	"github.com/distpool/distpool/internal/fleet"
+	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/internal/nested"
 	"github.com/distpool/distpool/internal/observers"
-	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/queue"
 	"github.com/distpool/distpool/internal/redisconn"
 	"github.com/distpool/distpool/internal/signing"
+	"github.com/distpool/distpool/internal/supervise"
 	"github.com/distpool/distpool/internal/version"
 	"github.com/distpool/distpool/tasks"
 )
@@ -65,24 +64,21 @@ func Run(ctx context.Context, cfg Config, ts ...tasks.Runner) error {
 	if err != nil {
 		return unlessStopped(ctx, cfg.Logger, fmt.Errorf("starting a worker: %w", err))
 	}
-	var w *worker
 	if ours {
-		defer func() {
-			if w == nil || w.asynqEnds == nil {
-				_ = rdb.Close()
-				return
-			}
-			go func() { // asynq v0.26 panics when its client is closed under it (subscriber.go)
-				<-w.asynqEnds
-				_ = rdb.Close()
-			}()
-		}()
-		if watcher != nil {
-			rdb.AddHook(observers.Hook(watcher.RoundTrip))
-		}
+		defer func() { _ = rdb.Close() }()
 	}
-	w = newWorker(cfg, rdb, known)
+	listen, err := redisconn.Dedicated(rdb, listeners)
+	if err != nil {
+		return fmt.Errorf("starting a worker: %w", err)
+	}
+	defer func() { _ = listen.Close() }()
+	if ours && watcher != nil {
+		rdb.AddHook(observers.Hook(watcher.RoundTrip))
+		listen.AddHook(observers.Hook(watcher.RoundTrip))
+	}
+	w := newWorker(cfg, rdb, known)
 	w.ours = ours
+	defer close(w.gone)
 	if err := w.self.CheckSize(); err != nil {
 		return fmt.Errorf("starting a worker: %w", err)
 	}
@@ -93,7 +89,8 @@ func Run(ctx context.Context, cfg Config, ts ...tasks.Runner) error {
 	if err := w.init(ctx); err != nil {
 		return unlessStopped(ctx, w.log, err)
 	}
-	if err = w.member.Join(ctx); err != nil {
+	w.consumer = w.newConsumer(listen)
+	if err = w.join(ctx); err != nil {
 		err = unlessStopped(ctx, w.log, fmt.Errorf("starting a worker: %w", err))
 	} else {
 		err = w.run(ctx)
@@ -152,65 +149,55 @@ func index(ts []tasks.Runner) map[string]call.Task {
 
 // worker is one running worker.
 type worker struct {
-	cfg   Config
-	rdb   redis.UniversalClient
-	log   *slog.Logger
-	tasks map[string]call.Task
-	// signer is nil while signing is off.
-	signer *signing.Signer
-	self   fleet.Worker
-	member *fleet.Member
-	bell   *doorbell
-	// shared combines the requests of the slots into fewer round trips.
-	shared *combine.Client
-	// finisher ends chunks in the background; nil where that cannot be done.
-	finisher *finisher
-	// inspector brings deliveries back that wait for a retry.
-	inspector *asynq.Inspector
-	// broker issues chunks again: given back by a draining worker, or lost by a
-	// dead one.
-	broker *broker.Broker
-
-	// slots holds a token for each running chunk. asynq has a limit of its own,
-	// but frees its slot when it gives a task up (a lost lease) while our call
-	// still runs; this one is what keeps concurrency fixed.
-	slots chan struct{}
-	// handlers counts deliveries that are being dealt with.
-	handlers tally
+	cfg      Config
+	rdb      redis.UniversalClient
+	ours     bool // rdb is
+	log      *slog.Logger
+	tasks    map[string]call.Task
+	signer   *signing.Signer // nil while signing is off
+	self     fleet.Worker
+	member   *fleet.Member
+	router   *job.Router
+	consumer *queue.Consumer
+	joined   []string // the lanes of its queues, as they were when it joined the fleet
+	recorder *recorder
+	executor execute.Executor
+	watch
+	counters
+	strangers strangers
 
 	// calls is the context of all calls; abort cancels it.
 	calls context.Context
 	abort context.CancelCauseFunc
 
-	executor execute.Executor // of the chunks
-
-	watcher *observers.Worker // nil: there are no observers and no debug log
-	debug   bool              // the log wants to know
+	graceEnds atomic.Int64  // Unix time, ns; 0: it does not drain
+	draining  atomic.Bool   // running chunks end after their current call
+	drains    chan struct{} // closed when it takes no more deliveries
+	recycled  chan error    // holds the reason for which the worker ends by itself
+	gone      chan struct{} // closed when Run returns
 
 	waits nested.Waits // of calls, for nested jobs
+	chunks
+}
 
-	ours      bool            // the client is
-	asynqEnds <-chan struct{} // closed when asynq has ended; nil: it has, or was never told to
+// counters count what the worker has done.
+type counters struct {
+	busy     atomic.Int64 // slots that are taken
+	ran      atomic.Int64 // calls
+	failures atomic.Int64 // of these
+	busyTime atomic.Int64 // ns that calls took, added up
+}
 
-	graceEnds atomic.Int64 // Unix time, ns; 0: it does not drain
-	draining  atomic.Bool  // running chunks end after their current call
-	ran       atomic.Int64 // calls
-	failures  atomic.Int64 // of these
-	busyTime  atomic.Int64 // ns that calls took, added up
-
-	bounces bounces // of deliveries for other workers
-
-	paces map[string]*pace // of tasks
-
-	recycled chan error // holds the reason for which the worker ends by itself
-
+// chunks are what is under way here.
+type chunks struct {
 	mu         sync.Mutex // guards all below
 	running    map[chunkKey]*chunkRun
 	unreturned map[chunkKey]bool // chunks of which Redis took neither the outcomes nor what was left
 }
 
 type chunkKey struct {
-	job   record.Ref
+	lane  string
+	job   job.Ref
 	chunk int
 }
 
@@ -221,6 +208,13 @@ var (
 	errNotOurs  = errors.New("another worker has taken the chunk over")
 )
 
+const (
+	// budget is how many workers may die in a chunk before a call of it is given up.
+	budget = 3
+	// listeners bounds the connections on which the worker waits for deliveries.
+	listeners = 1 << 10
+)
+
 func newWorker(cfg Config, rdb redis.UniversalClient, known map[string]call.Task) *worker {
 	host, _ := os.Hostname()
 	name := cfg.Name
@@ -228,74 +222,62 @@ func newWorker(cfg Config, rdb redis.UniversalClient, known map[string]call.Task
 		name = host
 	}
 	w := &worker{
-		cfg: cfg, rdb: rdb, tasks: known, broker: broker.New(rdb), signer: signing.New(cfg.Keyring),
-		slots:   make(chan struct{}, cfg.Concurrency),
-		running: map[chunkKey]*chunkRun{}, unreturned: map[chunkKey]bool{},
-		paces:    make(map[string]*pace, len(known)),
-		recycled: make(chan error, 1), inspector: asynq.NewInspectorFromRedisClient(rdb),
+		cfg: cfg, rdb: rdb, tasks: known, signer: signing.New(cfg.Keyring), router: job.NewRouter(rdb),
+		drains: make(chan struct{}), recycled: make(chan error, 1), gone: make(chan struct{}),
+		chunks: chunks{running: map[chunkKey]*chunkRun{}, unreturned: map[chunkKey]bool{}},
 		self: fleet.Worker{
 			ID: fmt.Sprintf("%s:%d:%s", name, os.Getpid(), strings.ToLower(rand.Text()[:8])), Host: host, PID: os.Getpid(),
 			Concurrency: cfg.Concurrency, Queues: cfg.Queues,
 			Tasks: slices.Sorted(maps.Keys(known)), Started: time.Now().UTC().Truncate(time.Second), Version: version.Of(), Big: true,
 		},
 	}
-	for name := range known {
-		w.paces[name] = &pace{}
-	}
 	w.log = cfg.Logger.With("worker", w.self.ID)
+	w.member = fleet.New(rdb, w.self, w.log)
+	w.recorder = newRecorder(rdb, w.self.ID, cfg.Concurrency)
 	w.executor = execute.Executor{
 		Worker: w.self.ID, Tasks: known, MaxResult: cfg.MaxResult, MaxDeaths: budget, Exact: cfg.MaxCalls > 0,
 		Draining: &w.draining, Count: w.countCalls, CountFailure: func() { w.failures.Add(1) }, Recycle: func() { w.recycle(ErrRecycle) }, Log: w.log,
-	}
-	w.member = fleet.New(rdb, w.self, w.log)
-	w.bell = newDoorbell(rdb, w.self.ID, slices.Collect(maps.Keys(cfg.Queues)))
-	w.bell.giveWay = w.bounces.pause
-	w.shared = w.bell.Client
-	if record.OneServer(rdb) {
-		w.finisher = newFinisher(w)
-		w.bell.finisher = w.finisher
-		w.bell.lookOut(slices.Collect(maps.Keys(cfg.Queues)))
-		w.bell.fetcher = newFetcher(rdb, w.self.ID, cfg, func() int { return cap(w.slots) - len(w.slots) })
-		w.bell.fetcher.pause = w.bounces.pause
 	}
 	w.calls, w.abort = context.WithCancelCause(tasks.WithLogger(context.Background(), w.log))
 	return w
 }
 
+// newConsumer makes what takes the worker's deliveries. listen is a client for requests that wait.
+func (w *worker) newConsumer(listen redis.UniversalClient) *queue.Consumer {
+	cfg := queue.Config{
+		Redis: w.rdb, Listen: listen, Worker: w.self.ID, Slots: w.cfg.Concurrency, Strict: w.cfg.StrictPriority,
+		Lanes: w.router.Lanes, Budget: budget, Waits: w.watcher != nil, Run: w.serve, Refuse: w.refuse, Logger: w.log,
+	}
+	for _, name := range slices.Sorted(maps.Keys(w.cfg.Queues)) {
+		cfg.Queues = append(cfg.Queues, queue.Queue{Name: name, Weight: w.cfg.Queues[name]})
+	}
+	return queue.NewConsumer(cfg)
+}
+
 func (w *worker) run(ctx context.Context) error {
-	srv := asynq.NewServerFromRedisClient(w.bell, asynq.Config{
-		Concurrency: w.cfg.Concurrency,
-		Queues:      w.cfg.Queues, StrictPriority: w.cfg.StrictPriority,
-		// An empty queue makes asynq sleep for about this long before it asks again.
-		// The doorbell does the waiting instead.
-		TaskCheckInterval:        time.Nanosecond,
-		DelayedTaskCheckInterval: lookEvery,
-		JanitorInterval:          time.Minute, // it removes finished tasks that asynq kept, and we let it keep none
-		ShutdownTimeout:          w.cfg.Grace + lastMoment,
-		RetryDelayFunc:           retryDelay,
-		IsFailure:                isFailure,
-		Logger:                   &asynqLogger{log: w.log, troubled: w.member.Troubled},
-		LogLevel:                 asynq.WarnLevel,
-	})
 	background, stop := context.WithCancel(context.Background())
 	var others sync.WaitGroup
 	others.Go(func() { w.keepBeating(background) })
-	others.Go(func() { w.listen(background) })
-	supervisor := newSupervisor(w)
-	others.Go(func() { supervisor.run(background) })
+	others.Go(func() { w.hearEnds(background) })
+	others.Go(func() { w.hearCancels(background) })
+	others.Go(func() {
+		supervise.New(supervise.Config{
+			Redis: w.rdb, Fleet: w.member, Lanes: w.allLanes, KeepArchived: w.cfg.ArchiveSize, ArchivedFor: w.cfg.ArchiveAge, Logger: w.log,
+		}).Run(background)
+	})
+	deaf := false // Redis did not answer while the worker drained
 	defer func() {
 		stop()
-		within(time.Now().Add(w.farewell()), inBackground(others.Wait))
-		w.depart(supervisor)
+		within(time.Now().Add(farewell(deaf)), inBackground(others.Wait))
+		w.leave(farewell(deaf))
 	}()
 	if w.watcher != nil {
 		state := &workerState{w}
 		w.watcher.StartWorker(state)
 		defer w.watcher.StopWorker(state)
 	}
-	if err := srv.Start(asynq.HandlerFunc(w.deliver)); err != nil {
-		return fmt.Errorf("starting a worker: %w", err)
-	}
+	serving, stopServing := context.WithCancel(context.Background())
+	served := inBackground(func() { w.consumer.Serve(serving) })
 	w.log.Info("the worker serves", "queues", w.cfg.Queues, "slots", w.cfg.Concurrency, "tasks", w.self.Tasks)
 	var why error
 	select {
@@ -304,7 +286,11 @@ func (w *worker) run(ctx context.Context) error {
 	case why = <-w.recycled:
 		w.log.Info("the worker drains by itself", "reason", why, "grace", w.cfg.Grace)
 	}
-	if err := w.drain(srv); err != nil && why == nil {
+	w.draining.Store(true)
+	close(w.drains)
+	stopServing()
+	var err error
+	if deaf, err = w.drain(served); err != nil && why == nil {
 		return err
 	}
 	w.log.Info("the worker has drained", "calls", w.ran.Load())
@@ -325,7 +311,7 @@ func (w *worker) countCalls(calls int, took time.Duration) {
 	n, most := w.ran.Add(int64(calls)), int64(w.cfg.MaxCalls)
 	if most > 0 && n >= most && n-int64(calls) < most {
 		w.log.Info("the worker has run its MaxCalls and ends", "calls", n)
-		w.draining.Store(true) // at once: what has been fetched already begins no call any more
+		w.draining.Store(true) // at once: what has been taken already begins no call any more
 		w.recycle(nil)
 	}
 }

@@ -7,17 +7,18 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/hibiken/asynq"
-
 	"github.com/distpool/distpool/internal/execute"
+	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/internal/observers"
-	"github.com/distpool/distpool/internal/record"
-	"github.com/distpool/distpool/internal/wire"
 	"github.com/distpool/distpool/observe"
 )
 
-// What observers and the debug log are told. worker.watcher is nil when neither
-// wants to know: then none of this runs.
+// watch is what observers and the debug log are told. watcher is nil when neither wants to
+// know: then nothing is told.
+type watch struct {
+	watcher *observers.Worker
+	debug   bool // the log wants to know
+}
 
 // workerState implements observe.WorkerState.
 type workerState struct{ w *worker }
@@ -25,8 +26,8 @@ type workerState struct{ w *worker }
 func (s *workerState) ID() string             { return s.w.self.ID }
 func (s *workerState) Tasks() []string        { return s.w.self.Tasks }
 func (s *workerState) Queues() map[string]int { return s.w.cfg.Queues }
-func (s *workerState) Slots() int             { return cap(s.w.slots) }
-func (s *workerState) Busy() int              { return len(s.w.slots) }
+func (s *workerState) Slots() int             { return s.w.cfg.Concurrency }
+func (s *workerState) Busy() int              { return int(s.w.busy.Load()) }
 func (s *workerState) Draining() bool         { return s.w.draining.Load() }
 
 // watchBy has the worker tell o, which may be nil, and its debug log.
@@ -40,17 +41,20 @@ func (w *worker) watchBy(o *observers.Worker) {
 }
 
 // delivered tells what came of a delivery.
-func (w *worker) delivered(ctx context.Context, t *asynq.Task, d wire.Delivery, v observe.Verdict, b *record.Begun) {
+func (r *chunkRun) delivered(v observe.Verdict, t job.Taken) {
+	w := r.worker
 	if w.watcher == nil {
 		return
 	}
-	queue, _ := asynq.GetQueueName(ctx)
-	o := observe.Delivery{Job: d.Job, Chunk: d.Chunk, Task: t.Type(), Queue: queue, Number: d.Number, Verdict: v}
-	if v == observe.Run || v == observe.Lost {
-		o.Deaths = deaths(*b)
+	o := observe.Delivery{Job: r.id, Chunk: r.Delivery.Chunk, Task: r.about.Task, Queue: r.queue, Number: r.Number, Verdict: v}
+	if v == observe.Foreign {
+		o.Job = ""
 	}
-	if v == observe.Run && o.Deaths == 0 && len(b.Partial) == 0 && d.Number == 1 && d.At > 0 {
-		o.Waited, o.Wait = true, max(0, time.Since(time.UnixMilli(d.At)))
+	if v == observe.Run || v == observe.Lost {
+		o.Deaths = t.Deaths
+	}
+	if v == observe.Run && o.Deaths == 0 && len(t.Part) == 0 && r.Number == 1 && t.Waited >= 0 {
+		o.Waited, o.Wait = true, t.Waited
 	}
 	w.watcher.Deliver(o)
 	if w.debug {
@@ -59,25 +63,19 @@ func (w *worker) delivered(ctx context.Context, t *asynq.Task, d wire.Delivery, 
 }
 
 // executeWatched is execute, with observers looking on.
-func (r *chunkRun) executeWatched(b record.Begun) error {
-	o := r.worker.watcher
-	if o == nil {
-		return r.execute(b)
+func (r *chunkRun) executeWatched(t job.Taken) {
+	if o := r.worker.watcher; o != nil {
+		c := &observe.Chunk{
+			Job: r.id, Chunk: r.Delivery.Chunk, Task: r.about.Task, Queue: r.queue, Worker: r.worker.self.ID,
+			Number: r.Number, Headers: decodeHeaders(r.about.Headers),
+		}
+		r.ctx = o.BeginChunk(r.ctx, c)
+		r.watched = c
 	}
-	c := &observe.Chunk{
-		Job: r.delivery.Job, Chunk: r.delivery.Chunk, Task: r.task, Queue: r.queue, Worker: r.worker.self.ID,
-		Number: r.delivery.Number, Headers: decodeHeaders(b.Headers),
-	}
-	r.ctx = o.BeginChunk(r.ctx, c)
-	r.watched = c
-	err := r.execute(b)
-	if !r.handedOn { // otherwise the finisher says how it ends
-		r.endWatched(err)
-	}
-	return err
+	r.execute(t)
 }
 
-// endWatched tells how the chunk has ended. err is what asynq is told of it.
+// endWatched tells how the chunk has ended. err is why it was refused.
 func (r *chunkRun) endWatched(err error) {
 	o, c := r.worker.watcher, r.watched
 	if o == nil || c == nil {
@@ -100,17 +98,17 @@ func (r *chunkRun) endWatched(err error) {
 	}
 	o.EndChunk(r.ctx, c, end)
 	if r.worker.debug {
-		r.logger().DebugContext(r.ctx, "a chunk ended", "queue", r.queue, "delivery", r.delivery.Number,
+		r.logger().DebugContext(r.ctx, "a chunk ended", "queue", r.queue, "delivery", r.Number,
 			"fate", end.Fate, "calls", end.Calls, "failed", len(failures), "took", time.Since(r.started))
 	}
 }
 
 // decodeHeaders reads what a submission's observers gave the job. They are not
 // worth an error.
-func decodeHeaders(s string) map[string]string {
+func decodeHeaders(data json.RawMessage) map[string]string {
 	var headers map[string]string
-	if s != "" {
-		_ = json.Unmarshal([]byte(s), &headers)
+	if len(data) > 0 {
+		_ = json.Unmarshal(data, &headers)
 	}
 	return headers
 }

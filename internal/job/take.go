@@ -42,10 +42,10 @@ func (v Verdict) IsOver() bool {
 
 // Taken is one delivery that a worker has taken off its lane.
 type Taken struct {
-	Delivery
-	TaskID  string
-	Verdict Verdict
-	About   string // see ParseAbout; empty: its job is not known
+	Delivery // the zero Delivery: it is none of distpool
+	TaskID   string
+	Verdict  Verdict
+	About    string // see ParseAbout; empty: its job is not known
 
 	// Of a chunk that is to be run.
 	Calls  int           // of the job, as far as known
@@ -125,7 +125,7 @@ func parseTaken(reply any) (Taken, error) {
 	}
 	var ok bool
 	if t.Delivery, ok = ParseTaskID(t.TaskID); !ok {
-		t.Verdict = Damaged
+		t.Delivery, t.Verdict = Delivery{}, Damaged
 	}
 	if t.Verdict != Run {
 		return t, nil

@@ -14,7 +14,7 @@ import (
 	"github.com/distpool/distpool/internal/redistest"
 )
 
-func one(lane string) Queue { return Queue{Lanes: []string{lane}, Weight: 1} }
+func one(lane string) Queue { return Queue{Name: lane, Weight: 1} }
 
 func TestEveryDeliveryRunsOnceInASlot(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
@@ -78,7 +78,7 @@ func TestAQueueOfLargerWeightComesFirstIfStrict(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
 		submit(t, rdb, "low", named("low", 20)...)
 		submit(t, rdb, "high", named("high", 20)...)
-		w := serve(t, rdb, "w", 1, true, nil, Queue{[]string{"low"}, 1}, Queue{[]string{"high"}, 3})
+		w := serve(t, rdb, "w", 1, true, nil, Queue{"low", 1}, Queue{"high", 3})
 		eventually(t, "all calls have run", func() bool { return len(w.names()) == 40 })
 		for i, name := range w.names() {
 			if high := strings.HasPrefix(name, "high"); high != (i < 20) {
@@ -92,7 +92,7 @@ func TestWeightsShareTheSlots(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
 		submit(t, rdb, "low", named("low", 300)...)
 		submit(t, rdb, "high", named("high", 300)...)
-		w := serve(t, rdb, "w", 1, false, nil, Queue{[]string{"low"}, 1}, Queue{[]string{"high"}, 4})
+		w := serve(t, rdb, "w", 1, false, nil, Queue{"low", 1}, Queue{"high", 4})
 		eventually(t, "all calls have run", func() bool { return len(w.names()) == 600 })
 		high := 0
 		for _, name := range w.names()[:200] {

@@ -14,6 +14,9 @@ import (
 // how late a delivery comes whose producer, or the worker that put it off, is gone.
 const forwardEvery = time.Second
 
+// forwardTime bounds one look: a server that is down must not keep the lanes of others waiting.
+const forwardTime = 3 * time.Second
+
 // forward makes delayed deliveries pending when they are due, until ctx ends. While no
 // delivery waits in any lane it costs one round trip each second.
 func (c *Consumer) forward(ctx context.Context) {
@@ -32,17 +35,23 @@ func (c *Consumer) forward(ctx context.Context) {
 }
 
 func (c *Consumer) forwardDue(ctx context.Context) error {
-	waiting := make([]*redis.IntCmd, len(c.lanes))
+	ctx, cancel := context.WithTimeout(ctx, forwardTime)
+	defer cancel()
+	lanes := c.Lanes()
+	if len(lanes) == 0 {
+		return nil
+	}
+	waiting := make([]*redis.IntCmd, len(lanes))
 	_, err := c.cfg.Redis.Pipelined(ctx, func(p redis.Pipeliner) error {
-		for i, l := range c.lanes {
-			waiting[i] = job.QueueDelayed(ctx, p, l.lane)
+		for i, lane := range lanes {
+			waiting[i] = job.QueueDelayed(ctx, p, lane)
 		}
 		return nil
 	})
 	errs := []error{err} // other lanes may have answered
-	for i, l := range c.lanes {
+	for i, lane := range lanes {
 		for more := waiting[i].Val() > 0; more; {
-			n, err := job.Forward(ctx, c.cfg.Redis, l.lane, time.Now())
+			n, err := job.Forward(ctx, c.cfg.Redis, lane, time.Now())
 			errs = append(errs, err)
 			more = err == nil && n >= job.MaxForwarded
 		}

@@ -48,9 +48,19 @@ func (c *Consumer) renew(ctx context.Context) {
 			}
 		}
 		if p.Len() > 0 {
-			if _, err := p.Exec(ctx); err != nil {
+			short, cancel := context.WithTimeout(ctx, asynqfmt.LeaseDuration/3)
+			if _, err := p.Exec(short); err != nil {
 				c.cfg.Logger.Debug("renewing leases failed", "error", err)
 			}
+			cancel()
 		}
 	}
+}
+
+// Holds reports whether a delivery is dealt with here, or may be about to.
+func (c *Consumer) Holds(lane, id string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, ok := c.leased[lane][id]
+	return ok
 }

@@ -20,29 +20,51 @@ const listenTime = 5 * time.Second
 // the embedded one: there a wait cannot be ended early. go-redis counts in whole seconds.
 const unknownTime = time.Second
 
-// unblockTime bounds the request that ends a wait.
-const unblockTime = time.Second
-
-// maxBackoff bounds the time between two tries while Redis does not answer.
-const maxBackoff = 2 * time.Second
+const (
+	// unblockTime bounds the request that ends a wait.
+	unblockTime = time.Second
+	// unblockAgain is the time between two of them.
+	unblockAgain = 20 * time.Millisecond
+	// overtime is how much longer than asked for a wait may take: then the server is gone.
+	overtime = 2 * time.Second
+)
 
 // listener waits for deliveries in one lane that was found empty. Redis moves a delivery to
 // active for the listener that has waited for the longest, so one delivery wakes one worker,
 // whatever program pushed it.
 type listener struct {
-	consumer *Consumer
-	lane     string
-	weight   float64 // of its queue, divided by the lanes of that
+	consumer  *Consumer
+	lane      string
+	queue     Queue          // of the lane
+	goroutine sync.WaitGroup // listen
 
-	listening bool // the lane was empty, and it listens; only dispatch reads and writes it
+	// Only dispatch reads and writes these.
+	listening bool          // the lane was empty, and it listens
+	away      bool          // a request for deliveries was not answered yet
+	heard     []string      // deliveries in active that are to be taken
+	unsure    bool          // a request may have given deliveries of which the answer was lost
+	rest      time.Time     // the lane is not asked before
+	backoff   time.Duration // the last rest because Redis did not answer
 
 	armed  atomic.Bool   // it is to listen; it ends that itself when it hears of a delivery
 	wake   chan struct{} // one: armed was set
 	paused atomic.Bool   // the queue was paused when a delivery was heard of
 
+	conn *redis.Conn // on which it waits; listen has it
+
 	mu      sync.Mutex
-	blocked *redis.Client // guarded by mu: the server at which it waits; nil: it does not
-	id      int64         // guarded by mu: the connection on which it waits
+	server  *redis.Client // guarded by mu: of conn
+	id      int64         // guarded by mu: of conn; 0: the server does not tell it
+	blocked bool          // guarded by mu: it waits
+}
+
+func (c *Consumer) newListener(queue Queue, lane string) *listener {
+	return &listener{consumer: c, lane: lane, queue: queue, wake: make(chan struct{}, 1)}
+}
+
+// ready reports whether the lane may have deliveries for free slots.
+func (l *listener) ready() bool {
+	return !l.away && (len(l.heard) > 0 || !l.listening) && !time.Now().Before(l.rest)
 }
 
 // arm makes it listen until it hears of a delivery, or disarm.
@@ -57,15 +79,21 @@ func (l *listener) arm() {
 
 // disarm ends the listening. A delivery that Redis has moved by now is heard of all the same.
 func (l *listener) disarm() {
-	l.listening = false
-	l.armed.Store(false)
-	l.unblock()
+	if l.listening {
+		l.listening = false
+		l.armed.Store(false)
+		l.goroutine.Go(l.unblock)
+	}
 }
 
 // listen listens whenever it is armed, until ctx ends.
 func (l *listener) listen(ctx context.Context) {
-	stop := context.AfterFunc(ctx, l.unblock)
-	defer stop()
+	over := make(chan struct{})
+	var ending sync.WaitGroup
+	ending.Go(func() { l.end(ctx, over) })
+	defer ending.Wait()
+	defer close(over)
+	defer l.disconnect()
 	backoff := time.Duration(0)
 	for {
 		select {
@@ -79,23 +107,43 @@ func (l *listener) listen(ctx context.Context) {
 			if err == nil {
 				id, err = l.wait(ctx)
 			}
-			switch {
-			case err == nil:
+			if errors.Is(err, redis.Nil) {
 				backoff = 0
-				l.armed.Store(false)
-				l.consumer.moved <- moved{l, id}
-			case errors.Is(err, redis.Nil):
+				continue
+			}
+			if err == nil {
 				backoff = 0
-			default:
+			} else if ctx.Err() == nil {
 				if backoff == 0 {
-					l.consumer.cfg.Logger.Warn("waiting for deliveries fails; it is tried again", "lane", l.lane, "error", err)
+					l.consumer.cfg.Logger.Debug("waiting for deliveries fails; it is tried again", "lane", l.lane, "error", err)
 				}
 				backoff = min(max(50*time.Millisecond, 2*backoff), maxBackoff)
 				select {
 				case <-time.After(backoff):
 				case <-ctx.Done():
 				}
+			} else {
+				return
 			}
+			l.armed.Store(false)
+			l.consumer.moved <- moved{l, id}
+		}
+	}
+}
+
+// end ends the wait when ctx ends, until over is closed.
+func (l *listener) end(ctx context.Context, over <-chan struct{}) {
+	select {
+	case <-ctx.Done():
+	case <-over:
+		return
+	}
+	for { // the wait may begin a moment later
+		l.unblock()
+		select {
+		case <-over:
+			return
+		case <-time.After(unblockAgain):
 		}
 	}
 }
@@ -125,41 +173,71 @@ func (l *listener) resumed(ctx context.Context) error {
 // wait waits for one delivery; redis.Nil says that there was none.
 func (l *listener) wait(ctx context.Context) (string, error) {
 	pending, active := asynqfmt.PendingKey(l.lane), asynqfmt.ActiveKey(l.lane)
-	client, err := serverOf(ctx, l.consumer.cfg.Redis, pending)
+	patience, err := l.connect(ctx, pending)
 	if err != nil {
 		return "", err
 	}
-	conn := client.Conn()
-	defer conn.Close()
-	patience := listenTime
-	if id, err := conn.ClientID(ctx).Result(); err != nil {
-		patience = unknownTime
-	} else {
+	l.mu.Lock()
+	l.blocked = true
+	l.mu.Unlock()
+	id, err := "", error(redis.Nil)
+	if ctx.Err() == nil && l.armed.Load() {
+		// Not with ctx: what Redis has moved by the time that it ends must be heard of.
+		long, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience+overtime)
+		id, err = l.conn.BLMove(long, pending, active, "RIGHT", "LEFT", patience).Result()
+		cancel()
+	}
+	l.mu.Lock()
+	l.blocked = false
+	l.mu.Unlock()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		l.disconnect()
+	}
+	return id, err
+}
+
+// connect connects to the server that has the key, unless that is so, and returns how long a
+// wait may be.
+func (l *listener) connect(ctx context.Context, key string) (time.Duration, error) {
+	server, err := serverOf(ctx, l.consumer.cfg.Listen, key)
+	if err != nil {
+		return 0, err
+	}
+	if l.conn == nil || l.server != server {
+		l.disconnect()
+		l.conn = server.Conn()
+		id, err := l.conn.ClientID(ctx).Result()
+		if err != nil {
+			id = 0
+		}
 		l.mu.Lock()
-		l.blocked, l.id = client, id
+		l.server, l.id = server, id
 		l.mu.Unlock()
-		defer func() {
-			l.mu.Lock()
-			l.blocked = nil
-			l.mu.Unlock()
-		}()
 	}
-	if ctx.Err() != nil {
-		return "", redis.Nil
+	if l.id == 0 {
+		return unknownTime, nil
 	}
-	// Not with ctx: what Redis has moved by the time that it ends must be heard of.
-	return conn.BLMove(context.WithoutCancel(ctx), pending, active, "RIGHT", "LEFT", patience).Result()
+	return listenTime, nil
+}
+
+func (l *listener) disconnect() {
+	if l.conn != nil {
+		_ = l.conn.Close()
+		l.conn = nil
+	}
 }
 
 // unblock ends a wait, if there is one.
 func (l *listener) unblock() {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.blocked != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), unblockTime)
-		defer cancel()
-		_ = l.blocked.ClientUnblock(ctx, l.id).Err() // without it the wait ends by itself
+	server, id, blocked := l.server, l.id, l.blocked
+	l.mu.Unlock()
+	if !blocked || id == 0 {
+		return
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), unblockTime)
+	defer cancel()
+	_ = server.ClientUnblock(ctx, id).Err() // without it the wait ends by itself
 }
 
 // serverOf is the server that has a key.

@@ -74,6 +74,12 @@ type worker struct {
 // serve starts a worker that stops with the test. hold, if there is one, is called within each call.
 func serve(t *testing.T, rdb redis.UniversalClient, id string, slots int, strict bool, hold func(name string), queues ...Queue) *worker {
 	t.Helper()
+	w := newWorker(rdb, id, hold)
+	w.start(t, Config{Redis: rdb, Worker: id, Slots: slots, Queues: queues, Strict: strict})
+	return w
+}
+
+func newWorker(rdb redis.UniversalClient, id string, hold func(name string)) *worker {
 	w := &worker{rdb: rdb, hold: hold}
 	w.outcome = &Batch[job.Finished, job.Answer]{
 		Send: func(ctx context.Context, lane string, entries []job.Finished) ([]job.Answer, error) {
@@ -81,11 +87,21 @@ func serve(t *testing.T, rdb redis.UniversalClient, id string, slots int, strict
 		},
 		Size: func(job.Finished) int { return 1 },
 	}
-	w.Consumer = NewConsumer(Config{
-		Redis: rdb, Worker: id, Slots: slots, Queues: queues, Strict: strict, Run: w.run,
-		Refuse: func(lane string, d job.Taken) { t.Errorf("worker %s refuses %+v of %s", id, d, lane) },
-		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
-	})
+	return w
+}
+
+// start starts the Consumer of the worker.
+func (w *worker) start(t *testing.T, cfg Config) {
+	t.Helper()
+	cfg.Refuse = func(lane string, d job.Taken) {
+		if d.Verdict == job.Run { // its answer came late
+			_, _ = w.outcome.Do(context.Background(), lane, job.Return(d.Delivery, nil, 0, job.Head, job.Message(lane, "square", d.Delivery, "", time.Time{})))
+		} else if !d.Verdict.IsOver() {
+			t.Errorf("worker %s refuses %+v of %s", cfg.Worker, d, lane)
+		}
+	}
+	cfg.Run, cfg.Logger = w.run, slog.New(slog.NewTextHandler(io.Discard, nil))
+	w.Consumer = NewConsumer(cfg)
 	ctx, cancel := context.WithCancel(context.Background())
 	w.cancel = cancel
 	over := make(chan struct{})
@@ -99,14 +115,14 @@ func serve(t *testing.T, rdb redis.UniversalClient, id string, slots int, strict
 		select {
 		case <-over:
 		case <-time.After(20 * time.Second):
-			t.Errorf("worker %s does not stop", id)
+			t.Errorf("worker %s does not stop", cfg.Worker)
 		}
 	})
 	t.Cleanup(w.stop)
-	return w
 }
 
-func (w *worker) run(lane string, d job.Taken) {
+func (w *worker) run(lane string, d job.Taken, over func()) {
+	defer over()
 	w.mu.Lock()
 	w.ran = append(w.ran, d.Name)
 	w.most = max(w.most, w.busy.Add(1))

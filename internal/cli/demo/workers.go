@@ -16,8 +16,8 @@ import (
 	"github.com/distpool/distpool/internal/redisconn"
 )
 
-// fleet is the worker processes.
-type fleet struct {
+// workers is the worker processes.
+type workers struct {
 	ps       []*process
 	stopping atomic.Bool
 }
@@ -31,24 +31,24 @@ type process struct {
 	err    error         // of Wait; read it after ended
 }
 
-// startFleet starts the processes. fail is called with the reason when one ends
+// startWorkers starts the processes. fail is called with the reason when one ends
 // too early.
-func startFleet(command []string, url, queue string, fail context.CancelCauseFunc) (*fleet, error) {
-	f := &fleet{}
+func startWorkers(command []string, url, queue string, fail context.CancelCauseFunc) (*workers, error) {
+	ws := &workers{}
 	for i := range processes {
 		p, err := start(command, url, queue)
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("starting a worker process: %w", err), f.stop())
+			return nil, errors.Join(fmt.Errorf("starting a worker process: %w", err), ws.stop())
 		}
-		f.ps = append(f.ps, p)
+		ws.ps = append(ws.ps, p)
 		go func() {
 			<-p.ended
-			if !f.stopping.Load() {
+			if !ws.stopping.Load() {
 				fail(fmt.Errorf("worker process %d ended early: %w", i+1, p.report()))
 			}
 		}()
 	}
-	return f, nil
+	return ws, nil
 }
 
 func start(command []string, url, queue string) (*process, error) {
@@ -90,16 +90,16 @@ func (p *process) report() error {
 const stopLimit = 6 * time.Second
 
 // stop ends the processes and waits for them.
-func (f *fleet) stop() error {
-	f.stopping.Store(true)
-	for _, p := range f.ps {
+func (ws *workers) stop() error {
+	ws.stopping.Store(true)
+	for _, p := range ws.ps {
 		_ = p.cmd.Process.Signal(syscall.SIGTERM)
 		_ = p.stdin.Close()
 	}
 	var errs []error
 	limit := time.NewTimer(stopLimit)
 	defer limit.Stop()
-	for i, p := range f.ps {
+	for i, p := range ws.ps {
 		select {
 		case <-p.ended:
 			if p.err != nil {

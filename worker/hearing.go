@@ -1,0 +1,98 @@
+package worker
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/distpool/distpool/internal/asynqfmt"
+	"github.com/distpool/distpool/internal/job"
+)
+
+// hearAgain is the time between two tries to subscribe, and between two looks for new lanes.
+const hearAgain = 5 * time.Second
+
+// hearEnds hears of jobs that ended before their time, and cancels their calls.
+func (w *worker) hearEnds(ctx context.Context) {
+	channels := func() []string {
+		var all []string
+		for _, lane := range w.lanes() {
+			all = append(all, job.ControlChannel(lane))
+		}
+		return all
+	}
+	w.hear(ctx, channels, "this user may not subscribe to the control channels of its queues; jobs that end are found by polling", func(m *redis.Message) {
+		name, gen, _ := strings.Cut(m.Payload, " ")
+		for _, r := range w.inOrder() {
+			if job.ControlChannel(r.lane) == m.Channel && r.Name == name && r.Gen == gen {
+				r.cancel(errJobEnded)
+			}
+		}
+	})
+}
+
+// hearCancels hears of deliveries that an operator cancels with asynq's tools, and cancels their
+// jobs.
+func (w *worker) hearCancels(ctx context.Context) {
+	channel := func() []string { return []string{asynqfmt.CancelChannel} }
+	w.hear(ctx, channel, "this user may not subscribe to asynq:cancel, so asynq's tools cannot cancel deliveries here; canceling jobs works without it", func(m *redis.Message) {
+		for _, r := range w.inOrder() {
+			if r.TaskID() == m.Payload {
+				go r.doom("its delivery was canceled with asynq's tools")
+			}
+		}
+	})
+}
+
+// hear calls f with the messages of channels, of which there may be more each time, until ctx ends.
+// Where the user has no right to them it says so once.
+func (w *worker) hear(ctx context.Context, channels func() []string, refused string, f func(*redis.Message)) {
+	told := false
+	for ctx.Err() == nil {
+		err := w.hearOnce(ctx, channels, f)
+		if err != nil && strings.Contains(err.Error(), "NOPERM") && !told {
+			told = true
+			w.log.Warn(refused, "error", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(hearAgain):
+		}
+	}
+}
+
+// hearOnce is hear until the subscription is refused, or there are more channels.
+func (w *worker) hearOnce(ctx context.Context, channels func() []string, f func(*redis.Message)) error {
+	known := channels()
+	sub := w.rdb.Subscribe(ctx, known...)
+	defer func() { _ = sub.Close() }()
+	if _, err := sub.Receive(ctx); err != nil { // a refusal comes as the first answer
+		return err
+	}
+	messages := sub.Channel(redis.WithChannelHealthCheckInterval(10 * time.Second))
+	look := time.NewTicker(hearAgain)
+	defer look.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case m, ok := <-messages:
+			if !ok {
+				return nil
+			}
+			f(m)
+		case <-look.C:
+			more := slices.DeleteFunc(channels(), func(c string) bool { return slices.Contains(known, c) })
+			if len(more) == 0 {
+				continue
+			}
+			if err := sub.Subscribe(ctx, more...); err != nil {
+				return err
+			}
+			known = append(known, more...)
+		}
+	}
+}

@@ -1,0 +1,67 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/distpool/distpool/internal/job"
+)
+
+// askTime bounds what is not worth more than some tries.
+const askTime = 5 * time.Second
+
+var (
+	// errLost says that the arguments of a chunk that is to run are not there.
+	errLost = errors.New("arguments that its record refers to are not there; does Redis evict keys (maxmemory-policy)?")
+	// errOver says that a chunk was over before its arguments could be read: its job
+	// has ended, or another worker that took it over has recorded it.
+	errOver = errors.New("the chunk is over")
+	// errDamaged says that a script found a record damaged.
+	errDamaged = errors.New("its record contradicts itself")
+	// errUnstored says that Redis has lost a large frame before it became the job's.
+	errUnstored = errors.New("Redis has lost what it has just stored")
+)
+
+// untilAnswered repeats a request about the chunk while Redis cannot be reached or is out of
+// memory, until the worker gives up its calls.
+func untilAnswered[T any](r *chunkRun, what string, f func(context.Context) (T, error)) (T, error) {
+	w, warned := r.worker, false
+	v, err := untilDone(w.calls, func(context.Context) (T, error) {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		v, err := f(ctx)
+		if err != nil && !isFinal(err) && !warned {
+			warned = true
+			w.log.Warn("Redis does not answer; will keep trying", "job", r.id, "chunk", r.Delivery.Chunk, "request", what, "error", err)
+		}
+		return v, err
+	})
+	if err != nil && w.calls.Err() != nil {
+		return v, fmt.Errorf("%s: %w", what, errDraining)
+	}
+	return v, err
+}
+
+// untilDone repeats a request until it succeeds, fails for good, or ctx ends.
+func untilDone[T any](ctx context.Context, f func(context.Context) (T, error)) (T, error) {
+	wait := backoff.NewExponentialBackOff()
+	wait.InitialInterval, wait.MaxInterval = 20*time.Millisecond, time.Second
+	return backoff.Retry(ctx, func() (T, error) {
+		v, err := f(ctx)
+		if err != nil && isFinal(err) {
+			err = backoff.Permanent(err)
+		}
+		return v, err
+	}, backoff.WithBackOff(wait), backoff.WithMaxElapsedTime(0))
+}
+
+// isFinal reports whether the same request would fail again: the record is damaged, or
+// not for this version. Any other error, whatever its text, is that of a Redis that does
+// not work properly just now.
+func isFinal(err error) bool {
+	return job.IsDamaged(err) || job.IsTooLarge(err) || errors.Is(err, errLost) || errors.Is(err, errOver) || errors.Is(err, errDamaged)
+}
