@@ -64,7 +64,7 @@ func TestWatchFollowsAJobToItsEnd(t *testing.T) {
 	if last := jobs[len(jobs)-1]; last.Status != string(inspect.Succeeded) || last.Done != 3 {
 		t.Errorf("the last line is %+v", last)
 	}
-	if !slices.IsSortedFunc(jobs, func(a, b job) int { return a.Done - b.Done }) {
+	if !slices.IsSortedFunc(jobs, func(a, b jobJSON) int { return a.Done - b.Done }) {
 		t.Errorf("it went back: %+v", jobs)
 	}
 }

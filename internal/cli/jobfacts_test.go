@@ -26,7 +26,7 @@ func TestAJobIsToldInLines(t *testing.T) {
 	d.Calls, d.Done, d.Failed, d.Chunks, d.Recorded, d.Running = 2000, 1000, 1, 20, 10, 2
 	d.Deaths = 3
 	since := d.Read.Add(-2 * time.Second).UnixMilli()
-	d.Runs = []jobJSON.ChunkRun{{Chunk: 10, Owner: "host:1:abc", Since: since}, {Chunk: 11}, {Chunk: 12, Owner: "host:2:def", Since: since}}
+	d.Runs = []job.ChunkRun{{Chunk: 10, Owner: "host:1:abc", Since: since}, {Chunk: 11}, {Chunk: 12, Owner: "host:2:def", Since: since}}
 	const want = "job        J\n" +
 		"task       sleep\n" +
 		"queue      q\n" +
