@@ -8,9 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/distpool/distpool/internal/broker"
-	"github.com/distpool/distpool/internal/record"
-	"github.com/distpool/distpool/internal/wire"
+	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/producer"
 	"github.com/distpool/distpool/results"
 )
@@ -157,7 +155,7 @@ func TestADeliveryOfAnotherQueuesJobIsForeign(t *testing.T) {
 		p := e.pool(t)
 		r, err := producer.ApplyAsync(ctx(t), p, note, mark, producer.Queue(elsewhere))
 		must(t, err)
-		must(t, broker.New(e.rdb).Enqueue(ctx(t), e.queue, note.Name(), []wire.Delivery{{Job: r.ID(), Number: 1}}))
+		e.deliver(t, e.queue, note.Name(), job.Delivery{Ref: e.ref(t, r.ID()), Number: 1})
 		w := e.worker(t, 2)
 		eventually(t, "the delivery is refused", func() bool {
 			refused, err := e.inspector().ListArchivedTasks(e.queue)
@@ -165,7 +163,7 @@ func TestADeliveryOfAnotherQueuesJobIsForeign(t *testing.T) {
 		})
 		survivors(t, p, w)
 		same(t, "runs of the call", e.rdb.LLen(ctx(t), mark.Key).Val(), nil, 0)
-		if owner, err := e.rdb.HGet(ctx(t), record.Keys(r.ID())[0], "run").Result(); err == nil {
+		if owner := e.field(t, r.ID(), "own:0"); owner != "" {
 			t.Errorf("the call is %q's", owner)
 		}
 		e.worker(t, 1, func(s *workerSpec) { s.Also = elsewhere })

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/producer"
 	"github.com/distpool/distpool/results"
 )
@@ -54,7 +54,7 @@ func (e *env) areDone(t *testing.T, within time.Duration, ids ...string) {
 	began := time.Now()
 	for _, id := range ids {
 		eventually(t, "job "+id+" is done", func() bool {
-			return e.rdb.HGet(ctx(t), record.Keys(id)[0], "state").Val() == string(record.Done)
+			return e.field(t, id, "state") == string(job.Done)
 		})
 	}
 	if took := time.Since(began); took > within {
@@ -70,7 +70,7 @@ func TestArchivedDeliveriesOfJobsThatNobodyWaitsForAreIssuedAgain(t *testing.T) 
 			must(t, e.inspector().ArchiveTask(e.queue, id))
 		}
 		// A record that cannot be read must not keep others from being looked after.
-		must(t, wrongType(0).do(ctx(t), e, damaged))
+		must(t, wrongType().do(ctx(t), e, damaged))
 		e.worker(t, 2)
 		e.areDone(t, foundWithin, m, single)
 	})

@@ -7,7 +7,6 @@ import (
 
 	"github.com/alicebob/miniredis/v2"
 
-	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/producer"
 	"github.com/distpool/distpool/results"
 )
@@ -143,7 +142,7 @@ func TestADelayedJobCanBeCanceledBefore(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ttl := e.rdb.PTTL(ctx(t), record.Keys(r.ID())[0]).Val()
+		ttl := e.rdb.PTTL(ctx(t), e.key(t, r.ID())).Val()
 		if ttl < producer.DefaultJobTTL+50*time.Minute {
 			t.Errorf("the record lives for %v, want JobTTL from the start on", ttl)
 		}
