@@ -12,6 +12,7 @@ import (
 
 	"github.com/distpool/distpool/internal/fleet"
 	"github.com/distpool/distpool/internal/inspect"
+	"github.com/distpool/distpool/internal/job"
 )
 
 const (
@@ -27,7 +28,7 @@ const (
 )
 
 // Queues is a collector of what is in asynq's queues, and of the live workers
-// that serve them. A queue is reported from its first job or worker on; one that never
+// that serve them. A queue that spans a Cluster is several of asynq's, which are added up. A queue is reported from its first job or worker on; one that never
 // had a job, until 24 hours after its last worker was seen. Everything it reports is the same on every process that asks
 // the same Redis, so one is enough; with more of them, queries take the max by
 // queue, not the sum. While Redis does not answer, distpool_queues_up is 0 and
@@ -138,7 +139,12 @@ func (q *Queues) known(existing []string, ws []fleet.Worker) []string {
 			}
 		}
 	}
-	names := slices.Clone(existing)
+	var names []string
+	for _, lane := range existing {
+		if name := job.QueueOf(lane); !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
 	for name, seen := range q.served {
 		if now.Sub(seen) > servedFor {
 			delete(q.served, name)
@@ -164,7 +170,7 @@ func (q *Queues) ask() ([]prometheus.Metric, error) {
 	if len(names) == 0 {
 		names = q.known(existing, ws)
 	}
-	infos, err := inspect.QueueInfos(q.inspector, slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !slices.Contains(existing, name) }))
+	infos, err := inspect.QueueInfos(q.inspector, slices.DeleteFunc(slices.Clone(existing), func(lane string) bool { return !slices.Contains(names, job.QueueOf(lane)) }))
 	if err != nil {
 		return nil, err
 	}

@@ -14,7 +14,6 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
-	"github.com/distpool/distpool/internal/asynqfmt"
 	"github.com/distpool/distpool/internal/fleet"
 	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/internal/rawbytes"
@@ -39,7 +38,7 @@ func (dying) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPi
 func (d dying) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		args := cmd.Args()
-		about := cmd.Name() == "evalsha" && len(args) > 3 && args[3] == asynqfmt.PendingKey("q")
+		about := cmd.Name() == "evalsha" && len(args) > 3 && args[3] == job.Prefix("q")+"none"
 		if !about || !d.rdb.Exists(job.Key("q", "j")) {
 			return next(ctx, cmd)
 		}

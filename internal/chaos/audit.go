@@ -13,7 +13,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/distpool/distpool/internal/history"
-	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/job"
+	"github.com/distpool/distpool/internal/names"
 	"github.com/distpool/distpool/producer"
 	"github.com/distpool/distpool/results"
 )
@@ -61,7 +62,7 @@ func (d *driver) awaitAll(ctx context.Context, deadline time.Time) error {
 
 // leftover is an accepted job that is not over.
 type leftover struct {
-	record.Snapshot
+	job.Snapshot
 	by string // the process that submitted it
 }
 
@@ -81,10 +82,16 @@ func (d *driver) isOrphan(id string, left map[string]leftover) bool {
 func (d *driver) left(ctx context.Context) (map[string]leftover, error) {
 	left := map[string]leftover{}
 	for jobs := range slices.Chunk(d.accepted.all(), batch) {
-		cmds := make([]*redis.SliceCmd, len(jobs))
+		cmds, places := make([]*redis.SliceCmd, len(jobs)), make([]whereabouts, len(jobs))
+		for i, e := range jobs {
+			var err error
+			if places[i], err = d.find(ctx, e.Job); err != nil {
+				return nil, err
+			}
+		}
 		_, err := d.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
-			for i, e := range jobs {
-				cmds[i] = record.QueueSnapshot(ctx, p, e.Job)
+			for i := range jobs {
+				cmds[i] = job.QueueSnapshot(ctx, p, places[i].lane, places[i].name)
 			}
 			return nil
 		})
@@ -92,7 +99,7 @@ func (d *driver) left(ctx context.Context) (map[string]leftover, error) {
 			return nil, fmt.Errorf("reading how jobs stand: %w", err)
 		}
 		for i, e := range jobs {
-			s, err := record.ParseSnapshot(e.Job, cmds[i])
+			s, err := job.ParseSnapshot(places[i].name, cmds[i])
 			if err != nil {
 				return nil, err
 			}
@@ -102,6 +109,24 @@ func (d *driver) left(ctx context.Context) (map[string]leftover, error) {
 		}
 	}
 	return left, nil
+}
+
+// whereabouts is where a job is.
+type whereabouts struct{ lane, name string }
+
+func (d *driver) find(ctx context.Context, id string) (whereabouts, error) {
+	a := names.SplitAddress(id)
+	lane, err := d.router.Find(ctx, a.Queue, a.Name)
+	return whereabouts{lane, a.Name}, err
+}
+
+func (d *driver) read(ctx context.Context, id string) (job.Snapshot, whereabouts, error) {
+	at, err := d.find(ctx, id)
+	if err != nil {
+		return job.Snapshot{}, at, err
+	}
+	s, err := job.Read(ctx, d.rdb, at.lane, at.name)
+	return s, at, err
 }
 
 // audit reads every record as a stranger who has its ID, and writes down what it
@@ -145,7 +170,7 @@ func (d *driver) auditOne(ctx context.Context, pool *producer.Pool, e history.Ev
 	}
 	outs, class, text := outcomes(vs, err)
 	audited := history.Event{What: history.Audited, Job: e.Job, Outs: outs, Err: class, Text: text}
-	if s, err := record.ParseSnapshot(e.Job, record.QueueSnapshot(ctx, d.rdb, e.Job)); err == nil {
+	if s, _, err := d.read(ctx, e.Job); err == nil {
 		audited.Finished = s.Finished * int64(time.Millisecond)
 	}
 	d.h.Write(audited)

@@ -13,8 +13,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/distpool/distpool/internal/broker"
 	"github.com/distpool/distpool/internal/history"
+	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/internal/redisconn"
 )
 
@@ -27,7 +27,7 @@ type driver struct {
 	producers []*place
 	h         *history.Writer
 	rdb       redis.UniversalClient // directly
-	broker    *broker.Broker
+	router    *job.Router
 	accepted  *feed
 	began     time.Time
 
@@ -100,7 +100,7 @@ func (d *driver) run(ctx context.Context) (s *Summary, err error) {
 		return nil, err
 	}
 	defer d.rdb.Close()
-	d.broker, d.accepted = broker.New(d.rdb), newFeed(d.histories(), "")
+	d.router, d.accepted = job.NewRouter(d.rdb), newFeed(d.histories(), "")
 	if err := d.startProcesses(); err != nil {
 		return nil, err
 	}

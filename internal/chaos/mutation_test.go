@@ -34,9 +34,9 @@ var mutants = []struct {
 		// others, and somebody has got the value.
 		name: "first write wins is off",
 		edits: []edit{{
-			"internal/record/lua/recording.lua",
-			"    return state == 'done' and 'recorded' or state\n", // of jobs of one call, which the load consists of
-			"    if state == 'done' then\n      redis.call('HSET', KEYS[1], 'out', ARGV[2])\n    end\n    return state == 'done' and 'recorded' or state\n",
+			"internal/job/lua/finish.lua",
+			"  elseif j[3] == 'done' then\n", // as jobs of one call are, which the load consists of
+			"  elseif j[3] == 'done' then\n    redis.call('HSET', key, 'out:' .. chunk, ARGV[i + 6])\n",
 		}},
 		// The seed freezes three different workers.
 		run:   []string{"-seed", "5", "-faults", "freeze-worker", "-load", "slow", "-workers", "5", "-gap", "2s", "-duration", "8s"},
@@ -46,9 +46,9 @@ var mutants = []struct {
 		// A worker dies, and then those who wait for its calls.
 		name: "the supervisor is off",
 		edits: []edit{{
-			"worker/supervise.go",
-			"func (s *supervisor) run(ctx context.Context) {\n",
-			"func (s *supervisor) run(ctx context.Context) {\n\t<-ctx.Done()\n\treturn\n",
+			"internal/supervise/supervisor.go",
+			"func (s *Supervisor) Run(ctx context.Context) {\n",
+			"func (s *Supervisor) Run(ctx context.Context) {\n\t<-ctx.Done()\n\treturn\n",
 		}},
 		run: []string{
 			"-seed", "5", "-faults", "kill-worker,kill-producer", "-ordered", "-load", "slow",
@@ -58,15 +58,18 @@ var mutants = []struct {
 	},
 	{
 		// Deliveries of chunks that are recorded come again while their job goes on.
-		name: "the check of begin is off",
+		name: "the check of take is off",
 		edits: []edit{{
-			"internal/record/lua/recording.lua",
-			"if redis.call('HDEL', ak, af) == 0 then",
-			"redis.call('HSETNX', rk, rf .. ':kept', redis.call('HGET', ak, af) or '')\nif redis.call('HDEL', ak, af) == 0 then",
+			"internal/job/lua/finish.lua",
+			"  if redis.call('HDEL', key, 'args:' .. chunk, 'own:' .. chunk, 'lost:' .. chunk, 'part:' .. chunk, 'counted:' .. chunk) == 0 then\n",
+			"  redis.call('HSETNX', key, 'mutant:' .. chunk, redis.call('HGET', key, 'args:' .. chunk) or '')\n" +
+				"  local was = redis.call('HDEL', key, 'args:' .. chunk)\n" +
+				"  redis.call('HDEL', key, 'own:' .. chunk, 'lost:' .. chunk, 'part:' .. chunk, 'counted:' .. chunk)\n" +
+				"  if was == 0 then\n",
 		}, {
-			"internal/record/lua/begin.lua",
-			"local args = redis.call('HGET', ak, af)\n",
-			"local args = redis.call('HGET', ak, af) or redis.call('HGET', rk, rf .. ':kept')\n",
+			"internal/job/lua/take.lua",
+			"    local args, ended = j and j[7], nil\n",
+			"    local args, ended = j and (j[7] or redis.call('HGET', key, 'mutant:' .. chunk)), nil\n",
 		}},
 		run:   []string{"-seed", "5", "-faults", "duplicate", "-load", "watched", "-workers", "2", "-gap", "1s", "-duration", "12s"},
 		finds: history.RuleAgain,

@@ -4,15 +4,15 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/distpool/distpool/internal/asynqfmt"
 	"github.com/distpool/distpool/internal/history"
-	"github.com/distpool/distpool/internal/record"
-	"github.com/distpool/distpool/internal/wire"
+	"github.com/distpool/distpool/internal/job"
+	"github.com/distpool/distpool/internal/names"
 )
 
 // The faults that an operator with asynq's tools makes.
@@ -45,22 +45,28 @@ func (d *driver) operate(ctx context.Context, a aim, f *history.Fault, do func(*
 	inspector := asynq.NewInspectorFromRedisClient(d.rdb)
 	begin(f)
 	for end := time.Now().Add(backlogWait); time.Now().Before(end); hold(ctx, 5*time.Millisecond) {
-		var waiting []string
-		for _, list := range []func(string, ...asynq.ListOption) ([]*asynq.TaskInfo, error){
-			inspector.ListPendingTasks, inspector.ListRetryTasks, inspector.ListScheduledTasks,
-		} {
-			ts, err := list(queue, asynq.PageSize(200))
-			if err != nil {
-				break // the queue does not exist yet, or a process of Redis is away
-			}
-			for _, t := range ts {
-				waiting = append(waiting, t.ID)
+		lanes, err := d.router.Lanes(ctx, queue)
+		if err != nil {
+			continue // a process of Redis is away
+		}
+		var waiting []*asynq.TaskInfo
+		for _, lane := range lanes {
+			for _, list := range []func(string, ...asynq.ListOption) ([]*asynq.TaskInfo, error){
+				inspector.ListPendingTasks, inspector.ListRetryTasks, inspector.ListScheduledTasks,
+			} {
+				ts, err := list(lane, asynq.PageSize(200))
+				if err != nil {
+					break // the queue does not exist yet, or a process of Redis is away
+				}
+				waiting = append(waiting, ts...)
 			}
 		}
 		a.rng.Shuffle(len(waiting), func(i, j int) { waiting[i], waiting[j] = waiting[j], waiting[i] })
-		for _, id := range waiting[:min(len(waiting), atMost)] {
-			if delivery, ok := wire.ParseTaskID(queue, id); ok && do(inspector, queue, id) == nil && !slices.Contains(f.Jobs, delivery.Job) {
-				f.Jobs = append(f.Jobs, delivery.Job)
+		for _, t := range waiting[:min(len(waiting), atMost)] {
+			if delivery, ok := job.ParseTaskID(t.ID); ok && do(inspector, t.Queue, t.ID) == nil {
+				if id := (names.Address{Queue: queue, Name: delivery.Name}).String(); !slices.Contains(f.Jobs, id) {
+					f.Jobs = append(f.Jobs, id)
+				}
 			}
 		}
 		if len(f.Jobs) > 0 {
@@ -101,27 +107,36 @@ const duplicateNumber = 1000
 
 // duplicate issues the job's chunks again, and returns how many; 0 if it is over.
 func (d *driver) duplicate(ctx context.Context, id string) (int, error) {
-	s, err := record.ParseSnapshot(id, record.QueueSnapshot(ctx, d.rdb, id))
-	if err != nil || s.State.Ended() || s.Inline || s.Recorded == 0 {
+	s, at, err := d.read(ctx, id)
+	if err != nil || s.State.Ended() || s.Chunks < 2 || s.Recorded == 0 {
 		return 0, err
 	}
-	recorded, err := d.rdb.HKeys(ctx, record.Keys(id)[2]).Result()
+	places := make([]int, min(s.Recorded, atMost))
+	for i := range places {
+		places[i] = i
+	}
+	recorded, err := job.ParseOrder(job.QueueOrder(ctx, d.rdb, at.lane, at.name, places))
 	if err != nil {
 		return 0, err
 	}
-	var again []wire.Delivery
-	for _, k := range recorded {
-		chunk, err := strconv.Atoi(k)
-		if err != nil {
-			return 0, err
+	client, n := asynq.NewClientFromRedisClient(d.rdb), 0
+	for _, chunk := range recorded {
+		if chunk < 0 {
+			continue // it has left the record
 		}
 		d.duplicates++
-		again = append(again, wire.Delivery{Job: id, Gen: s.Gen, Chunk: chunk, Number: duplicateNumber + d.duplicates})
-		if len(again) == atMost {
-			break
+		again := job.Delivery{Ref: s.Ref, Chunk: chunk, Number: duplicateNumber + d.duplicates}
+		m, err := asynqfmt.ParseMessage(job.Message(at.lane, s.About.Task, again, "", time.Time{}))
+		if err != nil {
+			return n, err
 		}
+		_, err = client.EnqueueContext(ctx, asynq.NewTask(m.Type, m.Payload), asynq.TaskID(m.ID), asynq.Queue(m.Queue), asynq.MaxRetry(m.Retry), asynq.Timeout(time.Duration(m.Timeout)*time.Second))
+		if err != nil {
+			return n, err
+		}
+		n++
 	}
-	return len(again), d.broker.Enqueue(ctx, s.Queue, s.Task, again)
+	return n, nil
 }
 
 // failover makes the Sentinel promote the replica.

@@ -22,7 +22,7 @@ var canceledColumns = []column{{head: "JOB"}, {head: "STATE"}}
 
 func (l canceledLine) cells(func(int64) string) []string {
 	if l.Error != "" {
-		return []string{plain(l.Job, 128), "error: " + plain(l.Error, 200)}
+		return []string{plain(l.Job, addressWidth), "error: " + plain(l.Error, 200)}
 	}
 	return []string{l.Job, l.State}
 }

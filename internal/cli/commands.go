@@ -12,17 +12,19 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/distpool/distpool/internal/job"
 )
 
 // What the users of docs/security.md may run, which is what they need: see there.
 const (
-	workerCommands = "blpop del eval evalsha exec exists expire expireat get hdel hexists hget hincrby hkeys hlen hmget " +
-		"hset hstrlen incr info lpop lpush lrange lrem ltrim mget multi pexpire ping pttl publish rpoplpush " +
-		"rpush sadd set setex sismember smembers subscribe time unlink zadd zrange zrangebyscore zrem " +
+	workerCommands = "blmove del eval evalsha exec exists expire expireat get hdel hexists hget hincrby hmget hset hsetnx incrby " +
+		"info lpos lpush lrange lrem ltrim mget multi pexpire ping pttl publish rpop rpush sadd set setex " +
+		"sismember smembers srem subscribe time unlink zadd zcard zcount zrange zrangebyscore zrem zremrangebyrank " +
 		"zremrangebyscore zrevrange zscore"
-	producerCommands = "del eval evalsha exists expire get hdel hexists hget hincrby hkeys hlen hmget hrandfield hset " +
-		"hstrlen info llen lpos lpush lrange lrem lset ltrim mget pexpire ping pttl publish rpush sadd script|load set " +
-		"sismember subscribe time unlink unsubscribe xadd xdel xrange zadd zrange zrem zscore"
+	producerCommands = "del eval evalsha exists expire get hdel hexists hget hincrby hkeys hlen hmget hset hsetnx " +
+		"hstrlen info llen lpos lpush lrange lrem lset mget pexpire ping pttl publish rpush sadd set " +
+		"sismember smembers srem subscribe time unlink unsubscribe xadd xdel xrange zadd zrange zrem zscore"
 )
 
 // roles are the users that do the work.
@@ -31,8 +33,11 @@ var roles = []struct{ name, commands string }{{"a worker", workerCommands}, {"a 
 //go:embed trial.lua
 var trialLua string
 
-// trialKeys are in the name space of jobs, and no job has this ID.
-var trialKeys = []string{"distpool:{DOCTOR}:a", "distpool:{DOCTOR}:b"}
+// trialKeys are among the keys of the queue's jobs, and of no job.
+func trialKeys(queue string) []string {
+	base := job.Key(queue, "!doctor") // names have no such mark
+	return []string{base + ":a", base + ":b"}
+}
 
 // role says whether this is a server that takes writes.
 func (s serverInfo) role() finding {
@@ -50,7 +55,7 @@ func (s serverInfo) role() finding {
 
 // checkCommands says whether Redis has the commands that distpool needs, and whether
 // this user may run them, by running each.
-func checkCommands(ctx context.Context, rdb redis.UniversalClient) (finding, error) {
+func checkCommands(ctx context.Context, rdb redis.UniversalClient, queue string) (finding, error) {
 	f := finding{Check: "commands", Verdict: trouble, Remedy: "let Redis have them: take their rename-command lines out of redis.conf, or use a Redis that has them"}
 	missing, err := missingCommands(ctx, rdb)
 	if err != nil {
@@ -60,7 +65,7 @@ func checkCommands(ctx context.Context, rdb redis.UniversalClient) (finding, err
 		f.Found = "Redis has no " + strings.ToUpper(strings.Join(missing, ", ")) + ", or under another name"
 		return f, nil
 	}
-	failed, err := tryCommands(ctx, rdb)
+	failed, err := tryCommands(ctx, rdb, queue)
 	if err != nil {
 		return f, err
 	}
@@ -160,7 +165,8 @@ func missingCommands(ctx context.Context, rdb redis.UniversalClient) ([]string, 
 
 // tryCommands runs the commands that are needed, and returns what Redis said to those
 // that it refused, by name.
-func tryCommands(ctx context.Context, rdb redis.UniversalClient) (map[string]string, error) {
+func tryCommands(ctx context.Context, rdb redis.UniversalClient, queue string) (map[string]string, error) {
+	keys, channel := trialKeys(queue), job.ReplyChannel(queue, "doctor")
 	failed := map[string]string{}
 	note := func(name string, err error) error {
 		if isReply(err) {
@@ -172,7 +178,7 @@ func tryCommands(ctx context.Context, rdb redis.UniversalClient) (map[string]str
 		}
 		return err
 	}
-	reply, err := rdb.Eval(ctx, trialLua, trialKeys).StringSlice()
+	reply, err := rdb.Eval(ctx, trialLua, keys, channel).StringSlice()
 	for i := 0; i+1 < len(reply); i += 2 {
 		failed[reply[i]] = reply[i+1]
 	}
@@ -188,23 +194,22 @@ func tryCommands(ctx context.Context, rdb redis.UniversalClient) (map[string]str
 		})
 		err = errors.Join(err, ferr)
 	}
-	sub := rdb.Subscribe(ctx, "distpool:reply:doctor")
+	sub := rdb.Subscribe(ctx, channel)
 	defer func() { _ = sub.Close() }()
 	_, serr := sub.ReceiveTimeout(ctx, patience)
 	errs := []error{note("eval", err), note("subscribe", serr)}
 	if noScripts {
 		// Does the user lack scripts alone, or may it only look?
-		errs = append(errs, note("get", rdb.Get(ctx, trialKeys[0]).Err()), note("expire", rdb.Expire(ctx, trialKeys[0], time.Second).Err()))
+		errs = append(errs, note("get", rdb.Get(ctx, keys[0]).Err()), note("expire", rdb.Expire(ctx, keys[0], time.Second).Err()))
 		if refused := failed["expire"]; refused != "" {
 			failed["lpush"], failed["rpush"], failed["sadd"], failed["zadd"] = refused, refused, refused, refused
 		}
 		return failed, errors.Join(errs...)
 	}
 	errs = append(errs,
-		note("evalsha", ignore(rdb.EvalSha(ctx, strings.Repeat("0", 40), trialKeys).Err(), "NOSCRIPT")),
-		note("script|load", rdb.ScriptLoad(ctx, "return 1").Err()),
-		note("blpop", rdb.BLPop(ctx, shortest, trialKeys[0]).Err()),
-		note("multi", tryTransaction(ctx, rdb)),
+		note("evalsha", ignore(rdb.EvalSha(ctx, strings.Repeat("0", 40), keys).Err(), "NOSCRIPT")),
+		note("blmove", rdb.BLMove(ctx, keys[0], keys[1], "RIGHT", "LEFT", shortest).Err()),
+		note("multi", tryTransaction(ctx, rdb, keys[0])),
 	)
 	return failed, errors.Join(errs...)
 }
@@ -213,8 +218,8 @@ func tryCommands(ctx context.Context, rdb redis.UniversalClient) (map[string]str
 const shortest = 10 * time.Millisecond
 
 // tryTransaction reads in a transaction.
-func tryTransaction(ctx context.Context, rdb redis.UniversalClient) error {
-	_, err := rdb.TxPipelined(ctx, func(p redis.Pipeliner) error { return p.Exists(ctx, trialKeys[0]).Err() })
+func tryTransaction(ctx context.Context, rdb redis.UniversalClient, key string) error {
+	_, err := rdb.TxPipelined(ctx, func(p redis.Pipeliner) error { return p.Exists(ctx, key).Err() })
 	return err
 }
 

@@ -106,7 +106,7 @@ func TestDoctorSaysThatAReplicaIsBad(t *testing.T) {
 }
 
 func TestDoctorSaysWhichCommandsAreMissing(t *testing.T) {
-	for _, name := range []string{"EVAL", "EVALSHA", "SUBSCRIBE", "BLPOP", "HSTRLEN", "MULTI", "XADD"} {
+	for _, name := range []string{"EVAL", "EVALSHA", "SUBSCRIBE", "BLMOVE", "HSTRLEN", "MULTI", "XADD"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			addr := redistest.Start(t, redistest.Config(fmt.Sprintf(`rename-command %s ""`, name))).Addr()
@@ -152,8 +152,8 @@ func TestDoctorSaysWhatItsUserMayNot(t *testing.T) {
 		{"~* &* +@all", "ok", "a worker and a producer"},
 		{"~* &* +@all -eval", "bad", "EVAL"},
 		{"~* &* +@all -@scripting", "bad", "EVAL"},
-		{"~* &* +@all -blpop -hrandfield", "bad", "may not run"},
-		{"~* &* +@all -blpop", "ok", "a producer"},
+		{"~* &* +@all -blmove -hstrlen", "bad", "may not run"},
+		{"~* &* +@all -blmove", "ok", "a producer"},
 		{"~* &* +@all -xadd", "ok", "a worker"},
 		{"~* &* +@all -publish", "bad", "PUBLISH"},
 		{"~* &* +@all -subscribe", "bad", "SUBSCRIBE"},

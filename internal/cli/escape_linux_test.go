@@ -13,6 +13,9 @@ import (
 	"testing"
 
 	"github.com/distpool/distpool/internal/cli"
+	"github.com/distpool/distpool/internal/job"
+	"github.com/distpool/distpool/internal/names"
+	"github.com/distpool/distpool/internal/recent"
 )
 
 // hostile are texts that do something to a terminal: set its title, color or clear
@@ -39,6 +42,12 @@ func (s site) onTerminal(t *testing.T, args ...string) string {
 	return string(text)
 }
 
+// keyOf is the hash of a job.
+func keyOf(id string) string {
+	a := names.SplitAddress(id)
+	return job.Key(a.Queue, a.Name)
+}
+
 // What tasks, workers and other writers to Redis put into a text reaches a terminal
 // as text, whichever command shows it.
 func TestTextsOfOthersCannotSteerTheTerminal(t *testing.T) {
@@ -58,12 +67,25 @@ func TestTextsOfOthersCannotSteerTheTerminal(t *testing.T) {
 	waiting := s.submitted(t, "apply", "square", "1", "--queue", "lonely")
 	// What a program that may write to Redis does.
 	for key, fields := range map[string][]any{
-		"distpool:{" + canceled + "}": {"reason", hostile, "task", hostile, "queue", hostile},
-		"distpool:{" + waiting + "}":  {"task", "square" + hostile, "queue", "lonely" + hostile},
+		keyOf(canceled): {"reason", hostile, "about", "1 " + hostile},
+		keyOf(waiting):  {"about", "1 square" + hostile},
 	} {
 		if err := rdb.HSet(t.Context(), key, fields...).Err(); err != nil {
 			t.Fatal(err)
 		}
+	}
+	evil := hostile + "/evil"
+	fields := rdb.HGetAll(t.Context(), keyOf(waiting)).Val()
+	if err := rdb.HSet(t.Context(), keyOf(evil), fields).Err(); err != nil {
+		t.Fatal(err)
+	}
+	var batch recent.Batch
+	batch.Add(recent.Listed{ID: evil, Task: "square", Queue: hostile, Single: true})
+	if err := recent.List(t.Context(), rdb, 0, &batch); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.run(t, "", "jobs"); !strings.Contains(got.out, "/evil") {
+		t.Errorf("the job of a hostile queue is not listed: %+v", got)
 	}
 	if err := rdb.SAdd(t.Context(), "asynq:queues", hostile).Err(); err != nil {
 		t.Fatal(err)

@@ -14,7 +14,7 @@ func (a *app) getCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "get ID", Short: "Wait for a job that was submitted elsewhere, and print its values",
 		Long: `Get waits for the job with this ID, whoever submitted it, and prints what apply,
-map and starmap do. An ID is QUEUE/NAME; a bare NAME is of the queue of --queue. An interrupt ends the waiting only: the job goes on.
+map and starmap do. An interrupt ends the waiting only: the job goes on.
 ` + callsJSONHelp,
 		Example: "  id=$(seq 10 | distpool map square --async)\n  distpool get $id --timeout 1m",
 		Args:    oneID, ValidArgsFunction: a.complete(1, jobWords(anyStatus)),
@@ -54,11 +54,14 @@ func oneID(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
+// addressWidth is the length of the longest ID.
+const addressWidth = 201
+
 // address completes a job's ID that a person typed: a bare name is of the queue of --queue.
 func (a *app) address(word string) string {
 	full, err := names.ParseAddress(word, a.flags.queue)
 	if err != nil {
-		return word // there is no such job, as the error of whatever comes next says
+		return word // no job has this ID: the command that looks for it says so
 	}
 	return full.String()
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/distpool/distpool/internal/cli"
 )
 
-// job is a line of jobs and of job.
-type job struct {
+// jobJSON is a line of jobs and of job.
+type jobJSON struct {
 	Job, Task, Queue, Status, Reason string
 	Calls, Done, Failed, Chunks      int
 	Rate, Lasted                     float64
@@ -33,14 +33,14 @@ func decode[T any](t *testing.T, text string) []T {
 }
 
 // listed waits until so many jobs are in the list: a pool lists them within a second.
-func listed(t *testing.T, addr string, n int, args ...string) (jobs []job) {
+func listed(t *testing.T, addr string, n int, args ...string) (jobs []jobJSON) {
 	t.Helper()
 	eventually(t, "the jobs are listed", func() bool {
 		got := program(bounded(t), addr, "", append([]string{"jobs", "--json"}, args...)...)
 		if got.code != cli.ExitOK {
 			t.Fatalf("%+v", got)
 		}
-		jobs = decode[job](t, got.out)
+		jobs = decode[jobJSON](t, got.out)
 		return len(jobs) >= n
 	})
 	if len(jobs) != n {

@@ -72,8 +72,11 @@ func (in *Inspector) Queues(ctx context.Context) ([]Queue, error) {
 	if err != nil {
 		return nil, err
 	}
-	for lane, info := range infos {
-		queue(job.QueueOf(lane)).add(info)
+	for name, info := range infos {
+		q := queue(name)
+		q.Paused, q.Pending, q.Active, q.Scheduled = info.Paused, info.Pending, info.Active, info.Scheduled
+		q.Retry, q.Archived, q.Processed, q.Failed = info.Retry, info.Archived, info.Processed, info.Failed
+		q.Latency = info.Latency
 	}
 	queues := make([]Queue, 0, len(byName))
 	for _, q := range byName {
@@ -83,44 +86,50 @@ func (in *Inspector) Queues(ctx context.Context) ([]Queue, error) {
 	return queues, nil
 }
 
-// add adds what asynq says of one lane. A queue with a lane that is paused is paused.
-func (q *Queue) add(info *asynq.QueueInfo) {
-	q.Paused = q.Paused || info.Paused
-	q.Pending += info.Pending
-	q.Active += info.Active
-	q.Scheduled += info.Scheduled
-	q.Retry += info.Retry
-	q.Archived += info.Archived
-	q.Processed += info.Processed
-	q.Failed += info.Failed
-	q.Latency = max(q.Latency, info.Latency)
-}
-
 // maxAsked is how many queues are asked about at the same time.
 const maxAsked = 16
 
-// QueueInfos asks asynq about queues that it knows (lanes of distpool's), at the same time: one after the
-// other, many queues and a distant Redis take seconds.
-func QueueInfos(in *asynq.Inspector, queues []string) (map[string]*asynq.QueueInfo, error) {
-	infos, errs := make([]*asynq.QueueInfo, len(queues)), make([]error, len(queues))
+// QueueInfos asks asynq about lanes that it knows, and adds up those of each queue. It asks at the
+// same time: one after the other, many queues and a distant Redis take seconds.
+func QueueInfos(in *asynq.Inspector, lanes []string) (map[string]*asynq.QueueInfo, error) {
+	infos, errs := make([]*asynq.QueueInfo, len(lanes)), make([]error, len(lanes))
 	var all sync.WaitGroup
 	free := make(chan struct{}, maxAsked)
-	for i, name := range queues {
+	for i, lane := range lanes {
 		free <- struct{}{}
 		all.Go(func() {
 			defer func() { <-free }()
-			infos[i], errs[i] = in.GetQueueInfo(name)
+			infos[i], errs[i] = in.GetQueueInfo(lane)
 		})
 	}
 	all.Wait()
-	byName := make(map[string]*asynq.QueueInfo, len(queues))
-	for i, name := range queues {
+	byQueue := make(map[string]*asynq.QueueInfo, len(lanes))
+	for i, lane := range lanes {
 		if errs[i] != nil {
-			return nil, fmt.Errorf("reading queue %q: %w", name, errs[i])
+			return nil, fmt.Errorf("reading queue %q: %w", lane, errs[i])
 		}
-		byName[name] = infos[i]
+		name := job.QueueOf(lane)
+		if byQueue[name] == nil {
+			byQueue[name] = &asynq.QueueInfo{Queue: name}
+		}
+		add(byQueue[name], infos[i])
 	}
-	return byName, nil
+	return byQueue, nil
+}
+
+// add adds one lane to its queue. A queue with a lane that is paused is paused.
+func add(q, lane *asynq.QueueInfo) {
+	q.Paused = q.Paused || lane.Paused
+	q.Pending += lane.Pending
+	q.Active += lane.Active
+	q.Scheduled += lane.Scheduled
+	q.Retry += lane.Retry
+	q.Archived += lane.Archived
+	q.Completed += lane.Completed
+	q.Processed += lane.Processed
+	q.Failed += lane.Failed
+	q.MemoryUsage += lane.MemoryUsage
+	q.Latency = max(q.Latency, lane.Latency)
 }
 
 // Pause stops deliveries from being taken from the queue; what runs goes on.

@@ -123,16 +123,22 @@ func (m *Monitor) fail(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	m.cfg.Logger.Warn("reading for a page failed", "page", r.URL.Path, "error", err)
 	why := "The error is: " + err.Error()
-	if r.Method == http.MethodGet && wantsHTML(r) && m.isLivePage(r.URL.Path) { // it loads itself again once Redis answers
+	if r.Method == http.MethodGet && wantsHTML(r) && isLivePage(r.URL) { // it loads itself again once Redis answers
 		m.show(w, r, http.StatusServiceUnavailable, "sorry", page{Title: "Redis cannot be read", Live: r.URL.RequestURI(), Body: faultOf(err) + " This page loads itself again once Redis can be read. " + why})
 		return
 	}
 	m.sorry(w, r, http.StatusServiceUnavailable, faultOf(err)+" "+why)
 }
 
-// isLivePage reports whether a path has a part that is kept up to date.
-func (m *Monitor) isLivePage(p string) bool {
-	return p == "/jobs" || p == "/workers" || p == "/throughput" || strings.HasPrefix(p, jobsPath) && !strings.HasSuffix(p, "/failed")
+// isLivePage reports whether a page has a part that is kept up to date.
+func isLivePage(u *url.URL) bool {
+	switch u.Path {
+	case "/jobs", "/workers", "/throughput":
+		return true
+	}
+	job, ok := strings.CutPrefix(u.EscapedPath(), jobsPath)
+	queue, name, _ := strings.Cut(job, "/")
+	return ok && queue != "" && name != "" && !strings.Contains(name, "/")
 }
 
 // page serves the pages that are kept up to date.

@@ -26,7 +26,7 @@ type stage struct {
 	queue string
 	rdb   redis.UniversalClient
 	pool  *producer.Pool
-	fleet *fleet
+	fleet *workers
 	jobs  []forgetter
 
 	embedded  *miniredis.Miniredis // nil when the Redis is not ours
@@ -55,7 +55,7 @@ func (s *stage) open(ctx context.Context, o Options, fail context.CancelCauseFun
 		return err
 	}
 	var err error
-	if s.fleet, err = startFleet(o.Worker, s.url, s.queue, fail); err != nil {
+	if s.fleet, err = startWorkers(o.Worker, s.url, s.queue, fail); err != nil {
 		return err
 	}
 	if err := s.awaitWorkers(ctx); err != nil {
