@@ -15,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/distpool/distpool/internal/job"
+	"github.com/distpool/distpool/internal/redisconn"
 	"github.com/distpool/distpool/internal/redistest"
 	"github.com/distpool/distpool/internal/wire"
 	"github.com/distpool/distpool/tasks"
@@ -171,14 +172,30 @@ func (b *bed) wantValues(t *testing.T, name string, chunk int, want string) {
 	}
 }
 
-func (b *bed) inspector(t *testing.T) *asynq.Inspector {
+func (b *bed) inspector() *asynq.Inspector {
 	return asynq.NewInspectorFromRedisClient(b.rdb)
 }
 
 // info is the queue as asynq's tools see it.
 func (b *bed) info(t *testing.T) *asynq.QueueInfo {
 	t.Helper()
-	q, err := b.inspector(t).GetQueueInfo(b.lane)
+	q, err := b.inspector().GetQueueInfo(b.lane)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return q
+}
+
+// asynqInfo is a queue of another Redis as asynq's tools see it.
+func asynqInfo(t *testing.T, url, lane string) *asynq.QueueInfo {
+	t.Helper()
+	target, err := redisconn.Parse(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rdb := target.Client()
+	defer rdb.Close()
+	q, err := asynq.NewInspectorFromRedisClient(rdb).GetQueueInfo(lane)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -46,7 +46,7 @@ func TestAFailedDeliveryIsArchivedWithItsError(t *testing.T) {
 		if len(o.Errors) != 1 || o.Errors[0].Call != 1 || string(o.Values) != "[1,0,3]" {
 			t.Errorf("the outcomes are %s and %v", o.Values, o.Errors)
 		}
-		archived, err := b.inspector(t).ListArchivedTasks(b.lane)
+		archived, err := b.inspector().ListArchivedTasks(b.lane)
 		if err != nil || len(archived) != 1 {
 			t.Fatalf("archived: %v, %v", archived, err)
 		}
@@ -75,7 +75,7 @@ func TestACallThatWaitsForItsNextAttemptIsInRetry(t *testing.T) {
 		b.start(t, worker.Config{Concurrency: 1}, try, square)
 		b.call(t, "j", "try", "1")
 		eventually(t, "the delivery waits", func() bool {
-			waiting, err := b.inspector(t).ListRetryTasks(b.lane)
+			waiting, err := b.inspector().ListRetryTasks(b.lane)
 			return err == nil && len(waiting) == 1 && strings.Contains(waiting[0].LastErr, "call 0, attempt 1: not yet")
 		})
 		b.call(t, "beside", "square", "2")
@@ -133,7 +133,7 @@ func TestACanceledJobsCallsAreCanceled(t *testing.T) {
 			}
 		},
 		"with asynq's tools": func(t *testing.T, b *bed) {
-			if err := b.inspector(t).CancelProcessing("j:0:1"); err != nil {
+			if err := b.inspector().CancelProcessing("j:0:1"); err != nil {
 				t.Fatal(err)
 			}
 		},
@@ -165,12 +165,12 @@ func TestAsynqsToolsSeeWhatRuns(t *testing.T) {
 		w := b.start(t, worker.Config{Concurrency: 3}, g)
 		b.call(t, "j", "gate", "1")
 		eventually(t, "the call runs", func() bool { return g.runs(1) == 1 })
-		if active, err := b.inspector(t).ListActiveTasks(b.lane); err != nil || len(active) != 1 || active[0].Type != "gate" || active[0].IsOrphaned {
+		if active, err := b.inspector().ListActiveTasks(b.lane); err != nil || len(active) != 1 || active[0].Type != "gate" || active[0].IsOrphaned {
 			t.Errorf("active: %+v, %v", active, err)
 		}
 		var s *asynq.ServerInfo
 		eventually(t, "the worker is listed with its call", func() bool {
-			servers, err := b.inspector(t).Servers()
+			servers, err := b.inspector().Servers()
 			if err != nil || len(servers) != 1 {
 				return false
 			}
@@ -185,7 +185,7 @@ func TestAsynqsToolsSeeWhatRuns(t *testing.T) {
 		if err := w.stop(); err != nil {
 			t.Error(err)
 		}
-		if servers, err := b.inspector(t).Servers(); err != nil || len(servers) != 0 {
+		if servers, err := b.inspector().Servers(); err != nil || len(servers) != 0 {
 			t.Errorf("the servers are %v, %v", servers, err)
 		}
 	})
@@ -200,7 +200,7 @@ func TestATaskOfAnotherProgramIsArchived(t *testing.T) {
 		}
 		var a []*asynq.TaskInfo
 		eventually(t, "it is archived", func() (ok bool) {
-			a, _ = b.inspector(t).ListArchivedTasks(b.lane)
+			a, _ = b.inspector().ListArchivedTasks(b.lane)
 			return len(a) == 1
 		})
 		if a[0].Type != "mail" || string(a[0].Payload) != "to" || !strings.Contains(a[0].LastErr, "another program uses this queue") {
