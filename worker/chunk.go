@@ -153,7 +153,11 @@ func (r *chunkRun) load(t *job.Taken) (err error) {
 
 // Save saves a checkpoint, and hears whether to go on.
 func (r *chunkRun) Save(ctx context.Context, p wire.Partial) {
-	state, err := r.save(ctx, r.partialFrame(p), p.Finished())
+	var state job.State
+	stored, err := job.Store(ctx, r.worker.rdb, r.lane, r.Name, r.partialFrame(p))
+	if err == nil {
+		state, err = r.checkpoint(ctx, stored[0], p.Finished())
+	}
 	switch {
 	case job.IsTooLarge(err):
 		r.logger().Warn("Redis refuses a checkpoint for its size; should this worker die, the calls run again", "error", err)
@@ -168,12 +172,9 @@ func (r *chunkRun) Save(ctx context.Context, p wire.Partial) {
 	}
 }
 
-func (r *chunkRun) save(ctx context.Context, part []byte, calls int) (job.State, error) {
-	stored, err := job.Store(ctx, r.worker.rdb, r.lane, r.Name, part)
-	if err != nil {
-		return "", err
-	}
-	states, err := job.Checkpoint(ctx, r.worker.rdb, r.lane, r.worker.self.ID, job.Publish, job.Saved{Delivery: r.Delivery, Part: stored[0], Calls: calls})
+// checkpoint saves what the chunk has: a frame, or the reference to a large one.
+func (r *chunkRun) checkpoint(ctx context.Context, part []byte, calls int) (job.State, error) {
+	states, err := job.Checkpoint(ctx, r.worker.rdb, r.lane, r.worker.self.ID, job.Publish, job.Saved{Delivery: r.Delivery, Part: part, Calls: calls})
 	if err != nil {
 		return "", err
 	}
@@ -183,9 +184,9 @@ func (r *chunkRun) save(ctx context.Context, part []byte, calls int) (job.State,
 // Begin is called before the first call.
 func (r *chunkRun) Begin(int) {}
 
-// Wait begins a wait of a call for a nested job.
-func (r *chunkRun) Wait(call int, j nested.Job) (deadlock <-chan error, end func()) {
-	return r.worker.waits.Begin(r, call, j)
+// Wait begins a wait of a call, by its index in the job, for a nested job.
+func (r *chunkRun) Wait(number int, j nested.Job) (deadlock <-chan error, end func()) {
+	return r.worker.waits.Begin(r, number, j)
 }
 
 // EndWaits ends the waits of the call that has ended.

@@ -60,10 +60,11 @@ func (w *worker) leave(within time.Duration) {
 	if err := w.member.Resign(ctx); err != nil {
 		w.log.Warn("handing the supervision over failed; it ends by itself", "error", err)
 	}
-	if _, err := w.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+	_, err := w.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 		w.server(nil).Clear(ctx, p)
 		return nil
-	}); err != nil {
+	})
+	if err != nil {
 		w.log.Debug("leaving asynq's list of servers failed; it forgets this worker by itself", "error", err)
 	}
 	if err := w.member.Leave(ctx); err != nil {

@@ -23,7 +23,7 @@ var (
 	// errDamaged says that a script found a record damaged.
 	errDamaged = errors.New("its record contradicts itself")
 	// errUnstored says that Redis has lost a large frame before it became the job's.
-	errUnstored = errors.New("Redis has lost what it has just stored")
+	errUnstored = errors.New("what was just stored is not there")
 )
 
 // untilAnswered repeats a request about the chunk while Redis cannot be reached or is out of

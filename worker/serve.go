@@ -192,7 +192,7 @@ func (w *worker) refuse(lane string, t job.Taken) {
 		r.delivered(observe.Refused, t)
 		_, err := job.Read(context.Background(), w.rdb, lane, r.Name)
 		if err == nil || !job.IsDamaged(err) {
-			err = fmt.Errorf("its record contradicts itself")
+			err = errDamaged
 		}
 		r.condemn(err)
 	}

@@ -269,7 +269,7 @@ func (h *Hub) message(channel, payload string) {
 	lane, ok := job.LaneOfReply(channel)
 	notices, err := job.ParseNotices(payload)
 	if err != nil || !ok {
-		h.log.Error("ignoring a notice", "channel", channel, "error", err)
+		h.log.Error("ignoring a notice", "queue", lane, "error", err)
 	}
 	for _, n := range notices {
 		h.notice(lane, n)

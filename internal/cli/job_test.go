@@ -13,7 +13,7 @@ import (
 )
 
 type jobDetail struct {
-	job
+	jobJSON
 	FailedCalls []failedCall `json:"failed_calls"`
 }
 

@@ -13,7 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/distpool/distpool/internal/asynqfmt"
-	registry "github.com/distpool/distpool/internal/fleet"
+	"github.com/distpool/distpool/internal/fleet"
 	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/internal/redisconn"
 	"github.com/distpool/distpool/producer"
@@ -21,13 +21,13 @@ import (
 
 // stage is what the demo plays on: Redis, workers, and a pool.
 type stage struct {
-	where string // what Redis it is, for people
-	url   string
-	queue string
-	rdb   redis.UniversalClient
-	pool  *producer.Pool
-	fleet *workers
-	jobs  []forgetter
+	where   string // what Redis it is, for people
+	url     string
+	queue   string
+	rdb     redis.UniversalClient
+	pool    *producer.Pool
+	workers *workers
+	jobs    []forgetter
 
 	embedded  *miniredis.Miniredis // nil when the Redis is not ours
 	stopClock func()
@@ -55,7 +55,7 @@ func (s *stage) open(ctx context.Context, o Options, fail context.CancelCauseFun
 		return err
 	}
 	var err error
-	if s.fleet, err = startWorkers(o.Worker, s.url, s.queue, fail); err != nil {
+	if s.workers, err = startWorkers(o.Worker, s.url, s.queue, fail); err != nil {
 		return err
 	}
 	if err := s.awaitWorkers(ctx); err != nil {
@@ -119,7 +119,7 @@ func (s *stage) awaitWorkers(ctx context.Context) error {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		n, err := s.workers(limited)
+		n, err := s.serving(limited)
 		if err != nil && limited.Err() == nil {
 			return fmt.Errorf("looking for the workers: %w", err)
 		}
@@ -134,9 +134,9 @@ func (s *stage) awaitWorkers(ctx context.Context) error {
 	}
 }
 
-// workers is how many workers serve the queue.
-func (s *stage) workers(ctx context.Context) (n int, err error) {
-	ws, err := registry.Workers(ctx, s.rdb)
+// serving is how many workers serve the queue.
+func (s *stage) serving(ctx context.Context) (n int, err error) {
+	ws, err := fleet.Workers(ctx, s.rdb)
 	for _, w := range ws {
 		if w.Serves(s.queue) {
 			n++
@@ -164,11 +164,11 @@ func (s *stage) close(ctx context.Context) error {
 		}
 		errs = append(errs, s.pool.Terminate(ctx))
 	}
-	if s.fleet != nil {
-		errs = append(errs, s.fleet.stop())
+	if s.workers != nil {
+		errs = append(errs, s.workers.stop())
 	}
 	if s.rdb != nil {
-		if s.embedded == nil && s.fleet != nil {
+		if s.embedded == nil && s.workers != nil {
 			errs = append(errs, s.deleteQueue(ctx))
 		}
 		errs = append(errs, s.rdb.Close())
