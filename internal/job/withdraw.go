@@ -3,6 +3,7 @@ package job
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/redis/go-redis/v9"
 
@@ -24,6 +25,23 @@ const (
 type Unwanted struct {
 	Ref
 	Chunks []int // those that may have deliveries
+}
+
+// DropArguments removes the arguments of the chunks of canceled jobs of one lane, in steps that
+// take Redis about a millisecond each. Their records live on without them.
+func DropArguments(ctx context.Context, c redis.Scripter, lane string, jobs ...Unwanted) error {
+	for _, j := range jobs {
+		for chunks := range slices.Chunk(j.Chunks, withdrawWindow) {
+			args := append(make([]any, 0, 3+len(chunks)), lane, j.Name, j.Gen)
+			for _, chunk := range chunks {
+				args = append(args, chunk)
+			}
+			if err := run(ctx, c, dropArgsScript, lane, args).Err(); err != nil {
+				return fmt.Errorf("removing arguments of job %s in lane %q: %w", j.Name, lane, err)
+			}
+		}
+	}
+	return nil
 }
 
 // Withdraw removes the deliveries of jobs of one lane that no worker has taken, in steps that
