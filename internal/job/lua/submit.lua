@@ -5,7 +5,8 @@
 --   what       the state of the job after this entry, "sealed" or "open", with "new " before it
 --              if the entry creates the job; otherwise it adds chunks to an open one
 --   name, gen
---   life       how long the record lives while the job is not over, ms; "0" leaves that as it is
+--   life       how long the record lives while the job is not over, ms; "0" leaves that as it is.
+--              A job that has all its chunks gets it, too
 --   within     new: it is canceled unless a chunk begins within this time, ms; "0": no limit
 --   calls, chunks   the totals of the job after this entry
 --   fields     new: how many pairs of field and value follow
@@ -47,6 +48,12 @@ for e = 1, tonumber(ARGV[3]) do
       answer, grows = 'gone', false
     elseif j[3] ~= 'open' then
       answer, grows = j[3] or 'sealed', false
+      if answer == 'sealed' and life ~= '0' then
+        redis.call('PEXPIRE', key, life)
+        if j[9] then
+          frames_renew(prefix, name, j[9], life, now)
+        end
+      end
     elseif last > chunks and tonumber(ARGV[chunks + 1]) > known then
       answer, grows = 'gap', false
     end
