@@ -47,6 +47,12 @@ for e = 1, tonumber(ARGV[3]) do
       answer, grows = 'gone', false
     elseif j[3] ~= 'open' then
       answer, grows = j[3] or 'sealed', false
+      if answer == 'sealed' and life ~= '0' then -- a stream whose last calls run
+        redis.call('PEXPIRE', key, life)
+        if j[9] then
+          frames_renew(prefix, name, j[9], life, now)
+        end
+      end
     elseif last > chunks and tonumber(ARGV[chunks + 1]) > known then
       answer, grows = 'gap', false
     end
