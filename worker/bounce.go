@@ -10,7 +10,6 @@ import (
 
 	"golang.org/x/time/rate"
 
-	"github.com/distpool/distpool/internal/fleet"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/wire"
 )
@@ -159,26 +158,11 @@ func (b *bounces) next(taskID string, ignorant int) (wait time.Duration, ours bo
 // askElsewhere is how long knownElsewhere may take.
 const askElsewhere = 5 * time.Second
 
-// knownElsewhere lists the live workers of the queue that know the task, and counts those
-// that do not, this one among them.
+// knownElsewhere asks the registry which other workers know the task.
 func (w *worker) knownElsewhere(s stranger) (knowing []string, ignorant int, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), askElsewhere)
 	defer cancel()
-	ws, err := fleet.Workers(ctx, w.rdb)
-	if err != nil {
-		return nil, 0, err
-	}
-	ignorant = 1
-	for _, o := range ws {
-		switch {
-		case o.ID == w.self.ID || !o.Serves(s.queue):
-		case o.Knows(s.task):
-			knowing = append(knowing, o.ID)
-		default:
-			ignorant++
-		}
-	}
-	return knowing, ignorant, nil
+	return w.member.Elsewhere(ctx, s.queue, s.task)
 }
 
 // bringToOthers returns a delivery that was to wait to its queue, for one of those that know
