@@ -238,9 +238,19 @@ local function hold(inline, by)
   return redis.call('HINCRBY', KEYS[1], 'running', by)
 end
 
+-- A time to live (ms) that PEXPIRE takes: an hour, as usual, where there is none, and where
+-- the record is damaged, whose job must end all the same.
+local function lifetime(ms)
+  ms = math.floor(tonumber(ms) or 0)
+  if ms > 0 and ms < 1e15 then
+    return ms
+  end
+  return 3600000
+end
+
 -- Every key of the job lives for ms milliseconds from now. by_and_by: see large.
 local function expire(ms, by_and_by)
-  ms = tonumber(ms) or 3600000 -- as usual; and a damaged record must end all the same
+  ms = lifetime(ms)
   for i = 1, 5 do
     redis.call('PEXPIRE', KEYS[i], ms)
   end

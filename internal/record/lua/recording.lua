@@ -54,9 +54,10 @@ local function record_inline(j)
   end
   state = 'done'
   redis.call('HSET', KEYS[1], 'state', state, 'finished', now_ms(), unpack(fields))
-  redis.call('PEXPIRE', KEYS[1], tonumber(j[4]) or 3600000) -- as usual
+  local ttl = lifetime(j[4])
+  redis.call('PEXPIRE', KEYS[1], ttl)
   if j[13] or apart then
-    large().expire(tonumber(j[4]) or 3600000)
+    large().expire(ttl)
   end
   local what, outcome = traveling()
   notify(j[5], j[6], what, ARGV[1], recorded, done, failed, state, outcome, 0)
