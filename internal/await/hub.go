@@ -207,8 +207,7 @@ func (h *Hub) Drain(ctx context.Context) error {
 // InCallback reports whether it is called by a callback, while one of the hub's runs:
 // what waits for these then would wait for itself.
 func (h *Hub) InCallback() bool {
-	_, running := h.callbacks.busy()
-	return running && inCallback()
+	return h.callbacks.busy() && inCallback()
 }
 
 func until(ctx context.Context, c <-chan struct{}) error {

@@ -114,9 +114,9 @@ for e = 1, tonumber(ARGV[3]) do
       answer = 'done' -- its last chunk was recorded before this
       redis.call('HSET', key, 'state', answer, 'finished', now)
       j[6] = j[6] or redis.call('HGET', key, 'ttl')
-      redis.call('PEXPIRE', key, j[6] or 3600000)
+      redis.call('PEXPIRE', key, lifetime(j[6]))
       if j[9] then
-        frames_expire(prefix, name, tonumber(j[6]) or 3600000, now)
+        frames_expire(prefix, name, lifetime(j[6]), now)
       end
       if not new then
         redis.pcall(ARGV[2], prefix .. 'reply:' .. j[1], name .. ' ' .. gen .. ' end -1 ' .. (j[5] or 0) .. ' ' .. (j[7] or 0) .. ' '
