@@ -22,7 +22,7 @@ func requests(t *testing.T, pattern string) [][2]string {
 	if !ok {
 		t.Fatalf("the pattern %q has no method: it would answer all of them", pattern)
 	}
-	path = strings.NewReplacer("{id}", "some", "{file}", "style.css", "{$}", "").Replace(path)
+	path = strings.NewReplacer("{queue}", "a%2Fb", "{name}", "some", "{file}", "style.css", "{$}", "").Replace(path)
 	if strings.Contains(path, "{") {
 		t.Fatalf("this test does not know what to put into %q; teach it", pattern)
 	}
