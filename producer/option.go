@@ -124,7 +124,7 @@ func Retry(n int, b tasks.Backoff) Option {
 // forms do, and do not cancel it when their context ends: others may wait for it.
 func ID(key string) Option {
 	return func(o *options) error {
-		if err := names.CheckID(key); err != nil {
+		if err := names.CheckJob(key); err != nil {
 			return fmt.Errorf("producer.ID: %w", err)
 		}
 		o.key = key

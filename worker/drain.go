@@ -3,11 +3,9 @@ package worker
 import (
 	"context"
 	"fmt"
-	"maps"
-	"slices"
 	"time"
 
-	"github.com/distpool/distpool/internal/job"
+	"github.com/distpool/distpool/internal/deliver"
 )
 
 const (
@@ -27,14 +25,14 @@ const (
 // when no more deliveries are taken. deaf says that Redis did not answer.
 func (w *worker) drain(served <-chan struct{}) (deaf bool, err error) {
 	w.graceEnds.Store(time.Now().Add(w.cfg.Grace).UnixNano())
-	grace := time.AfterFunc(w.cfg.Grace, func() { w.abort(errDraining) })
+	grace := time.AfterFunc(w.cfg.Grace, func() { w.abort(deliver.ErrDraining) })
 	defer grace.Stop()
 	settled := inBackground(func() {
 		<-served
 		w.consumer.Wait()
 	})
 	within(w.returnBy().Add(lastMoment-returnTime), settled)
-	w.abort(errDraining)
+	w.abort(deliver.ErrDraining)
 	if !within(time.Now(), served) {
 		deaf = true
 		w.log.Warn("Redis does not answer; the worker ends without it")
@@ -42,17 +40,9 @@ func (w *worker) drain(served <-chan struct{}) (deaf bool, err error) {
 			<-served
 		}
 	}
-	w.mu.Lock()
-	left := slices.Collect(maps.Values(w.running))
-	abandoned := maps.Clone(w.unreturned)
-	w.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	for _, r := range left {
-		abandoned[r.key()] = true
-		_, _ = w.recorder.send(ctx, r.lane, r.returned(nil, 0, job.Head))
-	}
-	if n := len(abandoned); n > 0 {
+	if n := w.handler.Abandon(ctx); n > 0 {
 		return deaf, fmt.Errorf("worker %s: drained, but had to abandon %d chunks: their calls did not end within the grace of %v and its canceled context, or Redis took neither their outcomes nor the chunks back; other workers run them again", w.self.ID, n, w.cfg.Grace)
 	}
 	return deaf, nil

@@ -26,9 +26,9 @@ func (w *worker) hearEnds(ctx context.Context) {
 	}
 	w.hear(ctx, channels, "this user may not subscribe to the control channels of its queues; jobs that end are found by polling", func(m *redis.Message) {
 		name, gen, _ := strings.Cut(m.Payload, " ")
-		for _, r := range w.inOrder() {
-			if job.ControlChannel(r.lane) == m.Channel && r.Name == name && r.Gen == gen {
-				r.cancel(errJobEnded)
+		for _, lane := range w.lanes() {
+			if job.ControlChannel(lane) == m.Channel {
+				w.handler.Ended(lane, job.Ref{Name: name, Gen: gen})
 			}
 		}
 	})
@@ -39,11 +39,7 @@ func (w *worker) hearEnds(ctx context.Context) {
 func (w *worker) hearCancels(ctx context.Context) {
 	channel := func() []string { return []string{asynqfmt.CancelChannel} }
 	w.hear(ctx, channel, "this user may not subscribe to asynq:cancel, so asynq's tools cannot cancel deliveries here; canceling jobs works without it", func(m *redis.Message) {
-		for _, r := range w.inOrder() {
-			if r.TaskID() == m.Payload {
-				go r.doom("its delivery was canceled with asynq's tools")
-			}
-		}
+		w.handler.Cancel(m.Payload, "its delivery was canceled with asynq's tools")
 	})
 }
 

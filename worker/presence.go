@@ -3,7 +3,6 @@ package worker
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -22,13 +21,13 @@ const (
 	dutyTime = time.Second
 	// nameEvery is how many heartbeats go by between two that name the queues to asynq.
 	nameEvery = 10
+	// nameTime bounds naming them.
+	nameTime = 5 * time.Second
 	// A worker that runs something is listed with asynq's servers anew with every listEvery-th
 	// heartbeat, one that does not with every idleEvery-th.
 	listEvery, idleEvery = 3, 6
 	// listedFor is how long asynq lists it after that.
 	listedFor = 20 * time.Second
-	// checkAtOnce is how many chunks share a question whether they are to go on.
-	checkAtOnce = 64
 )
 
 // join makes the worker known, before it takes its first delivery.
@@ -60,10 +59,11 @@ func (w *worker) leave(within time.Duration) {
 	if err := w.member.Resign(ctx); err != nil {
 		w.log.Warn("handing the supervision over failed; it ends by itself", "error", err)
 	}
-	if _, err := w.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+	_, err := w.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 		w.server(nil).Clear(ctx, p)
 		return nil
-	}); err != nil {
+	})
+	if err != nil {
 		w.log.Debug("leaving asynq's list of servers failed; it forgets this worker by itself", "error", err)
 	}
 	if err := w.member.Leave(ctx); err != nil {
@@ -79,12 +79,12 @@ func (w *worker) keepBeating(ctx context.Context) {
 	w.member.Run(ctx, fleet.Duties{
 		Held: w.waits.Lasting,
 		Counts: func() fleet.Counts {
-			return fleet.Counts{Busy: int(w.busy.Load()), Calls: w.ran.Load(), Failed: w.failures.Load(), Took: time.Duration(w.busyTime.Load())}
+			return fleet.Counts{Busy: w.handler.Busy(), Calls: w.ran.Load(), Failed: w.failures.Load(), Took: time.Duration(w.busyTime.Load())}
 		},
 		Answer: w.answer,
 		Then: func(ctx context.Context, held []nested.HeldSlot) {
-			running := w.inOrder()
-			w.check(ctx, running)
+			w.checkRunning(ctx)
+			running := w.handler.Running()
 			if n%idleEvery == 0 || n%listEvery == 0 && (listed || len(running) > 0) {
 				listed = len(running) > 0
 				w.list(ctx, running)
@@ -100,56 +100,15 @@ func (w *worker) keepBeating(ctx context.Context) {
 	})
 }
 
-// inOrder returns the chunks that run, the oldest first.
-func (w *worker) inOrder() []*chunkRun {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return slices.SortedFunc(maps.Values(w.running), func(a, b *chunkRun) int { return a.started.Compare(b.started) })
-}
-
-// check asks about the chunks that run long whether they are to go on, for announcements can get
-// lost.
-func (w *worker) check(ctx context.Context, running []*chunkRun) {
-	byLane := map[string][]*chunkRun{}
-	for _, r := range running {
-		if time.Since(r.started) > fleet.BeatEvery {
-			byLane[r.lane] = append(byLane[r.lane], r)
-		}
-	}
+// checkRunning asks about chunks that run long whether they are to go on.
+func (w *worker) checkRunning(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, dutyTime)
 	defer cancel()
-	for lane, rs := range byLane {
-		for some := range slices.Chunk(rs, checkAtOnce) {
-			asked := make([]job.Saved, len(some))
-			for i, r := range some {
-				asked[i].Delivery = r.Delivery
-			}
-			states, err := job.Checkpoint(ctx, w.rdb, lane, w.self.ID, job.Publish, asked...)
-			if err != nil {
-				w.log.Debug("asking for the state of running jobs failed", "error", err)
-				break
-			}
-			for i, state := range states {
-				some[i].heed(state)
-			}
-		}
-	}
-}
-
-// heed cancels the calls of a chunk that is not to go on. What becomes of a damaged record is
-// seen when the chunk is over.
-func (r *chunkRun) heed(s job.State) {
-	switch {
-	case s == job.LostOwnership:
-		r.cancel(errNotOurs)
-	case s == job.Broken || s == job.Unstored || !s.Ended():
-	default:
-		r.cancel(errJobEnded)
-	}
+	w.handler.Check(ctx, fleet.BeatEvery)
 }
 
 // list has asynq list the worker, and what it runs, for people.
-func (w *worker) list(ctx context.Context, running []*chunkRun) {
+func (w *worker) list(ctx context.Context, running []asynqfmt.Running) {
 	ctx, cancel := context.WithTimeout(ctx, dutyTime)
 	defer cancel()
 	_, err := w.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
@@ -162,10 +121,10 @@ func (w *worker) list(ctx context.Context, running []*chunkRun) {
 }
 
 // server is the worker as asynq lists it.
-func (w *worker) server(running []*chunkRun) asynqfmt.Server {
+func (w *worker) server(running []asynqfmt.Running) asynqfmt.Server {
 	s := asynqfmt.Server{
 		Host: w.self.Host, PID: w.self.PID, ID: w.self.ID, Concurrency: w.cfg.Concurrency, Queues: map[string]int{},
-		Strict: w.cfg.StrictPriority, Status: "active", Started: w.self.Started,
+		Strict: w.cfg.StrictPriority, Status: "active", Started: w.self.Started, Running: running,
 	}
 	if w.draining.Load() {
 		s.Status = "stopped"
@@ -173,17 +132,12 @@ func (w *worker) server(running []*chunkRun) asynqfmt.Server {
 	for _, lane := range w.lanes() {
 		s.Queues[lane] = w.cfg.Queues[job.QueueOf(lane)]
 	}
-	for _, r := range running[:min(len(running), 1000)] { // each listing writes all of them anew
-		s.Running = append(s.Running, asynqfmt.Running{
-			TaskID: r.TaskID(), Type: r.about.Task, Payload: job.Payload(r.lane, r.Delivery), Queue: r.lane, Started: r.started, Deadline: r.started.AddDate(10, 0, 0),
-		})
-	}
 	return s
 }
 
 // nameQueues names the worker's queues to asynq's tools, which may have been made to forget them.
 func (w *worker) nameQueues(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, askTime)
+	ctx, cancel := context.WithTimeout(ctx, nameTime)
 	defer cancel()
 	var queues []any
 	for _, lane := range w.lanes() {

@@ -17,6 +17,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/distpool/distpool/internal/call"
+	"github.com/distpool/distpool/internal/deliver"
 	"github.com/distpool/distpool/internal/execute"
 	"github.com/distpool/distpool/internal/fleet"
 	"github.com/distpool/distpool/internal/job"
@@ -89,7 +90,7 @@ func Run(ctx context.Context, cfg Config, ts ...tasks.Runner) error {
 	if err := w.init(ctx); err != nil {
 		return unlessStopped(ctx, w.log, err)
 	}
-	w.consumer = w.newConsumer(listen)
+	w.wire(listen)
 	if err = w.join(ctx); err != nil {
 		err = unlessStopped(ctx, w.log, fmt.Errorf("starting a worker: %w", err))
 	} else {
@@ -153,18 +154,15 @@ type worker struct {
 	rdb      redis.UniversalClient
 	ours     bool // rdb is
 	log      *slog.Logger
-	tasks    map[string]call.Task
-	signer   *signing.Signer // nil while signing is off
 	self     fleet.Worker
 	member   *fleet.Member
 	router   *job.Router
-	consumer *queue.Consumer
 	joined   []string // the lanes of its queues, as they were when it joined the fleet
-	recorder *recorder
+	consumer *queue.Consumer
 	executor execute.Executor
-	watch
+	handler  deliver.Handler
+	waits    nested.Waits // of calls, for nested jobs
 	counters
-	strangers strangers
 
 	// calls is the context of all calls; abort cancels it.
 	calls context.Context
@@ -175,45 +173,17 @@ type worker struct {
 	drains    chan struct{} // closed when it takes no more deliveries
 	recycled  chan error    // holds the reason for which the worker ends by itself
 	gone      chan struct{} // closed when Run returns
-
-	waits nested.Waits // of calls, for nested jobs
-	chunks
 }
 
 // counters count what the worker has done.
 type counters struct {
-	busy     atomic.Int64 // slots that are taken
 	ran      atomic.Int64 // calls
 	failures atomic.Int64 // of these
 	busyTime atomic.Int64 // ns that calls took, added up
 }
 
-// chunks are what is under way here.
-type chunks struct {
-	mu         sync.Mutex // guards all below
-	running    map[chunkKey]*chunkRun
-	unreturned map[chunkKey]bool // chunks of which Redis took neither the outcomes nor what was left
-}
-
-type chunkKey struct {
-	lane  string
-	job   job.Ref
-	chunk int
-}
-
-// The causes for which a call's context is canceled.
-var (
-	errDraining = errors.New("the worker is shutting down")
-	errJobEnded = errors.New("the job was canceled")
-	errNotOurs  = errors.New("another worker has taken the chunk over")
-)
-
-const (
-	// budget is how many workers may die in a chunk before a call of it is given up.
-	budget = 3
-	// listeners bounds the connections on which the worker waits for deliveries.
-	listeners = 1 << 10
-)
+// listeners bounds the connections on which a worker waits for deliveries.
+const listeners = 1 << 10
 
 func newWorker(cfg Config, rdb redis.UniversalClient, known map[string]call.Task) *worker {
 	host, _ := os.Hostname()
@@ -222,9 +192,7 @@ func newWorker(cfg Config, rdb redis.UniversalClient, known map[string]call.Task
 		name = host
 	}
 	w := &worker{
-		cfg: cfg, rdb: rdb, tasks: known, signer: signing.New(cfg.Keyring), router: job.NewRouter(rdb),
-		drains: make(chan struct{}), recycled: make(chan error, 1), gone: make(chan struct{}),
-		chunks: chunks{running: map[chunkKey]*chunkRun{}, unreturned: map[chunkKey]bool{}},
+		cfg: cfg, rdb: rdb, router: job.NewRouter(rdb), drains: make(chan struct{}), recycled: make(chan error, 1), gone: make(chan struct{}),
 		self: fleet.Worker{
 			ID: fmt.Sprintf("%s:%d:%s", name, os.Getpid(), strings.ToLower(rand.Text()[:8])), Host: host, PID: os.Getpid(),
 			Concurrency: cfg.Concurrency, Queues: cfg.Queues,
@@ -233,25 +201,39 @@ func newWorker(cfg Config, rdb redis.UniversalClient, known map[string]call.Task
 	}
 	w.log = cfg.Logger.With("worker", w.self.ID)
 	w.member = fleet.New(rdb, w.self, w.log)
-	w.recorder = newRecorder(rdb, w.self.ID, cfg.Concurrency)
+	w.calls, w.abort = context.WithCancelCause(tasks.WithLogger(context.Background(), w.log))
 	w.executor = execute.Executor{
-		Worker: w.self.ID, Tasks: known, MaxResult: cfg.MaxResult, MaxDeaths: budget, Exact: cfg.MaxCalls > 0,
+		Worker: w.self.ID, Tasks: known, MaxResult: cfg.MaxResult, MaxDeaths: deliver.Budget, Exact: cfg.MaxCalls > 0,
 		Draining: &w.draining, Count: w.countCalls, CountFailure: func() { w.failures.Add(1) }, Recycle: func() { w.recycle(ErrRecycle) }, Log: w.log,
 	}
-	w.calls, w.abort = context.WithCancelCause(tasks.WithLogger(context.Background(), w.log))
 	return w
 }
 
-// newConsumer makes what takes the worker's deliveries. listen is a client for requests that wait.
-func (w *worker) newConsumer(listen redis.UniversalClient) *queue.Consumer {
+// watchBy has the worker tell o, which may be nil, and its debug log.
+func (w *worker) watchBy(o *observers.Worker) {
+	debug := w.log.Enabled(context.Background(), slog.LevelDebug)
+	if o == nil && debug {
+		o = &observers.Worker{}
+	}
+	w.executor.Observers, w.executor.Debug = o, debug
+}
+
+// wire puts the parts together that deal with deliveries. listen is a client for requests that
+// wait.
+func (w *worker) wire(listen redis.UniversalClient) {
 	cfg := queue.Config{
 		Redis: w.rdb, Listen: listen, Worker: w.self.ID, Slots: w.cfg.Concurrency, Strict: w.cfg.StrictPriority,
-		Lanes: w.router.Lanes, Budget: budget, Waits: w.watcher != nil, Run: w.serve, Refuse: w.refuse, Logger: w.log,
+		Lanes: w.router.Lanes, Budget: deliver.Budget, Waits: w.executor.Observers != nil, Run: w.handler.Serve, Refuse: w.handler.Refuse, Logger: w.log,
 	}
 	for _, name := range slices.Sorted(maps.Keys(w.cfg.Queues)) {
 		cfg.Queues = append(cfg.Queues, queue.Queue{Name: name, Weight: w.cfg.Queues[name]})
 	}
-	return queue.NewConsumer(cfg)
+	w.consumer = queue.NewConsumer(cfg)
+	h := &w.handler
+	h.Redis, h.Executor, h.Signer, h.Waits = w.rdb, &w.executor, signing.New(w.cfg.Keyring), &w.waits
+	h.OnRefused, h.Yield = w.cfg.OnRefused, w.consumer.Yield
+	h.Calls, h.ReturnBy, h.Drains, h.Gone = w.calls, w.returnBy, w.drains, w.gone
+	h.Start(w.cfg.Concurrency)
 }
 
 func (w *worker) run(ctx context.Context) error {
@@ -271,10 +253,10 @@ func (w *worker) run(ctx context.Context) error {
 		within(time.Now().Add(farewell(deaf)), inBackground(others.Wait))
 		w.leave(farewell(deaf))
 	}()
-	if w.watcher != nil {
+	if o := w.executor.Observers; o != nil {
 		state := &workerState{w}
-		w.watcher.StartWorker(state)
-		defer w.watcher.StopWorker(state)
+		o.StartWorker(state)
+		defer o.StopWorker(state)
 	}
 	serving, stopServing := context.WithCancel(context.Background())
 	served := inBackground(func() { w.consumer.Serve(serving) })

@@ -157,7 +157,7 @@ func TestLogAttributesHaveTheSameNamesEverywhere(t *testing.T) {
 		}
 	}
 	seen := 0
-	for _, dir := range []string{".", "../producer", "../internal/await", "../tasks"} {
+	for _, dir := range []string{".", "../internal/deliver", "../internal/execute", "../producer", "../internal/await", "../tasks"} {
 		files, err := filepath.Glob(dir + "/*.go")
 		if err != nil {
 			t.Fatal(err)
@@ -204,7 +204,7 @@ func attributes(n ast.Node) (found []string) {
 	case *ast.SelectorExpr:
 		logger = x.Sel.Name
 	}
-	if logger != "log" && logger != "Logger" {
+	if logger != "log" && logger != "Log" && logger != "Logger" {
 		return nil
 	}
 	first := 1 // behind the message

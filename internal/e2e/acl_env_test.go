@@ -16,7 +16,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/distpool/distpool/internal/fleet"
-	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/job"
+	"github.com/distpool/distpool/internal/recent"
 	"github.com/distpool/distpool/internal/redistest"
 )
 
@@ -236,37 +237,34 @@ func (g *guarded) look(t *testing.T, id string) {
 				t.Errorf("%s: %s: %v", role, what, err)
 			}
 		}
-		snap, err := record.Read(ctx(t), c, id)
+		lane, ref := g.lane(t, id), g.ref(t, id)
+		snap, err := job.Read(ctx(t), c, lane, ref.Name)
 		check("a job", err)
-		if snap.Task != hold.Name() {
+		if snap.About.Task != hold.Name() {
 			t.Errorf("%s reads the job as %+v", role, snap)
 		}
-		for _, key := range record.Keys(id) {
-			check("a key", c.HGetAll(ctx(t), record.Keys(id)[0]).Err())
-			check("keys", c.Exists(ctx(t), key).Err())
-			check("times to live", c.PTTL(ctx(t), key).Err())
-		}
-		k := record.Keys(id)
-		check("an argument", c.HGet(ctx(t), k[1], "0").Err())
+		key := job.Key(lane, ref.Name)
+		check("a key", c.HGetAll(ctx(t), key).Err())
+		check("keys", c.Exists(ctx(t), key).Err())
+		check("times to live", c.PTTL(ctx(t), key).Err())
+		check("an argument", c.HGet(ctx(t), key, "args:0").Err())
 		check("a sign of life", c.Ping(ctx(t)).Err())
 		check("the time", c.Time(ctx(t)).Err())
-		check("the length of outcomes", c.HStrLen(ctx(t), k[2], "0").Err())
-		check("lengths", c.HLen(ctx(t), k[2]).Err())
-		check("chunks", c.HKeys(ctx(t), k[1]).Err())
-		check("part of them", c.HScan(ctx(t), k[1], 0, "", 10).Err())
-		check("the order", c.LRange(ctx(t), k[3], 0, -1).Err())
-		check("its length", c.LLen(ctx(t), k[3]).Err())
-		check("the jobs", c.Scan(ctx(t), 0, "distpool:{*}", 100).Err())
+		check("the length of outcomes", c.HStrLen(ctx(t), key, "out:0").Err())
+		check("lengths", c.HLen(ctx(t), key).Err())
+		check("chunks", c.HKeys(ctx(t), key).Err())
+		check("part of them", c.HScan(ctx(t), key, 0, "", 10).Err())
+		check("the jobs", c.Scan(ctx(t), 0, "distpool:{*", 100).Err())
 		_, err = fleet.Workers(ctx(t), c)
 		check("workers", err)
 		_, err = fleet.LiveWorkers(ctx(t), c)
 		check("how they are doing", err)
-		_, _, err = record.NewLister(c, record.Position{}).Next(ctx(t))
+		_, _, err = recent.NewLister(c, recent.Position{}).Next(ctx(t))
 		check("the recent jobs", err)
-		_, err = record.CountList(ctx(t), c)
+		_, err = recent.CountList(ctx(t), c)
 		check("their number", err)
 		check("information", c.Info(ctx(t)).Err())
-		sub := c.PSubscribe(ctx(t), "distpool:reply:*")
+		sub := c.PSubscribe(ctx(t), job.ReplyChannel(lane, "*"))
 		_, err = sub.Receive(ctx(t))
 		check("notices", err)
 		t.Cleanup(func() { _ = sub.Close() }) // it is to be seen in the list of clients
@@ -289,7 +287,7 @@ func (g *guarded) look(t *testing.T, id string) {
 			_, err := list(g.queue)
 			check(what, err)
 		}
-		_, err = in.GetTaskInfo(g.queue, id+":0:1")
+		_, err = in.GetTaskInfo(g.queue, taskID(id, 0, 1))
 		check("a task", err)
 		_, err = in.Servers()
 		check("servers", err)

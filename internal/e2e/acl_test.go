@@ -10,10 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/distpool/distpool/internal/broker"
-	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/internal/redistest"
-	"github.com/distpool/distpool/internal/wire"
+	"github.com/distpool/distpool/internal/supervise"
 	"github.com/distpool/distpool/producer"
 	"github.com/distpool/distpool/results"
 	"github.com/distpool/distpool/tasks"
@@ -69,13 +68,13 @@ func TestTheRulesOfTheSecurityPageAreEnoughAndNoneIsIdle(t *testing.T) {
 		t.Fatal(err)
 	}
 	// It is looked for, by a pool that waits for it, and by a worker.
-	waiting := wire.Delivery{Job: never.ID()}
-	n, err = broker.New(g.as(t, roleProducer)).Revive(ctx(t), record.Ref{ID: never.ID()}, g.queue, square.Name())
+	lane, ref := g.lane(t, never.ID()), g.ref(t, never.ID())
+	n, err = supervise.Revive(ctx(t), g.as(t, roleProducer), owners{g.as(t, roleProducer)}, lane, ref, 1)
 	same(t, "deliveries of a job that waits that were issued again", n, err, 0)
-	sent, err := broker.New(g.as(t, roleWorker)).Reissue(ctx(t), g.queue, square.Name(), []wire.Delivery{waiting})
-	same(t, "the same by a worker", fmt.Sprint(sent), err, "[0]")
-	state, err := record.Check(ctx(t), g.as(t, roleProducer), record.Ref{ID: never.ID()}, 1, true)
-	same(t, "its state", state, err, record.Sealed)
+	n, err = supervise.Revive(ctx(t), g.as(t, roleWorker), owners{g.as(t, roleWorker)}, lane, ref, 1)
+	same(t, "the same by a worker", n, err, 0)
+	state, err := job.Check(ctx(t), g.as(t, roleProducer), lane, ref, 1, true)
+	same(t, "its state", state, err, job.Sealed)
 	if err := never.Cancel(ctx(t)); err != nil {
 		t.Errorf("canceling a job that waits: %v", err)
 	}
@@ -139,14 +138,14 @@ func TestTheRulesOfTheSecurityPageAreEnoughAndNoneIsIdle(t *testing.T) {
 		t.Fatal(err)
 	}
 	g.awaitStarted(t, mark, 1)
-	owner := g.rdb.HGet(ctx(t), record.Keys(held.ID())[0], "run").Val()
+	owner := g.field(t, held.ID(), "own:0")
 	dying, other := first, second
 	if strings.HasPrefix(owner, second.name+":") {
 		dying, other = second, first
 	}
 	g.look(t, held.ID())
 	// A pool that misses the outcome asks the worker that holds the chunk.
-	n, err = broker.New(g.as(t, roleProducer)).Revive(ctx(t), record.Ref{ID: held.ID()}, g.queue, hold.Name())
+	n, err = supervise.Revive(ctx(t), g.as(t, roleProducer), owners{g.as(t, roleProducer)}, g.lane(t, held.ID()), g.ref(t, held.ID()), 1)
 	same(t, "deliveries that were issued again although the call runs", n, err, 0)
 	dying.kill()
 	g.awaitStarted(t, mark, 2)
@@ -163,7 +162,7 @@ func TestTheRulesOfTheSecurityPageAreEnoughAndNoneIsIdle(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := g.inspector().DeleteTask(g.queue, victim.ID()+":0:1"); err != nil {
+	if err := g.inspector().DeleteTask(g.queue, taskID(victim.ID(), 0, 1)); err != nil {
 		t.Fatal(err)
 	}
 	n, err = victim.Get(ctx(t))
@@ -209,7 +208,7 @@ func TestTheRulesOfTheSecurityPageAreEnoughAndNoneIsIdle(t *testing.T) {
 		t.Fatal(err)
 	}
 	g.flush(t)
-	if state, err := record.Cancel(ctx(t), c, doomed.ID(), "by an operator"); err != nil || state != record.Canceled {
+	if state, err := job.Cancel(ctx(t), c, g.lane(t, doomed.ID()), job.Publish, "by an operator", g.ref(t, doomed.ID())); err != nil || state[0] != job.Canceled {
 		t.Errorf("canceling as an operator: %v, %v", state, err)
 	}
 	if _, err := doomed.Get(ctx(t)); !errors.Is(err, results.ErrCanceled) {
@@ -219,9 +218,7 @@ func TestTheRulesOfTheSecurityPageAreEnoughAndNoneIsIdle(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := g.rdb.HSet(ctx(t), record.Keys(spoiled.ID())[0], "args", "no frame").Err(); err != nil {
-		t.Fatal(err)
-	}
+	g.setField(t, spoiled.ID(), "args:0", "no frame")
 	if _, err := spoiled.Get(ctx(t)); !errors.Is(err, results.ErrCorrupt) {
 		t.Errorf("a job whose arguments were spoiled: %v", err)
 	}
@@ -229,7 +226,7 @@ func TestTheRulesOfTheSecurityPageAreEnoughAndNoneIsIdle(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if state, err := record.Cancel(ctx(t), c, doomedToo.ID(), "by an operator"); err != nil || state != record.Canceled {
+	if state, err := job.Cancel(ctx(t), c, g.lane(t, doomedToo.ID()), job.Publish, "by an operator", g.ref(t, doomedToo.ID())); err != nil || state[0] != job.Canceled {
 		t.Errorf("canceling a large call as an operator: %v, %v", state, err)
 	}
 	if keys := g.env.blobsOf(t, doomedToo.ID()); len(keys) != 0 {
@@ -269,27 +266,27 @@ func TestNoRoleMayDoMoreThanItNeeds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	job := record.Keys(r.ID())[0]
+	key := g.key(t, r.ID())
 	everybody := [][]any{
 		{"FLUSHALL"}, {"KEYS", "*"}, {"CONFIG", "GET", "*"}, {"ACL", "LIST"}, {"MONITOR"}, {"CLIENT", "LIST"}, {"SHUTDOWN", "NOSAVE"},
-		{"SCRIPT", "FLUSH"}, {"GET", "app:session"}, {"SET", "app:session", "x"}, {"RESTORE", job, "0", "x"},
-		{"EVAL", "return redis.call('SET', 'app:session', 'x')", "0"}, {"DUMP", job}, {"SUBSCRIBE", "app:events"}, {"PSUBSCRIBE", "*"},
+		{"SCRIPT", "FLUSH"}, {"GET", "app:session"}, {"SET", "app:session", "x"}, {"RESTORE", key, "0", "x"},
+		{"EVAL", "return redis.call('SET', 'app:session', 'x')", "0"}, {"DUMP", key}, {"SUBSCRIBE", "app:events"}, {"PSUBSCRIBE", "*"},
 	}
 	mayNot := map[string][][]any{
 		roleProducer: {
 			{"SET", "distpool:@{workers}:w:x", "{}"}, {"ZADD", "distpool:@{workers}", "1", "x"}, {"DEL", "distpool:@{workers}:leader"},
 			{"EVAL", "return redis.call('ZADD', KEYS[1], 1, 'x')", "1", "distpool:@{workers}"},
-			{"LRANGE", "asynq:{other}:pending", "0", "-1"}, {"LPUSH", "asynq:{other}:pending", "x"}, {"RPUSH", "distpool:@{bell}:q:other", "1"},
+			{"LRANGE", "asynq:{other}:pending", "0", "-1"}, {"LPUSH", "asynq:{other}:pending", "x"}, {"BLMOVE", "asynq:{other}:pending", "asynq:{other}:active", "RIGHT", "LEFT", "1"},
 			{"SMEMBERS", "asynq:queues"}, {"ZADD", "asynq:servers", "1", "x"}, {"PUBLISH", "asynq:cancel", "x"}, {"SUBSCRIBE", "asynq:cancel"},
-			{"HGET", "distpool:{someone-elses}", "args"}, {"SCAN", "0"}, {"BLPOP", "asynq:{" + g.queue + "}:pending", "1"},
+			{"HGET", "distpool:{other}:job:A", "args:0"}, {"SCAN", "0"}, {"BLMOVE", "asynq:{" + g.queue + "}:pending", "asynq:{" + g.queue + "}:active", "RIGHT", "LEFT", "1"},
 		},
-		roleWorker: {{"SCAN", "0"}, {"ZADD", "asynq:schedulers", "1", "x"}, {"HGETALL", job}, {"SET", "distpool", "x"}},
+		roleWorker: {{"SCAN", "0"}, {"ZADD", "asynq:schedulers", "1", "x"}, {"HGETALL", key}, {"SET", "distpool", "x"}},
 		roleMonitor: {
-			{"HSET", job, "state", "done"}, {"DEL", job}, {"PEXPIRE", job, "1"}, {"PUBLISH", "distpool:control", "x"},
+			{"HSET", key, "state", "done"}, {"DEL", key}, {"PEXPIRE", key, "1"}, {"PUBLISH", job.ControlChannel(g.queue), "x"},
 			{"LPUSH", "asynq:{" + g.queue + "}:pending", "x"}, {"SADD", "asynq:queues", "x"}, {"DEL", "asynq:{" + g.queue + "}:pending"},
-			{"EVAL", "return redis.call('DEL', KEYS[1])", "1", job},
+			{"EVAL", "return redis.call('DEL', KEYS[1])", "1", key},
 			{"EVAL", "return redis.call('DEL', KEYS[1])", "1", "asynq:{" + g.queue + "}:pending"},
-			{"EVAL", "return redis.call('HSET', KEYS[1], 'state', 'done')", "1", job},
+			{"EVAL", "return redis.call('HSET', KEYS[1], 'state', 'done')", "1", key},
 		},
 		roleCanceler: {
 			{"LPUSH", "asynq:{" + g.queue + "}:pending", "x"}, {"DEL", "asynq:{" + g.queue + "}:pending"}, {"SADD", "asynq:queues", "x"},
@@ -305,12 +302,12 @@ func TestNoRoleMayDoMoreThanItNeeds(t *testing.T) {
 			}
 		}
 	}
-	if _, err := record.Cancel(ctx(t), g.as(t, roleMonitor), r.ID(), "x"); err == nil {
+	if _, err := job.Cancel(ctx(t), g.as(t, roleMonitor), g.lane(t, r.ID()), job.Publish, "x", g.ref(t, r.ID())); err == nil {
 		t.Error("a monitor that may only read canceled a job")
 	}
 	_, err = producer.ApplyAsync(ctx(t), p, square, 3, producer.Queue("other"))
 	mentions(t, err, "NOPERM")
-	_, err = producer.ApplyAsync(ctx(t), p, square, 3, producer.ID("someone-elses"))
+	_, err = producer.Attach(ctx(t), p, square, "other/A")
 	mentions(t, err, "NOPERM")
 }
 
@@ -359,7 +356,7 @@ func (g *guarded) lookUpOlder(t *testing.T, p *producer.Pool) {
 	must(t, err)
 	older, err := producer.ApplyAsync(ctx(t), p, square, 3)
 	must(t, err)
-	must(t, g.rdb.HSet(ctx(t), "asynq:{"+g.queue+"}:t:"+older.ID()+":0:1", "pending_since", time.Now().Add(-time.Hour).UnixNano()).Err())
+	must(t, g.rdb.HSet(ctx(t), "asynq:{"+g.queue+"}:t:"+taskID(older.ID(), 0, 1), "pending_since", time.Now().Add(-time.Hour).UnixNano()).Err())
 	eventually(t, "the pool looks the delivery up", func() bool {
 		return strings.Contains(g.rdb.Info(ctx(t), "commandstats").Val(), "cmdstat_lpos")
 	})

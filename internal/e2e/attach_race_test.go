@@ -8,7 +8,6 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/redisconn"
 	"github.com/distpool/distpool/producer"
 	"github.com/distpool/distpool/results"
@@ -61,7 +60,7 @@ func TestAttachingToAnIDThatIsUsedAgainHarmsNoJob(t *testing.T) {
 		_, err = old.Get(ctx(t))
 		must(t, err)
 
-		hook := &afterRead{key: record.Keys(id)[0]}
+		hook := &afterRead{key: e.key(t, old.ID())}
 		c, err := redisconn.Open(ctx(t), e.url)
 		must(t, err)
 		t.Cleanup(func() { _ = c.Close() })

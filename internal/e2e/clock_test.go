@@ -6,7 +6,6 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/distpool/distpool/internal/wire"
 	"github.com/distpool/distpool/producer"
 )
 
@@ -20,7 +19,7 @@ func TestAWorkerWhoseClockIsAnHourBehindRunsItsCallsOnce(t *testing.T) {
 		r, err := producer.ApplyAsync(ctx(t), p, hold, gate)
 		must(t, err)
 		e.awaitStarted(t, gate, 1)
-		id := wire.Delivery{Job: r.ID(), Number: 1}.TaskID()
+		id := taskID(r.ID(), 0, 1)
 		lease := redis.Z{Score: float64(time.Now().Add(-time.Hour).Unix()), Member: id}
 		// asynq looks at leases when a worker starts. The one that runs the call may
 		// have renewed its lease just before that: then there is another start.

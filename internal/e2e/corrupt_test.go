@@ -8,7 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/distpool/distpool/internal/record"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/producer"
 	"github.com/distpool/distpool/results"
 )
@@ -23,25 +25,34 @@ type damage struct {
 	do   func(ctx context.Context, e *env, id string) error
 }
 
-// field sets a field of a hash of the job: key 0 is the job, 1 its arguments, 2
-// its outcomes, 4 its run state.
-func field(key int, name, value string) damage {
-	return damage{
-		fmt.Sprintf("field %s of key %d is %.40q", name, key, value),
-		func(ctx context.Context, e *env, id string) error {
-			return e.rdb.HSet(ctx, record.Keys(id)[key], name, value).Err()
-		},
-	}
+// toKey is damage to the hash of a job.
+func toKey(name string, do func(ctx context.Context, rdb redis.UniversalClient, key string) error) damage {
+	return damage{name, func(ctx context.Context, e *env, id string) error {
+		lane, name, err := e.find(ctx, id)
+		if err != nil {
+			return err
+		}
+		return do(ctx, e.rdb, job.Key(lane, name))
+	}}
 }
 
-// wrongType makes a key of the job a string.
-func wrongType(key int) damage {
-	return damage{
-		fmt.Sprintf("key %d is a string", key),
-		func(ctx context.Context, e *env, id string) error {
-			return e.rdb.Set(ctx, record.Keys(id)[key], "x", time.Hour).Err()
-		},
-	}
+// field sets a field of the job's hash.
+func field(name, value string) damage {
+	return toKey(fmt.Sprintf("field %s is %.40q", name, value), func(ctx context.Context, rdb redis.UniversalClient, key string) error {
+		return rdb.HSet(ctx, key, name, value).Err()
+	})
+}
+
+// about changes the job's description.
+func about(what string, change func(*job.About)) damage {
+	return damage{what, func(ctx context.Context, e *env, id string) error { return e.about(ctx, id, change) }}
+}
+
+// wrongType makes the job's hash a string.
+func wrongType() damage {
+	return toKey("the hash is a string", func(ctx context.Context, rdb redis.UniversalClient, key string) error {
+		return rdb.Set(ctx, key, "x", time.Hour).Err()
+	})
 }
 
 // badArgs are frames of arguments for chunks of one call on an int.
@@ -89,17 +100,19 @@ func ended(t *testing.T, what string, err error) {
 func TestADamagedRecordEndsItsJobAndNothingElse(t *testing.T) {
 	var inline, chunked []damage
 	for _, frame := range badArgs {
-		inline = append(inline, field(0, "args", frame))
-		chunked = append(chunked, field(1, "1", frame))
+		inline = append(inline, field("args:0", frame))
+		chunked = append(chunked, field("args:1", frame))
 	}
 	for _, n := range badCounts {
-		inline = append(inline, field(0, "calls", n))
-		chunked = append(chunked, field(0, "calls", n))
+		inline = append(inline, field("calls", n))
+		chunked = append(chunked, field("calls", n))
 	}
-	more := []damage{wrongType(0), field(0, "codec", "nope"), field(0, "task", "nope")}
+	more := []damage{
+		wrongType(), field("about", ""), field("about", "1"), field("about", "1 square\nno JSON"),
+		about("another codec", func(a *job.About) { a.Codec = "nope" }), about("another task", func(a *job.About) { a.Task = "nope" }),
+	}
 	inline = append(inline, more...)
 	chunked = append(chunked, more...)
-	chunked = append(chunked, wrongType(1))
 
 	each(t, func(t *testing.T, e *env) {
 		p := e.pool(t)
@@ -177,8 +190,8 @@ func TestDamagedOutcomesAreAnErrorOfTheHandle(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, err := range []error{
-				field(0, "out", frame).do(ctx(t), e, r.ID()),
-				field(2, "1", frame).do(ctx(t), e, m.ID()),
+				field("out:0", frame).do(ctx(t), e, r.ID()),
+				field("out:1", frame).do(ctx(t), e, m.ID()),
 			} {
 				if err != nil {
 					t.Fatal(err)
@@ -195,7 +208,7 @@ func TestDamagedOutcomesAreAnErrorOfTheHandle(t *testing.T) {
 			_, err = m.GetTimeout(soon)
 			ended(t, fmt.Sprintf("three chunks, outcome %.40q", frame), err)
 		}
-		for _, key := range []int{0, 2, 3} {
+		for _, d := range []damage{wrongType(), field("order:1", "x"), field("order:1", "7"), noField("order:1"), noField("out:1")} {
 			m, err := producer.MapAsync(ctx(t), p, square, numbers(3), producer.ChunkSize(1))
 			if err != nil {
 				t.Fatal(err)
@@ -203,14 +216,14 @@ func TestDamagedOutcomesAreAnErrorOfTheHandle(t *testing.T) {
 			if _, err := m.Get(ctx(t)); err != nil {
 				t.Fatal(err)
 			}
-			if err := wrongType(key).do(ctx(t), e, m.ID()); err != nil {
-				t.Fatal(err)
-			}
+			must(t, d.do(ctx(t), e, m.ID()))
 			if m, err = producer.AttachMap(ctx(t), reader, square, m.ID()); err == nil {
 				_, err = m.GetTimeout(soon)
 			}
-			ended(t, wrongType(key).name, err)
-			mentions(t, err, "WRONGTYPE")
+			ended(t, d.name, err)
+			if d.name == wrongType().name {
+				mentions(t, err, "WRONGTYPE")
+			}
 		}
 		survivors(t, reader, w)
 	})

@@ -10,29 +10,25 @@ import (
 	"testing"
 	"time"
 
-	"github.com/distpool/distpool/internal/record"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/internal/redistest"
 	"github.com/distpool/distpool/producer"
 	"github.com/distpool/distpool/results"
 	"github.com/distpool/distpool/tasks"
 )
 
-// noField removes a field of a hash of the job; see field.
-func noField(key int, name string) damage {
-	return damage{
-		fmt.Sprintf("no field %s in key %d", name, key),
-		func(ctx context.Context, e *env, id string) error {
-			return e.rdb.HDel(ctx, record.Keys(id)[key], name).Err()
-		},
-	}
+// noField removes fields of the job's hash.
+func noField(names ...string) damage {
+	return toKey("without "+strings.Join(names, ", "), func(ctx context.Context, rdb redis.UniversalClient, key string) error {
+		return rdb.HDel(ctx, key, names...).Err()
+	})
 }
 
-// noKey removes a key of the job, as an eviction does.
-func noKey(key int) damage {
-	return damage{
-		fmt.Sprintf("no key %d", key),
-		func(ctx context.Context, e *env, id string) error { return e.rdb.Del(ctx, record.Keys(id)[key]).Err() },
-	}
+// noRecord removes the job's hash, as an eviction does.
+func noRecord() damage {
+	return toKey("no record", func(ctx context.Context, rdb redis.UniversalClient, key string) error { return rdb.Del(ctx, key).Err() })
 }
 
 // both is one damage after another.
@@ -48,47 +44,39 @@ var fatal = []struct {
 	damage
 	single, lost bool // of one call; ErrExpired, not ErrCorrupt
 }{
-	{damage: noKey(0), lost: true},
-	{damage: noKey(1), lost: true},
-	{damage: noField(1, "0")},
-	{damage: noField(1, "1")},
-	{damage: both(noField(1, "0"), noField(1, "2"))},
-	{damage: field(1, "7", "0 1\n[1]")},
-	{damage: wrongType(0)},
-	{damage: wrongType(1)},
-	{damage: wrongType(2)},
-	{damage: wrongType(3)},
-	{damage: wrongType(4)},
-	{damage: field(0, "chunks", "2")},
-	{damage: field(0, "chunks", "5")},
-	{damage: field(0, "chunks", "0")},
-	{damage: field(0, "chunks", "many")},
-	{damage: noField(0, "chunks")},
-	{damage: field(0, "recorded", "1")},
-	{damage: field(0, "recorded", "3")},
-	{damage: field(0, "recorded", "-1")},
-	{damage: noField(0, "recorded")},
-	{damage: field(0, "done", "few")},
-	{damage: field(0, "state", "")},
-	{damage: field(0, "state", "running")},
-	{damage: field(0, "state", "done")},
-	{damage: noField(0, "state"), lost: true},
-	{damage: field(0, "inline", "1")},
-	{damage: field(0, "gen", "ABCDEFGH"), lost: true},
+	{damage: noRecord(), lost: true},
+	{damage: noField("args:0", "args:1", "args:2")},
+	{damage: noField("args:0")},
+	{damage: noField("args:1")},
+	{damage: noField("args:0", "args:2")},
+	{damage: wrongType()},
+	{damage: field("about", "garbage")},
+	{damage: noField("about"), lost: true},
+	{damage: field("chunks", "2")},
+	{damage: field("chunks", "5")},
+	{damage: field("chunks", "0")},
+	{damage: field("chunks", "many")},
+	{damage: noField("chunks")},
+	{damage: field("recorded", "1")},
+	{damage: field("recorded", "3")},
+	{damage: field("recorded", "-1")},
+	{damage: field("done", "few")},
+	{damage: field("state", "running")},
+	{damage: field("state", "done")},
+	{damage: field("gen", "ABCDEFGH"), lost: true},
 	// A failover has lost the end of the submission.
-	{damage: field(0, "state", "open"), lost: true},
-	{damage: both(field(0, "chunks", "2"), both(field(0, "state", "open"), noField(1, "2"))), lost: true},
+	{damage: field("state", "open"), lost: true},
+	{damage: both(field("chunks", "2"), both(field("state", "open"), noField("args:2"))), lost: true},
 
-	{single: true, damage: noKey(0), lost: true},
-	{single: true, damage: noField(0, "args")},
-	{single: true, damage: wrongType(0)},
-	{single: true, damage: field(0, "chunks", "2")},
-	{single: true, damage: field(0, "recorded", "1")},
-	{single: true, damage: field(0, "recorded", "5")},
-	{single: true, damage: field(0, "state", "open")},
-	{single: true, damage: field(0, "state", "x")},
-	{single: true, damage: noField(0, "inline")},
-	{single: true, damage: field(0, "expires", "soon")},
+	{single: true, damage: noRecord(), lost: true},
+	{single: true, damage: noField("args:0")},
+	{single: true, damage: wrongType()},
+	{single: true, damage: field("chunks", "2")},
+	{single: true, damage: field("recorded", "1")},
+	{single: true, damage: field("recorded", "5")},
+	{single: true, damage: field("state", "open")},
+	{single: true, damage: field("state", "x")},
+	{single: true, damage: field("expires", "soon")},
 }
 
 // A handle ends with an error that says what kind of damage it is, within 30 s, and the log
@@ -124,7 +112,7 @@ func TestAJobThatCannotEndEndsWithAnError(t *testing.T) {
 					if d.lost {
 						want = results.ErrExpired
 					}
-					if (strings.Contains(d.name, "field recorded") || d.name == noField(0, "inline").name) && errors.Is(err, results.ErrExpired) {
+					if (strings.Contains(d.name, "field recorded")) && errors.Is(err, results.ErrExpired) {
 						want = results.ErrExpired // it may look as if outcomes or arguments were gone
 					}
 					if !errors.Is(err, want) {
@@ -149,25 +137,25 @@ func TestAJobThatCannotEndEndsWithAnError(t *testing.T) {
 func TestAJobThatCannotEndIsEndedWithNobodyWaiting(t *testing.T) {
 	eachAlone(t, func(t *testing.T, e *env) {
 		var maps []string
-		for _, d := range []damage{noKey(1), noField(1, "1"), field(0, "chunks", "5"), field(0, "recorded", "2"), wrongType(2)} {
+		for _, d := range []damage{noField("args:0", "args:1", "args:2"), noField("args:1"), field("chunks", "5"), field("recorded", "2")} {
 			m, _ := e.abandoned(t)
 			must(t, d.do(ctx(t), e, m))
 			maps = append(maps, m)
 		}
 		_, single := e.abandoned(t)
-		must(t, noField(0, "args").do(ctx(t), e, single))
+		must(t, noField("args:0").do(ctx(t), e, single))
 		// Of this one asynq has nothing that it would bring.
 		archived, other := e.abandoned(t)
-		for _, id := range []string{archived + ":0:1", archived + ":1:1", archived + ":2:1", other + ":0:1"} {
+		for _, id := range []string{taskID(archived, 0, 1), taskID(archived, 1, 1), taskID(archived, 2, 1), taskID(other, 0, 1)} {
 			must(t, e.inspector().ArchiveTask(e.queue, id))
 		}
-		must(t, noKey(1).do(ctx(t), e, archived))
-		must(t, noField(0, "args").do(ctx(t), e, other))
+		must(t, noField("args:0", "args:1", "args:2").do(ctx(t), e, archived))
+		must(t, noField("args:0").do(ctx(t), e, other))
 		began := time.Now()
 		e.worker(t, 2)
 		for _, id := range append(maps, single, archived, other) {
 			eventually(t, "job "+id+" is canceled", func() bool {
-				return e.rdb.HGet(ctx(t), record.Keys(id)[0], "state").Val() == string(record.Canceled)
+				return e.field(t, id, "state") == string(job.Canceled)
 			})
 			eventually(t, "the log names it", func() bool { return strings.Contains(e.log.String(), id) })
 		}
@@ -179,7 +167,7 @@ func TestAJobThatCannotEndIsEndedWithNobodyWaiting(t *testing.T) {
 
 func TestAStreamWhoseArgumentsAreLostEnds(t *testing.T) {
 	each(t, func(t *testing.T, e *env) {
-		damages := []damage{noKey(1), noField(1, "0"), wrongType(2), field(0, "recorded", "x")}
+		damages := []damage{noRecord(), noField("args:0"), wrongType(), field("recorded", "x")}
 		ends := make([]chan error, len(damages))
 		known := map[string]bool{}
 		for i, d := range damages {
@@ -218,14 +206,14 @@ func TestAStreamWhoseArgumentsAreLostEnds(t *testing.T) {
 func (e *env) waitingFours(t *testing.T) []string {
 	t.Helper()
 	n := map[string]int{}
-	for _, id := range e.rdb.LRange(ctx(t), "asynq:{"+e.queue+"}:pending", 0, -1).Val() {
+	for _, id := range e.pending(t) {
 		job, _, _ := strings.Cut(id, ":")
 		n[job]++
 	}
 	var jobs []string
 	for job, deliveries := range n {
 		if deliveries == 4 {
-			jobs = append(jobs, job)
+			jobs = append(jobs, e.queue+"/"+job)
 		}
 	}
 	return jobs
@@ -267,9 +255,9 @@ func TestADeliveryThatIsNotInAYoungListIsIssuedAgain(t *testing.T) {
 		// As if it had come a minute later; asynq has no other clock.
 		other, err := producer.ApplyAsync(ctx(t), p, square, 5)
 		must(t, err)
-		must(t, e.rdb.HSet(ctx(t), "asynq:{"+e.queue+"}:t:"+other.ID()+":0:1", "pending_since", time.Now().Add(time.Minute).UnixNano()).Err())
+		must(t, e.rdb.HSet(ctx(t), "asynq:{"+e.queue+"}:t:"+taskID(other.ID(), 0, 1), "pending_since", time.Now().Add(time.Minute).UnixNano()).Err())
 		eventually(t, "the first one is in the list again", func() bool {
-			return slices.Contains(e.rdb.LRange(ctx(t), pending, 0, -1).Val(), r.ID()+":0:2")
+			return slices.Contains(e.rdb.LRange(ctx(t), pending, 0, -1).Val(), taskID(r.ID(), 0, 2))
 		})
 		if n := e.rdb.LLen(ctx(t), pending).Val(); n != 2 {
 			t.Errorf("%d deliveries wait, want 2", n)
@@ -287,11 +275,12 @@ func TestAnIDWhoseRecordWasLostStartsAfresh(t *testing.T) {
 	each(t, func(t *testing.T, e *env) {
 		w := e.worker(t, 2)
 		p, id := e.pool(t), "again-"+e.queue
+		address := e.queue + "/" + id
 		vs, err := producer.Map(ctx(t), p, square, numbers(5), producer.ChunkSize(1), producer.ID(id))
 		same(t, "the first job", vs, err, squares(5))
 		// As if these had been recorded first.
-		must(t, e.rdb.LPush(ctx(t), record.Keys(id)[3], 4, 3).Err())
-		must(t, noKey(0).do(ctx(t), e, id))
+		must(t, e.rdb.HSet(ctx(t), e.key(t, address), "order:0", 4, "order:1", 3).Err())
+		must(t, noRecord().do(ctx(t), e, address))
 		second, err := producer.StarmapAsync(ctx(t), p, add, tasks.Zip2([]int{1, 3}, []int{2, 4}), producer.ChunkSize(1), producer.ID(id))
 		must(t, err)
 		vs, err = second.Get(ctx(t))
@@ -310,7 +299,7 @@ func TestAHandleDoesNotTakeTheNextJobOfItsID(t *testing.T) {
 		p, other, id := e.pool(t), e.pool(t), "reused-"+e.queue
 		first, err := producer.ApplyAsync(ctx(t), p, square, 3, producer.ID(id))
 		must(t, err)
-		must(t, noKey(0).do(ctx(t), e, id))
+		must(t, noRecord().do(ctx(t), e, first.ID()))
 		second, err := producer.ApplyAsync(ctx(t), other, square, 4, producer.ID(id))
 		must(t, err)
 		e.worker(t, 1)
@@ -339,13 +328,9 @@ func TestALostOwnerCostsNothing(t *testing.T) {
 		}
 		p.Release()
 		e.worker(t, 4)
-		for i, id := range ids {
-			key, field := record.Keys(id)[0], "run"
-			if i > 0 {
-				key, field = record.Keys(id)[4], "0"
-			}
-			eventually(t, "the chunk runs", func() bool { return e.rdb.HGet(ctx(t), key, field).Val() != "" })
-			must(t, e.rdb.HDel(ctx(t), key, field).Err())
+		for _, id := range ids {
+			eventually(t, "the chunk runs", func() bool { return e.field(t, id, "own:0") != "" })
+			must(t, noField("own:0").do(ctx(t), e, id))
 		}
 		e.areDone(t, foundWithin, ids...)
 		for _, key := range append(e.jobKeys(t, ids[0]), e.jobKeys(t, ids[1])...) {

@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/redistest"
 	"github.com/distpool/distpool/producer"
 )
@@ -21,10 +20,7 @@ func TestAWorkerThatIsToldToStopFinishesItsCalls(t *testing.T) {
 		e.awaitStarted(t, gate, 1)
 		id := e.workers(t)[0].ID
 		w.term()
-		// It has rung for itself, which nobody hears while its slot is taken.
-		eventually(t, "the worker has noticed that it was told to stop", func() bool {
-			return e.rdb.Exists(ctx(t), record.WakeKey(id)).Val() == 1
-		})
+		e.awaitDraining(t, id)
 		// It still runs its call, but takes no other.
 		next, err := producer.ApplyAsync(ctx(t), p, count, later)
 		if err != nil {
@@ -94,7 +90,7 @@ func TestAWorkerThatCannotHandItsCallsOverSaysSo(t *testing.T) {
 	ends, err := producer.ApplyAsync(ctx(t), p, sleep, 4000)
 	must(t, err)
 	e.awaitStarted(t, gate, 1)
-	eventually(t, "the other call runs", func() bool { return e.rdb.HExists(ctx(t), record.Keys(ends.ID())[0], "run").Val() })
+	eventually(t, "the other call runs", func() bool { return e.field(t, ends.ID(), "own:0") != "" })
 	must(t, s.Kill())
 	if err := w.stop(t); err == nil {
 		t.Error("it ended with success")
@@ -121,7 +117,7 @@ func TestARecordThatWasDestroyedInMidRunIsNothingThatTheWorkerAbandons(t *testin
 		r, err := producer.ApplyAsync(ctx(t), p, hold, gate)
 		must(t, err)
 		e.awaitStarted(t, gate, 1)
-		key := record.Keys(r.ID())[0]
+		key := e.key(t, r.ID())
 		must(t, e.rdb.Del(ctx(t), key).Err())
 		must(t, e.rdb.Set(ctx(t), key, "no hash", 0).Err())
 		e.open(t, gate)

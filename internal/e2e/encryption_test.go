@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/producer"
 	"github.com/distpool/distpool/results"
 	"github.com/distpool/distpool/secure"
@@ -203,10 +202,7 @@ func TestCiphertextsCannotBeMoved(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		k := record.Keys(m.ID())
-		if err := e.rdb.HSet(ctx(t), k[1], "0", strings.Replace(e.rdb.HGet(ctx(t), k[1], "1").Val(), "1 1\n", "0 1\n", 1)).Err(); err != nil {
-			t.Fatal(err)
-		}
+		e.setField(t, m.ID(), "args:0", strings.Replace(e.field(t, m.ID(), "args:1"), "1 1\n", "0 1\n", 1))
 		e.worker(t, 2)
 		got, err := m.Get(ctx(t))
 		me, ok := errors.AsType[*results.MapError](err)
@@ -214,10 +210,7 @@ func TestCiphertextsCannotBeMoved(t *testing.T) {
 			t.Fatalf("%v, %v; want call 0 refused, and only that", got, err)
 		}
 		// A failure that is made to look like a success.
-		frame := e.rdb.HGet(ctx(t), k[2], "1").Val()
-		if err := e.rdb.HSet(ctx(t), k[2], "2", strings.Replace(frame, "1 1 0\n", "2 1 0\n", 1)).Err(); err != nil {
-			t.Fatal(err)
-		}
+		e.setField(t, m.ID(), "out:2", strings.Replace(e.field(t, m.ID(), "out:1"), "1 1 0\n", "2 1 0\n", 1))
 		again, err := producer.AttachMap(ctx(t), e.pool(t), secret, m.ID())
 		if err != nil {
 			t.Fatal(err)

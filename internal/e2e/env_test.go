@@ -172,7 +172,11 @@ func (e *env) workers(t *testing.T) []fleet.Worker {
 // jobKeys lists the keys of a job.
 func (e *env) jobKeys(t *testing.T, id string) []string {
 	t.Helper()
-	return e.keys(t, "distpool:{"+id+"}*")
+	keys := e.blobsOf(t, id)
+	if e.rdb.Exists(ctx(t), e.key(t, id)).Val() == 1 {
+		keys = append(keys, e.key(t, id))
+	}
+	return keys
 }
 
 func (e *env) keys(t *testing.T, pattern string) []string {

@@ -8,14 +8,14 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
 
-	"github.com/distpool/distpool/internal/record"
-	"github.com/distpool/distpool/internal/wire"
+	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/producer"
 	"github.com/distpool/distpool/results"
 )
@@ -140,7 +140,7 @@ func TestTheSameIDAgainIsTheSameJob(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if a.ID() != e.queue+".hold_1-a" {
+		if a.ID() != e.queue+"/"+e.queue+".hold_1-a" {
 			t.Errorf("the job's ID is %q", a.ID())
 		}
 		b, err := producer.ApplyAsync(ctx(t), second, hold, gate, id)
@@ -178,7 +178,7 @@ func TestTheSameIDAgainIsTheSameJob(t *testing.T) {
 		if n := e.rdb.LLen(ctx(t), gate.Key+":started").Val(); n != 1 {
 			t.Errorf("%d calls were started, want 1", n)
 		}
-		if ttl := e.rdb.PTTL(ctx(t), record.Keys(a.ID())[0]).Val(); ttl < 50*time.Minute {
+		if ttl := e.rdb.PTTL(ctx(t), e.key(t, a.ID())).Val(); ttl < 50*time.Minute {
 			t.Errorf("the result lives for %v, want DefaultResultTTL", ttl)
 		}
 		if err := late.Forget(ctx(t)); err != nil {
@@ -190,7 +190,7 @@ func TestTheSameIDAgainIsTheSameJob(t *testing.T) {
 		if n := e.rdb.LLen(ctx(t), gate.Key+":started").Val(); n != 2 {
 			t.Errorf("%d calls were started after Forget, want 2", n)
 		}
-		if ttl := e.rdb.PTTL(ctx(t), record.Keys(a.ID())[0]).Val(); ttl < 50*time.Minute {
+		if ttl := e.rdb.PTTL(ctx(t), e.key(t, a.ID())).Val(); ttl < 50*time.Minute {
 			t.Errorf("the result of Apply lives for %v, want DefaultResultTTL", ttl)
 		}
 	})
@@ -232,7 +232,7 @@ func TestAnIDThatIsTakenSaysWhatDiffers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := producer.ApplyAsync(ctx(t), p, square, 1, producer.ID(drawn.ID())); !errors.Is(err, results.ErrIDTaken) {
+		if _, err := producer.ApplyAsync(ctx(t), p, square, 1, producer.ID(path.Base(drawn.ID()))); !errors.Is(err, results.ErrIDTaken) {
 			t.Errorf("the ID of a job that was submitted without: %v", err)
 		}
 		e.worker(t, 2)
@@ -251,12 +251,11 @@ func TestASubmissionThatDiedHalfWayIsCompleted(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		keys := record.Keys(id)
-		e.rdb.HSet(ctx(t), keys[0], "state", "open", "chunks", 2)
-		e.rdb.HDel(ctx(t), keys[1], "2", "3", "4")
-		gen := record.ParseRef(e.rdb.HGet(ctx(t), keys[0], "id").Val()).Gen
+		key, ref := e.key(t, m.ID()), e.ref(t, m.ID())
+		e.rdb.HSet(ctx(t), key, "state", "open", "chunks", 2)
+		e.rdb.HDel(ctx(t), key, "args:2", "args:3", "args:4")
 		for k := 1; k < 5; k++ {
-			if err := e.inspector().DeleteTask(e.queue, (wire.Delivery{Job: id, Gen: gen, Chunk: k, Number: 1}).TaskID()); err != nil {
+			if err := e.inspector().DeleteTask(e.lane(t, m.ID()), (job.Delivery{Ref: ref, Chunk: k, Number: 1}).TaskID()); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -2,7 +2,6 @@ package e2e_test
 
 import (
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -10,10 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/distpool/distpool/internal/broker"
-	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/asynqfmt"
+	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/internal/redistest"
-	"github.com/distpool/distpool/internal/wire"
 	"github.com/distpool/distpool/producer"
 	"github.com/distpool/distpool/results"
 )
@@ -95,10 +93,8 @@ func killings() []killing {
 		killing
 	}{
 		{8, killing{name: "at a random moment", calls: 2, ms: 400, least: 1, most: 2}},
-		{1, killing{name: "before it is recorded", script: "record", calls: 2, ms: 50, least: 2, most: 2}},
-		{2, killing{name: "before it is finished", script: "finish_inline", calls: 2, ms: 50, least: 2, most: 2}},
-		{2, killing{name: "recorded and not acknowledged", script: "record", after: true, calls: 2, ms: 50, least: 1, most: 1, early: 2}},
-		{2, killing{name: "finished and not known", script: "finish_inline", after: true, calls: 2, ms: 50, least: 1, most: 1, early: 2}},
+		{3, killing{name: "before it is finished", script: "finish", calls: 2, ms: 50, least: 2, most: 2}},
+		{4, killing{name: "finished and not known", script: "finish", after: true, calls: 2, ms: 50, least: 1, most: 1, early: 2}},
 		{2, killing{name: "before it is saved", script: "checkpoint", calls: 4, ms: 350, least: 1, most: 2}},
 		{3, killing{name: "saved and not known", script: "checkpoint", after: true, calls: 4, ms: 350, least: 1, most: 2, early: 3}},
 	}
@@ -170,12 +166,6 @@ func (k killing) run(t *testing.T, server *redistest.Server, late func() time.Du
 	}
 	victim := e.worker(t, 1, dies, func(s *workerSpec) { s.Redis = at })
 	p := e.pool(t)
-	if k.script == "finish_inline" {
-		// A worker finishes chunks once it has seen how its asynq ends a delivery.
-		n, err := producer.Apply(ctx(t), p, square, 3)
-		same(t, "a call before", n, err, 9)
-		eventually(t, "its delivery has ended", func() bool { return e.rdb.LLen(ctx(t), "asynq:{"+e.queue+"}:active").Val() == 0 })
-	}
 	args, want := make([]stepArg, k.calls), squares(k.calls)
 	gate := e.probe()
 	for i := range args {
@@ -198,13 +188,12 @@ func (k killing) run(t *testing.T, server *redistest.Server, late func() time.Du
 	same(t, "the squares", got, err, want)
 	inTime(t, "the value", took, recovery, late)
 	e.outcomesOnce(t, m.ID(), want)
-	if k.script == "record" && k.after {
-		// asynq brings the delivery of the dead worker back in a minute or two; so does
-		// this one, now.
-		d := wire.Delivery{Job: m.ID(), Number: 7}
-		must(t, broker.New(e.rdb).Enqueue(ctx(t), e.queue, "step", []wire.Delivery{d}))
+	if k.script == "finish" && k.after {
+		// A delivery that comes late is dropped.
+		d := job.Delivery{Ref: e.ref(t, m.ID()), Number: 7}
+		e.deliver(t, e.lane(t, m.ID()), "step", d)
 		eventually(t, "the delivery has been dropped", func() bool {
-			return e.rdb.Exists(ctx(t), "asynq:{"+e.queue+"}:t:"+d.TaskID()).Val() == 0
+			return e.rdb.Exists(ctx(t), asynqfmt.TaskKey(e.lane(t, m.ID()), d.TaskID())).Val() == 0
 		})
 	}
 	for i, a := range args {
@@ -228,9 +217,8 @@ func (e *env) outcomesOnce(t *testing.T, id string, want []int) {
 	must(t, err)
 	got, err := m.Get(ctx(t))
 	same(t, "the squares of another handle", got, err, want)
-	f := e.rdb.HMGet(ctx(t), record.Keys(id)[0], "recorded", "done", "failed", "state").Val()
-	if s := fmt.Sprint(f); s != fmt.Sprintf("[1 %d 0 done]", len(want)) {
-		t.Errorf("recorded, done, failed, state are %s, want 1, %d, 0 and done", s, len(want))
+	if s := e.snapshot(t, id); s.Recorded != 1 || s.Done != len(want) || s.Failed != 0 || s.State != job.Done {
+		t.Errorf("the record says %+v, want 1 chunk recorded, %d calls done and 0 failed, and done", s, len(want))
 	}
 }
 

@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/distpool/distpool/internal/fleet"
-	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/redistest"
 	"github.com/distpool/distpool/producer"
 	"github.com/distpool/distpool/results"
@@ -51,21 +49,6 @@ func random(n int, seed byte) []byte {
 	data := make([]byte, n)
 	_, _ = rand.NewChaCha8([32]byte{seed}).Read(data)
 	return data
-}
-
-// blobsOf lists large arguments and values of a job, of which there is a piece, by the key
-// of the first one.
-func (e *env) blobsOf(t *testing.T, id string) []string {
-	t.Helper()
-	var firsts []string
-	for _, key := range e.jobKeys(t, id) {
-		if job, piece, ok := strings.Cut(key, ":blob:"); ok {
-			token, _, _ := strings.Cut(piece, ":")
-			firsts = append(firsts, job+":blob:"+token)
-		}
-	}
-	slices.Sort(firsts)
-	return slices.Compact(firsts)
 }
 
 func TestLargeValuesTravelByAllWays(t *testing.T) {
@@ -197,13 +180,9 @@ func TestAWorkerThatIsKilledWhileItRecordsALargeValueLeavesNothing(t *testing.T)
 	for name, after := range map[string]bool{"the value was sent": false, "the value was recorded": true} {
 		t.Run(name, func(t *testing.T) {
 			e := newEnv(t, server.URL(), true)
-			way := newTap(t, server.Addr(), "finish_inline", after)
+			way := newTap(t, server.Addr(), "finish", after)
 			victim := e.worker(t, 1, dies, func(s *workerSpec) { s.Redis = way.url })
 			p := e.pool(t)
-			// A worker finishes chunks once it has seen how its asynq ends a delivery.
-			n, err := producer.Apply(ctx(t), p, square, 3)
-			same(t, "a call before", n, err, 9)
-			eventually(t, "its delivery has ended", func() bool { return e.rdb.LLen(ctx(t), "asynq:{"+e.queue+"}:active").Val() == 0 })
 			want := random(1<<19, 4)
 			r, err := producer.ApplyAsync(ctx(t), p, echoBytes, want)
 			must(t, err)
@@ -222,8 +201,8 @@ func TestAWorkerThatIsKilledWhileItRecordsALargeValueLeavesNothing(t *testing.T)
 			}
 			owned := 0
 			for _, key := range e.blobsOf(t, r.ID()) {
-				_, token, _ := strings.Cut(key, ":blob:")
-				if e.rdb.HGet(ctx(t), record.Keys(r.ID())[0], "blob:"+token).Val() == "out" {
+				token := key[strings.LastIndexByte(key, ':')+1:]
+				if strings.Contains(e.field(t, r.ID(), "out:0"), token) {
 					owned++
 				} else if ttl := e.rdb.PTTL(ctx(t), key).Val(); ttl <= 0 || ttl > 10*time.Minute {
 					t.Errorf("what was left over lives for %v", ttl)
@@ -316,54 +295,6 @@ func TestLargeValuesThatAreNotThereOrNotThoseAreAnErrorOfTheirJob(t *testing.T) 
 			t.Errorf("an outcome that is not there: %v", err)
 		}
 		survivors(t, p, w)
-	})
-}
-
-// Neither producers nor workers of a version before this one are sent what they do not
-// read.
-func TestLargeValuesAmongOldVersions(t *testing.T) {
-	each(t, func(t *testing.T, e *env) {
-		p := e.pool(t)
-		arg := random(1<<17, 9)
-		old := fleet.Worker{ID: "old:1:aaaa", Concurrency: 1, Queues: map[string]int{e.queue: 1}, Tasks: []string{echoBytes.Name()}}
-		if err := fleet.Register(ctx(t), e.rdb, old, time.Hour); err != nil {
-			t.Fatal(err)
-		}
-		submit := func() *results.AsyncResult[[]byte] {
-			t.Helper()
-			r, err := producer.ApplyAsync(ctx(t), p, echoBytes, arg)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return r
-		}
-		r := submit()
-		args := e.rdb.HGet(ctx(t), record.Keys(r.ID())[0], "args").Val()
-		if keys := e.blobsOf(t, r.ID()); len(keys) != 0 || len(args) < 4*len(arg)/3 {
-			t.Errorf("an old worker finds %d bytes of arguments, and keys %q", len(args), keys)
-		}
-		must(t, fleet.Unregister(ctx(t), e.rdb, old.ID))
-		// As an old producer makes it.
-		must(t, e.rdb.HDel(ctx(t), record.Keys(r.ID())[0], "big").Err())
-		must(t, e.rdb.HSet(ctx(t), record.Keys(r.ID())[0], "v", 1).Err())
-		e.worker(t, 1)
-		got, err := r.Get(ctx(t))
-		if err != nil || !bytes.Equal(got, arg) {
-			t.Fatalf("%d bytes came back, %v", len(got), err)
-		}
-		out := e.rdb.HGet(ctx(t), record.Keys(r.ID())[0], "out").Val()
-		if keys := e.blobsOf(t, r.ID()); len(keys) != 0 || len(out) < 4*len(arg)/3 {
-			t.Errorf("an old producer finds %d bytes of outcomes, and keys %q", len(out), keys)
-		}
-		// The registry is looked at once a second.
-		eventually(t, "the workers are known to be new", func() bool {
-			r := submit()
-			args := e.rdb.HGet(ctx(t), record.Keys(r.ID())[0], "args").Val()
-			if got, err := r.Get(ctx(t)); err != nil || !bytes.Equal(got, arg) {
-				t.Fatalf("%d bytes came back, %v", len(got), err)
-			}
-			return len(args) < 100 && len(e.blobsOf(t, r.ID())) == 1
-		})
 	})
 }
 

@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/producer"
 	"github.com/distpool/distpool/results"
 	"github.com/distpool/distpool/tasks"
@@ -146,10 +145,7 @@ func TestAChunkIsContinuedWhereItsWorkerStopped(t *testing.T) {
 		e.awaitStarted(t, gate, 1)
 		id := e.workers(t)[0].ID
 		first.term()
-		// It has rung for itself, which nobody hears while its slot is taken.
-		eventually(t, "the worker has noticed that it was told to stop", func() bool {
-			return e.rdb.Exists(ctx(t), record.WakeKey(id)).Val() == 1
-		})
+		e.awaitDraining(t, id)
 		e.open(t, gate)
 		<-first.ended
 		second := e.worker(t, 1)

@@ -11,7 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/job"
+	"github.com/distpool/distpool/internal/names"
 	"github.com/distpool/distpool/internal/wire"
 	"github.com/distpool/distpool/producer"
 	"github.com/distpool/distpool/results"
@@ -127,13 +128,9 @@ func TestRetryFailedKeepsQueueAndLimitsUnlessOptionsSayOtherwise(t *testing.T) {
 			kept.ID():  {e.queue, `"retries":2`, fmt.Sprint(int64(30 * time.Second))},
 			moved.ID(): {other, `"retries":2`, fmt.Sprint(int64(time.Minute))},
 		} {
-			s, err := record.Read(ctx(t), e.rdb, id)
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, policy, _, err := record.ReadSignature(ctx(t), e.rdb, id)
-			if err != nil || s.Queue != want[0] || !strings.Contains(policy, want[1]) || !strings.Contains(policy, want[2]) {
-				t.Errorf("queue %s, policy %s, %v; want %v", s.Queue, policy, err, want)
+			queue, policy := names.SplitAddress(id).Queue, e.snapshot(t, id).About.Policy
+			if queue != want[0] || !strings.Contains(policy, want[1]) || !strings.Contains(policy, want[2]) {
+				t.Errorf("queue %s, policy %s; want %v", queue, policy, want)
 			}
 		}
 		if err := moved.Cancel(ctx(t)); err != nil {
@@ -179,8 +176,7 @@ func TestRetryFailedOfACanceledJobTakesWhatFailedBefore(t *testing.T) {
 			t.Fatal(err)
 		}
 		eventually(t, "the first call has failed", func() bool {
-			s, err := record.Read(ctx(t), e.rdb, m.ID())
-			return err == nil && s.Failed == 1
+			return e.snapshot(t, m.ID()).Failed == 1
 		})
 		if err := m.Cancel(ctx(t)); err != nil {
 			t.Fatal(err)
@@ -227,8 +223,7 @@ func TestRetryFailedLeavesOutCallsWhoseArgumentsAreGone(t *testing.T) {
 			}
 		}
 		for k := range 6 {
-			key, field := record.FailedField(record.Snapshot{ID: m.ID()}, k)
-			e.rdb.HSet(ctx(t), key, field, "")
+			e.setField(t, m.ID(), string(job.KeptOf(k)), "")
 		}
 		_, err = producer.RetryFailed(ctx(t), p, mend, m.ID())
 		if mentions(t, err, "6 calls failed"); !errors.Is(err, producer.ErrArgumentsGone) {
@@ -252,23 +247,19 @@ func TestRetryFailedSignsOnlyWhatWasSigned(t *testing.T) {
 		if values, err := r.Get(ctx(t)); err != nil || !slices.Equal(values, []int{0, 30}) {
 			t.Fatalf("got %v, %v", values, err)
 		}
-		key, field := record.FailedField(record.Snapshot{ID: id}, 0)
-		kept := e.rdb.HGet(ctx(t), key, field).Val()
+		kept := e.field(t, id, "kept:0")
 		for name, forged := range map[string]string{
 			"unsigned": string(bare(t, kept)),
 			"changed":  strings.Replace(kept, `"N":0`, `"N":9`, 1),
 			"another chunk's": func() string {
-				key, field := record.FailedField(record.Snapshot{ID: id}, 1)
-				first, n, data, err := wire.ParseArgs([]byte(e.rdb.HGet(ctx(t), key, field).Val()))
+				first, n, data, err := wire.ParseArgs([]byte(e.field(t, id, "kept:1")))
 				if err != nil {
 					t.Fatal(err)
 				}
 				return string(wire.EncodeArgs(first-2, n, data))
 			}(),
 		} {
-			if err := e.rdb.HSet(ctx(t), key, field, forged).Err(); err != nil {
-				t.Fatal(err)
-			}
+			e.setField(t, id, "kept:0", forged)
 			if _, err := producer.RetryFailed(ctx(t), p, mend, id); !errors.Is(err, results.ErrUntrusted) {
 				t.Errorf("%s: %v", name, err)
 			}

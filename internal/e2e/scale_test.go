@@ -12,7 +12,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/recent"
 	"github.com/distpool/distpool/internal/redistest"
 	"github.com/distpool/distpool/producer"
 	"github.com/distpool/distpool/results"
@@ -96,7 +96,7 @@ func TestTenThousandJobsLeaveNothing(t *testing.T) {
 	}
 	// asynq's and the workers' keys come and go with what the workers do.
 	presence := func(k string) bool {
-		return strings.HasPrefix(k, "distpool:@{workers}") || record.IsListKey(k) || strings.HasPrefix(k, "asynq:workers") || strings.HasPrefix(k, "asynq:servers")
+		return strings.HasPrefix(k, "distpool:@{workers}") || recent.IsListKey(k) || strings.HasPrefix(k, "asynq:workers") || strings.HasPrefix(k, "asynq:servers")
 	}
 	size := func() int64 {
 		here := slices.DeleteFunc(e.keys(t, "*"), func(k string) bool { return !presence(k) })

@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,8 +13,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/distpool/distpool/internal/broker"
-	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/internal/signing"
 	"github.com/distpool/distpool/internal/wire"
 	"github.com/distpool/distpool/producer"
@@ -75,25 +75,9 @@ type attack struct {
 	do     func(t *testing.T, e *signed, id string)
 }
 
-func (e *signed) set(t *testing.T, id string, key int, field string, value any) {
-	t.Helper()
-	if err := e.rdb.HSet(ctx(t), record.Keys(id)[key], field, value).Err(); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func (e *signed) get(t *testing.T, id string, key int, field string) string {
-	t.Helper()
-	v, err := e.rdb.HGet(ctx(t), record.Keys(id)[key], field).Result()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return v
-}
-
 // place is where the arguments of a chunk of note belong.
 func place(id string, chunk int) signing.Place {
-	return signing.Place{What: secure.Arguments, Job: record.Ref{ID: id}, Task: note.Name(), Chunk: chunk}
+	return signing.Place{What: secure.Arguments, Job: signing.Ref{ID: id}, Task: note.Name(), Chunk: chunk}
 }
 
 func (e *signed) terms() signing.Terms {
@@ -111,30 +95,30 @@ func bare(t *testing.T, frame string) []byte {
 
 var attacks = []attack{
 	{"arguments without a signature", secure.Unsigned, func(t *testing.T, e *signed, id string) {
-		e.set(t, id, 1, "1", bare(t, e.get(t, id, 1, "1")))
+		e.setField(t, id, "args:1", bare(t, e.field(t, id, "args:1")))
 	}},
 	{"other arguments under the old signature", secure.Mismatch, func(t *testing.T, e *signed, id string) {
-		frame := []byte(e.get(t, id, 1, "1"))
+		frame := []byte(e.field(t, id, "args:1"))
 		frame[len(frame)-3] ^= 1
-		e.set(t, id, 1, "1", frame)
+		e.setField(t, id, "args:1", frame)
 	}},
 	{"arguments that are signed with a foreign key", secure.UnknownKey, func(t *testing.T, e *signed, id string) {
 		foreign := signing.New(secure.Keyring{Sign: secure.NewKey("evil")})
-		e.set(t, id, 1, "1", foreign.Frame(place(id, 1), e.terms(), bare(t, e.get(t, id, 1, "1"))))
+		e.setField(t, id, "args:1", foreign.Frame(place(id, 1), e.terms(), bare(t, e.field(t, id, "args:1"))))
 	}},
 	{"arguments that are signed with a foreign key of a known ID", secure.Mismatch, func(t *testing.T, e *signed, id string) {
 		foreign := signing.New(secure.Keyring{Sign: secure.NewKey("k1")})
-		e.set(t, id, 1, "1", foreign.Frame(place(id, 1), e.terms(), bare(t, e.get(t, id, 1, "1"))))
+		e.setField(t, id, "args:1", foreign.Frame(place(id, 1), e.terms(), bare(t, e.field(t, id, "args:1"))))
 	}},
 	{"the arguments of another chunk", secure.Mismatch, func(t *testing.T, e *signed, id string) {
-		e.set(t, id, 1, "1", e.get(t, id, 1, "2"))
+		e.setField(t, id, "args:1", e.field(t, id, "args:2"))
 	}},
 	{"the arguments of another job", secure.Mismatch, func(t *testing.T, e *signed, id string) {
 		m, err := producer.MapAsync(ctx(t), e.pool(t, e.ring), note, []probe{e.probe(), e.probe(), e.probe()}, producer.ChunkSize(1))
 		if err != nil {
 			t.Fatal(err)
 		}
-		e.set(t, id, 1, "1", e.get(t, m.ID(), 1, "1"))
+		e.setField(t, id, "args:1", e.field(t, m.ID(), "args:1"))
 		if err := m.Cancel(ctx(t)); err != nil {
 			t.Fatal(err)
 		}
@@ -142,20 +126,26 @@ var attacks = []attack{
 	{"a copy from long ago", secure.Expired, func(t *testing.T, e *signed, id string) {
 		terms := e.terms()
 		terms.Expires = time.Now().Add(-2 * signing.Leeway).UnixMilli()
-		e.set(t, id, 1, "1", signing.New(e.ring).Frame(place(id, 1), terms, bare(t, e.get(t, id, 1, "1"))))
+		e.setField(t, id, "args:1", signing.New(e.ring).Frame(place(id, 1), terms, bare(t, e.field(t, id, "args:1"))))
 	}},
 	{"a job that is delayed, now", secure.Early, func(t *testing.T, e *signed, id string) {
 		terms := e.terms()
 		terms.NotBefore = time.Now().Add(2 * signing.Leeway).UnixMilli()
-		e.set(t, id, 1, "1", signing.New(e.ring).Frame(place(id, 1), terms, bare(t, e.get(t, id, 1, "1"))))
+		e.setField(t, id, "args:1", signing.New(e.ring).Frame(place(id, 1), terms, bare(t, e.field(t, id, "args:1"))))
 	}},
-	{"half a signature", secure.Malformed, func(t *testing.T, e *signed, id string) { e.set(t, id, 1, "1", "~1 k1 0 0 3 abc\n0 1\n[1]") }},
-	{"another task", secure.Mismatch, func(t *testing.T, e *signed, id string) { e.set(t, id, 0, "task", count.Name()) }},
-	{"another codec", secure.Mismatch, func(t *testing.T, e *signed, id string) { e.set(t, id, 0, "codec", "gob") }},
-	{"another policy", secure.Mismatch, func(t *testing.T, e *signed, id string) { e.set(t, id, 0, "policy", `{"retries":1000000}`) }},
-	{"another number of calls", secure.Mismatch, func(t *testing.T, e *signed, id string) { e.set(t, id, 0, "calls", 2) }},
+	{"half a signature", secure.Malformed, func(t *testing.T, e *signed, id string) { e.setField(t, id, "args:1", "~1 k1 0 0 3 abc\n0 1\n[1]") }},
+	{"another task", secure.Mismatch, func(t *testing.T, e *signed, id string) {
+		must(t, e.about(ctx(t), id, func(a *job.About) { a.Task = count.Name() }))
+	}},
+	{"another codec", secure.Mismatch, func(t *testing.T, e *signed, id string) {
+		must(t, e.about(ctx(t), id, func(a *job.About) { a.Codec = "gob" }))
+	}},
+	{"another policy", secure.Mismatch, func(t *testing.T, e *signed, id string) {
+		must(t, e.about(ctx(t), id, func(a *job.About) { a.Policy = `{"retries":1000000}` }))
+	}},
+	{"another number of calls", secure.Mismatch, func(t *testing.T, e *signed, id string) { e.setField(t, id, "calls", 2) }},
 	{"a checkpoint that no worker saved", secure.Unsigned, func(t *testing.T, e *signed, id string) {
-		e.set(t, id, 4, "1:part", wire.Partial{Next: 1, Outcome: wire.Outcome{First: 1, Calls: 1, Values: []byte("[7]")}}.Encode())
+		e.setField(t, id, "part:1", wire.Partial{Next: 1, Outcome: wire.Outcome{First: 1, Calls: 1, Values: []byte("[7]")}}.Encode())
 	}},
 }
 
@@ -235,24 +225,25 @@ func TestARecordThatIsRestoredUnderAnotherIDIsRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		fields, err := e.rdb.HGetAll(ctx(t), record.Keys(r.ID())[0]).Result()
+		fields, err := e.rdb.HGetAll(ctx(t), e.key(t, r.ID())).Result()
 		if err != nil {
 			t.Fatal(err)
 		}
-		e.worker(t, e.ring)
+		elsewhere := e.queue + "-other"
+		e.worker(t, e.ring, func(s *workerSpec) { s.Also = elsewhere })
 		if _, err := r.Get(ctx(t)); err != nil {
 			t.Fatal(err)
 		}
-		const copied = "COPY"
-		fields["id"] = copied
-		if err := e.rdb.HSet(ctx(t), record.Keys(copied)[0], fields).Err(); err != nil {
-			t.Fatal(err)
+		for _, copied := range []string{e.queue + "/COPY", elsewhere + "/" + path.Base(r.ID())} {
+			if err := e.rdb.HSet(ctx(t), e.key(t, copied), fields).Err(); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := producer.Attach(ctx(t), p, note, copied); !errors.Is(err, results.ErrUntrusted) {
+				t.Errorf("attaching to the copy: %v, want ErrUntrusted", err)
+			}
+			e.deliver(t, e.lane(t, copied), note.Name(), job.Delivery{Ref: e.ref(t, copied), Number: 1})
+			e.wasRefused(t, secure.Arguments, secure.Mismatch, copied)
 		}
-		if _, err := producer.Attach(ctx(t), p, note, copied); !errors.Is(err, results.ErrUntrusted) {
-			t.Errorf("attaching to the copy: %v, want ErrUntrusted", err)
-		}
-		e.deliver(t, note.Name(), wire.Delivery{Job: copied, Number: 1})
-		e.wasRefused(t, secure.Arguments, secure.Mismatch, copied)
 		if n := e.rdb.LLen(ctx(t), mark.Key).Val(); n != 1 {
 			t.Errorf("the call ran %d times", n)
 		}
@@ -269,8 +260,8 @@ func TestForgedOutcomesAreNotTakenForTrue(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		reply := e.get(t, r.ID(), 0, "reply")
-		notice := fmt.Sprintf("%s out 0 1 1 0 0 done\n%s", r.ID(), forged)
+		reply := job.ReplyChannel(e.lane(t, r.ID()), e.field(t, r.ID(), "reply"))
+		notice := fmt.Sprintf("%s  out 0 1 1 0 0 done %d\n%s\n", path.Base(r.ID()), len(forged), forged)
 		_, cluster := e.rdb.(*redis.ClusterClient) // where Redis counts the receivers at one server only
 		if n, err := e.rdb.Publish(ctx(t), reply, notice).Result(); err != nil || n == 0 && !cluster {
 			t.Fatalf("publishing a forged notice: %d, %v", n, err)
@@ -294,9 +285,9 @@ func TestForgedOutcomesAreNotTakenForTrue(t *testing.T) {
 		}
 		for what, outcome := range map[string]string{
 			"made up":          string(wire.Outcome{First: 1, Calls: 1, Values: []byte("[666]")}.Encode()),
-			"of another chunk": e.get(t, m.ID(), 2, "0"),
+			"of another chunk": e.field(t, m.ID(), "out:0"),
 		} {
-			e.set(t, m.ID(), 2, "1", outcome)
+			e.setField(t, m.ID(), "out:1", outcome)
 			again, err := producer.AttachMap(ctx(t), e.pool(t, e.ring), square, m.ID())
 			if err != nil {
 				t.Fatal(err)
@@ -307,7 +298,7 @@ func TestForgedOutcomesAreNotTakenForTrue(t *testing.T) {
 		}
 		// A job that is made to look shorter than it is.
 		for field, value := range map[string]any{"calls": 0, "chunks": 0, "recorded": 0} {
-			e.set(t, m.ID(), 0, field, value)
+			e.setField(t, m.ID(), field, value)
 		}
 		if _, err := producer.AttachMap(ctx(t), e.pool(t, e.ring), square, m.ID()); !errors.Is(err, results.ErrUntrusted) {
 			t.Errorf("a job that lost its calls: %v, want ErrUntrusted", err)
@@ -369,25 +360,23 @@ func TestKeysAreIntroducedAndChangedUnderWay(t *testing.T) {
 func TestASecondSubmitterDoesNotSignATamperedJob(t *testing.T) {
 	eachSigned(t, func(t *testing.T, e *signed) {
 		p := e.pool(t, e.ring)
-		for field, value := range map[string]string{"policy": `{"retries":99}`, "queue": "elsewhere", "gen": "MINE", "cut": "1", "start": "5", "sig": ""} {
+		for field, tamper := range map[string]damage{
+			"policy": about("", func(a *job.About) { a.Policy = `{"retries":99}` }),
+			"gen":    field("gen", "MINE"),
+			"cut":    about("", func(a *job.About) { a.Cut = "1" }),
+			"start":  about("", func(a *job.About) { a.Start = 5 }),
+			"sig":    about("", func(a *job.About) { a.Sig = "" }),
+		} {
 			id := producer.ID("id-" + field + "-" + e.queue)
 			m, err := producer.MapAsync(ctx(t), p, square, numbers(3), id, producer.ChunkSize(2))
 			if err != nil {
 				t.Fatal(err)
 			}
-			e.set(t, m.ID(), 0, field, value)
-			e.set(t, m.ID(), 0, "state", "open")
+			must(t, tamper.do(ctx(t), e.env, m.ID()))
+			e.setField(t, m.ID(), "state", "open")
 			if _, err := producer.MapAsync(ctx(t), e.pool(t, e.ring), square, numbers(3), id, producer.ChunkSize(2)); !errors.Is(err, results.ErrUntrusted) {
 				t.Errorf("field %s was changed: %v, want ErrUntrusted", field, err)
 			}
 		}
 	})
-}
-
-// deliver enqueues a delivery, as anybody can who writes to Redis.
-func (e *signed) deliver(t *testing.T, task string, d wire.Delivery) {
-	t.Helper()
-	if err := broker.New(e.rdb).Enqueue(ctx(t), e.queue, task, []wire.Delivery{d}); err != nil {
-		t.Fatal(err)
-	}
 }

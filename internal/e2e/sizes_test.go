@@ -3,11 +3,12 @@ package e2e_test
 import (
 	"bytes"
 	"context"
-	"encoding"
 	"errors"
 	"fmt"
 	"log/slog"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -15,7 +16,6 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/redisconn"
 	"github.com/distpool/distpool/producer"
 	"github.com/distpool/distpool/results"
@@ -143,6 +143,9 @@ func TestLargeErrorsOfALargeChunkTravel(t *testing.T) {
 // what it counts as one request or record.
 type narrow struct{ refused atomic.Int64 }
 
+// largeFrame is the reference to a large frame, with its size.
+var largeFrame = regexp.MustCompile(`^@ \w+ (\d+)$`)
+
 // refusal is an error reply.
 type refusal string
 
@@ -156,12 +159,12 @@ func (n *narrow) refuses(cmd redis.Cmder) bool {
 		return false
 	}
 	for _, arg := range cmd.Args() {
-		m, ok := arg.(encoding.BinaryMarshaler)
-		if !ok {
+		frame, _ := arg.([]byte)
+		reference := largeFrame.FindSubmatch(frame)
+		if reference == nil {
 			continue
 		}
-		reference, err := m.MarshalBinary()
-		if err == nil && record.LargeSize(reference) > 1<<20 {
+		if size, err := strconv.Atoi(string(reference[1])); err == nil && size > 1<<20 {
 			n.refused.Add(1)
 			cmd.SetErr(refusal("ERR max request size exceeded. Limit: 1048576 bytes"))
 			return true

@@ -9,11 +9,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
 
-	"github.com/redis/go-redis/v9"
-
-	"github.com/distpool/distpool/internal/record"
+	"github.com/distpool/distpool/internal/recent"
 	"github.com/distpool/distpool/internal/redistest"
 	"github.com/distpool/distpool/producer"
 )
@@ -74,7 +73,7 @@ func TestAnInfiniteStreamRunsInConstantMemory(t *testing.T) {
 	}()
 	eventually(t, "Redis is back where it was", func() bool {
 		left = slices.DeleteFunc(e.keys(t, "*"), func(key string) bool {
-			return slices.Contains(keys, key) || strings.HasPrefix(key, "distpool:@{workers}") || record.IsListKey(key) ||
+			return slices.Contains(keys, key) || strings.HasPrefix(key, "distpool:@{workers}") || recent.IsListKey(key) ||
 				strings.Contains(key, ":processed") // asynq's counters, which may come a moment after the first result
 		})
 		return len(left) == 0 && used()-base < 1<<20

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/distpool/distpool/internal/asynqfmt"
 )
 
 // tap is a way to Redis that watches for one script. It stops a connection right
@@ -29,9 +31,13 @@ type tap struct {
 func sha1Of(t *testing.T, name string) string {
 	t.Helper()
 	var source []byte
-	files := map[string][]string{"record": {"recording"}, "finish_inline": {"recording", "ending"}}[name]
-	for _, file := range slices.Concat([]string{"common"}, files, []string{name}) {
-		b, err := os.ReadFile(filepath.Join("..", "record", "lua", file+".lua"))
+	files := []string{"counts", "frames", "part"}
+	if name == "finish" {
+		source = append(source, asynqfmt.Lua("retire", "unlease", "return", "archive", "count", "delete")...)
+		files = append(files, "kept", "slow")
+	}
+	for _, file := range append(files, name) {
+		b, err := os.ReadFile(filepath.Join("..", "job", "lua", file+".lua"))
 		must(t, err)
 		source = append(source, b...)
 	}

@@ -142,7 +142,7 @@ func TestADelayedJobCanBeCanceledBefore(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ttl := e.rdb.PTTL(ctx(t), "distpool:{"+r.ID()+"}").Val()
+		ttl := e.rdb.PTTL(ctx(t), e.key(t, r.ID())).Val()
 		if ttl < producer.DefaultJobTTL+50*time.Minute {
 			t.Errorf("the record lives for %v, want JobTTL from the start on", ttl)
 		}

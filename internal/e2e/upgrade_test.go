@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/distpool/distpool/internal/fleet"
-	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/producer"
 	"github.com/distpool/distpool/results"
 	"github.com/distpool/distpool/tasks"
@@ -195,14 +194,12 @@ func TestARecordOfAnotherVersionIsAnErrorOfItsHandle(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := e.rdb.HSet(ctx(t), record.Keys(r.ID())[0], "v", 2).Err(); err != nil {
-			t.Fatal(err)
-		}
+		e.setField(t, r.ID(), "about", "2"+e.field(t, r.ID(), "about")[1:])
 		_, err = r.Get(ctx(t))
 		if !errors.Is(err, results.ErrCorrupt) {
 			t.Fatalf("the handle says %v, want ErrCorrupt", err)
 		}
-		mentions(t, err, r.ID(), `"2"`, "run the same version of distpool everywhere")
+		mentions(t, err, r.ID(), `"2 square"`, "run the same version of distpool everywhere")
 		survivors(t, p, e.worker(t, 1))
 	})
 }

@@ -34,15 +34,20 @@ func (a About) Encode() (string, error) {
 	if a.Codec == defaultCodec {
 		described.Codec = ""
 	}
+	head := string(version) + " " + a.Task
+	if described.isUsual() {
+		return head, nil
+	}
 	rest, err := json.Marshal(described)
 	if err != nil {
 		return "", fmt.Errorf("the description of a job of task %q: %w", a.Task, err)
 	}
-	head := string(version) + " " + a.Task
-	if string(rest) == "{}" {
-		return head, nil
-	}
 	return head + "\n" + string(rest), nil
+}
+
+// isUsual reports whether there is nothing to say but the task, as of most jobs.
+func (a About) isUsual() bool {
+	return a.Codec == "" && a.Policy == "" && a.Headers == nil && a.Start == 0 && a.Sum == "" && a.Cut == "" && a.Sig == ""
 }
 
 // ParseAbout undoes Encode.

@@ -1,7 +1,7 @@
 package job
 
 import (
-	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -22,10 +22,11 @@ type Delivery struct {
 // TaskID is the ID of the asynq task. It is derived and not drawn, so an enqueue that is
 // sent twice conflicts with itself.
 func (d Delivery) TaskID() string {
-	if d.Gen == "" {
-		return fmt.Sprintf("%s:%d:%d", d.Name, d.Chunk, d.Number)
+	job := d.Name
+	if d.Gen != "" {
+		job += "~" + d.Gen
 	}
-	return fmt.Sprintf("%s~%s:%d:%d", d.Name, d.Gen, d.Chunk, d.Number)
+	return job + ":" + strconv.Itoa(d.Chunk) + ":" + strconv.Itoa(d.Number)
 }
 
 // ParseTaskID undoes TaskID. It reports false for a task that is no delivery.

@@ -2,7 +2,6 @@ package job
 
 import (
 	"context"
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -104,7 +103,7 @@ const (
 func Message(lane, task string, d Delivery, errText string, failed time.Time) []byte {
 	m := asynqfmt.Message{
 		Type: task, ID: d.TaskID(), Queue: lane, Retry: asynqRetries, Timeout: int64(asynqTimeout.Seconds()),
-		Payload: fmt.Appendf(nil, `%s%s","chunk":%d}`, payloadOf(QueueOf(lane)), d.Name, d.Chunk), Error: errText,
+		Payload: []byte(payloadOf(QueueOf(lane)) + d.Name + `","chunk":` + strconv.Itoa(d.Chunk) + "}"), Error: errText,
 	}
 	if errText != "" {
 		m.LastFailed = failed.Unix()

@@ -34,7 +34,7 @@ func ParseAddress(s, queue string) (Address, error) {
 	if err := CheckQueue(a.Queue); err != nil {
 		return Address{}, fmt.Errorf("the address %.250q of a job: %w", s, err)
 	}
-	if err := CheckID(a.Name); err != nil {
+	if err := CheckJob(a.Name); err != nil {
 		return Address{}, fmt.Errorf("the address %.250q of a job: %w", s, err)
 	}
 	return a, nil

@@ -150,7 +150,7 @@ func (d Delivery) plausible() bool {
 	return a.String() == d.Job && a.Name != "" && isWord(a.Name) && names.CheckQueue(a.Queue) == nil && isWord(d.Gen) && d.Chunk >= 0 && d.Chunk <= maxNumber && d.Number >= 1 && d.Number <= maxNumber
 }
 
-// isWord reports whether s has only what names of jobs are made of; see names.CheckID.
+// isWord reports whether s has only what names of jobs are made of; see names.CheckJob.
 func isWord(s string) bool {
 	if len(s) > 100 {
 		return false

@@ -1,4 +1,4 @@
-package worker
+package deliver
 
 import (
 	"context"
@@ -11,7 +11,7 @@ import (
 
 // record records the outcomes of a chunk that is over, in the background: a slot is for calls.
 func (r *chunkRun) record() {
-	rec := r.worker.recorder
+	rec := r.on.recorder
 	frame := r.outcomeFrame(r.run.Outcome())
 	leave := rec.enter(len(frame))
 	if len(frame) >= job.LargeFrame { // others should not wait for its transfer
@@ -76,17 +76,17 @@ func (r *chunkRun) recordAlone(frame []byte) {
 }
 
 func (r *chunkRun) recordUntilAnswered(frame []byte) (job.Answer, error) {
-	w := r.worker
+	h := r.on
 	var stored [][]byte
 	answer, err := untilAnswered(r, "record", func(ctx context.Context) (job.Answer, error) {
 		if stored == nil {
-			s, err := job.Store(ctx, w.rdb, r.lane, r.Name, frame)
+			s, err := job.Store(ctx, h.Redis, r.lane, r.Name, frame)
 			if err != nil {
 				return "", err
 			}
 			stored = s
 		}
-		answer, err := w.recorder.send(ctx, r.lane, r.recording(stored[0]))
+		answer, err := h.recorder.send(ctx, r.lane, r.recording(stored[0]))
 		if err == nil && answer == job.NoFrame {
 			stored, err = nil, errUnstored
 		}
@@ -95,7 +95,7 @@ func (r *chunkRun) recordUntilAnswered(frame []byte) (job.Answer, error) {
 	if stored != nil && (err != nil || answer != job.OK) {
 		ctx, cancel := context.WithTimeout(context.Background(), askTime)
 		defer cancel()
-		_ = job.Discard(ctx, w.rdb, r.lane, r.Name, stored...) // otherwise it goes by itself
+		_ = job.Discard(ctx, h.Redis, r.lane, r.Name, stored...) // otherwise it goes by itself
 	}
 	return answer, err
 }

@@ -1,4 +1,4 @@
-package worker
+package deliver
 
 import (
 	"context"
@@ -28,7 +28,7 @@ func (r *chunkRun) unread(why error) {
 		why = fmt.Errorf("chunk %d: %w", r.Delivery.Chunk, why)
 		r.doom(job.Missing.Because(why.Error()))
 		r.archive(why)
-	case errors.Is(why, errDraining):
+	case errors.Is(why, ErrDraining):
 		r.interrupted()
 	default:
 		r.condemn(why)
@@ -40,7 +40,7 @@ func (r *chunkRun) doom(reason string) {
 	ctx, cancel := context.WithTimeout(context.Background(), askTime)
 	defer cancel()
 	_, err := untilDone(ctx, func(ctx context.Context) ([]job.State, error) {
-		return job.Cancel(ctx, r.worker.rdb, r.lane, job.Publish, reason, r.Ref)
+		return job.Cancel(ctx, r.on.Redis, r.lane, job.Publish, reason, r.Ref)
 	})
 	if err != nil {
 		r.logger().Error("canceling it failed", "error", err)
@@ -58,11 +58,11 @@ func (r *chunkRun) dismiss(taskID, why string) {
 	ctx, cancel := context.WithTimeout(context.Background(), askTime)
 	defer cancel()
 	_, err := untilDone(ctx, func(ctx context.Context) (job.Answer, error) {
-		message, err := job.Failed(ctx, r.worker.rdb, r.lane, taskID, why, time.Now())
+		message, err := job.Failed(ctx, r.on.Redis, r.lane, taskID, why, time.Now())
 		if err != nil {
 			return "", err
 		}
-		return r.worker.recorder.send(ctx, r.lane, job.Dismiss(taskID, message))
+		return r.on.recorder.send(ctx, r.lane, job.Dismiss(taskID, message))
 	})
 	if err != nil {
 		r.logger().Debug("archiving a delivery failed", "error", err)

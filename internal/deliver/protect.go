@@ -1,4 +1,4 @@
-package worker
+package deliver
 
 import (
 	"context"
@@ -28,7 +28,7 @@ func (r *chunkRun) signed() signing.Ref { return signing.Ref{ID: r.id, Gen: r.Ge
 
 // trust checks the signatures of what was taken.
 func (r *chunkRun) trust(t job.Taken) error {
-	s := r.worker.signer
+	s := r.on.Signer
 	if s == nil {
 		return nil
 	}
@@ -44,18 +44,18 @@ func (r *chunkRun) trust(t job.Taken) error {
 
 // refuse ends a job whose signature is missing or wrong.
 func (r *chunkRun) refuse(why error) {
-	w := r.worker
+	h := r.on
 	refusal := secure.Refusal{Job: r.id, Chunk: r.Delivery.Chunk, Task: r.about.Task, Queue: r.queue}
 	var e *signing.Error
 	if errors.As(why, &e) {
 		refusal.What, refusal.Reason, refusal.Key = e.What, e.Reason, e.Key
 	}
 	r.logger().Error("refusing a job because of its signature", "reason", refusal.Reason, "error", why)
-	if w.cfg.OnRefused != nil {
-		guard.Callback(w.log, "Config.OnRefused", func() { w.cfg.OnRefused(refusal) })
+	if h.OnRefused != nil {
+		guard.Callback(h.Executor.Log, "Config.OnRefused", func() { h.OnRefused(refusal) })
 	}
 	_, err := untilAnswered(r, "refuse", func(ctx context.Context) ([]job.State, error) {
-		return job.Cancel(ctx, w.rdb, r.lane, job.Publish, job.Untrusted.Because(why.Error()), r.Ref)
+		return job.Cancel(ctx, h.Redis, r.lane, job.Publish, job.Untrusted.Because(why.Error()), r.Ref)
 	})
 	if err != nil {
 		r.logger().Error("ending a refused job failed", "error", err)
@@ -100,13 +100,13 @@ func (r *chunkRun) seal(what string, o wire.Outcome) wire.Outcome {
 // outcomeFrame is what is recorded of a chunk that is over.
 func (r *chunkRun) outcomeFrame(o wire.Outcome) []byte {
 	o = r.seal(sealing.Outcomes, o)
-	return r.worker.signer.Frame(r.place(secure.Outcomes, r.about.Task), signing.Terms{}, o.Encode())
+	return r.on.Signer.Frame(r.place(secure.Outcomes, r.about.Task), signing.Terms{}, o.Encode())
 }
 
 // partialFrame is what is saved of a chunk that is not over.
 func (r *chunkRun) partialFrame(p wire.Partial) []byte {
 	p.Outcome = r.seal(sealing.Checkpoint, p.Outcome)
-	return r.worker.signer.Frame(r.place(secure.Checkpoint, r.about.Task), signing.Terms{}, p.Encode())
+	return r.on.Signer.Frame(r.place(secure.Checkpoint, r.about.Task), signing.Terms{}, p.Encode())
 }
 
 // OpenPartial opens what an earlier owner saved.
@@ -123,24 +123,4 @@ func (r *chunkRun) shown(msg string) string {
 		return "(encrypted)"
 	}
 	return execute.Truncate(msg, 1000)
-}
-
-// checkKeys says what is wrong with the keys, before a delivery is taken.
-func (w *worker) checkKeys() error {
-	for name, t := range w.tasks {
-		if s := call.SealerOf(t); s != nil {
-			if _, err := s.Seal(nil, nil); err != nil {
-				return fmt.Errorf("starting a worker: task %q: %w", name, err)
-			}
-		}
-	}
-	return nil
-}
-
-// checkKeyring says what is wrong with the keyring.
-func (c Config) checkKeyring() error {
-	if err := c.Keyring.Validate(); err != nil {
-		return fmt.Errorf("worker.Config: field Keyring: %w", err)
-	}
-	return nil
 }

@@ -1,4 +1,4 @@
-package worker
+package deliver
 
 import (
 	"context"
@@ -19,7 +19,7 @@ import (
 // record and back. It implements execute.Host.
 type chunkRun struct {
 	job.Delivery
-	worker  *worker
+	on      *Handler
 	lane    string
 	queue   string
 	id      string // of its job, for people and signatures
@@ -43,16 +43,16 @@ type chunkRun struct {
 func (r *chunkRun) key() chunkKey { return chunkKey{r.lane, r.Ref, r.Delivery.Chunk} }
 
 func (r *chunkRun) logger() *slog.Logger {
-	return r.worker.log.With("job", r.id, "chunk", r.Delivery.Chunk, "task", r.about.Task)
+	return r.on.Executor.Log.With("job", r.id, "chunk", r.Delivery.Chunk, "task", r.about.Task)
 }
 
 // close says that the delivery has been dealt with, as far as this worker is concerned.
 func (r *chunkRun) close() {
 	r.cancel(nil)
 	if r.enlisted {
-		r.worker.mu.Lock()
-		delete(r.worker.running, r.key())
-		r.worker.mu.Unlock()
+		r.on.mu.Lock()
+		delete(r.on.running, r.key())
+		r.on.mu.Unlock()
 	}
 	close(r.done)
 	r.over()
@@ -100,7 +100,7 @@ func (r *chunkRun) execute(t job.Taken) {
 		r.refuse(err)
 		return
 	}
-	r.run = r.worker.executor.New(execute.Chunk{
+	r.run = r.on.Executor.New(execute.Chunk{
 		Job: r.id, Number: r.Delivery.Chunk, Task: r.about.Task, Queue: r.queue, Codec: r.about.Codec, Policy: r.about.Policy,
 		Total: t.Calls, Deaths: t.Deaths, Args: t.Args, Partial: t.Part, Raw: true, Pass: r.pass,
 	}, r)
@@ -124,15 +124,15 @@ func (r *chunkRun) execute(t job.Taken) {
 func (r *chunkRun) load(t *job.Taken) (err error) {
 	if job.IsReference(t.Args) {
 		t.Args, err = untilAnswered(r, "arguments", func(ctx context.Context) ([]byte, error) {
-			args, err := job.Load(ctx, r.worker.rdb, r.lane, r.Name, t.Args)
+			args, err := job.Load(ctx, r.on.Redis, r.lane, r.Name, t.Args)
 			if !errors.Is(err, job.ErrFrameGone) {
 				return args, err
 			}
-			h, err := job.Holdings(ctx, r.worker.rdb, r.lane, []job.Delivery{r.Delivery})
+			h, err := job.Holdings(ctx, r.on.Redis, r.lane, []job.Delivery{r.Delivery})
 			switch {
 			case err != nil:
 				return nil, err
-			case h[0].Waits && h[0].Owner == r.worker.self.ID:
+			case h[0].Waits && h[0].Owner == r.on.Executor.Worker:
 				return nil, errLost
 			}
 			return nil, errOver
@@ -140,7 +140,7 @@ func (r *chunkRun) load(t *job.Taken) (err error) {
 	}
 	if err == nil && job.IsReference(t.Part) {
 		t.Part, err = untilAnswered(r, "checkpoint", func(ctx context.Context) ([]byte, error) {
-			part, err := job.Load(ctx, r.worker.rdb, r.lane, r.Name, t.Part)
+			part, err := job.Load(ctx, r.on.Redis, r.lane, r.Name, t.Part)
 			if errors.Is(err, job.ErrFrameGone) {
 				r.logger().Warn("what was saved of a chunk is not there; its calls run again")
 				return nil, nil
@@ -153,27 +153,24 @@ func (r *chunkRun) load(t *job.Taken) (err error) {
 
 // Save saves a checkpoint, and hears whether to go on.
 func (r *chunkRun) Save(ctx context.Context, p wire.Partial) {
-	state, err := r.save(ctx, r.partialFrame(p), p.Finished())
+	var state job.State
+	stored, err := job.Store(ctx, r.on.Redis, r.lane, r.Name, r.partialFrame(p))
+	if err == nil {
+		state, err = r.checkpoint(ctx, stored[0], p.Finished())
+	}
 	switch {
+	case err == nil:
+		r.heed(state)
 	case job.IsTooLarge(err):
 		r.logger().Warn("Redis refuses a checkpoint for its size; should this worker die, the calls run again", "error", err)
-	case err != nil:
+	default:
 		r.logger().Debug("a checkpoint failed", "error", err)
-	case state == job.Broken:
-		r.cancel(errDamaged)
-	case state == job.LostOwnership:
-		r.cancel(errNotOurs)
-	case state.Ended() && state != job.Unstored:
-		r.cancel(errJobEnded)
 	}
 }
 
-func (r *chunkRun) save(ctx context.Context, part []byte, calls int) (job.State, error) {
-	stored, err := job.Store(ctx, r.worker.rdb, r.lane, r.Name, part)
-	if err != nil {
-		return "", err
-	}
-	states, err := job.Checkpoint(ctx, r.worker.rdb, r.lane, r.worker.self.ID, job.Publish, job.Saved{Delivery: r.Delivery, Part: stored[0], Calls: calls})
+// checkpoint saves what the chunk has: a frame, or the reference to a large one.
+func (r *chunkRun) checkpoint(ctx context.Context, part []byte, calls int) (job.State, error) {
+	states, err := job.Checkpoint(ctx, r.on.Redis, r.lane, r.on.Executor.Worker, job.Publish, job.Saved{Delivery: r.Delivery, Part: part, Calls: calls})
 	if err != nil {
 		return "", err
 	}
@@ -183,13 +180,13 @@ func (r *chunkRun) save(ctx context.Context, part []byte, calls int) (job.State,
 // Begin is called before the first call.
 func (r *chunkRun) Begin(int) {}
 
-// Wait begins a wait of a call for a nested job.
-func (r *chunkRun) Wait(call int, j nested.Job) (deadlock <-chan error, end func()) {
-	return r.worker.waits.Begin(r, call, j)
+// Wait begins a wait of a call, by its index in the job, for a nested job.
+func (r *chunkRun) Wait(number int, j nested.Job) (deadlock <-chan error, end func()) {
+	return r.on.Waits.Begin(r, number, j)
 }
 
 // EndWaits ends the waits of the call that has ended.
-func (r *chunkRun) EndWaits() { r.worker.waits.EndAll(r) }
+func (r *chunkRun) EndWaits() { r.on.Waits.EndAll(r) }
 
 // Chunk names the chunk to the waits of its calls.
 func (r *chunkRun) Chunk() (id string, chunk int) { return r.id, r.Delivery.Chunk }

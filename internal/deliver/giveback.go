@@ -1,4 +1,4 @@
-package worker
+package deliver
 
 import (
 	"context"
@@ -32,7 +32,7 @@ func (r *chunkRun) drop(fate observe.ChunkFate) {
 	// The record knows that the job is over, or the chunk another worker's; if it is not, the
 	// chunk is given back.
 	_, err := untilDone(ctx, func(ctx context.Context) (job.Answer, error) {
-		return r.worker.recorder.send(ctx, r.lane, r.returned(nil, 0, job.Head))
+		return r.on.recorder.send(ctx, r.lane, r.returned(nil, 0, job.Head))
 	})
 	if err != nil {
 		r.logger().Debug("ending a delivery failed; supervision ends it", "error", err)
@@ -48,16 +48,15 @@ func (r *chunkRun) returned(part []byte, calls int, where string) job.Finished {
 // giveBack lets another worker go on with the chunk, at once. Calls that are to
 // run again are due at the given time; the zero time is now.
 func (r *chunkRun) giveBack(due time.Time) {
-	ctx, cancel := context.WithDeadline(context.Background(), r.worker.returnBy())
+	ctx, cancel := context.WithDeadline(context.Background(), r.on.ReturnBy())
 	defer cancel()
-	answer, err := untilDone(ctx, func(ctx context.Context) (job.Answer, error) {
-		return r.handOver(ctx, due, func(part []byte, calls int) job.Finished { return r.returned(part, calls, job.Head) })
-	})
+	until := func(f func(context.Context) (job.Answer, error)) (job.Answer, error) { return untilDone(ctx, f) }
+	answer, err := r.handOver(until, due, func(part []byte, calls int) job.Finished { return r.returned(part, calls, job.Head) })
 	switch {
 	case isFinal(err):
 		r.condemn(err)
 	case err != nil:
-		r.worker.notReturned(r)
+		r.on.notReturned(r)
 		r.logger().Warn("giving a chunk back failed; it is taken over once this worker counts as dead", "error", err)
 		r.end(observe.ChunkGivenBack, err)
 	case answer == job.BadJob:
@@ -77,10 +76,11 @@ func (r *chunkRun) putOff(p execute.Result) {
 		msg += fmt.Sprintf("; call %d, attempt %d: %s", first+p.Last.Call, p.Last.Attempts, r.shown(p.Last.Message))
 	}
 	whole := p.Due.Truncate(time.Second).Add(time.Second)
-	answer, err := untilAnswered(r, "release", func(ctx context.Context) (job.Answer, error) {
-		return r.handOver(ctx, p.Due, func(part []byte, calls int) job.Finished {
-			return job.PutOff(r.Delivery, part, calls, whole, job.Message(r.lane, r.about.Task, r.Delivery, msg, time.Now()))
-		})
+	until := func(f func(context.Context) (job.Answer, error)) (job.Answer, error) {
+		return untilAnswered(r, "release", f)
+	}
+	answer, err := r.handOver(until, p.Due, func(part []byte, calls int) job.Finished {
+		return job.PutOff(r.Delivery, part, calls, whole, job.Message(r.lane, r.about.Task, r.Delivery, msg, time.Now()))
 	})
 	switch {
 	case isFinal(err):
@@ -96,19 +96,19 @@ func (r *chunkRun) putOff(p execute.Result) {
 		r.end(observe.ChunkTaken, nil) // its job is over, or another worker took it
 		return
 	}
-	w, lane, id := r.worker, r.lane, r.TaskID()
+	h, lane, id := r.on, r.lane, r.TaskID()
 	time.AfterFunc(time.Until(p.Due), func() {
-		ctx, cancel := context.WithTimeout(w.calls, askTime)
+		ctx, cancel := context.WithTimeout(h.Calls, askTime)
 		defer cancel()
-		_, _ = untilDone(ctx, func(ctx context.Context) (int, error) { return job.Start(ctx, w.rdb, lane, id) })
+		_, _ = untilDone(ctx, func(ctx context.Context) (int, error) { return job.Start(ctx, h.Redis, lane, id) })
 	})
 	r.end(observe.ChunkPutBack, nil)
 }
 
-// handOver gives the chunk back with what it has so far. Calls that wait are due at the given
-// time; the zero time is now. What Redis refuses for its size it would refuse of the outcomes,
-// too.
-func (r *chunkRun) handOver(ctx context.Context, due time.Time, entry func(part []byte, calls int) job.Finished) (job.Answer, error) {
+// handOver gives the chunk back by the entry, with what it has so far. Calls that wait are due at
+// the given time; the zero time is now. What Redis refuses for its size it would refuse of the
+// outcomes, too.
+func (r *chunkRun) handOver(until func(func(context.Context) (job.Answer, error)) (job.Answer, error), due time.Time, entry func(part []byte, calls int) job.Finished) (job.Answer, error) {
 	for {
 		var part []byte
 		finished := 0
@@ -117,39 +117,35 @@ func (r *chunkRun) handOver(ctx context.Context, due time.Time, entry func(part 
 				part, finished = r.partialFrame(p), p.Finished()
 			}
 		}
-		answer, err := r.handOverPart(ctx, part, finished, entry)
+		var stored []byte
+		answer, err := until(func(ctx context.Context) (job.Answer, error) {
+			if stored == nil {
+				s, err := job.Store(ctx, r.on.Redis, r.lane, r.Name, part)
+				if err != nil {
+					return "", err
+				}
+				stored = s[0]
+			}
+			answer, err := r.handOverStored(ctx, stored, finished, entry)
+			if err == nil && answer == job.NoFrame {
+				stored, err = nil, errUnstored
+			}
+			return answer, err
+		})
 		if !job.IsTooLarge(err) || !r.shrink(len(part), err) {
 			return answer, err
 		}
 	}
 }
 
-func (r *chunkRun) handOverPart(ctx context.Context, part []byte, finished int, entry func(part []byte, calls int) job.Finished) (job.Answer, error) {
-	stored, err := job.Store(ctx, r.worker.rdb, r.lane, r.Name, part)
-	if err != nil {
-		return "", err
+func (r *chunkRun) handOverStored(ctx context.Context, part []byte, finished int, entry func(part []byte, calls int) job.Finished) (job.Answer, error) {
+	answer, err := r.on.recorder.send(ctx, r.lane, entry(part, finished))
+	if err != nil || answer != job.NotOwner || len(part) == 0 {
+		return answer, err
 	}
-	answer, err := r.worker.recorder.send(ctx, r.lane, entry(stored[0], finished))
-	if err == nil && answer == job.NotOwner && len(part) > 0 {
-		// Redis may have lost who runs the chunk: then a checkpoint makes it this worker's again.
-		if state, serr := r.save(ctx, part, finished); serr != nil || state.Ended() {
-			return answer, serr
-		}
-		answer, err = r.worker.recorder.send(ctx, r.lane, entry(stored[0], finished))
+	// Redis may have lost which worker runs the chunk: then a checkpoint makes it this one's again.
+	if state, err := r.checkpoint(ctx, part, finished); err != nil || state.Ended() {
+		return answer, err
 	}
-	if err == nil && answer == job.NoFrame {
-		err = errUnstored
-	}
-	return answer, err
-}
-
-// notReturned notes that Redis took neither the chunk's outcomes nor what was left of it,
-// if the worker drains: otherwise the delivery may well come back to it.
-func (w *worker) notReturned(r *chunkRun) {
-	if !w.draining.Load() {
-		return
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.unreturned[r.key()] = true
+	return r.on.recorder.send(ctx, r.lane, entry(part, finished))
 }

@@ -1,4 +1,4 @@
-package worker
+package deliver
 
 import (
 	"context"
@@ -23,25 +23,25 @@ var (
 	// errDamaged says that a script found a record damaged.
 	errDamaged = errors.New("its record contradicts itself")
 	// errUnstored says that Redis has lost a large frame before it became the job's.
-	errUnstored = errors.New("Redis has lost what it has just stored")
+	errUnstored = errors.New("what was just stored is not there")
 )
 
 // untilAnswered repeats a request about the chunk while Redis cannot be reached or is out of
 // memory, until the worker gives up its calls.
 func untilAnswered[T any](r *chunkRun, what string, f func(context.Context) (T, error)) (T, error) {
-	w, warned := r.worker, false
-	v, err := untilDone(w.calls, func(context.Context) (T, error) {
+	h, warned := r.on, false
+	v, err := untilDone(h.Calls, func(context.Context) (T, error) {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
 		v, err := f(ctx)
 		if err != nil && !isFinal(err) && !warned {
 			warned = true
-			w.log.Warn("Redis does not answer; will keep trying", "job", r.id, "chunk", r.Delivery.Chunk, "request", what, "error", err)
+			h.Executor.Log.Warn("Redis does not answer; will keep trying", "job", r.id, "chunk", r.Delivery.Chunk, "request", what, "error", err)
 		}
 		return v, err
 	})
-	if err != nil && w.calls.Err() != nil {
-		return v, fmt.Errorf("%s: %w", what, errDraining)
+	if err != nil && h.Calls.Err() != nil {
+		return v, fmt.Errorf("%s: %w", what, ErrDraining)
 	}
 	return v, err
 }

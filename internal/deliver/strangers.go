@@ -1,4 +1,4 @@
-package worker
+package deliver
 
 import (
 	"context"
@@ -42,19 +42,19 @@ type rest struct {
 
 // turnAway gives a delivery back whose task is not known here, but to another live worker of its
 // queue. It reports false if there is none: then the calls fail.
-func (w *worker) turnAway(r *chunkRun, owned bool, t job.Taken) bool {
-	knowing, ignorant, err := w.elsewhere(r.about.Task, r.queue)
+func (h *Handler) turnAway(r *chunkRun, owned bool, t job.Taken) bool {
+	knowing, ignorant, err := h.elsewhere(r.about.Task, r.queue)
 	switch {
 	case err != nil:
 		r.logger().Debug("asking for workers that know a task failed", "error", err)
-		w.consumer.Yield(r.lane, fleetFor)
+		h.Yield(r.lane, fleetFor)
 	case knowing == 0:
 		return false
 	default:
 		r.delivered(observe.Elsewhere, t)
-		w.consumer.Yield(r.lane, w.strangers.next(r.lane, ignorant))
+		h.Yield(r.lane, h.strangers.next(r.lane, ignorant))
 	}
-	w.giveUp(r, owned, job.Tail)
+	h.giveUp(r, owned, job.Tail)
 	return true
 }
 
@@ -77,16 +77,16 @@ func (s *strangers) next(lane string, ignorant int) time.Duration {
 
 // elsewhere counts the live workers of the queue that know the task, and those that do not, this
 // one among them. That none knows it is never believed for long: calls fail by it.
-func (w *worker) elsewhere(task, queue string) (knowing, ignorant int, err error) {
-	s := &w.strangers
+func (h *Handler) elsewhere(task, queue string) (knowing, ignorant int, err error) {
+	s := &h.strangers
 	s.mu.Lock()
 	others, old := s.others, time.Since(s.read) > fleetFor
 	s.mu.Unlock()
-	knows := func(o fleet.Worker) bool { return o.ID != w.self.ID && o.Serves(queue) && o.Knows(task) }
+	knows := func(o fleet.Worker) bool { return o.ID != h.Executor.Worker && o.Serves(queue) && o.Knows(task) }
 	if old || !slices.ContainsFunc(others, knows) {
 		ctx, cancel := context.WithTimeout(context.Background(), askTime)
 		defer cancel()
-		if others, err = fleet.Workers(ctx, w.rdb); err != nil {
+		if others, err = fleet.Workers(ctx, h.Redis); err != nil {
 			return 0, 0, err
 		}
 		s.mu.Lock()

@@ -1,4 +1,4 @@
-package worker
+package deliver
 
 import (
 	"context"
@@ -11,39 +11,39 @@ import (
 	"github.com/distpool/distpool/observe"
 )
 
-// serve deals with one delivery, in a slot of its own. It returns when the slot is free; over
+// Serve deals with one delivery, in a slot of its own. It returns when the slot is free; over
 // is called when the delivery has been dealt with, which may be later.
-func (w *worker) serve(lane string, t job.Taken, over func()) {
-	w.busy.Add(1)
-	defer w.busy.Add(-1)
-	r := w.newRun(lane, t, over)
-	if !w.ready(r, &t) {
+func (h *Handler) Serve(lane string, t job.Taken, over func()) {
+	h.busy.Add(1)
+	defer h.busy.Add(-1)
+	r := h.newRun(lane, t, over)
+	if !h.ready(r, &t) {
 		return
 	}
 	defer r.pass.End()
 	r.delivered(verdict(t.Deaths), t)
 	r.executeWatched(t)
 	if r.stuck { // an abandoned call keeps its slot
-		<-w.gone
+		<-h.Gone
 	}
 }
 
 // verdict is what observers are told of a chunk that runs.
 func verdict(deaths int) observe.Verdict {
-	if deaths == budget {
+	if deaths == Budget {
 		return observe.Lost
 	}
 	return observe.Run
 }
 
 // newRun makes the run of a delivery that was taken.
-func (w *worker) newRun(lane string, t job.Taken, over func()) *chunkRun {
+func (h *Handler) newRun(lane string, t job.Taken, over func()) *chunkRun {
 	queue := job.QueueOf(lane)
 	r := &chunkRun{
-		Delivery: t.Delivery, worker: w, lane: lane, queue: queue, id: names.Address{Queue: queue, Name: t.Name}.String(),
+		Delivery: t.Delivery, on: h, lane: lane, queue: queue, id: names.Address{Queue: queue, Name: t.Name}.String(),
 		started: time.Now(), over: over, done: make(chan struct{}),
 	}
-	r.ctx, r.cancel = context.WithCancelCause(w.calls)
+	r.ctx, r.cancel = context.WithCancelCause(h.Calls)
 	if a, err := job.ParseAbout(t.About); err == nil {
 		r.about = a
 	}
@@ -52,41 +52,41 @@ func (w *worker) newRun(lane string, t job.Taken, over func()) *chunkRun {
 
 // ready reports whether the chunk is to be run, now that it has the right to run, and is known as
 // running. Otherwise the delivery is dealt with. t may change.
-func (w *worker) ready(r *chunkRun, t *job.Taken) bool {
+func (h *Handler) ready(r *chunkRun, t *job.Taken) bool {
 	if _, err := job.ParseAbout(t.About); err != nil {
 		r.delivered(observe.Refused, *t)
 		r.condemn(err)
 		return false
 	}
 	owned := t.Verdict == job.Run
-	if w.draining.Load() {
+	if h.Executor.Draining.Load() {
 		r.delivered(observe.Draining, *t)
-		w.giveUp(r, owned, job.Head)
+		h.giveUp(r, owned, job.Head)
 		return false
 	}
-	if _, ok := w.tasks[r.about.Task]; !ok && w.turnAway(r, owned, *t) {
+	if _, ok := h.Executor.Tasks[r.about.Task]; !ok && h.turnAway(r, owned, *t) {
 		return false
 	}
 	if owned {
-		if r.pass = w.executor.TryShare(); r.pass == nil {
+		if r.pass = h.Executor.TryShare(); r.pass == nil {
 			// Another chunk runs alone. If it ends this worker, that is not to be blamed on this
 			// one: it does not wait here. The slot does, or it would take the next one.
-			w.giveUp(r, owned, job.Head)
-			w.executor.Share().End()
+			h.giveUp(r, owned, job.Head)
+			h.Executor.Share().End()
 			return false
 		}
-	} else if !w.takeAlone(r, t) {
+	} else if !h.takeAlone(r, t) {
 		return false
 	}
 	t.Deaths = sinceBlame(t.Deaths)
-	if other := w.enlist(r); other != nil {
+	if other := h.enlist(r); other != nil {
 		// The chunk runs here by a delivery that supervision took for lost, since this worker
 		// stood still.
 		r.delivered(observe.Busy, *t)
 		r.pass.End()
 		go func() {
 			<-other.done
-			w.giveUp(r, true, job.Head)
+			h.giveUp(r, true, job.Head)
 		}()
 		return false
 	}
@@ -97,7 +97,7 @@ func (w *worker) ready(r *chunkRun, t *job.Taken) bool {
 // starts anew for the others.
 func sinceBlame(deaths int) int {
 	if deaths > 0 {
-		deaths = (deaths-1)%budget + 1
+		deaths = (deaths-1)%Budget + 1
 	}
 	return deaths
 }
@@ -105,19 +105,19 @@ func sinceBlame(deaths int) int {
 // takeAlone waits until nothing else runs here, and then takes the chunk, whose last attempt this
 // is after the deaths of the workers before: so it harms no other, and is not harmed once more by
 // the chunk that did it. The worker is not its owner meanwhile: what happens is not to be blamed on it.
-func (w *worker) takeAlone(r *chunkRun, t *job.Taken) bool {
+func (h *Handler) takeAlone(r *chunkRun, t *job.Taken) bool {
 	pass := make(chan *execute.Pass, 1)
-	go func() { pass <- w.executor.Alone() }()
+	go func() { pass <- h.Executor.Alone() }()
 	select {
 	case r.pass = <-pass:
-	case <-w.drains:
+	case <-h.Drains:
 		go func() { (<-pass).End() }()
 		r.delivered(observe.Draining, *t)
-		w.giveUp(r, false, job.Head)
+		h.giveUp(r, false, job.Head)
 		return false
 	}
 	taken, err := untilAnswered(r, "take", func(ctx context.Context) ([]job.Taken, error) {
-		return job.Take(ctx, w.rdb, r.lane, job.Taking{Worker: w.self.ID, Room: 1, Moved: []string{r.TaskID()}, Now: time.Now()})
+		return job.Take(ctx, h.Redis, r.lane, job.Taking{Worker: h.Executor.Worker, Room: 1, Moved: []string{r.TaskID()}, Now: time.Now()})
 	})
 	if err == nil && len(taken) == 1 && taken[0].Verdict == job.Run {
 		*t = taken[0]
@@ -126,9 +126,9 @@ func (w *worker) takeAlone(r *chunkRun, t *job.Taken) bool {
 	r.pass.End()
 	switch {
 	case err != nil:
-		w.giveUp(r, false, job.Head)
+		h.giveUp(r, false, job.Head)
 	case len(taken) == 1:
-		w.refuse(r.lane, taken[0])
+		h.Refuse(r.lane, taken[0])
 		r.close()
 	default:
 		r.close()
@@ -136,50 +136,38 @@ func (w *worker) takeAlone(r *chunkRun, t *job.Taken) bool {
 	return false
 }
 
-// enlist notes that the chunk runs here. If it does already, it returns that run.
-func (w *worker) enlist(r *chunkRun) *chunkRun {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if other, ok := w.running[r.key()]; ok {
-		return other
-	}
-	w.running[r.key()] = r
-	r.enlisted = true
-	return nil
-}
-
 // giveUp gives a delivery back of which nothing has run here, and ends it.
-func (w *worker) giveUp(r *chunkRun, owned bool, where string) {
+func (h *Handler) giveUp(r *chunkRun, owned bool, where string) {
 	defer r.close()
 	ctx, cancel := context.WithTimeout(context.Background(), askTime)
 	defer cancel()
 	_, err := untilDone(ctx, func(ctx context.Context) (job.Answer, error) {
 		if !owned {
-			return job.OK, job.PutBack(ctx, w.rdb, r.lane, r.TaskID())
+			return job.OK, job.PutBack(ctx, h.Redis, r.lane, r.TaskID())
 		}
-		return w.recorder.send(ctx, r.lane, r.returned(nil, 0, where))
+		return h.recorder.send(ctx, r.lane, r.returned(nil, 0, where))
 	})
 	if err != nil {
 		r.logger().Warn("giving a chunk back failed; supervision finds it", "error", err)
 	}
 }
 
-// refuse deals with a delivery that gets no slot.
-func (w *worker) refuse(lane string, t job.Taken) {
-	r := w.newRun(lane, t, func() {})
+// Refuse deals with a delivery that gets no slot.
+func (h *Handler) Refuse(lane string, t job.Taken) {
+	r := h.newRun(lane, t, func() {})
 	switch t.Verdict {
 	case job.Run: // no slot is free
-		w.giveUp(r, true, job.Head)
+		h.giveUp(r, true, job.Head)
 	case job.Alone:
-		w.giveUp(r, false, job.Head)
+		h.giveUp(r, false, job.Head)
 	case job.WasRecorded, job.HadEnded, job.WasGone, job.Occupied:
 		r.delivered(observe.Verdict(t.Verdict), t)
 	case job.Late:
 		r.delivered(observe.Ended, t)
 		states, err := untilAnswered(r, "expire", func(ctx context.Context) ([]job.State, error) {
-			return job.Expire(ctx, w.rdb, lane, job.Publish, r.Ref)
+			return job.Expire(ctx, h.Redis, lane, job.Publish, r.Ref)
 		})
-		w.giveUp(r, err == nil && states[0].Ended(), job.Head) // it ends, unless its job has begun meanwhile
+		h.giveUp(r, err == nil && states[0].Ended(), job.Head) // it ends, unless its job has begun meanwhile
 	case job.NoArgs:
 		r.delivered(observe.Refused, t)
 		r.condemn(fmt.Errorf("chunk %d has neither arguments nor outcomes", r.Delivery.Chunk))
@@ -190,9 +178,9 @@ func (w *worker) refuse(lane string, t job.Taken) {
 			return
 		}
 		r.delivered(observe.Refused, t)
-		_, err := job.Read(context.Background(), w.rdb, lane, r.Name)
+		_, err := job.Read(context.Background(), h.Redis, lane, r.Name)
 		if err == nil || !job.IsDamaged(err) {
-			err = fmt.Errorf("its record contradicts itself")
+			err = errDamaged
 		}
 		r.condemn(err)
 	}

@@ -1,49 +1,23 @@
-package worker
+package deliver
 
 import (
 	"context"
 	"encoding/json"
 	"errors"
-	"log/slog"
 	"time"
 
 	"github.com/distpool/distpool/internal/execute"
 	"github.com/distpool/distpool/internal/job"
-	"github.com/distpool/distpool/internal/observers"
 	"github.com/distpool/distpool/observe"
 )
 
-// watch is what observers and the debug log are told. watcher is nil when neither wants to
-// know: then nothing is told.
-type watch struct {
-	watcher *observers.Worker
-	debug   bool // the log wants to know
-}
-
-// workerState implements observe.WorkerState.
-type workerState struct{ w *worker }
-
-func (s *workerState) ID() string             { return s.w.self.ID }
-func (s *workerState) Tasks() []string        { return s.w.self.Tasks }
-func (s *workerState) Queues() map[string]int { return s.w.cfg.Queues }
-func (s *workerState) Slots() int             { return s.w.cfg.Concurrency }
-func (s *workerState) Busy() int              { return int(s.w.busy.Load()) }
-func (s *workerState) Draining() bool         { return s.w.draining.Load() }
-
-// watchBy has the worker tell o, which may be nil, and its debug log.
-func (w *worker) watchBy(o *observers.Worker) {
-	w.debug = w.log.Enabled(context.Background(), slog.LevelDebug)
-	if o == nil && w.debug {
-		o = &observers.Worker{}
-	}
-	w.watcher = o
-	w.executor.Observers, w.executor.Debug = o, w.debug
-}
+// What observers and the debug log are told. Executor.Observers is nil when neither wants to know:
+// then none of this runs.
 
 // delivered tells what came of a delivery.
 func (r *chunkRun) delivered(v observe.Verdict, t job.Taken) {
-	w := r.worker
-	if w.watcher == nil {
+	h := r.on
+	if h.Executor.Observers == nil {
 		return
 	}
 	o := observe.Delivery{Job: r.id, Chunk: r.Delivery.Chunk, Task: r.about.Task, Queue: r.queue, Number: r.Number, Verdict: v}
@@ -56,17 +30,17 @@ func (r *chunkRun) delivered(v observe.Verdict, t job.Taken) {
 	if v == observe.Run && o.Deaths == 0 && len(t.Part) == 0 && r.Number == 1 && t.Waited >= 0 {
 		o.Waited, o.Wait = true, t.Waited
 	}
-	w.watcher.Deliver(o)
-	if w.debug {
-		w.log.Debug("a delivery", "job", o.Job, "chunk", o.Chunk, "task", o.Task, "queue", o.Queue, "delivery", o.Number, "verdict", v, "wait", o.Wait)
+	h.Executor.Observers.Deliver(o)
+	if h.Executor.Debug {
+		h.Executor.Log.Debug("a delivery", "job", o.Job, "chunk", o.Chunk, "task", o.Task, "queue", o.Queue, "delivery", o.Number, "verdict", v, "wait", o.Wait)
 	}
 }
 
 // executeWatched is execute, with observers looking on.
 func (r *chunkRun) executeWatched(t job.Taken) {
-	if o := r.worker.watcher; o != nil {
+	if o := r.on.Executor.Observers; o != nil {
 		c := &observe.Chunk{
-			Job: r.id, Chunk: r.Delivery.Chunk, Task: r.about.Task, Queue: r.queue, Worker: r.worker.self.ID,
+			Job: r.id, Chunk: r.Delivery.Chunk, Task: r.about.Task, Queue: r.queue, Worker: r.on.Executor.Worker,
 			Number: r.Number, Headers: decodeHeaders(r.about.Headers),
 		}
 		r.ctx = o.BeginChunk(r.ctx, c)
@@ -77,7 +51,7 @@ func (r *chunkRun) executeWatched(t job.Taken) {
 
 // endWatched tells how the chunk has ended. err is why it was refused.
 func (r *chunkRun) endWatched(err error) {
-	o, c := r.worker.watcher, r.watched
+	o, c := r.on.Executor.Observers, r.watched
 	if o == nil || c == nil {
 		return
 	}
@@ -97,7 +71,7 @@ func (r *chunkRun) endWatched(err error) {
 		end.Err = context.Cause(r.ctx)
 	}
 	o.EndChunk(r.ctx, c, end)
-	if r.worker.debug {
+	if r.on.Executor.Debug {
 		r.logger().DebugContext(r.ctx, "a chunk ended", "queue", r.queue, "delivery", r.Number,
 			"fate", end.Fate, "calls", end.Calls, "failed", len(failures), "took", time.Since(r.started))
 	}
