@@ -15,7 +15,7 @@ var files embed.FS
 
 // The scripts, each with the functions that it calls.
 var (
-	submitScript     = newScript("submit", asynqfmt.Lua("enqueue", "schedule", "push"), "frames")
+	submitScript     = newScript("submit", asynqfmt.Lua("enqueue", "schedule", "push"), "counts", "frames")
 	takeScript       = newScript("take", asynqfmt.Lua("pop", "unpop", "retire", "unlease", "count", "delete"), "counts")
 	finishScript     = newScript("finish", asynqfmt.Lua("retire", "unlease", "return", "archive", "count", "delete"), "counts", "frames", "part", "kept", "slow")
 	checkpointScript = newScript("checkpoint", "", "counts", "frames", "part")

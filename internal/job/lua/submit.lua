@@ -5,8 +5,7 @@
 --   what       the state of the job after this entry, "sealed" or "open", with "new " before it
 --              if the entry creates the job; otherwise it adds chunks to an open one
 --   name, gen
---   life       how long the record lives while the job is not over, ms; "0" leaves that as it is.
---              A job that has all its chunks gets it, too
+--   life       how long the record lives while the job is not over, ms; "0" leaves that as it is
 --   within     new: it is canceled unless a chunk begins within this time, ms; "0": no limit
 --   calls, chunks   the totals of the job after this entry
 --   fields     new: how many pairs of field and value follow
@@ -48,7 +47,7 @@ for e = 1, tonumber(ARGV[3]) do
       answer, grows = 'gone', false
     elseif j[3] ~= 'open' then
       answer, grows = j[3] or 'sealed', false
-      if answer == 'sealed' and life ~= '0' then
+      if answer == 'sealed' and life ~= '0' then -- a stream whose last calls run
         redis.call('PEXPIRE', key, life)
         if j[9] then
           frames_renew(prefix, name, j[9], life, now)
@@ -115,9 +114,9 @@ for e = 1, tonumber(ARGV[3]) do
       answer = 'done' -- its last chunk was recorded before this
       redis.call('HSET', key, 'state', answer, 'finished', now)
       j[6] = j[6] or redis.call('HGET', key, 'ttl')
-      redis.call('PEXPIRE', key, j[6] or 3600000)
+      redis.call('PEXPIRE', key, lifetime(j[6]))
       if j[9] then
-        frames_expire(prefix, name, tonumber(j[6]) or 3600000, now)
+        frames_expire(prefix, name, lifetime(j[6]), now)
       end
       if not new then
         redis.pcall(ARGV[2], prefix .. 'reply:' .. j[1], name .. ' ' .. gen .. ' end -1 ' .. (j[5] or 0) .. ' ' .. (j[7] or 0) .. ' '
