@@ -23,7 +23,7 @@ type jobs struct {
 	spent  queue.Batch[*await.Job, struct{}] // their records go
 
 	mu    sync.Mutex
-	named map[string]time.Time // lanes: when asynq was told of them last
+	named map[string]time.Time // queues: when asynq was told of them last
 }
 
 func newJobs(rdb redis.UniversalClient) *jobs {
@@ -59,13 +59,13 @@ func (j *jobs) dispose(spent *await.Job) {
 	j.spent.Go(spent.Lane, spent, func(struct{}, error) {})
 }
 
-// nameEvery is how often asynq is told of a lane that is in use: a Redis that has come back
-// empty would not know it any more, and operators could not pause it.
+// nameEvery is how often asynq is told of the lanes of a queue that is in use: a Redis that has come
+// back empty would not know them any more, and operators could not pause them.
 const nameEvery = 5 * time.Second
 
 // put makes one entry of a submission.
 func (j *jobs) put(ctx context.Context, lane string, entry job.Submission) (job.State, error) {
-	if err := j.name(ctx, lane); err != nil {
+	if err := j.name(ctx, job.QueueOf(lane)); err != nil {
 		return "", err
 	}
 	return j.batch.Do(ctx, lane, entry)
@@ -74,19 +74,26 @@ func (j *jobs) put(ctx context.Context, lane string, entry job.Submission) (job.
 // answered waits until what was sent to the lane before has its answer.
 func (j *jobs) answered(lane string) { j.batch.Settle(lane) }
 
-// name tells asynq of the lane: its tools list queues that they know.
-func (j *jobs) name(ctx context.Context, lane string) error {
+// name tells asynq of the lanes of a queue: its tools list queues that they know.
+func (j *jobs) name(ctx context.Context, queue string) error {
 	j.mu.Lock()
-	last, known := j.named[lane]
+	last, known := j.named[queue]
 	if known && time.Since(last) < nameEvery {
 		j.mu.Unlock()
 		return nil
 	}
-	j.named[lane] = time.Now()
+	j.named[queue] = time.Now()
 	j.mu.Unlock()
-	err := j.rdb.SAdd(ctx, asynqfmt.QueuesKey, lane).Err()
-	if err != nil && redis.HasErrorPrefix(err, "NOPERM") {
-		return fmt.Errorf("naming queue %q to asynq: %w", lane, err)
+	lanes, err := j.router.Lanes(ctx, queue)
+	if err != nil {
+		return err
+	}
+	names := make([]any, len(lanes))
+	for i, lane := range lanes {
+		names[i] = lane
+	}
+	if err := j.rdb.SAdd(ctx, asynqfmt.QueuesKey, names...).Err(); err != nil && redis.HasErrorPrefix(err, "NOPERM") {
+		return fmt.Errorf("naming queue %q to asynq: %w", queue, err)
 	}
 	return nil // in a Cluster the node of that key may be away alone, and operators can wait
 }

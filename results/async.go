@@ -66,11 +66,10 @@ func (r *AsyncResult[T]) Successful() (bool, error) {
 // in the order in which results became ready, and those registered before the
 // result was ready run before Done closes. A quick call may be ready before there
 // are any: to wait for a callback, have it say that it has run, or wait for all of
-// them with the pool's Join. A callback may wait for handles, its own too (by Get or
-// Wait), run streams and submit. The pool's Join is an error in it, and Terminate does
-// not wait for callbacks then. It must not wait for its own handle's Done, nor for a
-// goroutine that waits for callbacks, by Done or Join. A slow callback delays the
-// others. A panic in f is logged.
+// them with the pool's Join. A callback may wait for handles, its own too, run streams
+// and submit. The pool's Join is an error in it, and Terminate does not wait for callbacks
+// then. It must not wait for another goroutine that waits for callbacks, by Done or Join.
+// A slow callback delays the others. A panic in f is logged.
 // The value is the one that Get returns, not a copy: what a pointer, map or slice in it
 // leads to is shared by all callbacks and callers of Get.
 func (r *AsyncResult[T]) OnSuccess(f func(T)) {

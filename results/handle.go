@@ -22,9 +22,8 @@ type handle struct {
 func (h *handle) ID() string { return h.job.ID }
 
 // Done returns a channel that is closed when the result is ready, after the
-// callbacks that were registered before that have run. Called in a callback of
-// another handle it returns one that does not wait for callbacks. In a callback of
-// this one it closes only after that callback: use Wait there.
+// callbacks that were registered before that have run. In a callback, of any handle, it
+// returns one that does not wait for callbacks.
 func (h *handle) Done() <-chan struct{} { return h.job.Done() }
 
 // Ready reports whether Get would return without waiting.

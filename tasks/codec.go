@@ -156,14 +156,16 @@ func (s sliceCoder[T]) decodeItems(ctx context.Context, data []byte, dst []T) (i
 // error is about the array as a whole.
 func (s sliceCoder[T]) decodeEach(ctx context.Context, data []byte, dst []T) (bad map[int]error, err error) {
 	got, err := s.decode(ctx, data, dst)
-	if err != nil {
+	if err != nil || got != len(dst) {
 		// One bad item spoils the whole array: read it again in pieces.
 		items, serr := s.split(ctx, data)
-		if serr != nil {
+		switch {
+		case serr == nil:
+			if got = len(items); got == len(dst) {
+				bad = s.decodeSplit(ctx, items, dst)
+			}
+		case err != nil:
 			return nil, err
-		}
-		if got = len(items); got == len(dst) {
-			bad = s.decodeSplit(ctx, items, dst)
 		}
 	}
 	if got != len(dst) {
@@ -268,10 +270,10 @@ func guarded[V any](ctx context.Context, doing string, t reflect.Type, f func() 
 		if v, err = f(); err == nil {
 			return nil
 		}
-		theirs = &foreignError{text: err.Error(), err: err}
+		theirs = &foreignError{text: guard.Text(err), err: err}
 		if t != nil && (isTuple(t) || t.Kind() == reflect.Slice && isTuple(t.Elem())) { // its errors say which argument it is
 			if arg, ok := inTree[*ArgError](err); ok && arg.Err != nil {
-				theirs.arg = &ArgError{Call: -1, Arg: arg.Arg, Err: &foreignError{text: arg.Err.Error(), err: arg.Err}}
+				theirs.arg = &ArgError{Call: -1, Arg: arg.Arg, Err: &foreignError{text: guard.Text(arg.Err), err: arg.Err}}
 			}
 		}
 		return theirs

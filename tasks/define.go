@@ -20,10 +20,12 @@ import (
 // are channels, functions and complex numbers, contexts, locks and what else has no
 // exported field and no encoding methods (a producer.Pool, a handle, an os.File), and
 // a struct that embeds a type with a MarshalJSON or MarshalText, such as time.Time,
-// beside other fields: that method would stand for the whole struct. It looks at
-// exported fields and at items, too, but not at fields with the tag `json:"-"`. What
-// is in an interface, or behind a pointer to a struct without exported fields, is
-// looked at when it is encoded.
+// beside other fields: that method would stand for the whole struct. So are two fields
+// with the same name in JSON, of which neither would travel, and a map of items (not
+// pointers) whose MarshalJSON or MarshalText has a pointer receiver, such as big.Int: it
+// would not be called. Define looks at exported fields and at items, too, but not at
+// fields with the tag `json:"-"`. What is in an interface, or behind a pointer to a
+// struct without exported fields, is looked at when it is encoded.
 //
 // fn may be called from several goroutines at once. Its context ends when the
 // job is canceled, or when the worker shuts down and its grace is over. A call

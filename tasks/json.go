@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"strings"
 
+	"github.com/distpool/distpool/internal/guard"
 	"github.com/distpool/distpool/internal/rawbytes"
 )
 
@@ -180,7 +181,7 @@ func jsonEncodeError(err error) error {
 	case *json.UnsupportedTypeError:
 		return &jsonError{fmt.Sprintf("cannot encode %v as JSON", e.Type), err}
 	}
-	return &jsonError{strings.TrimPrefix(err.Error(), "json: "), err}
+	return &jsonError{strings.TrimPrefix(guard.Text(err), "json: "), err}
 }
 
 func jsonDecodeError(err error) error {
@@ -202,5 +203,5 @@ func jsonDecodeError(err error) error {
 	if err == io.EOF || err == io.ErrUnexpectedEOF { // json.Decoder's word for it
 		return &jsonError{"invalid JSON: unexpected end of JSON input", err}
 	}
-	return &jsonError{strings.TrimPrefix(err.Error(), "json: "), err}
+	return &jsonError{strings.TrimPrefix(guard.Text(err), "json: "), err}
 }

@@ -17,7 +17,7 @@ func checkValue(v reflect.Value, depth int) error {
 		if v = v.Elem(); !v.IsValid() || v.Kind() <= reflect.Float64 || v.Kind() == reflect.String {
 			return nil
 		}
-		if err := checkTravels(v.Type()); err != nil {
+		if err := (placed{v.Type(), true}).travels(); err != nil {
 			return err
 		}
 	}

@@ -75,6 +75,13 @@ func hasForm(t reflect.Type) bool {
 	return false
 }
 
+// encodesByPointer reports whether encoding/json calls a method for a variable of type t,
+// and none for a t that has no address.
+func encodesByPointer(t reflect.Type) bool {
+	p := reflect.PointerTo(t)
+	return (p.Implements(marshalerType) || p.Implements(textMarshalerType)) && !t.Implements(marshalerType) && !t.Implements(textMarshalerType)
+}
+
 // decodesItself reports whether encoding/json calls UnmarshalJSON for a variable of
 // type t.
 func decodesItself(t reflect.Type) bool {

@@ -29,40 +29,55 @@ func mustTravel(task string, c Codec, what string, t reflect.Type) {
 
 // checkTravels returns an error if something of each t would get lost.
 func checkTravels(t reflect.Type) error {
-	if known, ok := travelsByType.Load(t); ok {
+	return placed{t, false}.travels()
+}
+
+// placed is a type in a place. fixed says that a value there has no address: it is an
+// item of a map, or in an interface. encoding/json does not call methods of a pointer to
+// such a value.
+type placed struct {
+	t     reflect.Type
+	fixed bool
+}
+
+func (p placed) travels() error {
+	if known, ok := travelsByType.Load(p); ok {
 		return known.(verdict).err
 	}
-	err := typeWalk{}.check(t, false)
-	travelsByType.Store(t, verdict{err})
+	err := typeWalk{}.check(p.t, false, p.fixed)
+	travelsByType.Store(p, verdict{err})
 	return err
 }
 
 type verdict struct{ err error }
 
-var travelsByType sync.Map // reflect.Type -> verdict
+var travelsByType sync.Map // placed -> verdict
 
-// typeWalk holds the types that a walk over a type and all that it holds has met.
-type typeWalk map[reflect.Type]bool
+// typeWalk holds what a walk over a type and all that it holds has met.
+type typeWalk map[placed]bool
 
 // check is checkTravels of a type in the walk. optional says that it need not be
-// there: it is behind a pointer, or an item.
-func (w typeWalk) check(t reflect.Type, optional bool) error {
-	if w[t] {
+// there: it is behind a pointer, or an item. For fixed see placed.
+func (w typeWalk) check(t reflect.Type, optional, fixed bool) error {
+	if w[placed{t, fixed}] {
 		return nil
 	}
-	w[t] = true
+	w[placed{t, fixed}] = true
 	if t.Implements(contextType) {
 		return &travelError{t, "a context cannot leave its process, and the task's function is given one"}
 	}
 	if t.Kind() == reflect.Pointer { // first, since it has the methods of what it points to
-		return w.check(t.Elem(), true)
+		return w.check(t.Elem(), true, false)
+	}
+	if fixed && encodesByPointer(t) {
+		return &travelError{t, fmt.Sprintf("its encoding method belongs to *%v, and encoding/json does not call it for an item of a map, nor in an interface; use *%v there", t, t)}
 	}
 	switch formOf(t) {
 	case byEmbedded:
 		return checkEmbedding(t)
 	case byMethod:
 		if isTuple(t) {
-			return w.checkFields(t)
+			return w.checkFields(t, false)
 		}
 		return nil
 	case byKind:
@@ -70,10 +85,12 @@ func (w typeWalk) check(t reflect.Type, optional bool) error {
 	switch t.Kind() {
 	case reflect.Chan, reflect.Func, reflect.UnsafePointer, reflect.Complex64, reflect.Complex128:
 		return &travelError{t, fmt.Sprintf("a %v cannot leave its process as JSON", t.Kind())}
-	case reflect.Slice, reflect.Map:
-		return w.check(t.Elem(), true)
+	case reflect.Slice:
+		return w.check(t.Elem(), true, false)
+	case reflect.Map:
+		return w.check(t.Elem(), true, true)
 	case reflect.Array:
-		return w.check(t.Elem(), optional)
+		return w.check(t.Elem(), optional, fixed)
 	case reflect.Struct:
 		if isSync(t) || isOpaque(t) {
 			if what := liveIn(t, map[reflect.Type]bool{}); what != "" {
@@ -83,18 +100,21 @@ func (w typeWalk) check(t reflect.Type, optional bool) error {
 				return opaqueError(t)
 			}
 		}
-		return w.checkFields(t)
+		if err := checkMerging(t); err != nil {
+			return err
+		}
+		return w.checkFields(t, fixed)
 	}
 	return nil
 }
 
-func (w typeWalk) checkFields(t reflect.Type) error {
+func (w typeWalk) checkFields(t reflect.Type, fixed bool) error {
 	for i := range t.NumField() {
 		f := t.Field(i)
 		if !travels(f) || !f.IsExported() && isOpaque(pointee(f.Type)) {
 			continue
 		}
-		err := w.check(f.Type, false)
+		err := w.check(f.Type, false, fixed)
 		if err == nil {
 			continue
 		}

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 
 	"github.com/distpool/distpool/internal/guard"
 )
@@ -19,7 +20,6 @@ type callbackQueue struct {
 	mu      sync.Mutex // guards all below
 	queue   []callback
 	running bool
-	job     string        // whose callback runs
 	idle    chan struct{} // closed when the queue has run empty; nil while nobody waits
 }
 
@@ -36,6 +36,7 @@ func (q *callbackQueue) push(job string, fs ...func()) {
 	}
 	if !q.running {
 		q.running = true
+		queuesRunning.Add(1)
 		go q.run()
 	}
 }
@@ -63,7 +64,8 @@ func (q *callbackQueue) next() (c callback, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if len(q.queue) == 0 {
-		q.running, q.queue, q.job = false, nil, ""
+		q.running, q.queue = false, nil
+		queuesRunning.Add(-1)
 		if q.idle != nil {
 			close(q.idle)
 			q.idle = nil
@@ -73,7 +75,6 @@ func (q *callbackQueue) next() (c callback, ok bool) {
 	c = q.queue[0]
 	q.queue[0] = callback{}
 	q.queue = q.queue[1:]
-	q.job = c.job
 	return c, true
 }
 
@@ -89,18 +90,24 @@ func (q *callbackQueue) call(c callback) {
 	c.f()
 }
 
-// busy reports whether a callback runs, and of which job.
-func (q *callbackQueue) busy() (job string, running bool) {
+// busy reports whether a callback runs.
+func (q *callbackQueue) busy() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.job, q.running
+	return q.running
 }
+
+// queuesRunning counts the queues of this process that run a callback.
+var queuesRunning atomic.Int64
 
 var callEntry = reflect.ValueOf((*callbackQueue).call).Pointer()
 
 // inCallback reports whether the goroutine runs a callback, of any queue. A callback
 // is given a value and no context, so its stack alone can tell.
 func inCallback() bool {
+	if queuesRunning.Load() == 0 {
+		return false
+	}
 	var pcs [64]uintptr
 	for skip := 1; ; skip += len(pcs) {
 		n := runtime.Callers(skip, pcs[:])
@@ -136,13 +143,10 @@ func (q *callbackQueue) wait() <-chan struct{} {
 func (j *Job) Over() <-chan struct{} { return j.over }
 
 // Done is closed when the job is settled, after the callbacks that were
-// registered before that have run. In a callback of another job, which these may be
-// waiting for, it is Over.
+// registered before that have run. In a callback, which these may be waiting for, of
+// whichever job and pool, it is Over.
 func (j *Job) Done() <-chan struct{} {
-	if j.hub == nil {
-		return j.done
-	}
-	if job, running := j.hub.callbacks.busy(); running && job != j.ID && inCallback() {
+	if inCallback() {
 		return j.over
 	}
 	return j.done

@@ -207,8 +207,7 @@ func (h *Hub) Drain(ctx context.Context) error {
 // InCallback reports whether it is called by a callback, while one of the hub's runs:
 // what waits for these then would wait for itself.
 func (h *Hub) InCallback() bool {
-	_, running := h.callbacks.busy()
-	return running && inCallback()
+	return h.callbacks.busy() && inCallback()
 }
 
 func until(ctx context.Context, c <-chan struct{}) error {
@@ -283,13 +282,19 @@ func (h *Hub) notice(lane string, n job.Notice) {
 	if !ok || j.Ref != n.Ref {
 		return // another pool's job on a borrowed channel, or one that is settled
 	}
-	if n.State == job.Untrusted || n.State == job.Missing || n.State == job.Corrupt || n.What == job.RecordedHere && j.Open != nil && !h.openNotice(j, &n) {
+	if n.State == job.Untrusted || n.State == job.Missing || n.State == job.Corrupt || n.What == job.RecordedHere && j.Open != nil && !job.IsReference(n.Frame) && !h.openNotice(j, &n) {
 		h.reread(j) // it says why
 		return
 	}
 	counts := Counts{State: n.State, Recorded: n.Recorded, Done: n.Done, Failed: n.Failed, Running: n.Running}
 	out := recorded{chunk: n.Chunk, place: n.Recorded - 1}
-	if n.What == job.RecordedHere {
+	var large []byte
+	switch {
+	case n.What != job.RecordedHere:
+	case job.IsReference(n.Frame):
+		large = n.Frame
+		j.HasLarge()
+	default:
 		out.frame = n.Frame
 	}
 	missing := j.hear(counts, out)
@@ -298,8 +303,8 @@ func (h *Hub) notice(lane string, n job.Notice) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if n.What == job.RecordedThere {
-		h.wanted = append(h.wanted, chunkRef{job: j, chunk: n.Chunk, place: n.Recorded - 1})
+	if out.frame == nil && n.Chunk >= 0 && n.What != job.Progress {
+		h.wanted = append(h.wanted, chunkRef{job: j, chunk: n.Chunk, place: n.Recorded - 1, large: large})
 		h.kick()
 	}
 	if n.State.Ended() {

@@ -30,9 +30,10 @@ func TestExactlyOneCallbackRunsOnceBeforeDoneCloses(t *testing.T) {
 				t.Fatal(err)
 			}
 			var succeeded, failed atomic.Int32
+			done := r.Done()
 			isDone := func() bool {
 				select {
-				case <-r.Done():
+				case <-done:
 					return true
 				default:
 					return false
@@ -143,16 +144,14 @@ func TestACallbackMayWaitForAnyHandle(t *testing.T) {
 		}
 		ran := make(chan string, 10)
 		wait := func(who string, others ...*results.AsyncResult[string]) {
-			for i, r := range others {
+			for _, r := range others {
 				if _, err := r.Get(ctx(t)); err != nil {
 					t.Errorf("%s: Get: %v", who, err)
 				}
 				if _, err := r.GetTimeout(patience); err != nil || !r.Ready() {
 					t.Errorf("%s: GetTimeout: %v, ready: %t", who, err, r.Ready())
 				}
-				if i > 0 { // the first is its own, which is done after the callback
-					receive(t, who+": Done", r.Done())
-				}
+				receive(t, who+": Done", r.Done())
 			}
 			ran <- who
 		}
@@ -190,6 +189,33 @@ func TestACallbackMayWaitForAnyHandle(t *testing.T) {
 			t.Errorf("callbacks that ran: %v", got)
 		}
 		receive(t, "Done after the callbacks", a.Done())
+	})
+}
+
+func TestCallbacksOfTwoPoolsMayWaitForEachOther(t *testing.T) {
+	each(t, func(t *testing.T, e *env) {
+		e.worker(t, 2)
+		gate, ran := e.probe(), make(chan string, 2)
+		var handles []*results.AsyncResult[string]
+		for range 2 {
+			r, err := producer.ApplyAsync(ctx(t), e.pool(t), hold, gate)
+			must(t, err)
+			handles = append(handles, r)
+		}
+		var both sync.WaitGroup
+		both.Add(2)
+		for i, r := range handles {
+			r.OnSuccess(func(string) {
+				both.Done()
+				both.Wait() // now both run
+				receive(t, "Done of the other", handles[1-i].Done())
+				ran <- r.ID()
+			})
+		}
+		e.open(t, gate)
+		for range handles {
+			receive(t, "a callback", ran)
+		}
 	})
 }
 

@@ -87,6 +87,12 @@ type strictError struct{ Code int }
 func (e *strictError) Error() string        { return fmt.Sprint("code ", e.Code) }
 func (e *strictError) Is(target error) bool { return target.(*strictError).Code == e.Code }
 
+// badFormat is an error that misbehaves when fmt formats it.
+type badFormat struct{ How string }
+
+func (badFormat) Error() string            { return "a formatted error" }
+func (f badFormat) Format(fmt.State, rune) { misbehave(f.How) }
+
 // badCall is what err and badly are told.
 type badCall struct {
 	N       int
@@ -104,6 +110,8 @@ func runErr(ctx context.Context, c badCall) (int, error) {
 		err = e
 	case c.In == "String":
 		panic(badValue{c.How})
+	case c.In == "Format":
+		err = badFormat{c.How}
 	case c.In == "strict":
 		err = &strictError{404}
 	case c.In == "Error": // wrapping it would call the method here

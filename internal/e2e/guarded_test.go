@@ -53,6 +53,7 @@ func TestABadErrorCostsItsOwnCall(t *testing.T) {
 			{badCall{In: "Is", How: badGoexit}, "wrapped: a bad error"},
 			{badCall{In: "As", How: badPanic}, "wrapped: a bad error"},
 			{badCall{In: "strict", How: badPanic}, "code 404"},
+			{badCall{In: "Format", How: badGoexit}, "a formatted error"},
 			{badCall{In: "String", How: badPanic}, "PANIC"},
 			{badCall{In: "String", How: badGoexit}, "badValue that cannot be described"},
 		} {

@@ -111,10 +111,20 @@ func (d *round) fatal(how death) *ending {
 	e.fault.Message, e.fault.Codes = e.failure.Message, e.failure.Codes
 	e.err = fmt.Errorf("panic: %s", e.fault.Message)
 	if e.failure.Sane {
-		e.err = fmt.Errorf("panic: %w", err)
+		e.err = &panicError{e.err.Error(), err}
 	}
 	return e
 }
+
+// panicError is an error that a task panicked with, as observers get it. It has its text:
+// fmt would call a Format of the error, which no guard is around.
+type panicError struct {
+	text string
+	err  error
+}
+
+func (e *panicError) Error() string { return e.text }
+func (e *panicError) Unwrap() error { return e.err }
 
 // tell tells observers how the current call ended, and notes it.
 func (d *round) tell(e *ending) bool {

@@ -54,16 +54,22 @@ func TestShrinkLeavesOutTheLargestValues(t *testing.T) {
 }
 
 func TestShrinkShortensFailuresWithoutValues(t *testing.T) {
-	task := tasks.Define("long", func(context.Context, int) (int, error) { return 0, errors.New(strings.Repeat("long ", 1000)) })
-	r := executor(task).New(chunkOf(t, task, 1, 2), &host{})
-	ends(t, Finished, r)
-	before := len(r.Outcome().Encode())
-	why := func(int) string { return "" }
-	if !r.Shrink(1, why) || r.Shrink(1, why) {
-		t.Error("the failures are not shortened once, and only once")
-	}
-	if after := len(r.Outcome().Encode()); after > before/10 {
-		t.Errorf("of %d bytes %d are left", before, after)
+	long := strings.Repeat("long ", 1000)
+	task := tasks.Define("long", func(context.Context, int) (int, error) { return 0, errors.New(long) })
+	failing := chunkOf(t, task, 1, 2)
+	unknown := chunkOf(t, task, 1, 2)
+	unknown.Task = long
+	for name, chunk := range map[string]Chunk{"calls that fail": failing, "an unknown task": unknown} {
+		r := executor(task).New(chunk, &host{})
+		ends(t, Finished, r)
+		before := len(r.Outcome().Encode())
+		why := func(int) string { return "" }
+		if !r.Shrink(1, why) || r.Shrink(1, why) {
+			t.Errorf("%s: the failures are not shortened once, and only once", name)
+		}
+		if after := len(r.Outcome().Encode()); after > before/10 {
+			t.Errorf("%s: of %d bytes %d are left", name, before, after)
+		}
 	}
 }
 

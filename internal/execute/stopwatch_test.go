@@ -25,22 +25,29 @@ func TestShortCallsShareALookAtTheClock(t *testing.T) {
 	}
 }
 
-// One call among many short ones waits: it is the slowest, and is named.
+// One call among many short ones waits: it is the slowest, and is named. A machine that
+// stands still at another call for longer is right to name that one, so it gets some tries.
 func TestASlowCallAmongShortOnesIsNamed(t *testing.T) {
-	const n, slow, nap = 20_000, 12_345, 60 * time.Millisecond
+	const n, slow, nap, tries = 20_000, 12_345, 60 * time.Millisecond, 10
 	task := tasks.Define("naps", func(_ context.Context, i int) (int, error) {
 		if i == slow {
 			time.Sleep(nap)
 		}
 		return 1, nil
 	})
-	r := executor(task).New(chunkOf(t, task, numbers(n)...), &host{})
-	ends(t, Finished, r)
-	// A machine that stands still at another call for longer than the nap would be right
-	// to name that one.
-	if call, took := r.Slowest(); took < nap || took < 2*nap && call != 1000+slow {
-		t.Errorf("the slowest call is %d, of %v; want call %d, of %v", call, took, 1000+slow, nap)
+	for range tries {
+		r := executor(task).New(chunkOf(t, task, numbers(n)...), &host{})
+		ends(t, Finished, r)
+		call, took := r.Slowest()
+		if took < nap {
+			t.Fatalf("the slowest call is %d, of %v; want %v or more", call, took, nap)
+		}
+		if call == 1000+slow {
+			return
+		}
+		t.Logf("the slowest call is %d, of %v; want call %d", call, took, 1000+slow)
 	}
+	t.Errorf("the slowest call was not named in %d runs", tries)
 }
 
 func TestAnExactExecutorCountsEachCall(t *testing.T) {

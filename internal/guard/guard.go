@@ -59,15 +59,10 @@ func Apart(ctx context.Context, f func() error) error {
 	go func() {
 		err := ErrGoexit
 		defer func() {
-			_ = recover() // of describing the first panic
-			over <- err
-		}()
-		defer func() {
 			if v := recover(); v != nil {
-				p := &Panic{Value: v, Stack: debug.Stack(), text: fmt.Sprintf("a value of type %T that cannot be described", v)}
-				err = p
-				p.text = fmt.Sprint(v) // runs methods of v
+				err = &Panic{Value: v, Stack: debug.Stack(), text: Text(v)}
 			}
+			over <- err
 		}()
 		err = f()
 	}()
@@ -103,15 +98,20 @@ func Text(v any) string {
 	case nil:
 		return "<nil>"
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), textTime)
-	defer cancel()
-	var text string
-	err := Apart(ctx, func() error {
-		text = fmt.Sprint(v)
-		return nil
-	})
-	if err != nil {
-		return fmt.Sprintf("a value of type %T that cannot be described", v)
+	text := make(chan string, 1)
+	go func() {
+		defer close(text)
+		defer func() { _ = recover() }()
+		text <- fmt.Sprint(v) // runs methods of v
+	}()
+	timer := time.NewTimer(textTime)
+	defer timer.Stop()
+	select {
+	case described, ok := <-text:
+		if ok {
+			return described
+		}
+	case <-timer.C:
 	}
-	return text
+	return fmt.Sprintf("a value of type %T that cannot be described", v)
 }

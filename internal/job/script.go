@@ -15,13 +15,14 @@ var files embed.FS
 
 // The scripts, each with the functions that it calls.
 var (
-	submitScript     = newScript("submit", asynqfmt.Lua("enqueue", "schedule", "push"), "frames")
+	submitScript     = newScript("submit", asynqfmt.Lua("enqueue", "schedule", "push"), "counts", "frames")
 	takeScript       = newScript("take", asynqfmt.Lua("pop", "unpop", "retire", "unlease", "count", "delete"), "counts")
 	finishScript     = newScript("finish", asynqfmt.Lua("retire", "unlease", "return", "archive", "count", "delete"), "counts", "frames", "part", "kept", "slow")
 	checkpointScript = newScript("checkpoint", "", "counts", "frames", "part")
 	cancelScript     = newScript("cancel", "", "counts", "frames", "end")
 	forgetScript     = newScript("forget", "", "counts", "frames", "end")
 	consumeScript    = newScript("consume", "", "frames")
+	clearScript      = newScript("clear", "", "frames")
 	discardScript    = newScript("discard", "")
 	putBackScript    = newScript("putback", asynqfmt.Lua("unpop"))
 	forwardScript    = newScript("forward", asynqfmt.Lua("forward"))

@@ -55,10 +55,39 @@ func Withdraw(ctx context.Context, c redis.Cmdable, lane string, jobs ...Unwante
 	if err == nil && len(pending) > 0 {
 		err = withdrawPending(ctx, c, lane, pending)
 	}
+	if err == nil {
+		err = clearCanceled(ctx, c, lane, jobs)
+	}
 	if err != nil {
 		return fmt.Errorf("withdrawing deliveries from lane %q: %w", lane, err)
 	}
 	return nil
+}
+
+// clearAtOnce is how many chunks one script clears: that takes Redis about a millisecond.
+const clearAtOnce = 200
+
+// clearCanceled removes the arguments of chunks of jobs that were canceled: they never run.
+func clearCanceled(ctx context.Context, c redis.Cmdable, lane string, jobs []Unwanted) error {
+	args := []any{lane}
+	flush := func() error {
+		if len(args) == 1 {
+			return nil
+		}
+		err := run(ctx, c, clearScript, lane, args).Err()
+		args = args[:1]
+		return err
+	}
+	for _, j := range jobs {
+		for _, chunk := range j.Chunks {
+			if args = append(args, j.Name, j.Gen, chunk); len(args) > 3*clearAtOnce {
+				if err := flush(); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return flush()
 }
 
 // withdrawPending removes deliveries from the pending list, of which the newest are in

@@ -104,7 +104,7 @@ func (os *pools) ClosePool(s observe.PoolState) {
 
 func (os *pools) BeginSubmit(ctx context.Context, s *observe.Submission) context.Context {
 	for _, o := range os.all {
-		os.here("BeginSubmit", o, func(o observe.Pool) { ctx = orElse(o.BeginSubmit(ctx, s), ctx) })
+		os.here("BeginSubmit", o, func(o observe.Pool) { ctx = within(o.BeginSubmit(ctx, s), ctx) })
 	}
 	return ctx
 }
@@ -151,7 +151,7 @@ func (os *Worker) Deliver(d observe.Delivery) {
 
 // BeginChunk tells of the begin of a chunk, and returns the context of the last observer.
 func (os *Worker) BeginChunk(ctx context.Context, c *observe.Chunk) context.Context {
-	os.apart("BeginChunk", false, func(o observe.Worker) { ctx = orElse(o.BeginChunk(ctx, c), ctx) })
+	os.apart("BeginChunk", false, func(o observe.Worker) { ctx = within(o.BeginChunk(ctx, c), ctx) })
 	return ctx
 }
 
@@ -166,7 +166,7 @@ func (os *Worker) BeginCall(c *Call) {
 	for c.began < len(os.all) {
 		o := os.all[c.began]
 		c.began++
-		os.here("BeginCall", o, func(o observe.Worker) { c.Context = orElse(o.BeginCall(c.Context, c.Call), c.Context) })
+		os.here("BeginCall", o, func(o observe.Worker) { c.Context = within(o.BeginCall(c.Context, c.Call), c.Context) })
 	}
 }
 
@@ -184,10 +184,23 @@ func (os *Worker) RoundTrip(r observe.RoundTrip) {
 	os.apart("RoundTrip", false, func(o observe.Worker) { o.RoundTrip(r) })
 }
 
-// orElse is the context that an observer returned, or the one before if that is nil.
-func orElse(ctx, before context.Context) context.Context {
-	if ctx == nil {
+// within is the context that an observer returned, or the one before if that is nil. It ends
+// when the one before does: an observer that gives its context a time, or cancels it when it
+// returns, must not end what it observes.
+func within(ctx, before context.Context) context.Context {
+	switch {
+	case ctx == nil:
 		return before
+	case ctx.Done() == before.Done(): // as nearly always
+		return ctx
 	}
-	return ctx
+	return bounded{before, ctx}
 }
+
+// bounded is a context with the values of another.
+type bounded struct {
+	context.Context
+	values context.Context
+}
+
+func (b bounded) Value(key any) any { return b.values.Value(key) }

@@ -3,3 +3,8 @@
 local function counts(field)
   return not field or #field <= 15 and (field == '0' or string.find(field, '^[1-9]%d*$') ~= nil)
 end
+
+-- How long a record lives once its job is over, ms: a field that is no time to live is an hour.
+local function lifetime(field)
+  return field and field ~= '0' and counts(field) and tonumber(field) or 3600000
+end

@@ -1,7 +1,7 @@
 -- Ends a job before its time, and tells its pool and the workers. j has its fields reply,
 -- gen, ttl, recorded, done, failed, frames. Its arguments go with the record.
 local function end_job(prefix, name, j, reason, publish)
-  local key, ttl = prefix .. 'job:' .. name, counts(j[3]) and tonumber(j[3]) or 3600000
+  local key, ttl = prefix .. 'job:' .. name, lifetime(j[3])
   local t = redis.call('TIME')
   local now = t[1] * 1000 + math.floor(t[2] / 1000)
   redis.call('HDEL', key, 'expires', 'running')

@@ -75,7 +75,7 @@ local function record(key, name, chunk, j, frame, calls, failed, slow)
     note_slow(key, slow .. ' ' .. ARGV[2])
   end
   if state == 'done' then
-    local ttl = counts(j[4]) and tonumber(j[4]) or 3600000
+    local ttl = lifetime(j[4])
     redis.call('PEXPIRE', key, ttl)
     if j[9] or large then
       frames_expire(prefix, name, ttl, now)

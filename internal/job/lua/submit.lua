@@ -47,6 +47,12 @@ for e = 1, tonumber(ARGV[3]) do
       answer, grows = 'gone', false
     elseif j[3] ~= 'open' then
       answer, grows = j[3] or 'sealed', false
+      if answer == 'sealed' and life ~= '0' then -- a stream whose last calls run
+        redis.call('PEXPIRE', key, life)
+        if j[9] then
+          frames_renew(prefix, name, j[9], life, now)
+        end
+      end
     elseif last > chunks and tonumber(ARGV[chunks + 1]) > known then
       answer, grows = 'gap', false
     end
@@ -108,9 +114,9 @@ for e = 1, tonumber(ARGV[3]) do
       answer = 'done' -- its last chunk was recorded before this
       redis.call('HSET', key, 'state', answer, 'finished', now)
       j[6] = j[6] or redis.call('HGET', key, 'ttl')
-      redis.call('PEXPIRE', key, j[6] or 3600000)
+      redis.call('PEXPIRE', key, lifetime(j[6]))
       if j[9] then
-        frames_expire(prefix, name, tonumber(j[6]) or 3600000, now)
+        frames_expire(prefix, name, lifetime(j[6]), now)
       end
       if not new then
         redis.pcall(ARGV[2], prefix .. 'reply:' .. j[1], name .. ' ' .. gen .. ' end -1 ' .. (j[5] or 0) .. ' ' .. (j[7] or 0) .. ' '
