@@ -15,6 +15,7 @@ import (
 // Holding says how a chunk stands.
 type Holding struct {
 	Waits bool      // it has no outcomes yet, and its job is not over
+	Lives bool      // its job is not over
 	Owner string    // the worker that runs it; empty: none does
 	Since time.Time // when that worker took it, by the clock of Redis
 	Task  string    // its task; empty where the job does not exist or does not parse
@@ -54,7 +55,8 @@ func holding(gen string, reply []any) Holding {
 		return Holding{}
 	}
 	state, own := State(text(2)), text(3)
-	h := Holding{Task: about.Task, Waits: state == "" || state == Open}
+	h := Holding{Task: about.Task, Lives: state == "" || state == Open}
+	h.Waits = h.Lives
 	if own == "" && reply[4] == nil {
 		h.Waits = false // it has its outcomes, or the job is damaged
 	}
@@ -65,6 +67,29 @@ func holding(gen string, reply []any) Holding {
 		h.Since = time.UnixMilli(ms)
 	}
 	return h
+}
+
+// Lost reports which of the chunks have neither arguments, nor an owner, nor outcomes that a stream
+// may not have consumed: their jobs cannot end. It is for chunks of jobs that live.
+func Lost(ctx context.Context, c redis.Cmdable, lane string, chunks []Delivery) ([]bool, error) {
+	there := make([][]*redis.BoolCmd, len(chunks))
+	_, err := c.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for i, d := range chunks {
+			n := strconv.Itoa(d.Chunk)
+			for _, field := range []string{"consumed", "args:" + n, "own:" + n, "out:" + n, "about"} {
+				there[i] = append(there[i], p.HExists(ctx, Key(lane, d.Name), field))
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	lost := make([]bool, len(chunks))
+	for i, cmds := range there {
+		lost[i] = cmds[4].Val() && !cmds[0].Val() && !cmds[1].Val() && !cmds[2].Val() && !cmds[3].Val()
+	}
+	return lost, nil
 }
 
 // Active lists the deliveries of a lane that workers have taken, the oldest last.

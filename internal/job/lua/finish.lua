@@ -27,12 +27,28 @@ local ids, done, archived = {}, {}, 0
 local notices, replies = {}, {}
 local i = 8
 
+local function has(key, kind, chunk)
+  return redis.call('HEXISTS', key, kind .. ':' .. chunk) == 1
+end
+
+-- Whether the counts of a job whose chunks are all known contradict its chunks, of which recorded have
+-- outcomes: then it would never be over, or too early. Looked at with its first and its last recording.
+local function contradicts(key, chunks, recorded)
+  local last = chunks - 1
+  return recorded == 0 and not (has(key, 'args', last) or has(key, 'own', last) or has(key, 'out', last))
+    or recorded == last and (has(key, 'args', chunks) or has(key, 'own', chunks)
+      or last > 0 and not has(key, 'order', 0) and redis.call('HEXISTS', key, 'consumed') == 0)
+end
+
 -- The outcomes are in the job, and are counted. Answers the state of the job after that.
 local function record(key, name, chunk, j, frame, calls, failed, slow)
   local state, multi = j[3] or 'sealed', j[5]
   local large = frame_is(frame)
   if large and not frame_there(prefix, name, frame) then
     return 'unstored'
+  end
+  if multi and state == 'sealed' and contradicts(key, tonumber(multi), tonumber(j[10] or 0)) then
+    return 'damaged'
   end
   local args = (failed > 0 or j[9]) and redis.call('HGET', key, 'args:' .. chunk)
   local part = j[9] and redis.call('HGET', key, 'part:' .. chunk)
@@ -112,7 +128,7 @@ for e = 1, tonumber(ARGV[7]) do
     answer = 'canceled'
   elseif j[3] == 'done' then
     answer = 'recorded'
-  elseif j[3] and j[3] ~= 'open' or not j[3] and j[5] and tonumber(j[10] or 0) >= tonumber(j[5]) then
+  elseif j[3] and j[3] ~= 'open' or not j[3] and j[5] and tonumber(j[10] or 0) >= tonumber(j[5]) or not j[5] and (j[3] or j[10]) then
     answer = 'damaged'
   elseif what == 'record' then
     answer = record(key, name, chunk, j, ARGV[i + 6], tonumber(ARGV[i + 7]), tonumber(ARGV[i + 8]), ARGV[i + 9])
