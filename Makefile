@@ -18,7 +18,7 @@ REVIVE      := github.com/mgechev/revive@v1.17.0
 # Programs that run anywhere: no C library, no paths of the building machine.
 GOBUILD := CGO_ENABLED=0 $(GO) build -trimpath
 
-# A pattern ends at the modules below it: see docs/design.md, Modules.
+# A pattern ends at the modules below it: see CONTRIBUTING.md, Modules.
 PATTERNS = $$(./scripts/modules.sh patterns $(PKGS))
 
 export DISTPOOL_REDIS_SERVER DISTPOOL_PROMTOOL

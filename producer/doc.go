@@ -63,13 +63,4 @@
 // were accepted, and for callbacks. [Pool.Terminate] cancels instead of waiting.
 // Either releases what the pool holds; a program that simply exits loses no job
 // by it.
-//
-// # A guided tour
-//
-// config.go and pool.go open and end the pool. apply.go, map.go and attach.go are
-// the verbs, and erase the types: what they share is in submit.go, which cuts the
-// arguments into chunks and sends the job record, the deliveries and the ring for
-// idle workers together. A stream begins in imap.go, is explained in stream.go, is
-// sent by sender.go, and pace.go sizes its chunks. retryfailed.go takes failed calls out of a record. internal/broker is how deliveries get to asynq, and
-// internal/await how one goroutine waits for all jobs of the pool.
 package producer

@@ -2,6 +2,7 @@ package producer
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -99,7 +100,8 @@ func (s *sweeper) clean(ctx context.Context, lane string, all []leftover) error 
 			failed[l.job.Ref] = l.failed
 		}
 	}
-	err := job.Withdraw(ctx, s.rdb, lane, unwanted...)
+	err := job.DropArguments(ctx, s.rdb, lane, unwanted...)
+	err = errors.Join(err, job.Withdraw(ctx, s.rdb, lane, unwanted...))
 	for until, wait := time.Now().Add(archivedWithin), 10*time.Millisecond; len(failed) > 0 && err == nil; wait *= 2 {
 		var found map[job.Ref]int
 		found, err = job.WithdrawFailed(ctx, s.rdb, lane, failed)

@@ -40,12 +40,4 @@
 //   - [ErrNoSlot] ends a wait inside a call for a nested job that has no slot to run
 //     in; the job stays.
 //   - [ErrUnknownJob] and [ErrTaskMismatch] come from attaching.
-//
-// # A guided tour
-//
-// handle.go holds what both handles share. async.go and map.go turn the outcomes
-// of a job into typed values, once, when first asked; stream.go does it while they
-// come. progress.go and errors.go
-// are what their names say. The waiting itself is in internal/await, and the
-// record in Redis, which all of this is read from, in internal/record.
 package results

@@ -1,6 +1,6 @@
 #!/bin/sh
 # The Go modules of this repository. go.work lists them, and joins them for all
-# that runs in a clone. docs/design.md says which they are, and why.
+# that runs in a clone. CONTRIBUTING.md says which they are, and why.
 #
 #   scripts/modules.sh list             the folders of the modules, the root's first
 #   scripts/modules.sh released         those of the modules that a release tags

@@ -11,7 +11,6 @@ import (
 	"testing"
 
 	"github.com/alicebob/miniredis/v2"
-	"github.com/redis/go-redis/v9"
 
 	"github.com/distpool/distpool/internal/cli"
 	"github.com/distpool/distpool/results"
@@ -233,14 +232,14 @@ func TestGetOfAnUnknownJobIsExitCode3(t *testing.T) {
 func TestAnInterruptCancelsTheJob(t *testing.T) {
 	addr := serve(t)
 	ctx, interrupt := context.WithCancel(bounded(t))
-	rdb := redis.NewClient(&redis.Options{Addr: addr})
-	defer rdb.Close()
+	var out, said buffer
 	ended := make(chan outcome, 1)
-	go func() { ended <- program(ctx, addr, "", "apply", "sleep", "3600") }()
-	eventually(t, "the call runs", func() bool {
-		keys, err := rdb.Keys(ctx, "asynq:{distpool}:active").Result()
-		return err == nil && len(keys) > 0
-	})
+	go func() {
+		code := cli.Run(ctx, []string{"--redis", addr, "apply", "sleep", "3600"}, cli.Streams{In: strings.NewReader(""), Out: &out, Err: &said})
+		ended <- outcome{code, out.String(), said.String()}
+	}()
+	// The call runs before the program hears that it was submitted.
+	eventually(t, "the program waits for the job", func() bool { return strings.Contains(said.String(), "distpool: job ") })
 	interrupt()
 	got := <-ended
 	if got.code != cli.ExitNoResult || !strings.Contains(got.err, "was canceled") {

@@ -18,8 +18,8 @@ import (
 
 // What the users of docs/security.md may run, which is what they need: see there.
 const (
-	workerCommands = "blmove del eval evalsha exec exists expire expireat get hdel hexists hget hincrby hmget hset hsetnx incrby " +
-		"info lpos lpush lrange lrem ltrim mget multi pexpire ping pttl publish rpop rpush sadd set setex " +
+	workerCommands = "blmove client|id client|unblock del eval evalsha exec exists expire expireat get hdel hexists hget hincrby hmget hset hsetnx incrby " +
+		"info llen lpos lpush lrange lrem ltrim memory|usage mget multi pexpire ping pttl publish rpop rpush sadd set setex " +
 		"sismember smembers srem subscribe time unlink zadd zcard zcount zrange zrangebyscore zrem zremrangebyrank " +
 		"zremrangebyscore zrevrange zscore"
 	producerCommands = "del eval evalsha exists expire get hdel hexists hget hincrby hkeys hlen hmget hset hsetnx " +
@@ -210,6 +210,9 @@ func tryCommands(ctx context.Context, rdb redis.UniversalClient, queue string) (
 		note("evalsha", ignore(rdb.EvalSha(ctx, strings.Repeat("0", 40), keys).Err(), "NOSCRIPT")),
 		note("blmove", rdb.BLMove(ctx, keys[0], keys[1], "RIGHT", "LEFT", shortest).Err()),
 		note("multi", tryTransaction(ctx, rdb, keys[0])),
+		note("memory|usage", rdb.MemoryUsage(ctx, keys[0]).Err()),
+		note("client|id", rdb.ClientID(ctx).Err()),
+		note("client|unblock", rdb.ClientUnblock(ctx, 0).Err()), // there is no such client
 	)
 	return failed, errors.Join(errs...)
 }

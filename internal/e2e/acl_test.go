@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/distpool/distpool/internal/inspect"
 	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/internal/redistest"
 	"github.com/distpool/distpool/internal/supervise"
@@ -208,7 +209,7 @@ func TestTheRulesOfTheSecurityPageAreEnoughAndNoneIsIdle(t *testing.T) {
 		t.Fatal(err)
 	}
 	g.flush(t)
-	if state, err := job.Cancel(ctx(t), c, g.lane(t, doomed.ID()), job.Publish, "by an operator", g.ref(t, doomed.ID())); err != nil || state[0] != job.Canceled {
+	if state, err := inspect.New(c).Cancel(ctx(t), doomed.ID()); err != nil || state != job.Canceled {
 		t.Errorf("canceling as an operator: %v, %v", state, err)
 	}
 	if _, err := doomed.Get(ctx(t)); !errors.Is(err, results.ErrCanceled) {
@@ -226,7 +227,7 @@ func TestTheRulesOfTheSecurityPageAreEnoughAndNoneIsIdle(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if state, err := job.Cancel(ctx(t), c, g.lane(t, doomedToo.ID()), job.Publish, "by an operator", g.ref(t, doomedToo.ID())); err != nil || state[0] != job.Canceled {
+	if state, err := inspect.New(c).Cancel(ctx(t), doomedToo.ID()); err != nil || state != job.Canceled {
 		t.Errorf("canceling a large call as an operator: %v, %v", state, err)
 	}
 	if keys := g.env.blobsOf(t, doomedToo.ID()); len(keys) != 0 {

@@ -191,7 +191,7 @@ func TestEveryKeyOfDistpoolHasATimeToLive(t *testing.T) {
 			t.Fatal(err)
 		}
 		e.awaitStarted(t, gate, 3)
-		check("while calls run", 8)
+		check("while calls run", 6)
 		if err := gone.Cancel(ctx(t)); err != nil {
 			t.Fatal(err)
 		}

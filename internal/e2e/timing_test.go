@@ -55,7 +55,7 @@ func TestAnIdlePoolAnswersInMillisecondsAndAnIdleWorkerIsQuiet(t *testing.T) {
 	if raceEnabled {
 		limit = 25 * time.Millisecond
 	}
-	// A busy machine may spoil a round; a broken doorbell spoils every one.
+	// A busy machine may spoil a round; a worker that is not woken spoils every one.
 	var p50 time.Duration
 	for range 5 {
 		took := make([]time.Duration, 50)

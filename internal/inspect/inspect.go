@@ -101,23 +101,33 @@ func (in *Inspector) Cancel(ctx context.Context, id string) (job.State, error) {
 	if err != nil {
 		return "", fmt.Errorf("canceling job %s: %w", id, err)
 	}
-	return in.cancel(ctx, a, lane)
+	state, _, err := in.cancel(ctx, a, lane)
+	return state, err
 }
 
-func (in *Inspector) cancel(ctx context.Context, a names.Address, lane string) (job.State, error) {
+// cancel ends a live job and removes its arguments. It says what else nothing runs any more.
+func (in *Inspector) cancel(ctx context.Context, a names.Address, lane string) (job.State, job.Unwanted, error) {
+	var unwanted job.Unwanted
 	states, err := job.Cancel(ctx, in.rdb, lane, job.Publish, CancelReason, job.Ref{Name: a.Name, Gen: job.AnyGen})
 	switch {
 	case err != nil:
-		return "", fmt.Errorf("canceling job %s: %w", a, err)
+		return "", unwanted, fmt.Errorf("canceling job %s: %w", a, err)
 	case states[0] == job.Gone:
-		return states[0], fmt.Errorf("canceling job %s: %w", a, ErrNoJob)
+		return states[0], unwanted, fmt.Errorf("canceling job %s: %w", a, ErrNoJob)
 	case states[0] == job.Broken:
-		return states[0], fmt.Errorf("canceling job %s: its record is damaged", a)
+		return states[0], unwanted, fmt.Errorf("canceling job %s: its record is damaged", a)
 	}
-	return states[0], nil
+	if s, err := job.Read(ctx, in.rdb, lane, a.Name); err == nil && s.State == job.Canceled {
+		unwanted = job.Unwanted{Ref: s.Ref, Chunks: make([]int, min(s.Chunks, maxWithdrawn))}
+		for i := range unwanted.Chunks {
+			unwanted.Chunks[i] = i
+		}
+		_ = job.DropArguments(ctx, in.rdb, lane, unwanted) // what it leaves goes with the record
+	}
+	return states[0], unwanted, nil
 }
 
-// maxWithdrawn bounds the chunks whose deliveries are looked for, whatever a record says.
+// maxWithdrawn bounds the chunks whose arguments and deliveries are looked for, whatever a record says.
 const maxWithdrawn = 10_000_000
 
 // CancelAndWithdraw is Cancel, and takes the deliveries of the job along that no worker has
@@ -127,16 +137,9 @@ func (in *Inspector) CancelAndWithdraw(ctx context.Context, id string) (job.Stat
 	if err != nil {
 		return "", fmt.Errorf("canceling job %s: %w", id, err)
 	}
-	state, err := in.cancel(ctx, a, lane)
-	if err != nil || state != job.Canceled {
-		return state, err
-	}
-	if s, err := job.Read(ctx, in.rdb, lane, a.Name); err == nil && s.State != job.Gone {
-		unwanted := job.Unwanted{Ref: s.Ref, Chunks: make([]int, min(s.Chunks, maxWithdrawn))}
-		for i := range unwanted.Chunks {
-			unwanted.Chunks[i] = i
-		}
+	state, unwanted, err := in.cancel(ctx, a, lane)
+	if err == nil && state == job.Canceled {
 		_ = job.Withdraw(ctx, in.rdb, lane, unwanted)
 	}
-	return state, nil
+	return state, err
 }

@@ -2,6 +2,7 @@ package job
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -21,6 +22,8 @@ func Check(ctx context.Context, c redis.UniversalClient, lane string, ref Ref, c
 		return Gone, nil
 	case s.State.Ended():
 		return s.State, nil
+	case s.Chunks < chunks && s.State != Open:
+		return condemn(ctx, c, lane, ref, Corrupt.Because(fmt.Sprintf("it has all its chunks, and there are %d of %d", s.Chunks, chunks)))
 	case s.Chunks < chunks || sealed && s.State == Open:
 		return condemn(ctx, c, lane, ref, Missing.Because("Redis has lost a part of what was submitted"))
 	}

@@ -349,28 +349,3 @@ func TestDelayedDeliveriesComeWhenTheyAreDue(t *testing.T) {
 		}
 	})
 }
-
-func TestACanceledJobLeavesItsArguments(t *testing.T) {
-	onAll(t, func(t *testing.T, rdb redis.UniversalClient) {
-		submit(t, rdb, Sealed, newMap(lane, "m", 3, false))
-		taken := take(t, rdb, 1)
-		finish(t, rdb, OK, done(taken[0]))
-		all := Unwanted{Ref{Name: "m"}, []int{0, 1, 2}}
-		if err := Withdraw(t.Context(), rdb, lane, all); err != nil {
-			t.Fatal(err)
-		}
-		if n := len(fields(t, rdb, "m")); fields(t, rdb, "m")["args:2"] == "" {
-			t.Fatalf("a job that is not canceled has lost its arguments: %d fields", n)
-		}
-		if _, err := Cancel(t.Context(), rdb, lane, Publish, "enough", all.Ref); err != nil {
-			t.Fatal(err)
-		}
-		if err := Withdraw(t.Context(), rdb, lane, all); err != nil {
-			t.Fatal(err)
-		}
-		f := fields(t, rdb, "m")
-		if f["args:1"] != "" || f["args:2"] != "" || f["out:0"] == "" {
-			t.Errorf("a canceled job has the fields %v", f)
-		}
-	})
-}

@@ -22,7 +22,7 @@ var (
 	cancelScript     = newScript("cancel", "", "counts", "frames", "end")
 	forgetScript     = newScript("forget", "", "counts", "frames", "end")
 	consumeScript    = newScript("consume", "", "frames")
-	clearScript      = newScript("clear", "", "frames")
+	dropArgsScript   = newScript("dropargs", "", "frames")
 	discardScript    = newScript("discard", "")
 	putBackScript    = newScript("putback", asynqfmt.Lua("unpop"))
 	forwardScript    = newScript("forward", asynqfmt.Lua("forward"))

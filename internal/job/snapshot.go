@@ -100,6 +100,8 @@ func (s *Snapshot) contradiction() string {
 		return fmt.Sprintf("field state is %.40q", s.State)
 	}
 	switch {
+	case s.State == Open && s.Single: // an open job has its totals
+		return "it is open, and has no number of chunks"
 	case s.Recorded > s.Chunks:
 		return fmt.Sprintf("%d of %d chunks have outcomes", s.Recorded, s.Chunks)
 	case s.State == Done && s.Recorded < s.Chunks, s.State == Sealed && s.Chunks > 0 && s.Recorded == s.Chunks:
@@ -127,7 +129,13 @@ func (s *Snapshot) count(f map[string]string) error {
 	}
 	s.Created, _ = strconv.ParseInt(f["created"], 10, 64)
 	s.Finished, _ = strconv.ParseInt(f["finished"], 10, 64)
-	s.Expires, _ = strconv.ParseInt(f["expires"], 10, 64)
+	if text, ok := f["expires"]; ok {
+		at, err := parseCount(text)
+		if err != nil {
+			return fmt.Errorf("field expires: %w", err)
+		}
+		s.Expires = int64(at)
+	}
 	if s.Single = f["chunks"] == ""; !s.Single {
 		// For people only, so a number that does not parse is none.
 		s.Running, _ = strconv.Atoi(f["running"])

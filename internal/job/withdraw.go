@@ -3,6 +3,7 @@ package job
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/redis/go-redis/v9"
 
@@ -24,6 +25,23 @@ const (
 type Unwanted struct {
 	Ref
 	Chunks []int // those that may have deliveries
+}
+
+// DropArguments removes the arguments of the chunks of canceled jobs of one lane, in steps that
+// take Redis about a millisecond each. Their records live on without them.
+func DropArguments(ctx context.Context, c redis.Scripter, lane string, jobs ...Unwanted) error {
+	for _, j := range jobs {
+		for chunks := range slices.Chunk(j.Chunks, withdrawWindow) {
+			args := append(make([]any, 0, 3+len(chunks)), lane, j.Name, j.Gen)
+			for _, chunk := range chunks {
+				args = append(args, chunk)
+			}
+			if err := run(ctx, c, dropArgsScript, lane, args).Err(); err != nil {
+				return fmt.Errorf("removing arguments of job %s in lane %q: %w", j.Name, lane, err)
+			}
+		}
+	}
+	return nil
 }
 
 // Withdraw removes the deliveries of jobs of one lane that no worker has taken, in steps that
@@ -55,39 +73,10 @@ func Withdraw(ctx context.Context, c redis.Cmdable, lane string, jobs ...Unwante
 	if err == nil && len(pending) > 0 {
 		err = withdrawPending(ctx, c, lane, pending)
 	}
-	if err == nil {
-		err = clearCanceled(ctx, c, lane, jobs)
-	}
 	if err != nil {
 		return fmt.Errorf("withdrawing deliveries from lane %q: %w", lane, err)
 	}
 	return nil
-}
-
-// clearAtOnce is how many chunks one script clears: that takes Redis about a millisecond.
-const clearAtOnce = 200
-
-// clearCanceled removes the arguments of chunks of jobs that were canceled: they never run.
-func clearCanceled(ctx context.Context, c redis.Cmdable, lane string, jobs []Unwanted) error {
-	args := []any{lane}
-	flush := func() error {
-		if len(args) == 1 {
-			return nil
-		}
-		err := run(ctx, c, clearScript, lane, args).Err()
-		args = args[:1]
-		return err
-	}
-	for _, j := range jobs {
-		for _, chunk := range j.Chunks {
-			if args = append(args, j.Name, j.Gen, chunk); len(args) > 3*clearAtOnce {
-				if err := flush(); err != nil {
-					return err
-				}
-			}
-		}
-	}
-	return flush()
 }
 
 // withdrawPending removes deliveries from the pending list, of which the newest are in

@@ -48,7 +48,7 @@ func Revive(ctx context.Context, c redis.UniversalClient, owners Owners, lane st
 	for _, s := range claims {
 		switch {
 		case s.Lost:
-			_, err := job.Cancel(ctx, c, lane, job.Publish, job.Missing.Because(fmt.Sprintf("Redis has lost the arguments of chunk %d", s.Chunk)), ref)
+			_, err := job.Cancel(ctx, c, lane, job.Publish, job.Corrupt.Because(fmt.Sprintf("chunk %d has neither arguments nor outcomes", s.Chunk)), ref)
 			return 0, err
 		case !s.Waits:
 		case s.Owner == "":

@@ -1,5 +1,5 @@
 -- Ends a job before its time, and tells its pool and the workers. j has its fields reply,
--- gen, ttl, recorded, done, failed, frames. Its arguments go with the record.
+-- gen, ttl, recorded, done, failed, frames. Its arguments go with the record; see dropargs, too.
 local function end_job(prefix, name, j, reason, publish)
   local key, ttl = prefix .. 'job:' .. name, lifetime(j[3])
   local t = redis.call('TIME')

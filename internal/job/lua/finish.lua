@@ -98,7 +98,7 @@ local function record(key, name, chunk, j, frame, calls, failed, slow)
     end
   end
   local what = 'out'
-  if #frame > inline then
+  if large or #frame > inline then
     what, frame = 'rec', ''
   end
   local of = notices[j[1]]
