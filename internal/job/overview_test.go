@@ -61,13 +61,13 @@ func TestChunksStandAsTheirTransitionsLeftThem(t *testing.T) {
 		if err != nil || !ok {
 			t.Fatal(ok, err)
 		}
-		want := map[int]Stand{1: HasFailed, 2: GivenBack, 3: GivenBack, 4: IsRun, 5: Waits}
+		want := map[int]Stand{0: HasValues, 1: HasFailed, 2: GivenBack, 3: GivenBack, 4: IsRun, 5: Waits}
 		for k := range 6 {
 			if stands[k] != want[k] {
 				t.Errorf("chunk %d stands as %q, want %q", k, stands[k], want[k])
 			}
 		}
-		some, err := Stands(t.Context(), rdb, lane, "m", []int{5, 4, 3, 1, 0})
+		some, err := Stands(t.Context(), rdb, lane, "m", []int{5, 4, 3, 1, 0}, false)
 		if err != nil || !slices.Equal(some, []Stand{Waits, Waits, Waits, HasFailed, HasValues}) {
 			t.Errorf("chunks 5, 4, 3, 1, 0 stand as %q, %v", some, err)
 		}
