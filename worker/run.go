@@ -196,7 +196,7 @@ func newWorker(cfg Config, rdb redis.UniversalClient, known map[string]call.Task
 		self: fleet.Worker{
 			ID: fmt.Sprintf("%s:%d:%s", name, os.Getpid(), strings.ToLower(rand.Text()[:8])), Host: host, PID: os.Getpid(),
 			Concurrency: cfg.Concurrency, Queues: cfg.Queues,
-			Tasks: slices.Sorted(maps.Keys(known)), Started: time.Now().UTC().Truncate(time.Second), Version: version.Of(), Big: true,
+			Tasks: slices.Sorted(maps.Keys(known)), Started: time.Now().UTC().Truncate(time.Second), Version: version.Of(),
 		},
 	}
 	w.log = cfg.Logger.With("worker", w.self.ID)

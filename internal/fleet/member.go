@@ -183,26 +183,6 @@ func (m *Member) Alive(ctx context.Context) (map[string]bool, bool, error) {
 	return alive, !m.Troubled(), nil
 }
 
-// Elsewhere lists the other live workers of the queue that know the task, and counts the live workers
-// of the queue that do not, this one among them.
-func (m *Member) Elsewhere(ctx context.Context, queue, task string) (knowing []string, ignorant int, err error) {
-	ws, err := Workers(ctx, m.rdb)
-	if err != nil {
-		return nil, 0, err
-	}
-	ignorant = 1
-	for _, w := range ws {
-		switch {
-		case w.ID == m.self.ID || !w.Serves(queue):
-		case w.Knows(task):
-			knowing = append(knowing, w.ID)
-		default:
-			ignorant++
-		}
-	}
-	return knowing, ignorant, nil
-}
-
 // Ask asks a worker whether it still runs these chunks of a lane.
 func (m *Member) Ask(ctx context.Context, worker, lane string, chunks []job.Delivery) error {
 	questions := make([]Question, len(chunks))

@@ -207,26 +207,3 @@ func TestAMemberServesItsSupervisor(t *testing.T) {
 		t.Errorf("the worker was asked %+v, %v; want %+v", asked, err, want)
 	}
 }
-
-func TestAMemberFindsTheWorkersThatKnowATask(t *testing.T) {
-	rdb := client(t, miniredis.RunT(t))
-	m := member(rdb, "w")
-	if err := m.Join(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	for _, w := range []Worker{
-		{ID: "knows", Queues: map[string]int{"q": 1}, Tasks: []string{"cube", "half"}},
-		{ID: "other queue", Queues: map[string]int{"r": 1}, Tasks: []string{"cube"}},
-		{ID: "other task", Queues: map[string]int{"q": 1}, Tasks: []string{"half"}},
-	} {
-		if err := Register(t.Context(), rdb, w, Lifetime); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if knowing, ignorant, err := m.Elsewhere(t.Context(), "q", "cube"); err != nil || fmt.Sprint(knowing) != "[knows]" || ignorant != 2 {
-		t.Errorf("cube is known to %q, and not to %d workers, %v; want one and two", knowing, ignorant, err)
-	}
-	if knowing, _, err := m.Elsewhere(t.Context(), "q", "square"); err != nil || len(knowing) != 0 {
-		t.Errorf("square, which only this worker knows, is known to %q, %v", knowing, err)
-	}
-}

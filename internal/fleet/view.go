@@ -57,13 +57,6 @@ func (v *View) Slots(ctx context.Context, queue string) (int, error) {
 	return n, nil
 }
 
-// ReadsBig reports whether all live workers of the queue read arguments that are kept
-// apart from the record, and such in the raw form; true when there are none.
-func (v *View) ReadsBig(ctx context.Context, queue string) bool {
-	known, err := v.read(ctx)
-	return err == nil && !slices.ContainsFunc(known.workers, func(w Worker) bool { return w.Serves(queue) && !w.Big })
-}
-
 // Serves reports whether a live worker serves the queue.
 func (v *View) Serves(ctx context.Context, queue string) (bool, error) {
 	known, err := v.read(ctx)

@@ -10,7 +10,7 @@ import (
 func TestAViewReadsTheRegistryOnceForAll(t *testing.T) {
 	rdb := client(t, miniredis.RunT(t))
 	for _, w := range []Worker{
-		{ID: "a", Concurrency: 3, Queues: map[string]int{"q": 1}, Big: true},
+		{ID: "a", Concurrency: 3, Queues: map[string]int{"q": 1}},
 		{ID: "b", Concurrency: 4, Queues: map[string]int{"q": 1, "old": 1}},
 	} {
 		if err := Register(t.Context(), rdb, w, time.Minute); err != nil {
@@ -22,12 +22,12 @@ func TestAViewReadsTheRegistryOnceForAll(t *testing.T) {
 	var sent counter
 	rdb.AddHook(&sent)
 	for queue, want := range map[string]struct {
-		slots       int
-		served, big bool
-	}{"q": {7, true, false}, "old": {4, true, false}, "none": {0, false, true}} {
+		slots  int
+		served bool
+	}{"q": {7, true}, "old": {4, true}, "none": {0, false}} {
 		slots, err := v.Slots(t.Context(), queue)
 		served, serr := v.Serves(t.Context(), queue)
-		if err != nil || serr != nil || slots != want.slots || served != want.served || v.Unserved(queue) == want.served || v.ReadsBig(t.Context(), queue) != want.big {
+		if err != nil || serr != nil || slots != want.slots || served != want.served || v.Unserved(queue) == want.served {
 			t.Errorf("queue %s: %d slots, served %t, %v, %v; want %+v", queue, slots, served, err, serr, want)
 		}
 	}

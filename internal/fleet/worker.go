@@ -20,7 +20,6 @@ type Worker struct {
 	Tasks       []string          `json:"tasks"`       // names, sorted
 	Started     time.Time         `json:"started"`
 	Version     string            `json:"version,omitempty"` // of distpool; empty if the program does not know
-	Big         bool              `json:"big,omitempty"`     // it reads arguments that are kept apart, or in the raw form
 	Held        []nested.HeldSlot `json:"held,omitempty"`    // slots that are held by lasting waits for nested jobs
 }
 

@@ -5,8 +5,6 @@ import (
 	"reflect"
 	"strings"
 	"testing"
-
-	"github.com/distpool/distpool/internal/names"
 )
 
 func TestArgsSurviveTheirFrame(t *testing.T) {
@@ -103,72 +101,6 @@ func corruptHeaders(good string) []string {
 	}
 }
 
-func TestDeliverySurvivesPayloadAndTaskID(t *testing.T) {
-	for _, d := range []Delivery{{"q/J", 0, 1, "", 0}, {"q/ABCDEFGHIJKLMNOPQRSTUVWXYZ", 49, 3, "", 0}, {"q/a-b.c", 1 << 30, 1 << 30, "G7", 0}} {
-		for _, at := range []int64{0, 1764000000000} {
-			d := d
-			d.At = at
-			if got, err := ParseDelivery(d.Encode()); err != nil || got != d {
-				t.Errorf("payload of %+v came back as %+v, %v", d, got, err)
-			}
-		}
-		if got, ok := ParseTaskID(names.SplitAddress(d.Job).Queue, d.TaskID()); !ok || got != d {
-			t.Errorf("task ID of %+v came back as %+v, %t", d, got, ok)
-		}
-	}
-}
-
-// It is in the memory of each queued call.
-func TestTheFirstDeliveryOfASingleCallSaysNoMoreThanItMust(t *testing.T) {
-	first := Delivery{Job: "q/j", Number: 1, At: 5}
-	if got := string(first.Encode()); got != `{"job":"q/j","at":5}` {
-		t.Errorf("the payload is %s", got)
-	}
-	// As programs wrote it that did not leave out anything.
-	for _, payload := range []string{string(first.Encode()), `{"job":"q/j","chunk":0,"delivery":1,"at":5}`} {
-		if d, err := ParseDelivery([]byte(payload)); err != nil || d != first {
-			t.Errorf("%s parses as %+v, %v", payload, d, err)
-		}
-	}
-	for _, d := range []Delivery{{"q/j", 1, 1, "", 5}, {"q/j", 0, 2, "", 5}, {"q/j", 0, 1, "g", 5}, {"q/j", 0, 1, "", 0}} {
-		if got, err := ParseDelivery(d.Encode()); err != nil || got != d || !strings.Contains(string(d.Encode()), "chunk") {
-			t.Errorf("%+v became %s, and came back as %+v, %v", d, d.Encode(), got, err)
-		}
-	}
-}
-
-func TestTaskIDsTellDeliveriesApart(t *testing.T) {
-	seen := map[string]Delivery{}
-	for _, d := range []Delivery{{"q/a", 1, 1, "", 0}, {"q/a", 1, 2, "", 0}, {"q/a", 2, 1, "", 0}, {"q/a", 11, 1, "", 0}, {"q/a", 1, 11, "", 0}, {"q/b", 1, 1, "", 0}, {"q/a", 1, 1, "x", 0}, {"q/a", 1, 1, "y", 0}} {
-		if other, ok := seen[d.TaskID()]; ok {
-			t.Errorf("%+v and %+v share the ID %s", d, other, d.TaskID())
-		}
-		seen[d.TaskID()] = d
-	}
-}
-
-func TestForeignPayloadsAreNoDeliveries(t *testing.T) {
-	for _, payload := range []string{
-		"", "hello", "null", "{}", "[]", `"j"`, `{"job":"","chunk":0,"delivery":1}`, `{"job":"j","chunk":0,"delivery":1}`, `{"job":"/j","chunk":0,"delivery":1}`, `{"job":"q/","chunk":0,"delivery":1}`, `{"job":"q}/j","chunk":0,"delivery":1}`, `{"job":"q/j","chunk":-1,"delivery":1}`,
-		`{"job":"q/j","chunk":0,"delivery":0}`, `{"job":"q/j","chunk":0}`, `{"job":"q/j","chunk":"0","delivery":1}`,
-		`{"job":"q/j","chunk":1.5,"delivery":1}`, `{"job":"q/j","chunk":0,"delivery":1} x`,
-		`{"job":"q/j"}`, `{"job":"q/j","at":0}`, `{"job":"q/j","at":-5}`, `{"job":"q/j","at":05}`, `{"job":"","at":5}`, `{"job":"q/a b","at":5}`, `{"job":"q/j","at":5} `,
-	} {
-		if d, err := ParseDelivery([]byte(payload)); err == nil {
-			t.Errorf("%q parses: %+v", payload, d)
-		}
-	}
-}
-
-func TestForeignTaskIDsAreNoDeliveries(t *testing.T) {
-	for _, id := range []string{"", "j", "j:1", ":1:1", "j::1", "j:1:", "j:x:1", "j:-1:1", "j:0:0", "j:0:-1", "j:0:1:1:1", "j:0:1:",
-		"b9c0a5b3-5a3f-4c55-8a83-7d0f3a8f7d7e"} {
-		if d, ok := ParseTaskID("q", id); ok {
-			t.Errorf("%q is taken for %+v", id, d)
-		}
-	}
-}
-
 func FuzzParseArgs(f *testing.F) {
 	f.Add(EncodeArgs(0, 1, []byte("[1]")))
 	f.Add(EncodeArgs(MaxCalls, 2, nil))
@@ -213,31 +145,6 @@ func FuzzParseOutcome(f *testing.F) {
 		again, err := ParseOutcome(frame)
 		if err != nil || !bytes.Equal(again.Encode(), frame) {
 			t.Fatalf("%q came back as %+v, %v", frame, again, err)
-		}
-	})
-}
-
-func FuzzParseDelivery(f *testing.F) {
-	f.Add(Delivery{"q/J", 3, 1, "G", 0}.Encode())
-	f.Add([]byte(`{"JOB":"q/x","chunk":1,"delivery":2,"more":null}`))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		d, err := ParseDelivery(b)
-		if err != nil {
-			return
-		}
-		if d.Job == "" || d.Chunk < 0 || d.Number < 1 {
-			t.Fatalf("accepted as %+v", d)
-		}
-		for _, r := range d.Job { // the IDs that jobs have: ASCII without quotes
-			if r <= ' ' || r > '~' || strings.ContainsRune(`"\:`, r) {
-				return
-			}
-		}
-		if again, err := ParseDelivery(d.Encode()); err != nil || again != d {
-			t.Fatalf("%+v came back as %+v, %v", d, again, err)
-		}
-		if again, ok := ParseTaskID(names.SplitAddress(d.Job).Queue, d.TaskID()); !ok || again != d {
-			t.Fatalf("task ID %s came back as %+v, %t", d.TaskID(), again, ok)
 		}
 	})
 }

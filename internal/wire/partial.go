@@ -101,3 +101,6 @@ func ParsePartial(b []byte) (Partial, error) {
 	}
 	return p, nil
 }
+
+// maxNumber bounds the attempts of a call, so that the next one is a number, too.
+const maxNumber = 1 << 40
