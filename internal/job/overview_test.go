@@ -52,9 +52,8 @@ func TestChunksStandAsTheirTransitionsLeftThem(t *testing.T) {
 		submit(t, rdb, Sealed, newMap(lane, "m", 6, false))
 		taken := take(t, rdb, 5)
 		finish(t, rdb, OK, done(taken[0]), failing(taken[1], 0), Return(taken[2].Delivery, []byte("part"), 1, Tail, message(lane, taken[2].TaskID)))
-		if _, err := ReissueAll(t.Context(), rdb, lane, Reissue{
-			Delivery: Delivery{taken[3].Ref, 3, 2}, Owner: worker, Died: true, Old: taken[3].TaskID, Message: message(lane, "m:3:2"),
-		}); err != nil {
+		again := Reissue{Delivery: Delivery{taken[3].Ref, 3, 2}, Owner: worker, Died: true, Old: taken[3].TaskID, Message: message(lane, "m:3:2")}
+		if _, err := ReissueAll(t.Context(), rdb, lane, again); err != nil {
 			t.Fatal(err)
 		}
 		stands, ok, err := Standing(t.Context(), rdb, lane, "m", 100)
