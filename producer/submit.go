@@ -187,7 +187,14 @@ func (s *submission) put(ctx context.Context, ref job.Ref, d description, batch 
 			return "", err
 		}
 	}
-	return s.pool.put(ctx, s.lane, entry)
+	state, err := s.pool.put(ctx, s.lane, entry)
+	if err == nil && large && s.job == nil && !(new && state != job.Exists) {
+		// Another submitter of the job may have been first. What is the job's stays.
+		for _, c := range batch {
+			_ = job.Discard(ctx, s.pool.rdb, s.lane, ref.Name, c.Args) // otherwise it goes by itself
+		}
+	}
+	return state, err
 }
 
 // describe describes the job with so many chunks.
@@ -226,7 +233,12 @@ func (s *submission) giveUp(ctx context.Context, err error) {
 		if _, err := job.Forget(ctx, s.pool.rdb, s.lane, job.Publish, s.job.Ref); err != nil {
 			return
 		}
-		s.pool.sweeper.sweep(s.job, false)
+		// Of the last batch it is not known whether it is there.
+		unwanted := job.Unwanted{Ref: s.job.Ref, Chunks: make([]int, s.chunks+batchChunks)}
+		for i := range unwanted.Chunks {
+			unwanted.Chunks[i] = i
+		}
+		s.pool.sweeper.add(leftover{lane: s.lane, job: unwanted})
 	})
 }
 

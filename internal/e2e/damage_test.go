@@ -157,11 +157,11 @@ func TestAJobThatCannotEndEndsWithAnError(t *testing.T) {
 // them. The log is that of the worker that leads, which must be this test's own.
 func TestAJobThatCannotEndIsEndedWithNobodyWaiting(t *testing.T) {
 	eachAlone(t, func(t *testing.T, e *env) {
-		var maps []string
+		ids := map[string]string{} // with what was done to them
 		for _, d := range []damage{noField("args:0", "args:1", "args:2"), noField("args:1"), field("chunks", "5"), field("recorded", "2")} {
 			m, _ := e.abandoned(t)
 			must(t, d.do(ctx(t), e, m))
-			maps = append(maps, m)
+			ids[m] = d.name
 		}
 		_, single := e.abandoned(t)
 		must(t, noField("args:0").do(ctx(t), e, single))
@@ -174,8 +174,9 @@ func TestAJobThatCannotEndIsEndedWithNobodyWaiting(t *testing.T) {
 		must(t, noField("args:0").do(ctx(t), e, other))
 		began := time.Now()
 		e.worker(t, 2)
-		for _, id := range append(maps, single, archived, other) {
-			eventually(t, "job "+id+" is canceled", func() bool {
+		ids[single], ids[archived], ids[other] = "no argument", "archived, no arguments", "archived, no argument"
+		for id, what := range ids {
+			eventually(t, "job "+id+" is canceled: "+what, func() bool {
 				return e.field(t, id, "state") == string(job.Canceled)
 			})
 			eventually(t, "the log names it", func() bool { return strings.Contains(e.log.String(), id) })

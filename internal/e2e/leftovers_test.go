@@ -266,7 +266,7 @@ func TestSubscriptionsToOtherPoolsAreGivenBack(t *testing.T) {
 			var n int64
 			var mu sync.Mutex // guards n
 			must(t, e.eachServer(t, func(ctx context.Context, c *redis.Client) error {
-				channels, err := c.PubSubChannels(ctx, "distpool:reply:*").Result()
+				channels, err := c.PubSubChannels(ctx, "distpool:{*}:reply:*").Result()
 				if err != nil {
 					return err
 				}

@@ -58,7 +58,7 @@ func subscribers(t *testing.T, e *env) int64 {
 	t.Helper()
 	var n atomic.Int64 // a subscription is with one server of a Cluster
 	err := e.eachServer(t, func(ctx context.Context, c *redis.Client) error {
-		names, err := c.PubSubChannels(ctx, "distpool:reply:*").Result()
+		names, err := c.PubSubChannels(ctx, "distpool:{*}:reply:*").Result()
 		n.Add(int64(len(names)))
 		return err
 	})

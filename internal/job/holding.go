@@ -15,6 +15,7 @@ import (
 // Holding says how a chunk stands.
 type Holding struct {
 	Waits bool      // it has no outcomes yet, and its job is not over
+	Lost  bool      // it has neither arguments nor outcomes, and its job is not over
 	Owner string    // the worker that runs it; empty: none does
 	Since time.Time // when that worker took it, by the clock of Redis
 	Task  string    // its task; empty where the job does not exist or does not parse
@@ -44,7 +45,29 @@ func Holdings(ctx context.Context, c redis.Cmdable, lane string, chunks []Delive
 		}
 		all[i] = holding(chunks[i].Gen, reply)
 	}
-	return all, nil
+	return all, confirmLost(ctx, c, lane, chunks, all)
+}
+
+// confirmLost looks for the outcomes of chunks that are Lost without them.
+func confirmLost(ctx context.Context, c redis.Cmdable, lane string, chunks []Delivery, all []Holding) error {
+	found := make([][2]*redis.BoolCmd, len(chunks))
+	pipe := c.Pipeline()
+	for i, d := range chunks {
+		if all[i].Lost {
+			key := Key(lane, d.Name)
+			found[i] = [2]*redis.BoolCmd{pipe.HExists(ctx, key, string(OutOf(d.Chunk))), pipe.HExists(ctx, key, "consumed")}
+		}
+	}
+	if pipe.Len() == 0 {
+		return nil
+	}
+	_, err := pipe.Exec(ctx)
+	for i, f := range found {
+		if all[i].Lost {
+			all[i].Lost = err == nil && !f[0].Val() && !f[1].Val()
+		}
+	}
+	return err
 }
 
 func holding(gen string, reply []any) Holding {
@@ -56,7 +79,7 @@ func holding(gen string, reply []any) Holding {
 	state, own := State(text(2)), text(3)
 	h := Holding{Task: about.Task, Waits: state == "" || state == Open}
 	if own == "" && reply[4] == nil {
-		h.Waits = false // it has its outcomes, or the job is damaged
+		h.Waits, h.Lost = false, h.Waits // see confirmLost
 	}
 	owner, rest, _ := strings.Cut(own, " ")
 	since, _, _ := strings.Cut(rest, " ")

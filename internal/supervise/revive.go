@@ -48,7 +48,7 @@ func Revive(ctx context.Context, c redis.UniversalClient, owners Owners, lane st
 	for _, s := range claims {
 		switch {
 		case s.Lost:
-			_, err := job.Cancel(ctx, c, lane, job.Publish, job.Corrupt.Because(fmt.Sprintf("chunk %d has neither arguments nor outcomes", s.Chunk)), ref)
+			_, err := job.Cancel(ctx, c, lane, job.Publish, job.Corrupt.Because(lostChunk(s.Chunk)), ref)
 			return 0, err
 		case !s.Waits:
 		case s.Owner == "":
@@ -67,6 +67,11 @@ func Revive(ctx context.Context, c redis.UniversalClient, owners Owners, lane st
 	}
 	issued, err := reissue(ctx, c, lane, lost)
 	return issued, errors.Join(err, failed)
+}
+
+// lostChunk says what is wrong with a chunk of which nothing is left.
+func lostChunk(chunk int) string {
+	return fmt.Sprintf("chunk %d has neither arguments nor outcomes", chunk)
 }
 
 // reissue issues those chunks again of which no delivery is on its way.

@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/distpool/distpool/internal/job"
+	"github.com/distpool/distpool/internal/names"
 )
 
 const (
@@ -144,6 +145,9 @@ func (s *Supervisor) active(ctx context.Context, lane string) error {
 		id := o.TaskID()
 		switch {
 		case !o.Waits:
+			if o.Lost {
+				s.condemn(ctx, lane, o)
+			}
 			o.over = true
 			lost = append(lost, o)
 		case o.Owner == "":
@@ -299,10 +303,25 @@ func (s *Supervisor) revive(ctx context.Context, lane string, ids []string) erro
 	}
 	var lost []orphan
 	for _, o := range out {
-		if o.Waits && !alive[o.Owner] {
+		switch {
+		case o.Lost:
+			s.condemn(ctx, lane, o)
+		case o.Waits && !alive[o.Owner]:
 			o.died = o.Owner != ""
 			lost = append(lost, o)
 		}
 	}
 	return s.reissue(ctx, lane, lost, false)
+}
+
+// condemn ends the job of a chunk that is lost.
+func (s *Supervisor) condemn(ctx context.Context, lane string, o orphan) {
+	why := lostChunk(o.Chunk)
+	_, err := job.Cancel(ctx, s.cfg.Redis, lane, job.Publish, job.Corrupt.Because(why), o.Ref)
+	id := names.Address{Queue: job.QueueOf(lane), Name: o.Name}.String()
+	if err != nil {
+		s.cfg.Logger.Debug("canceling a job whose record is damaged failed", "job", id, "error", err)
+		return // the next pass tries again
+	}
+	s.cfg.Logger.Error("canceling a job whose record is damaged", "job", id, "task", o.Task, "error", why)
 }

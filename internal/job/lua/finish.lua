@@ -27,6 +27,16 @@ local ids, done, archived = {}, {}, 0
 local notices, replies = {}, {}
 local i = 8
 
+-- Whether there is anything of a chunk.
+local function chunk_there(key, chunk)
+  for _, field in ipairs({'args:', 'own:', 'out:'}) do
+    if redis.call('HEXISTS', key, field .. chunk) == 1 then
+      return true
+    end
+  end
+  return redis.call('HEXISTS', key, 'consumed') == 1
+end
+
 -- The outcomes are in the job, and are counted. Answers the state of the job after that.
 local function record(key, name, chunk, j, frame, calls, failed, slow)
   local state, multi = j[3] or 'sealed', j[5]
@@ -47,6 +57,13 @@ local function record(key, name, chunk, j, frame, calls, failed, slow)
     running = j[8] and redis.pcall('HINCRBY', key, 'running', -1) or 0
     running = tonumber(running) or 0
     redis.call('HSET', key, 'out:' .. chunk, frame, 'order:' .. (recorded - 1), chunk)
+    -- Every call is done, and the counts say otherwise, or there is no last chunk: damage that
+    -- nothing else meets, as these were the last deliveries.
+    local all = tonumber(j[13] or '1')
+    if state == 'sealed' and (recorded == tonumber(multi) and total ~= all
+      or recorded ~= tonumber(multi) and total >= all and not chunk_there(key, multi - 1)) then
+      return 'damaged'
+    end
     if state == 'sealed' and recorded == tonumber(multi) then
       state = 'done'
       redis.call('HSET', key, 'state', state, 'finished', now)
@@ -100,11 +117,11 @@ for e = 1, tonumber(ARGV[7]) do
   local number = ARGV[i + 5]
   local key = prefix .. 'job:' .. name
   local j = what ~= 'dismiss' and redis.pcall('HMGET', key, 'reply', 'gen', 'state', 'ttl', 'chunks', 'failed', 'counted:' .. chunk,
-    'own:' .. chunk, 'frames', 'recorded', 'done', 'kept') or {}
+    'own:' .. chunk, 'frames', 'recorded', 'done', 'kept', 'calls') or {}
   local answer
   if what == 'dismiss' then
     answer = 'ok'
-  elseif j.err or not (counts(j[5]) and counts(j[6]) and counts(j[7]) and counts(j[10]) and counts(j[11]) and counts(j[12])) then
+  elseif j.err or not (counts(j[5]) and counts(j[6]) and counts(j[7]) and counts(j[10]) and counts(j[11]) and counts(j[12]) and counts(j[13])) then
     answer = 'damaged'
   elseif not j[1] or (j[2] or '') ~= gen then
     answer = 'gone'
