@@ -2,21 +2,23 @@ package worker
 
 import (
 	"context"
+	"runtime"
 	"sync"
 	"testing"
 )
 
-// With the race detector: a delivery may come while the worker waits for the others.
+// With the race detector: a delivery may come while the wait for the others ends.
 func TestADeliveryMayBeginWhileTheWorkerWaits(t *testing.T) {
 	var w worker
 	for range 200 {
-		var both sync.WaitGroup
-		both.Go(func() {
-			w.handlers.begin()
-			w.handlers.end()
-		})
-		both.Go(func() { w.handlers.wait(t.Context()) })
-		both.Wait()
+		var waiting sync.WaitGroup
+		w.handlers.begin()
+		waiting.Go(func() { w.handlers.wait(t.Context()) })
+		runtime.Gosched()
+		w.handlers.end()
+		w.handlers.begin()
+		w.handlers.end()
+		waiting.Wait()
 	}
 	w.handlers.begin()
 	ended, cancel := context.WithCancel(t.Context())
