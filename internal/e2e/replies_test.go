@@ -29,6 +29,7 @@ var unknownReplies = []string{
 	"ERR Script attempted to access a non local key in a cluster node", "NOGOODSLAVE x", "ERR DISABLED You can't write or read against a disabled instance",
 	"ERR Failed attempt to perform operation", "ERR attempt to call the backend failed", "ERR proxy: bad argument #1", "ERR cannot perform the request now",
 	"ERR value is not an integer", "ERR increment or decrement would overflow the quota", "ERR backend: WRONGTYPE of message",
+	"DAMAGED backend", "WRONGTYPE of message",
 }
 
 // Whatever Redis answers to all that a worker and a pool ask, while calls wait, run and end:

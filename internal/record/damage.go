@@ -31,7 +31,7 @@ const (
 	ofLua = `(?:attempt to (?:perform arithmetic|compare|concatenate|index|call|get length)|bad argument #|cannot perform )`
 )
 
-var final = regexp.MustCompile(`^WRONGTYPE |` + inScript + `(?:WRONGTYPE |` + ofCommand + `|` + ofLua + `)|^ERR ` + ofCommand + `.* on @user_script:\d+\.`)
+var final = regexp.MustCompile(`^WRONGTYPE Operation |` + inScript + `(?:WRONGTYPE |` + ofCommand + `|` + ofLua + `)|^ERR ` + ofCommand + `.* on @user_script:\d+\.`)
 
 // IsCorrupt reports whether err says that a record is damaged, as opposed to one that
 // could not be read or changed.
@@ -44,7 +44,7 @@ func IsCorrupt(err error) bool {
 		return false
 	}
 	text := reply.Error()
-	return strings.HasPrefix(text, damagedReply) || final.MatchString(text)
+	return strings.HasPrefix(text, damagedReply+vanished) || strings.HasPrefix(text, damagedReply+contradictory) || final.MatchString(text)
 }
 
 // wrongType makes Redis's refusal to read a key of another type what it is: a

@@ -40,7 +40,7 @@ func TestOnlyRedisItselfSaysThatARecordIsDamaged(t *testing.T) {
 		}
 	}
 	for _, text := range []string{
-		"ERR DAMAGED", "ERR x WRONGTYPE y", "WRONGTYPES", "ERR value is not an integer", "ERR attempt to call a backend",
+		"ERR DAMAGED", "DAMAGED backend", "ERR x WRONGTYPE y", "WRONGTYPES", "WRONGTYPE of message", "ERR value is not an integer", "ERR attempt to call a backend",
 		"ERR Failed attempt to perform operation", "ERR proxy: attempt to perform arithmetic on a nil value", "ERR bad argument #1", "ERR cannot perform it",
 		"OOM command not allowed when used memory > 'maxmemory'." + at7, at6 + "OOM command not allowed", "NOPERM attempt to call a command" + at7,
 		"ERR Error running script (call to f_4): backend: attempt to call it", "ERR script: user_script: attempt to call",
