@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/distpool/distpool/internal/await"
+	"github.com/distpool/distpool/internal/names"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/observe"
 	"github.com/distpool/distpool/results"
@@ -14,9 +15,10 @@ import (
 )
 
 // Attach returns a handle on a job of one call that exists already, whoever
-// submitted it, running or over. The errors are results.ErrUnknownJob, and
-// results.ErrTaskMismatch when the job belongs to another task or is a map. A
-// canceled job attaches, and its handle says so.
+// submitted it, running or over. id is what ID of its handle returns, QUEUE/NAME; a bare
+// NAME is a job of the pool's own queue (Config.Queue). The errors are
+// results.ErrUnknownJob, and results.ErrTaskMismatch when the job belongs to another task
+// or is a map. A canceled job attaches, and its handle says so.
 func Attach[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], id string) (*results.AsyncResult[R], error) {
 	job, err := p.attach(ctx, t, id, true)
 	if err != nil {
@@ -46,6 +48,11 @@ func (p *Pool) attach(ctx context.Context, t erasedTask, id string, single bool)
 		return nil, err
 	}
 	defer p.submitting.Done()
+	address, err := p.address(id)
+	if err != nil {
+		return nil, err
+	}
+	id = address
 	origin := await.Origin{Verb: observe.Attach}
 	if p.watcher.on {
 		origin.Since = time.Now()
@@ -65,9 +72,18 @@ func (p *Pool) attach(ctx context.Context, t erasedTask, id string, single bool)
 		return nil
 	}
 	for {
-		job, err := p.hub.Attach(ctx, id, origin, check, p.opener(t, id, ""))
+		job, err := p.hub.Attach(ctx, id, origin, check, p.opener(t, id, names.SplitAddress(id).Queue))
 		if !errors.Is(err, errVanished) || ctx.Err() != nil {
 			return job, ended(err)
 		}
 	}
+}
+
+// address completes the name of a job of the own queue to its address.
+func (p *pool) address(id string) (string, error) {
+	a, err := names.ParseAddress(id, p.cfg.Queue)
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", results.ErrUnknownJob, err)
+	}
+	return a.String(), nil
 }

@@ -37,9 +37,9 @@ func (d dying) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Process
 	return func(ctx context.Context, cmds []redis.Cmder) error {
 		about := func(cmd redis.Cmder) bool {
 			args := cmd.Args()
-			return cmd.Name() == "evalsha" && len(args) > 3 && args[3] == record.Keys("j")[0]
+			return cmd.Name() == "evalsha" && len(args) > 3 && args[3] == record.Keys("q/j")[0]
 		}
-		if !d.rdb.Exists(record.Keys("j")[0]) || !slices.ContainsFunc(cmds, about) {
+		if !d.rdb.Exists(record.Keys("q/j")[0]) || !slices.ContainsFunc(cmds, about) {
 			return next(ctx, cmds)
 		}
 		for _, cmd := range cmds {
@@ -89,7 +89,7 @@ func TestWhoCompletesAJobCutsItAsItWasBegunWhateverItsWorkersRead(t *testing.T) 
 			if _, err := producer.MapAsync(t.Context(), first, size, args, opts...); !errors.Is(err, errDied) {
 				t.Fatalf("the first submission ends with %v", err)
 			}
-			half, err := record.Read(t.Context(), rdb, "j")
+			half, err := record.Read(t.Context(), rdb, "q/j")
 			if err != nil || half.State != record.Open || half.Chunks == 0 {
 				t.Fatalf("the job that was begun is %+v, %v", half, err)
 			}
@@ -99,14 +99,14 @@ func TestWhoCompletesAJobCutsItAsItWasBegunWhateverItsWorkersRead(t *testing.T) 
 			if _, err := producer.MapAsync(t.Context(), second, size, args, opts...); err != nil {
 				t.Fatal(err)
 			}
-			all, err := record.Read(t.Context(), rdb, "j")
+			all, err := record.Read(t.Context(), rdb, "q/j")
 			if err != nil || all.State != record.Sealed || all.Calls != calls || all.Chunks <= half.Chunks {
 				t.Fatalf("the job that was completed is %+v, %v", all, err)
 			}
 			at := 0
 			for k := range all.Chunks {
-				field := rdb.HGet(t.Context(), record.Keys("j")[1], strconv.Itoa(k)).Val()
-				frame, err := record.Whole(t.Context(), rdb, "j", []byte(field))
+				field := rdb.HGet(t.Context(), record.Keys("q/j")[1], strconv.Itoa(k)).Val()
+				frame, err := record.Whole(t.Context(), rdb, "q/j", []byte(field))
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -20,7 +20,8 @@ type options struct {
 	chunkSize int // 0: automatic
 	ttl       time.Duration
 	policy    call.Policy
-	id        string // chosen by the caller; empty: drawn
+	key       string // the name that the caller chose; "" for one that is drawn
+	id        string // of a job of a chosen name: its address
 
 	expiresIn time.Duration // 0: never
 	start     time.Time     // zero: at once
@@ -102,15 +103,16 @@ func Retry(n int, b tasks.Backoff) Option {
 	}
 }
 
-// ID makes key the job's ID: 1 to 100 ASCII letters, digits and . _ -. As long
-// as Redis has the job (see ResultTTL), submitting it again under the same key,
-// from this process or from any other, at once or later, is the same job: it
-// runs once, and every submitter gets a handle on it. When it is over, however
+// ID makes key the job's name in its queue: 1 to 100 ASCII letters, digits and . _ -.
+// The job's ID is QUEUE/key. As long as Redis has the job (see ResultTTL), submitting it
+// again under the same key to the same queue, from this process or from any other, at once
+// or later, is the same job: it runs once, and every submitter gets a handle on it. When it is over, however
 // it ended, that handle is ready at once; Forget makes the key free again.
 //
 // The same job means the same task, codec and encoded arguments; under the key
 // of another one a submission is refused with ErrIDTaken, which says what
-// differs. All else is decided by the first submission: queue, chunks, limits.
+// differs. All else is decided by the first submission: chunks, limits. The same key
+// in another queue is another job.
 //
 // A submission that died half way, or failed because Redis could not be
 // reached, is completed by the next one; what there is of it may run meanwhile,
@@ -120,10 +122,10 @@ func Retry(n int, b tasks.Backoff) Option {
 // forms do, and do not cancel it when their context ends: others may wait for it.
 func ID(key string) Option {
 	return func(o *options) error {
-		if err := names.CheckID(key); err != nil {
+		if err := names.CheckJob(key); err != nil {
 			return fmt.Errorf("producer.ID: %w", err)
 		}
-		o.id = key
+		o.key = key
 		return nil
 	}
 }
@@ -237,6 +239,9 @@ func (p *Pool) options(opts []Option, blocking bool) (options, error) {
 		if err := opt(&o); err != nil {
 			return options{}, err
 		}
+	}
+	if o.key != "" {
+		o.id = names.Address{Queue: o.queue, Name: o.key}.String()
 	}
 	if o.ttl == 0 {
 		o.ttl = DefaultResultTTL

@@ -8,6 +8,7 @@ import (
 
 	"github.com/distpool/distpool/internal/await"
 	"github.com/distpool/distpool/internal/guard"
+	"github.com/distpool/distpool/internal/names"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/sealing"
 	"github.com/distpool/distpool/internal/signing"
@@ -75,7 +76,7 @@ func (s *submission) protectMore(batch []record.Chunk) error {
 
 func termsOf(j record.Job, total int) signing.Terms {
 	t := signing.Terms{
-		Codec: j.Codec, Queue: j.Queue, Policy: j.Policy, Total: total,
+		Codec: j.Codec, Queue: names.SplitAddress(j.ID).Queue, Policy: j.Policy, Total: total,
 		Expires: time.Now().Add(j.OpenTTL).UnixMilli(),
 	}
 	if !j.Start.IsZero() {
@@ -181,7 +182,7 @@ func (s *submission) sameSum(stored, sum string) bool {
 // others is the job that the record describes, for chunks that are added to it.
 func (s *submission) others(snap record.Snapshot, policy string) record.Job {
 	j := record.Job{
-		ID: snap.ID, Gen: snap.Gen, Task: snap.Task, Codec: snap.Codec, Queue: snap.Queue, Policy: policy,
+		ID: snap.ID, Gen: snap.Gen, Task: snap.Task, Codec: snap.Codec, Policy: policy,
 		OpenTTL: s.pool.cfg.JobTTL,
 	}
 	if snap.Start > 0 {

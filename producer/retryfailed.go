@@ -42,7 +42,7 @@ type Retried[R any] struct {
 }
 
 // RetryFailed submits a new job of the calls that failed in the job id, with the
-// arguments that they had, byte for byte. That job must be over, and stays as it
+// arguments that they had, byte for byte. id is QUEUE/NAME, or NAME, as for Attach. That job must be over, and stays as it
 // is; if it was canceled, the calls that failed before that are taken, and those
 // that never ended are not, since their arguments are gone.
 //
@@ -62,6 +62,10 @@ type Retried[R any] struct {
 // or codec, results.ErrUntrusted, and those of a submission. The codec of the task
 // must be a tasks.ArrayCodec, as tasks.JSON is.
 func RetryFailed[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], id string, opts ...Option) (*Retried[R], error) {
+	id, err := p.address(id)
+	if err != nil {
+		return nil, fmt.Errorf("retrying failed calls: %w", err)
+	}
 	f, err := p.failedCalls(ctx, t, id)
 	if err == nil {
 		err = addUndecodable(ctx, p, t, id, f)

@@ -259,7 +259,7 @@ func (s *stream) record(chunks int) record.Job {
 	policy.Stream = true
 	return record.Job{
 		Policy: policy.Encode(),
-		ID:     s.job.ID, Task: s.task.Name(), Codec: s.task.Codec().Name(), Queue: s.options.queue,
+		ID:     s.job.ID, Task: s.task.Name(), Codec: s.task.Codec().Name(),
 		Headers: s.options.headers,
 		Reply:   s.pool.hub.Channel(), Calls: s.cut.at, Chunks: chunks,
 		OpenTTL: s.pool.cfg.JobTTL, ResultTTL: s.options.ttl,

@@ -14,6 +14,7 @@ import (
 	"github.com/distpool/distpool/internal/await"
 	"github.com/distpool/distpool/internal/call"
 	"github.com/distpool/distpool/internal/guard"
+	"github.com/distpool/distpool/internal/names"
 	"github.com/distpool/distpool/internal/nested"
 	"github.com/distpool/distpool/internal/wire"
 	"github.com/distpool/distpool/observe"
@@ -102,7 +103,7 @@ func (p *Pool) openStream(ctx context.Context, t erasedTask, opts []Option) (*st
 	}
 	o.origin.Verb = observe.Stream
 	s := &stream{
-		pool: p, id: rand.Text(), task: t, options: o, log: fmt.Sprintf("stream of task %q", t.Name()),
+		pool: p, id: names.Address{Queue: o.queue, Name: rand.Text()}.String(), task: t, options: o, log: fmt.Sprintf("stream of task %q", t.Name()),
 		wake: make(chan struct{}, 1), room: make(chan struct{}, 1), arrived: make(chan struct{}, 1),
 		stop: make(chan struct{}), enough: make(chan struct{}), inputRead: make(chan struct{}), sent: make(chan struct{}),
 		limit: math.MaxInt, pace: pace{size: 1, slots: runtime.NumCPU(), noted: time.Now()},

@@ -11,6 +11,7 @@ import (
 	"github.com/distpool/distpool/internal/await"
 	"github.com/distpool/distpool/internal/broker"
 	"github.com/distpool/distpool/internal/call"
+	"github.com/distpool/distpool/internal/names"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/wire"
 	"github.com/distpool/distpool/tasks"
@@ -145,7 +146,7 @@ func (s *submission) sendBatch(ctx context.Context, batch []record.Chunk) error 
 	total := s.chunks + len(batch)
 	var op record.Op
 	if s.job == nil {
-		id := rand.Text()
+		id := names.Address{Queue: s.options.queue, Name: rand.Text()}.String()
 		j := s.record(id, total, sealed)
 		if err := s.pool.protectNew(s.task, &j, s.calls, batch); err != nil {
 			return err
@@ -181,7 +182,7 @@ func (s *submission) sendBatch(ctx context.Context, batch []record.Chunk) error 
 // record describes the job as it is created.
 func (s *submission) record(id string, chunks int, sealed bool) record.Job {
 	return record.Job{
-		ID: id, Task: s.task.Name(), Codec: s.task.Codec().Name(), Queue: s.options.queue,
+		ID: id, Task: s.task.Name(), Codec: s.task.Codec().Name(),
 		Reply: s.pool.hub.Channel(), Policy: s.options.policy.Over(s.task.Policy()).Encode(), Calls: s.calls, Chunks: chunks, Sealed: sealed,
 		Headers: s.options.headers,
 		OpenTTL: s.pool.cfg.JobTTL + s.options.delay(), ResultTTL: s.options.ttl,

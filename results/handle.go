@@ -18,7 +18,7 @@ type handle struct {
 	job *await.Job
 }
 
-// ID identifies the job. Another process can attach to it by this ID.
+// ID identifies the job: QUEUE/NAME. Another process can attach to it by this ID.
 func (h *handle) ID() string { return h.job.ID }
 
 // Done returns a channel that is closed when the result is ready, after the

@@ -10,7 +10,7 @@ import (
 type CallInfo struct {
 	// Task is the name of the task.
 	Task string
-	// Job is the ID of the job that the call belongs to.
+	// Job is the ID of the job that the call belongs to, QUEUE/NAME.
 	Job string
 	// Call is the index of the call in the job, counted from 0.
 	Call int

@@ -106,7 +106,7 @@ func (s *supervisor) trimQueue(ctx context.Context, queue string, a *archive) er
 		var ours []string
 		var refs []record.ChunkRef
 		for _, id := range ids {
-			if d, ok := wire.ParseTaskID(id); ok {
+			if d, ok := wire.ParseTaskID(queue, id); ok {
 				ours, refs = append(ours, id), append(refs, record.ChunkRef{Job: refOf(d), Chunk: d.Chunk})
 			}
 		}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/distpool/distpool/internal/execute"
 	"github.com/distpool/distpool/internal/fleet"
+	"github.com/distpool/distpool/internal/names"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/wire"
 	"github.com/distpool/distpool/observe"
@@ -66,7 +67,11 @@ func (w *worker) deliver(ctx context.Context, t *asynq.Task) error {
 	w.handlers.begin()
 	defer w.handlers.end()
 	taskID, _ := asynq.GetTaskID(ctx)
+	queue, _ := asynq.GetQueueName(ctx)
 	d, err := wire.ParseDelivery(t.Payload())
+	if of := names.SplitAddress(d.Job).Queue; err == nil && of != queue {
+		d, err = wire.Delivery{}, fmt.Errorf("not a distpool delivery of this queue: its job is of queue %q", of)
+	}
 	if err != nil {
 		w.over(taskID)
 		w.delivered(ctx, t, d, observe.Foreign, nil)
@@ -79,8 +84,7 @@ func (w *worker) deliver(ctx context.Context, t *asynq.Task) error {
 		w.delivered(ctx, t, d, observe.Draining, nil)
 		return later{"the worker is shutting down", 0}
 	}
-	r := &chunkRun{worker: w, delivery: d, taskID: taskID, task: t.Type(), started: time.Now()}
-	r.queue, _ = asynq.GetQueueName(ctx)
+	r := &chunkRun{worker: w, delivery: d, taskID: taskID, task: t.Type(), queue: queue, started: time.Now()}
 	begun := w.arrived(taskID)
 	r.inline = begun != nil && begun.Inline
 	defer w.leave(r)

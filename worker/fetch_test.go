@@ -86,9 +86,9 @@ func fetching(t *testing.T, n int, free *int, queues map[string]int) (*fetcher, 
 	}
 	b := broker.New(rdb)
 	for i := range n {
-		id := fmt.Sprintf("j%d", i)
+		id := fmt.Sprintf("q/j%d", i)
 		op := record.Create(record.Job{
-			ID: id, Task: "square", Codec: "json", Queue: "q", Calls: 1, Chunks: 1, Sealed: true, OpenTTL: time.Hour, ResultTTL: time.Hour,
+			ID: id, Task: "square", Codec: "json", Calls: 1, Chunks: 1, Sealed: true, OpenTTL: time.Hour, ResultTTL: time.Hour,
 		}, []record.Chunk{{Number: 0, Args: []byte("0 1\n[1]")}})
 		if _, err := b.Submit(t.Context(), op, "q", "square", []wire.Delivery{{Job: id, Number: 1}}); err != nil {
 			t.Fatal(err)
@@ -198,7 +198,7 @@ func TestClosingGivesBackWhatWasFetchedAndNotBegun(t *testing.T) {
 		t.Errorf("%d deliveries are back, want the 3 that were not handed out", n)
 	}
 	for i := 1; i < 4; i++ {
-		if owner := rdb.HGet(t.Context(), record.Keys(fmt.Sprint("j", i))[0], "run").Val(); owner != "" {
+		if owner := rdb.HGet(t.Context(), record.Keys(fmt.Sprint("q/j", i))[0], "run").Val(); owner != "" {
 			t.Errorf("the record says that %s runs chunk %d", owner, i)
 		}
 	}
@@ -300,7 +300,7 @@ func TestAChunkStaysListedUntilItsRecordingIsAnswered(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := newWorker(Config{Concurrency: 1, MaxResult: DefaultMaxResult, Queues: onlyQ, Logger: slog.New(slog.DiscardHandler)}, rdb, map[string]call.Task{})
-	r := &chunkRun{worker: w, delivery: wire.Delivery{Job: "j0", Number: 1}, taskID: "j0:0:1", task: "square", queue: "q", inline: true}
+	r := &chunkRun{worker: w, delivery: wire.Delivery{Job: "q/j0", Number: 1}, taskID: "j0:0:1", task: "square", queue: "q", inline: true}
 	if !w.enlist(r) {
 		t.Fatal("the chunk is listed already")
 	}
@@ -317,7 +317,7 @@ func TestAChunkStaysListedUntilItsRecordingIsAnswered(t *testing.T) {
 	if len(w.running) != 0 {
 		t.Error("the chunk is still listed although its recording was answered")
 	}
-	if s := rdb.HGet(t.Context(), record.Keys("j0")[0], "state").Val(); s != "done" {
+	if s := rdb.HGet(t.Context(), record.Keys("q/j0")[0], "state").Val(); s != "done" {
 		t.Errorf("the job is %q, want done", s)
 	}
 	if n := rdb.LLen(t.Context(), "asynq:{q}:active").Val(); n != 0 {
@@ -335,7 +335,7 @@ func TestAnotherDeliveryOfAChunkThatRunsHereIsNotReclaimed(t *testing.T) {
 	}
 	again := func() {
 		t.Helper()
-		if err := broker.New(rdb).Enqueue(t.Context(), "q", "square", []wire.Delivery{{Job: "j0", Number: 2}}); err != nil {
+		if err := broker.New(rdb).Enqueue(t.Context(), "q", "square", []wire.Delivery{{Job: "q/j0", Number: 2}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -344,7 +344,7 @@ func TestAnotherDeliveryOfAChunkThatRunsHereIsNotReclaimed(t *testing.T) {
 		if err := f.reclaim(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if owner := rdb.HGet(t.Context(), record.Keys("j0")[0], "run").Val(); owner != "w" {
+		if owner := rdb.HGet(t.Context(), record.Keys("q/j0")[0], "run").Val(); owner != "w" {
 			t.Errorf("the owner of the chunk is %q %s, want this worker, which runs it", owner, when)
 		}
 	}
@@ -361,7 +361,7 @@ func TestAnotherDeliveryOfAChunkThatRunsHereIsNotReclaimed(t *testing.T) {
 	if err := f.reclaim(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if owner := rdb.HGet(t.Context(), record.Keys("j0")[0], "run").Val(); owner != "" {
+	if owner := rdb.HGet(t.Context(), record.Keys("q/j0")[0], "run").Val(); owner != "" {
 		t.Errorf("the owner of the chunk is %q, although nothing of it is here", owner)
 	}
 }
@@ -375,20 +375,21 @@ func TestLargeOutcomesAreRecordedInTheBackground(t *testing.T) {
 	}
 	w := newWorker(Config{Concurrency: 1, MaxResult: DefaultMaxResult, Queues: onlyQ, Logger: slog.New(slog.DiscardHandler)}, rdb, map[string]call.Task{})
 	take := func(job string, size int) bool {
-		r := &chunkRun{worker: w, delivery: wire.Delivery{Job: job, Number: 1}, taskID: job + ":0:1", task: "square", queue: "q", inline: true}
+		d := wire.Delivery{Job: job, Number: 1}
+		r := &chunkRun{worker: w, delivery: d, taskID: d.TaskID(), task: "square", queue: "q", inline: true}
 		if !w.enlist(r) {
 			t.Fatal("the chunk is listed already")
 		}
 		return w.finisher.take(r, record.Recording{Outcome: []byte("0 1 0\n" + strings.Repeat("x", size)), Calls: 1})
 	}
-	if !take("j0", 100<<10) {
+	if !take("q/j0", 100<<10) {
 		t.Error("the finisher does not take outcomes of 100 KiB")
 	}
-	if take("j1", finishUpTo) {
+	if take("q/j1", finishUpTo) {
 		t.Errorf("the finisher takes outcomes of more than %d bytes", finishUpTo)
 	}
 	w.finisher.wait(t.Context())
-	if s := rdb.HGet(t.Context(), record.Keys("j0")[0], "state").Val(); s != "done" {
+	if s := rdb.HGet(t.Context(), record.Keys("q/j0")[0], "state").Val(); s != "done" {
 		t.Errorf("the job is %q, want done", s)
 	}
 	if len(w.finisher.room) != 0 || len(w.finisher.large) != 0 {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/distpool/distpool/internal/names"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/wire"
 )
@@ -45,15 +46,16 @@ func (f *fetcher) watch() {
 
 // forgetJob has the chunks of a job that has ended ask the record once more.
 func (f *fetcher) forgetJob(job record.Ref) {
+	name := names.SplitAddress(job.ID).Name + ":" // asking for the same name in another queue is harmless
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for i, d := range f.fetched {
-		if d.Begun != nil && strings.HasPrefix(d.TaskID, job.ID+":") {
+		if d.Begun != nil && strings.HasPrefix(d.TaskID, name) {
 			f.fetched[i].Begun = nil
 		}
 	}
 	for id, h := range f.handed {
-		if strings.HasPrefix(id, job.ID+":") {
+		if strings.HasPrefix(id, name) {
 			h.begun = nil
 			f.handed[id] = h
 		}
@@ -119,7 +121,7 @@ func (f *fetcher) ifAbsent(ref record.ChunkRef, do func()) {
 	f.fetching.Lock()
 	defer f.fetching.Unlock()
 	f.mu.Lock()
-	h := f.held[chunkOf(wire.Delivery{Job: ref.Job.ID, Chunk: ref.Chunk}.TaskID())]
+	h := f.held[chunkOf(wire.Delivery{Job: ref.Job.ID, Gen: ref.Job.Gen, Chunk: ref.Chunk}.TaskID())]
 	f.mu.Unlock()
 	if h.n == 0 || time.Since(h.asked) > arriveFor {
 		do()
@@ -127,11 +129,12 @@ func (f *fetcher) ifAbsent(ref record.ChunkRef, do func()) {
 }
 
 // chunkOf is a delivery's task ID without its number: another delivery of the same
-// chunk has another one.
+// chunk has another one. Jobs of one name in several queues differ in their generation.
 func chunkOf(taskID string) string {
-	_, rest, _ := strings.Cut(taskID, ":")
-	chunk, _, _ := strings.Cut(rest, ":")
-	return taskID[:len(taskID)-len(rest)+len(chunk)]
+	job, rest, _ := strings.Cut(taskID, ":")
+	chunk, rest, _ := strings.Cut(rest, ":")
+	_, gen, _ := strings.Cut(rest, ":")
+	return job + ":" + chunk + ":" + gen
 }
 
 // close gives back what was fetched and not handed out, and has later fetches do

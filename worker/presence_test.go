@@ -17,11 +17,11 @@ func TestAChunkThatIsOnItsWayToASlotIsNotReleased(t *testing.T) {
 	w := newWorker(Config{Concurrency: 1, MaxResult: DefaultMaxResult, Queues: onlyQ, Logger: slog.New(slog.DiscardHandler)}, rdb, map[string]call.Task{})
 	f := w.bell.fetcher
 	ask := func() {
-		w.answer(t.Context(), fleet.Question{Job: "j0"})
+		w.answer(t.Context(), fleet.Question{Job: "q/j0"})
 	}
 	isOurs := func(when string) {
 		t.Helper()
-		if owner := ownerOf(t, rdb, "j0"); owner != w.self.ID {
+		if owner := ownerOf(t, rdb, "q/j0"); owner != w.self.ID {
 			t.Errorf("the owner of the chunk is %q %s, want %s, which is about to run it", owner, when, w.self.ID)
 		}
 	}
@@ -72,8 +72,8 @@ func TestAChunkWhoseDeliveryNeverArrivedIsReleased(t *testing.T) {
 		f.held[c] = h
 	}
 	f.mu.Unlock()
-	w.answer(t.Context(), fleet.Question{Job: "j0"})
-	if owner := ownerOf(t, rdb, "j0"); owner != "" {
+	w.answer(t.Context(), fleet.Question{Job: "q/j0"})
+	if owner := ownerOf(t, rdb, "q/j0"); owner != "" {
 		t.Errorf("the owner of the chunk is %q, although asynq dropped its delivery long ago", owner)
 	}
 }

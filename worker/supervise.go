@@ -231,7 +231,7 @@ func (s *supervisor) outside(ctx context.Context) ([]out, error) {
 	newest := map[chunkKey]out{}
 	add := func(queue string, ids []string, archived bool) {
 		for _, id := range ids {
-			d, ok := wire.ParseTaskID(id)
+			d, ok := wire.ParseTaskID(queue, id)
 			if !ok {
 				continue
 			}

@@ -54,12 +54,13 @@ func TestALeaderWithNothingToDoIsQuiet(t *testing.T) {
 	}
 }
 
-// submitted makes a job of one chunk on the queue, and moves its delivery to one of
+// submitted makes the job j of one chunk on the queue, and moves its delivery to one of
 // asynq's sets as an operator or a worker would.
-func (s *supervisor) submitted(t *testing.T, rdb *redis.Client, id, queue, to string) (taskID string) {
+func (s *supervisor) submitted(t *testing.T, rdb *redis.Client, queue, to string) (taskID string) {
 	t.Helper()
+	id := queue + "/j"
 	op := record.Create(record.Job{
-		ID: id, Task: "square", Codec: "json", Queue: queue, Calls: 1, Chunks: 1, Sealed: true, OpenTTL: time.Hour, ResultTTL: time.Hour,
+		ID: id, Task: "square", Codec: "json", Calls: 1, Chunks: 1, Sealed: true, OpenTTL: time.Hour, ResultTTL: time.Hour,
 	}, []record.Chunk{{Number: 0, Args: []byte("0 1\n[1]")}})
 	d := wire.Delivery{Job: id, Number: 1}
 	if _, err := s.w.broker.Submit(t.Context(), op, queue, "square", []wire.Delivery{d}); err != nil {
@@ -94,8 +95,8 @@ func TestWhatADeadWorkerHadIsIssuedAgainByTheNextPass(t *testing.T) {
 		for range passes {
 			s.round(t)
 		}
-		s.submitted(t, rdb, "j", "q", "active")
-		if b, err := record.Begin(t.Context(), rdb, record.Ref{ID: "j"}, 0, "dead", "", budget); err != nil || b.Verdict != record.Run {
+		s.submitted(t, rdb, "q", "active")
+		if b, err := record.Begin(t.Context(), rdb, record.Ref{ID: "q/j"}, 0, "dead", "", budget); err != nil || b.Verdict != record.Run {
 			t.Fatal(b, err)
 		}
 		s.round(t)
@@ -111,8 +112,8 @@ func TestAQueueThatIsNewIsLookedAtBeforeAWorkerOfItCanCountAsDead(t *testing.T) 
 		for range passes {
 			s.round(t)
 		}
-		s.submitted(t, rdb, "j", "other", "active")
-		if _, err := record.Begin(t.Context(), rdb, record.Ref{ID: "j"}, 0, "dead", "", budget); err != nil {
+		s.submitted(t, rdb, "other", "active")
+		if _, err := record.Begin(t.Context(), rdb, record.Ref{ID: "other/j"}, 0, "dead", "", budget); err != nil {
 			t.Fatal(err)
 		}
 		rounds := 0
@@ -131,7 +132,7 @@ func TestAnArchivedDeliveryIsFoundByOneOfTheNextPasses(t *testing.T) {
 		for range passes {
 			s.round(t)
 		}
-		id := s.submitted(t, rdb, "j", "q", "archived")
+		id := s.submitted(t, rdb, "q", "archived")
 		for range archivesEvery {
 			s.round(t)
 		}

@@ -115,7 +115,7 @@ func (s *server) job(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), arriveTime)
 	defer cancel()
-	s.render(w, http.StatusOK, "job", newPage(ctx, h, m))
+	s.render(w, http.StatusOK, "job", newPage(ctx, r.PathValue("id"), h, m))
 }
 
 func (s *server) cancel(w http.ResponseWriter, r *http.Request) {
@@ -127,7 +127,7 @@ func (s *server) cancel(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err)
 		return
 	}
-	http.Redirect(w, r, "/jobs/"+h.ID(), http.StatusSeeOther)
+	http.Redirect(w, r, "/jobs/"+r.PathValue("id"), http.StatusSeeOther)
 }
 
 // message is a page with a sentence on it.

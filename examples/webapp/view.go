@@ -129,8 +129,8 @@ type page struct {
 
 // newPage reads what is there. It waits for outcomes only as long as it takes to
 // bring those that the workers have recorded, and ctx lasts.
-func newPage(ctx context.Context, h *handle, m manifest) page {
-	p := page{ID: h.ID(), Created: m.Created}
+func newPage(ctx context.Context, id string, h *handle, m manifest) page {
+	p := page{ID: id, Created: m.Created}
 	for i, name := range m.Files {
 		p.Rows = append(p.Rows, row{Call: i, Name: name, Pending: true})
 	}

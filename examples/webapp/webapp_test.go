@@ -253,7 +253,7 @@ func TestWithAKeyringJobsAreSigned(t *testing.T) {
 		t.Fatalf("the stream ended with %+v", s.status)
 	}
 	rdb := server.Client(t)
-	jobs, err := rdb.Keys(t.Context(), "distpool:{"+strings.TrimPrefix(path, "/jobs/")+"}").Result()
+	jobs, err := rdb.Keys(t.Context(), "distpool:{*}:job:"+strings.TrimPrefix(path, "/jobs/")).Result()
 	if err != nil || len(jobs) != 1 {
 		t.Fatalf("the records of %s are %v, %v", path, jobs, err)
 	}

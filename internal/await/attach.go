@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/distpool/distpool/internal/names"
 	"github.com/distpool/distpool/internal/record"
 )
 
@@ -15,9 +14,6 @@ import (
 // makes the job's Open for its generation; nil for none. While the ID passes from one
 // job to the next, check may be called several times.
 func (h *Hub) Attach(ctx context.Context, id string, origin Origin, check func(record.Snapshot) error, opener func(gen string) func(int, []byte) ([]byte, error)) (*Job, error) {
-	if err := names.CheckID(id); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnknownJob, err)
-	}
 	for {
 		before := h.tracked(id)
 		snap, err := record.Read(ctx, h.rdb, id)

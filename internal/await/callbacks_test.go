@@ -11,12 +11,12 @@ import (
 
 func TestCallbacksRunOnceAndInOrderBeforeDone(t *testing.T) {
 	h, _ := startHub(t)
-	j := submitJob(t, h, "a", h.Channel(), 1)
+	j := submitJob(t, h, "q/a", h.Channel(), 1)
 	var ran []int // the callbacks run one after the other, and Done comes after them
 	for i := range 3 {
 		j.OnSettle(func() { ran = append(ran, i) })
 	}
-	recordOut(t, h, "a", 0, "[0]", 1000)
+	recordOut(t, h, "q/a", 0, "[0]", 1000)
 	j.fail(ErrCanceled) // may come first or last: either settles the job once
 	waitDone(t, j.Done(), "the end")
 	j.fail(ErrCanceled)

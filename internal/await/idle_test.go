@@ -13,12 +13,12 @@ import (
 func TestAnIdlePoolHoldsNoResultsThatWereDropped(t *testing.T) {
 	h, _ := startHub(t)
 	finish := func() weak.Pointer[Job] {
-		j := submitJob(t, h, "j", h.Channel(), 2)
+		j := submitJob(t, h, "q/j", h.Channel(), 2)
 		for chunk := range 2 {
-			if _, err := record.Begin(t.Context(), h.rdb, record.Ref{ID: "j"}, chunk, "w", "", 3); err != nil {
+			if _, err := record.Begin(t.Context(), h.rdb, record.Ref{ID: "q/j"}, chunk, "w", "", 3); err != nil {
 				t.Fatal(err)
 			}
-			recordOut(t, h, "j", chunk, "[7]", 0) // the hub reads them
+			recordOut(t, h, "q/j", chunk, "[7]", 0) // the hub reads them
 		}
 		select {
 		case <-j.Done():

@@ -11,7 +11,7 @@ import (
 // submitStream makes an open job of single calls, and tracks it.
 func submitStream(t *testing.T, h *Hub, reply string, chunks int) *Job {
 	t.Helper()
-	j, err := h.Track(NewStream("s", "task", "q"))
+	j, err := h.Track(NewStream("q/s", "task", "q"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -21,7 +21,7 @@ func submitStream(t *testing.T, h *Hub, reply string, chunks int) *Job {
 		cs = append(cs, record.Chunk{Number: i, Args: wire.EncodeArgs(i, 1, []byte("[0]"))})
 	}
 	op := record.Create(record.Job{
-		ID: "s", Task: "task", Codec: "json", Queue: "q", Reply: reply, Calls: chunks, Chunks: chunks,
+		ID: "q/s", Task: "task", Codec: "json", Reply: reply, Calls: chunks, Chunks: chunks,
 		OpenTTL: time.Hour, ResultTTL: time.Hour,
 	}, cs)
 	if err := op.Run(t.Context(), h.rdb).Err(); err != nil {
@@ -64,10 +64,10 @@ func TestStreamIsTakenPieceByPiece(t *testing.T) {
 			j := submitStream(t, h, reply, n)
 			for i := range n {
 				chunk := n - 1 - i
-				recordOut(t, h, "s", chunk, "[1]", c.inline)
+				recordOut(t, h, "q/s", chunk, "[1]", c.inline)
 				hush(j)
 				takeOne(t, j, chunk)
-				if err := record.Consume(t.Context(), rdb, "s", []int{chunk}); err != nil {
+				if err := record.Consume(t.Context(), rdb, "q/s", []int{chunk}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -76,7 +76,7 @@ func TestStreamIsTakenPieceByPiece(t *testing.T) {
 				t.Errorf("the job holds %d outcomes, %d arrivals, %d awaited, misses %v", len(j.outcomes), len(j.arrival), len(j.awaited), j.misses)
 			}
 			j.mu.Unlock()
-			if err := record.Extend(record.Ref{ID: "s"}, n, n, true, time.Hour, nil).Run(t.Context(), rdb).Err(); err != nil {
+			if err := record.Extend(record.Ref{ID: "q/s"}, n, n, true, time.Hour, nil).Run(t.Context(), rdb).Err(); err != nil {
 				t.Fatal(err)
 			}
 			hush(j)
@@ -102,7 +102,7 @@ func TestStreamTakesNoOutcomeTwice(t *testing.T) {
 
 // Terminate looks at the outcomes of a stream that goes on taking what is left.
 func TestOutcomesOfAStreamThatIsOverMayBeReadWhileTheyAreTaken(t *testing.T) {
-	j := NewStream("j", "square", "q")
+	j := NewStream("q/j", "square", "q")
 	j.outcomes[0], j.arrival, j.settled = wire.Outcome{}, []int{0}, true
 	outcomes := j.Outcomes()
 	if news, ended, _ := j.Take(); len(news) != 1 || !ended {

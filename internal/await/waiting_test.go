@@ -54,7 +54,7 @@ func submitJob(t *testing.T, h *Hub, id, reply string, chunks int) *Job {
 		cs = append(cs, record.Chunk{Number: i, Args: wire.EncodeArgs(i, 1, []byte("[0]"))})
 	}
 	op := record.Create(record.Job{
-		ID: id, Task: "task", Codec: "json", Queue: "q", Reply: reply, Calls: chunks, Chunks: chunks, Sealed: true,
+		ID: id, Task: "task", Codec: "json", Reply: reply, Calls: chunks, Chunks: chunks, Sealed: true,
 		OpenTTL: time.Hour, ResultTTL: time.Hour,
 	}, cs)
 	if err := op.Run(t.Context(), h.rdb).Err(); err != nil {
@@ -107,18 +107,18 @@ func TestANoticeThatOvertakesTheSubmissionsReplyProvesTheJob(t *testing.T) {
 	h, rdb := startHub(t)
 	told := make(chan bool, 1)
 	h.SetObserve(func(j *Job) { told <- j.WasSubmitted() })
-	j, err := h.Track(NewJob("early", "task", "q", 1, 1, true))
+	j, err := h.Track(NewJob("q/early", "task", "q", 1, 1, true))
 	if err != nil {
 		t.Fatal(err)
 	}
 	op := record.Create(record.Job{
-		ID: "early", Task: "task", Codec: "json", Queue: "q", Reply: h.Channel(), Calls: 1, Chunks: 1, Sealed: true,
+		ID: "q/early", Task: "task", Codec: "json", Reply: h.Channel(), Calls: 1, Chunks: 1, Sealed: true,
 		OpenTTL: time.Hour, ResultTTL: time.Hour,
 	}, []record.Chunk{{Args: wire.EncodeArgs(0, 1, []byte("[0]"))}})
 	if err := op.Run(t.Context(), rdb).Err(); err != nil {
 		t.Fatal(err)
 	}
-	recordOut(t, h, "early", 0, "[7]", 1000) // and its submitter still waits for the reply
+	recordOut(t, h, "q/early", 0, "[7]", 1000) // and its submitter still waits for the reply
 	wantOutcomes(t, j, "[7]")
 	if !<-told {
 		t.Error("observers were told of a job that was never accepted: they leave it out")
@@ -127,7 +127,7 @@ func TestANoticeThatOvertakesTheSubmissionsReplyProvesTheJob(t *testing.T) {
 
 func TestARecordThatIsGoneWhileItIsForgottenHereIsNotLost(t *testing.T) {
 	h, _ := startHub(t)
-	j := submitJob(t, h, "a", h.Channel(), 2)
+	j := submitJob(t, h, "q/a", h.Channel(), 2)
 	j.forgetting(1)
 	h.apply(j, record.Snapshot{State: record.Gone}, nil)
 	if j.Settled() {
@@ -145,9 +145,9 @@ func TestARecordThatIsGoneWhileItIsForgottenHereIsNotLost(t *testing.T) {
 
 func TestNoticeSettlesAJobWithoutARead(t *testing.T) {
 	h, _ := startHub(t)
-	j := submitJob(t, h, "a", h.Channel(), 2)
-	recordOut(t, h, "a", 1, "[1]", 1000)
-	recordOut(t, h, "a", 0, "[0]", 1000)
+	j := submitJob(t, h, "q/a", h.Channel(), 2)
+	recordOut(t, h, "q/a", 1, "[1]", 1000)
+	recordOut(t, h, "q/a", 0, "[0]", 1000)
 	wantOutcomes(t, j, "[0]", "[1]")
 	news, ended, _ := j.Arrived(0)
 	if !ended || len(news) != 2 || news[0].First != 1 {
@@ -162,10 +162,10 @@ func TestNoticeOfALargeOutcomeMakesTheHubReadIt(t *testing.T) {
 	for name, n := range map[string]int{"inline": 1, "chunked": 2} {
 		t.Run(name, func(t *testing.T) {
 			h, _ := startHub(t)
-			j := submitJob(t, h, "a", h.Channel(), n)
+			j := submitJob(t, h, "q/a", h.Channel(), n)
 			want := []string{"[0]", "[1]"}[:n]
 			for i, v := range want {
-				recordOut(t, h, "a", i, v, 0)
+				recordOut(t, h, "q/a", i, v, 0)
 			}
 			wantOutcomes(t, j, want...)
 		})
@@ -176,10 +176,10 @@ func TestPollingSettlesAJobWhoseNoticesAreLost(t *testing.T) {
 	for name, n := range map[string]int{"inline": 1, "chunked": 2} {
 		t.Run(name, func(t *testing.T) {
 			h, _ := startHub(t)
-			j := submitJob(t, h, "a", "", n)
+			j := submitJob(t, h, "q/a", "", n)
 			want := []string{"[0]", "[1]"}[:n]
 			for i, v := range want {
-				recordOut(t, h, "a", i, v, 1000)
+				recordOut(t, h, "q/a", i, v, 1000)
 			}
 			hush(j)
 			wantOutcomes(t, j, want...)
@@ -189,8 +189,8 @@ func TestPollingSettlesAJobWhoseNoticesAreLost(t *testing.T) {
 
 func TestJobWhoseRecordIsDeletedExpires(t *testing.T) {
 	h, rdb := startHub(t)
-	j := submitJob(t, h, "a", "", 2)
-	rdb.Del(t.Context(), record.Keys("a")...)
+	j := submitJob(t, h, "q/a", "", 2)
+	rdb.Del(t.Context(), record.Keys("q/a")...)
 	hush(j)
 	waitDone(t, j.Done(), "the end")
 	if !errors.Is(j.Err(), ErrExpired) {
@@ -200,10 +200,10 @@ func TestJobWhoseRecordIsDeletedExpires(t *testing.T) {
 
 func TestJobWhoseOutcomesAreDeletedExpiresInsteadOfSpinning(t *testing.T) {
 	h, rdb := startHub(t)
-	j := submitJob(t, h, "a", "", 2)
-	recordOut(t, h, "a", 0, "[0]", 1000)
-	recordOut(t, h, "a", 1, "[1]", 1000)
-	rdb.Del(t.Context(), record.Keys("a")[2])
+	j := submitJob(t, h, "q/a", "", 2)
+	recordOut(t, h, "q/a", 0, "[0]", 1000)
+	recordOut(t, h, "q/a", 1, "[1]", 1000)
+	rdb.Del(t.Context(), record.Keys("q/a")[2])
 	hush(j)
 	waitDone(t, j.Done(), "the end")
 	if !errors.Is(j.Err(), ErrExpired) || !strings.Contains(j.Err().Error(), "maxmemory-policy") {
@@ -213,9 +213,9 @@ func TestJobWhoseOutcomesAreDeletedExpiresInsteadOfSpinning(t *testing.T) {
 
 func TestCorruptRecordSettlesOnlyItsOwnJob(t *testing.T) {
 	h, rdb := startHub(t)
-	bad, good := submitJob(t, h, "bad", "", 2), submitJob(t, h, "good", "", 1)
-	rdb.HSet(t.Context(), record.Keys("bad")[0], "recorded", "x")
-	recordOut(t, h, "good", 0, "[0]", 0)
+	bad, good := submitJob(t, h, "q/bad", "", 2), submitJob(t, h, "q/good", "", 1)
+	rdb.HSet(t.Context(), record.Keys("q/bad")[0], "recorded", "x")
+	recordOut(t, h, "q/good", 0, "[0]", 0)
 	hush(bad)
 	hush(good)
 	waitDone(t, bad.Done(), "the corrupt job")
@@ -227,11 +227,11 @@ func TestCorruptRecordSettlesOnlyItsOwnJob(t *testing.T) {
 
 func TestCancelAndForgetByOthersSettleTheJob(t *testing.T) {
 	h, rdb := startHub(t)
-	a, b := submitJob(t, h, "a", h.Channel(), 1), submitJob(t, h, "b", h.Channel(), 1)
-	if _, err := record.Cancel(t.Context(), rdb, "a", "x"); err != nil {
+	a, b := submitJob(t, h, "q/a", h.Channel(), 1), submitJob(t, h, "q/b", h.Channel(), 1)
+	if _, err := record.Cancel(t.Context(), rdb, "q/a", "x"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := record.Forget(t.Context(), rdb, "b"); err != nil {
+	if _, err := record.Forget(t.Context(), rdb, "q/b"); err != nil {
 		t.Fatal(err)
 	}
 	for _, j := range []*Job{a, b} {
@@ -244,9 +244,9 @@ func TestCancelAndForgetByOthersSettleTheJob(t *testing.T) {
 
 func TestForgettingAJobThatIsOverBeforeItsOutcomesHaveComeCancelsTheHandle(t *testing.T) {
 	h, rdb := startHub(t)
-	done, ended := submitJob(t, h, "a", "", 1), submitJob(t, h, "b", "", 1) // no notices
-	recordOut(t, h, "a", 0, "[0]", 1000)
-	if _, err := record.Cancel(t.Context(), rdb, "b", "x"); err != nil {
+	done, ended := submitJob(t, h, "q/a", "", 1), submitJob(t, h, "q/b", "", 1) // no notices
+	recordOut(t, h, "q/a", 0, "[0]", 1000)
+	if _, err := record.Cancel(t.Context(), rdb, "q/b", "x"); err != nil {
 		t.Fatal(err)
 	}
 	for _, j := range []*Job{done, ended} {
@@ -263,7 +263,7 @@ func TestForgettingAJobThatIsOverBeforeItsOutcomesHaveComeCancelsTheHandle(t *te
 func TestAttachFindsAJobOrSaysThatThereIsNone(t *testing.T) {
 	h, rdb := startHub(t)
 	ok := func(record.Snapshot) error { return nil }
-	if _, err := h.Attach(t.Context(), "none", Origin{}, ok, nil); !errors.Is(err, ErrUnknownJob) {
+	if _, err := h.Attach(t.Context(), "q/none", Origin{}, ok, nil); !errors.Is(err, ErrUnknownJob) {
 		t.Errorf("no such job: %v, want ErrUnknownJob", err)
 	}
 	other, err := Start(t.Context(), rdb, "other", slog.New(slog.DiscardHandler))
@@ -271,39 +271,39 @@ func TestAttachFindsAJobOrSaysThatThereIsNone(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer other.Stop(errStopped)
-	mine := submitJob(t, h, "a", h.Channel(), 2)
-	recordOut(t, h, "a", 0, "[0]", 1000)
+	mine := submitJob(t, h, "q/a", h.Channel(), 2)
+	recordOut(t, h, "q/a", 0, "[0]", 1000)
 	no := errors.New("no")
-	if _, err := other.Attach(t.Context(), "a", Origin{}, func(record.Snapshot) error { return no }, nil); !errors.Is(err, no) {
+	if _, err := other.Attach(t.Context(), "q/a", Origin{}, func(record.Snapshot) error { return no }, nil); !errors.Is(err, no) {
 		t.Errorf("a check that refuses: %v", err)
 	}
-	theirs, err := other.Attach(t.Context(), "a", Origin{}, ok, nil)
+	theirs, err := other.Attach(t.Context(), "q/a", Origin{}, ok, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	recordOut(t, h, "a", 1, "[1]", 1000)
+	recordOut(t, h, "q/a", 1, "[1]", 1000)
 	wantOutcomes(t, mine, "[0]", "[1]")
 	wantOutcomes(t, theirs, "[0]", "[1]")
 }
 
 func TestTrackAfterRefuseIsErrClosed(t *testing.T) {
 	h, _ := startHub(t)
-	j := NewJob("a", "task", "q", 1, 1, true)
+	j := NewJob("q/a", "task", "q", 1, 1, true)
 	if got, err := h.Track(j); err != nil || got != j {
 		t.Fatal(got, err)
 	}
-	if got, err := h.Track(NewJob("a", "task", "q", 1, 1, true)); err != nil || got != j {
+	if got, err := h.Track(NewJob("q/a", "task", "q", 1, 1, true)); err != nil || got != j {
 		t.Errorf("tracking an ID twice gives %p, %v; want the first job %p", got, err, j)
 	}
 	h.Refuse()
-	if _, err := h.Track(NewJob("b", "task", "q", 1, 1, true)); !errors.Is(err, ErrClosed) {
+	if _, err := h.Track(NewJob("q/b", "task", "q", 1, 1, true)); !errors.Is(err, ErrClosed) {
 		t.Errorf("error is %v, want ErrClosed", err)
 	}
 }
 
 func TestStopSettlesWhatIsOutstanding(t *testing.T) {
 	h, _ := startHub(t)
-	j := submitJob(t, h, "a", h.Channel(), 1)
+	j := submitJob(t, h, "q/a", h.Channel(), 1)
 	h.Stop(errStopped)
 	waitDone(t, j.Done(), "the end")
 	if !errors.Is(j.Err(), errStopped) {
@@ -319,7 +319,7 @@ func TestDrainWaitsForJobsAndCallbacks(t *testing.T) {
 	if err := h.Drain(t.Context()); err != nil {
 		t.Fatalf("with nothing to wait for: %v", err)
 	}
-	j := submitJob(t, h, "a", h.Channel(), 1)
+	j := submitJob(t, h, "q/a", h.Channel(), 1)
 	inCallback, leave := make(chan struct{}), make(chan struct{})
 	j.OnSettle(func() { close(inCallback); <-leave })
 	why := errors.New("why")
@@ -328,7 +328,7 @@ func TestDrainWaitsForJobsAndCallbacks(t *testing.T) {
 	if err := h.Drain(ctx); !errors.Is(err, why) {
 		t.Errorf("while a job is outstanding: %v, want the context's cause", err)
 	}
-	recordOut(t, h, "a", 0, "[0]", 1000)
+	recordOut(t, h, "q/a", 0, "[0]", 1000)
 	waitDone(t, inCallback, "the callback")
 	if err := h.Drain(ctx); !errors.Is(err, why) {
 		t.Errorf("while a callback runs: %v, want the context's cause", err)

@@ -45,7 +45,7 @@ func job(id string, chunks int) (record.Op, []wire.Delivery) {
 		ds = append(ds, wire.Delivery{Job: id, Chunk: i, Number: 1})
 	}
 	return record.Create(record.Job{
-		ID: id, Task: "square", Codec: "json", Queue: "q", Calls: chunks, Chunks: chunks, Sealed: true,
+		ID: id, Task: "square", Codec: "json", Calls: chunks, Chunks: chunks, Sealed: true,
 		OpenTTL: time.Hour, ResultTTL: time.Hour,
 	}, cs), ds
 }
@@ -135,17 +135,17 @@ func (tr *trips) note(cmds []redis.Cmder) {
 func TestSubmissionIsOneRoundTripRecordThenDeliveriesThenBell(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb *redis.Client, b *Broker) {
 		// Makes the connection and loads asynq's script.
-		submit(t, b, "first", 2, 1)
+		submit(t, b, "q/first", 2, 1)
 		rdb.Del(t.Context(), record.BellKey("q"))
 		tr := &trips{}
 		rdb.AddHook(tr)
 		const n = 100
-		submit(t, b, "j", n, 1)
+		submit(t, b, "q/j", n, 1)
 		if len(tr.all) != 1 || len(tr.all[0]) != n+3 {
 			t.Fatalf("the round trips are %q, want one of %d commands", tr.all, n+3)
 		}
 		keys := tr.all[0]
-		if keys[0] != record.Keys("j")[0] || keys[n+2] != record.BellKey("q") {
+		if keys[0] != record.Keys("q/j")[0] || keys[n+2] != record.BellKey("q") {
 			t.Errorf("the first command is about %s, the last about %s; want the record and the bell", keys[0], keys[n+2])
 		}
 		for i, key := range keys[2 : n+2] {
@@ -161,13 +161,13 @@ func TestSubmissionIsOneRoundTripRecordThenDeliveriesThenBell(t *testing.T) {
 
 func TestSubmissionSentAgainIsASuccessAndDeliversOnce(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb *redis.Client, b *Broker) {
-		submit(t, b, "j", 2, 1)
-		submit(t, b, "j", 2, 0)
+		submit(t, b, "q/j", 2, 1)
+		submit(t, b, "q/j", 2, 0)
 		wantPending(t, rdb, "j:0:1", "j:1:1")
-		if err := b.Enqueue(t.Context(), "q", "square", []wire.Delivery{{Job: "j", Chunk: 1, Number: 1}}); err != nil {
+		if err := b.Enqueue(t.Context(), "q", "square", []wire.Delivery{{Job: "q/j", Chunk: 1, Number: 1}}); err != nil {
 			t.Errorf("enqueueing what is enqueued: %v", err)
 		}
-		if err := b.Enqueue(t.Context(), "q", "square", []wire.Delivery{{Job: "j", Chunk: 1, Number: 2}}); err != nil {
+		if err := b.Enqueue(t.Context(), "q", "square", []wire.Delivery{{Job: "q/j", Chunk: 1, Number: 2}}); err != nil {
 			t.Error(err)
 		}
 		wantPending(t, rdb, "j:0:1", "j:1:1", "j:1:2")
@@ -176,12 +176,12 @@ func TestSubmissionSentAgainIsASuccessAndDeliversOnce(t *testing.T) {
 
 func TestSubmissionWorksAfterTheServerLostItsScripts(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb *redis.Client, b *Broker) {
-		submit(t, b, "a", 1, 1)
+		submit(t, b, "q/a", 1, 1)
 		rdb.Del(t.Context(), record.BellKey("q"))
 		if err := rdb.ScriptFlush(t.Context()).Err(); err != nil {
 			t.Fatal(err)
 		}
-		submit(t, b, "b", 2, 1)
+		submit(t, b, "q/b", 2, 1)
 		wantPending(t, rdb, "a:0:1", "b:0:1", "b:1:1")
 		if got := rings(rdb); got != 2 {
 			t.Errorf("the bell has %d rings, want 2", got)
@@ -194,7 +194,7 @@ func TestSubmissionWorksAfterTheServerLostItsScripts(t *testing.T) {
 			t.Fatal(err)
 		}
 		rdb.Del(t.Context(), record.BellKey("q"))
-		submit(t, b, "c", 2, 1)
+		submit(t, b, "q/c", 2, 1)
 		wantPending(t, rdb, "a:0:1", "b:0:1", "b:1:1", "c:0:1", "c:1:1")
 		if got := rings(rdb); got < 3 {
 			t.Errorf("the bell has %d rings; want it rung again after the deliveries", got)
@@ -203,15 +203,15 @@ func TestSubmissionWorksAfterTheServerLostItsScripts(t *testing.T) {
 }
 
 func TestOperatorsSeeTheQueueOfARedisThatCameBackEmpty(t *testing.T) {
-	delivery := []wire.Delivery{{Job: "j", Chunk: 0, Number: 1}}
+	delivery := []wire.Delivery{{Job: "q/j", Chunk: 0, Number: 1}}
 	for name, send := range map[string]func(ctx context.Context, b *Broker) error{
 		"a call": func(ctx context.Context, b *Broker) error {
-			op, ds := job("j", 1)
+			op, ds := job("q/j", 1)
 			_, err := b.Submit(ctx, op, "q", "square", ds)
 			return err
 		},
 		"a map": func(ctx context.Context, b *Broker) error {
-			op, ds := job("j", 2)
+			op, ds := job("q/j", 2)
 			_, err := b.Submit(ctx, op, "q", "square", ds)
 			return err
 		},
@@ -237,7 +237,7 @@ func TestOperatorsSeeTheQueueOfARedisThatCameBackEmpty(t *testing.T) {
 						t.Fatalf("asynq's inspector says %+v, %v; want deliveries that wait", info, err)
 					}
 				}
-				if err := b.Withdraw(t.Context(), "q", []Unwanted{{Job: record.Ref{ID: "j"}, Chunks: []int{0}}}); err != nil {
+				if err := b.Withdraw(t.Context(), "q", []Unwanted{{Job: record.Ref{ID: "q/j"}, Chunks: []int{0}}}); err != nil {
 					t.Error(err)
 				}
 				if n := rdb.Exists(t.Context(), "asynq:{q}:t:j:0:1").Val(); n != 0 {
@@ -250,7 +250,7 @@ func TestOperatorsSeeTheQueueOfARedisThatCameBackEmpty(t *testing.T) {
 
 func TestEmptyJobRingsNoBell(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb *redis.Client, b *Broker) {
-		submit(t, b, "j", 0, 1)
+		submit(t, b, "q/j", 0, 1)
 		if n := rdb.Exists(t.Context(), record.BellKey("q")).Val(); n != 0 {
 			t.Error("the bell was rung for nothing")
 		}
@@ -259,9 +259,9 @@ func TestEmptyJobRingsNoBell(t *testing.T) {
 
 func TestFailureOfARecordIsTheSubmissionsError(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb *redis.Client, b *Broker) {
-		rdb.Set(t.Context(), record.Keys("j")[0], "not a hash", 0)
-		_, ds := job("j", 2)
-		op := record.Add(record.Ref{ID: "j"}, 2, 2, true, nil)
+		rdb.Set(t.Context(), record.Keys("q/j")[0], "not a hash", 0)
+		_, ds := job("q/j", 2)
+		op := record.Add(record.Ref{ID: "q/j"}, 2, 2, true, nil)
 		if _, err := b.Submit(t.Context(), op, "q", "square", ds); err == nil || !strings.Contains(err.Error(), "WRONGTYPE") {
 			t.Errorf("error is %v, want Redis's", err)
 		}
@@ -277,7 +277,7 @@ func TestARedisWithoutRoomForLargeArgumentsIsTheSubmissionsError(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := New(rdb)
-	submit(t, b, "first", 2, 1) // loads asynq's script
+	submit(t, b, "q/first", 2, 1) // loads asynq's script
 	large := func(n int) []record.Chunk {
 		cs := make([]record.Chunk, n)
 		for i := range cs {
@@ -286,13 +286,13 @@ func TestARedisWithoutRoomForLargeArgumentsIsTheSubmissionsError(t *testing.T) {
 		return cs
 	}
 	create := func(id string, n int) record.Op {
-		return record.Create(record.Job{ID: id, Task: "square", Codec: "json", Queue: "q", Calls: n, Chunks: n, Sealed: true, OpenTTL: time.Hour, ResultTTL: time.Hour}, large(n))
+		return record.Create(record.Job{ID: id, Task: "square", Codec: "json", Calls: n, Chunks: n, Sealed: true, OpenTTL: time.Hour, ResultTTL: time.Hour}, large(n))
 	}
 	if err := rdb.ConfigSet(t.Context(), "maxmemory", "1").Err(); err != nil {
 		t.Fatal(err)
 	}
 	for _, n := range []int{1, 2} {
-		id := fmt.Sprint("large", n)
+		id := fmt.Sprint("q/large", n)
 		_, ds := job(id, n)
 		if _, err := b.Submit(t.Context(), create(id, n), "q", "square", ds); err == nil || !strings.Contains(err.Error(), "OOM command not allowed") {
 			t.Errorf("the error of a job of %d chunks is %v, want Redis's", n, err)
@@ -302,8 +302,8 @@ func TestARedisWithoutRoomForLargeArgumentsIsTheSubmissionsError(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantPending(t, rdb, "first:0:1", "first:1:1")
-	_, ds := job("large2", 2)
-	if reply, err := b.Submit(t.Context(), create("large2", 2), "q", "square", ds); err != nil || reply.Val() != int64(1) {
+	_, ds := job("q/large2", 2)
+	if reply, err := b.Submit(t.Context(), create("q/large2", 2), "q", "square", ds); err != nil || reply.Val() != int64(1) {
 		t.Errorf("once there is room it answers %v, %v; want 1", reply, err)
 	}
 }

@@ -15,9 +15,9 @@ import (
 // Rules of a producer from before it asked workers refuse the question.
 func TestLostChunksAreIssuedAlsoIfTheWorkerOfAnotherCannotBeAsked(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb *redis.Client, b *Broker) {
-		submit(t, b, "j", 3, 1)
+		submit(t, b, "q/j", 3, 1)
 		for chunk, worker := range []string{"alive", "dead"} {
-			if _, err := record.Begin(t.Context(), rdb, record.Ref{ID: "j"}, chunk, worker, "", 3); err != nil {
+			if _, err := record.Begin(t.Context(), rdb, record.Ref{ID: "q/j"}, chunk, worker, "", 3); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -29,14 +29,14 @@ func TestLostChunksAreIssuedAlsoIfTheWorkerOfAnotherCannotBeAsked(t *testing.T) 
 		}
 		questions := "distpool:@{workers}:ask:alive"
 		rdb.Set(t.Context(), questions, "no list", 0)
-		n, err := b.Revive(t.Context(), record.Ref{ID: "j"}, "q", "square")
+		n, err := b.Revive(t.Context(), record.Ref{ID: "q/j"}, "q", "square")
 		if n != 2 || err == nil {
 			t.Errorf("%d chunks were issued again, %v; want 2 and the error of the question", n, err)
 		}
 		wantPending(t, rdb, "j:1:1", "j:2:1")
 
 		rdb.Del(t.Context(), questions)
-		n, err = b.Revive(t.Context(), record.Ref{ID: "j"}, "q", "square")
+		n, err = b.Revive(t.Context(), record.Ref{ID: "q/j"}, "q", "square")
 		if asked, err := fleet.Asked(t.Context(), rdb, "alive"); n != 0 || err != nil || len(asked) != 1 || asked[0].Chunk != 0 {
 			t.Errorf("later %d were issued again, and it was asked for %+v, %v; want 0, and chunk 0", n, asked, err)
 		}
@@ -49,15 +49,15 @@ func TestLostChunksAreIssuedAlsoIfTheWorkerOfAnotherCannotBeAsked(t *testing.T) 
 // The head of the list is dated by another clock, one that is right.
 func TestDeliveriesOfAClockAnHourBehindAreNotTakenForLost(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb *redis.Client, b *Broker) {
-		submit(t, b, "head", 1, 1)
-		submit(t, b, "j", 8, 1)
+		submit(t, b, "q/head", 1, 1)
+		submit(t, b, "q/j", 8, 1)
 		var ids []string
 		for chunk := range 8 {
 			ids = append(ids, fmt.Sprintf("j:%d:1", chunk))
 			rdb.HSet(t.Context(), "asynq:{q}:t:"+ids[chunk], "pending_since", time.Now().Add(-time.Hour).UnixNano())
 		}
 		for range 10 {
-			if n, err := b.Revive(t.Context(), record.Ref{ID: "j"}, "q", "square"); n != 0 || err != nil {
+			if n, err := b.Revive(t.Context(), record.Ref{ID: "q/j"}, "q", "square"); n != 0 || err != nil {
 				t.Fatalf("%d chunks were issued again, %v; want 0", n, err)
 			}
 		}
@@ -65,7 +65,7 @@ func TestDeliveriesOfAClockAnHourBehindAreNotTakenForLost(t *testing.T) {
 		for _, id := range ids {
 			rdb.LRem(t.Context(), "asynq:{q}:pending", 1, id)
 		}
-		if n, err := b.Revive(t.Context(), record.Ref{ID: "j"}, "q", "square"); n != 8 || err != nil {
+		if n, err := b.Revive(t.Context(), record.Ref{ID: "q/j"}, "q", "square"); n != 8 || err != nil {
 			t.Errorf("%d chunks were issued again, %v; want all 8, which are lost", n, err)
 		}
 	})

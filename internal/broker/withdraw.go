@@ -116,7 +116,7 @@ func (b *Broker) WithdrawFailed(ctx context.Context, queue string, jobs map[reco
 		}
 		var unwanted []string
 		for _, id := range ids {
-			if d, ok := wire.ParseTaskID(id); ok {
+			if d, ok := wire.ParseTaskID(queue, id); ok {
 				ref := record.Ref{ID: d.Job, Gen: d.Gen}
 				if _, ok := jobs[ref]; ok {
 					unwanted = append(unwanted, id)

@@ -10,9 +10,10 @@ local unwanted, removed = {}, 0
 local sets = {scheduled = KEYS[2], retry = KEYS[3]}
 
 -- Whether a task is a delivery of distpool's: other programs may use the queue.
+local queue = string.match(ARGV[1], '{(.*)}')
 local function ours(id)
   local msg = redis.call('HGET', ARGV[1] .. id, 'msg')
-  return not msg or string.find(msg, '{"job":"' .. string.match(id, '^[^:]*') .. '"', 1, true)
+  return not msg or string.find(msg, '{"job":"' .. queue .. '/' .. string.match(id, '^[^:]*') .. '"', 1, true)
 end
 
 for i = 5, #ARGV do

@@ -59,7 +59,7 @@ func (d *driver) operate(ctx context.Context, a aim, f *history.Fault, do func(*
 		}
 		a.rng.Shuffle(len(waiting), func(i, j int) { waiting[i], waiting[j] = waiting[j], waiting[i] })
 		for _, id := range waiting[:min(len(waiting), atMost)] {
-			if delivery, ok := wire.ParseTaskID(id); ok && do(inspector, queue, id) == nil && !slices.Contains(f.Jobs, delivery.Job) {
+			if delivery, ok := wire.ParseTaskID(queue, id); ok && do(inspector, queue, id) == nil && !slices.Contains(f.Jobs, delivery.Job) {
 				f.Jobs = append(f.Jobs, delivery.Job)
 			}
 		}

@@ -22,7 +22,7 @@ var canceledColumns = []column{{head: "JOB"}, {head: "STATE"}}
 
 func (l canceledLine) cells(func(int64) string) []string {
 	if l.Error != "" {
-		return []string{plain(l.Job, 128), "error: " + plain(l.Error, 200)}
+		return []string{plain(l.Job, addressWidth), "error: " + plain(l.Error, 200)}
 	}
 	return []string{l.Job, l.State}
 }
@@ -55,6 +55,7 @@ func (a *app) cancelJobs(ctx context.Context, in *inspect.Inspector, ids []strin
 	rows := make([]canceledLine, 0, len(ids))
 	bad := 0
 	for _, id := range ids {
+		id = a.address(id)
 		l := canceledLine{Job: id}
 		state, err := in.CancelAndWithdraw(ctx, id)
 		switch {

@@ -54,7 +54,7 @@ func TestValuesAreLinesInTheOrderOfTheArguments(t *testing.T) {
 // withoutID is what a map wrote to standard error behind the line that names its job.
 func withoutID(t *testing.T, text string) string {
 	t.Helper()
-	line := regexp.MustCompile(`^distpool: job [A-Z2-7]{26}\n`).FindString(text)
+	line := regexp.MustCompile(`^distpool: job distpool/[A-Z2-7]{26}\n`).FindString(text)
 	if line == "" {
 		t.Errorf("standard error begins with %q, want the ID of the job", text)
 	}

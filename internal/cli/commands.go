@@ -12,6 +12,9 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/distpool/distpool/internal/names"
+	"github.com/distpool/distpool/internal/record"
 )
 
 // What the users of docs/security.md may run, which is what they need: see there.
@@ -31,8 +34,11 @@ var roles = []struct{ name, commands string }{{"a worker", workerCommands}, {"a 
 //go:embed trial.lua
 var trialLua string
 
-// trialKeys are in the name space of jobs, and no job has this ID.
-var trialKeys = []string{"distpool:{DOCTOR}:a", "distpool:{DOCTOR}:b"}
+// trialKeys are among the keys of the queue's jobs, and of no job.
+func trialKeys(queue string) []string {
+	base := record.Keys(names.Address{Queue: queue, Name: "!doctor"}.String())[0] // names have no such mark
+	return []string{base + ":a", base + ":b"}
+}
 
 // role says whether this is a server that takes writes.
 func (s serverInfo) role() finding {
@@ -50,7 +56,7 @@ func (s serverInfo) role() finding {
 
 // checkCommands says whether Redis has the commands that distpool needs, and whether
 // this user may run them, by running each.
-func checkCommands(ctx context.Context, rdb redis.UniversalClient) (finding, error) {
+func checkCommands(ctx context.Context, rdb redis.UniversalClient, queue string) (finding, error) {
 	f := finding{Check: "commands", Verdict: trouble, Remedy: "let Redis have them: take their rename-command lines out of redis.conf, or use a Redis that has them"}
 	missing, err := missingCommands(ctx, rdb)
 	if err != nil {
@@ -60,7 +66,7 @@ func checkCommands(ctx context.Context, rdb redis.UniversalClient) (finding, err
 		f.Found = "Redis has no " + strings.ToUpper(strings.Join(missing, ", ")) + ", or under another name"
 		return f, nil
 	}
-	failed, err := tryCommands(ctx, rdb)
+	failed, err := tryCommands(ctx, rdb, trialKeys(queue))
 	if err != nil {
 		return f, err
 	}
@@ -115,15 +121,15 @@ func (f finding) ofUser(denied []string) finding {
 // missingCommands asks each server which of the commands it does not have; none, if
 // the user may not ask.
 func missingCommands(ctx context.Context, rdb redis.UniversalClient) ([]string, error) {
-	var names []string
+	var commands []string
 	for _, name := range strings.Fields(workerCommands + " " + producerCommands) {
 		name, _, _ = strings.Cut(name, "|")
-		if !slices.Contains(names, name) {
-			names = append(names, name)
+		if !slices.Contains(commands, name) {
+			commands = append(commands, name)
 		}
 	}
 	args := []any{"COMMAND", "INFO"}
-	for _, name := range names {
+	for _, name := range commands {
 		args = append(args, name)
 	}
 	missing := map[string]string{}
@@ -135,8 +141,8 @@ func missingCommands(ctx context.Context, rdb redis.UniversalClient) ([]string, 
 			return nil
 		}
 		for i, entry := range reply {
-			if entry == nil && i < len(names) {
-				missing[names[i]] = ""
+			if entry == nil && i < len(commands) {
+				missing[commands[i]] = ""
 			}
 		}
 		return err
@@ -160,7 +166,7 @@ func missingCommands(ctx context.Context, rdb redis.UniversalClient) ([]string, 
 
 // tryCommands runs the commands that are needed, and returns what Redis said to those
 // that it refused, by name.
-func tryCommands(ctx context.Context, rdb redis.UniversalClient) (map[string]string, error) {
+func tryCommands(ctx context.Context, rdb redis.UniversalClient, keys []string) (map[string]string, error) {
 	failed := map[string]string{}
 	note := func(name string, err error) error {
 		if isReply(err) {
@@ -172,7 +178,7 @@ func tryCommands(ctx context.Context, rdb redis.UniversalClient) (map[string]str
 		}
 		return err
 	}
-	reply, err := rdb.Eval(ctx, trialLua, trialKeys).StringSlice()
+	reply, err := rdb.Eval(ctx, trialLua, keys).StringSlice()
 	for i := 0; i+1 < len(reply); i += 2 {
 		failed[reply[i]] = reply[i+1]
 	}
@@ -194,17 +200,17 @@ func tryCommands(ctx context.Context, rdb redis.UniversalClient) (map[string]str
 	errs := []error{note("eval", err), note("subscribe", serr)}
 	if noScripts {
 		// Does the user lack scripts alone, or may it only look?
-		errs = append(errs, note("get", rdb.Get(ctx, trialKeys[0]).Err()), note("expire", rdb.Expire(ctx, trialKeys[0], time.Second).Err()))
+		errs = append(errs, note("get", rdb.Get(ctx, keys[0]).Err()), note("expire", rdb.Expire(ctx, keys[0], time.Second).Err()))
 		if refused := failed["expire"]; refused != "" {
 			failed["lpush"], failed["rpush"], failed["sadd"], failed["zadd"] = refused, refused, refused, refused
 		}
 		return failed, errors.Join(errs...)
 	}
 	errs = append(errs,
-		note("evalsha", ignore(rdb.EvalSha(ctx, strings.Repeat("0", 40), trialKeys).Err(), "NOSCRIPT")),
+		note("evalsha", ignore(rdb.EvalSha(ctx, strings.Repeat("0", 40), keys).Err(), "NOSCRIPT")),
 		note("script|load", rdb.ScriptLoad(ctx, "return 1").Err()),
-		note("blpop", rdb.BLPop(ctx, shortest, trialKeys[0]).Err()),
-		note("multi", tryTransaction(ctx, rdb)),
+		note("blpop", rdb.BLPop(ctx, shortest, keys[0]).Err()),
+		note("multi", tryTransaction(ctx, rdb, keys[0])),
 	)
 	return failed, errors.Join(errs...)
 }
@@ -213,8 +219,8 @@ func tryCommands(ctx context.Context, rdb redis.UniversalClient) (map[string]str
 const shortest = 10 * time.Millisecond
 
 // tryTransaction reads in a transaction.
-func tryTransaction(ctx context.Context, rdb redis.UniversalClient) error {
-	_, err := rdb.TxPipelined(ctx, func(p redis.Pipeliner) error { return p.Exists(ctx, trialKeys[0]).Err() })
+func tryTransaction(ctx context.Context, rdb redis.UniversalClient, key string) error {
+	_, err := rdb.TxPipelined(ctx, func(p redis.Pipeliner) error { return p.Exists(ctx, key).Err() })
 	return err
 }
 

@@ -95,7 +95,7 @@ func jobWords(interesting func(inspect.Status) bool) completer {
 		}
 		var words []cobra.Completion
 		for _, j := range page.Jobs {
-			if names.CheckID(j.ID) == nil && interesting(j.Status) {
+			if _, err := names.ParseAddress(j.ID, ""); err == nil && interesting(j.Status) {
 				words = append(words, cobra.CompletionWithDesc(j.ID, plain(j.Task, 40)+", "+string(j.Status)+", "+brief(j.Age())+" ago"))
 			}
 		}

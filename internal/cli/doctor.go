@@ -55,7 +55,7 @@ func (a *app) doctorCommand() *cobra.Command {
 		Long: `Doctor checks the version, the role and the settings of Redis that distpool's
 promises rest on (eviction, memory, persistence), of a Cluster those of each
 master; whether Redis has the commands that are needed and this user may run them,
-by running each on keys of no job, which it deletes; how long Redis takes to answer; how far this machine's clock is off; the workers; and
+by running each on keys of --queue and of no job, which it deletes; how long Redis takes to answer; how far this machine's clock is off; the workers; and
 queues whose deliveries are stuck. It leaves all as it is. Each finding is ok, a
 warning or bad, with what to do about it. The exit code is 1 when one is bad, and
 3 when Redis cannot be used.
@@ -64,7 +64,7 @@ warning or bad, with what to do about it. The exit code is 1 when one is bad, an
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.look(cmd.Context(), func(ctx context.Context, in *inspect.Inspector, rdb redis.UniversalClient) error {
-				found, err := examine(ctx, in, rdb)
+				found, err := examine(ctx, in, rdb, a.flags.queue)
 				if len(found) > 0 { // even if that was not all
 					if err := report(a, asJSON, findingsColumns, found); err != nil {
 						return err
@@ -84,7 +84,7 @@ warning or bad, with what to do about it. The exit code is 1 when one is bad, an
 	return cmd
 }
 
-func examine(ctx context.Context, in *inspect.Inspector, rdb redis.UniversalClient) ([]finding, error) {
+func examine(ctx context.Context, in *inspect.Inspector, rdb redis.UniversalClient, queue string) ([]finding, error) {
 	servers, err := serverInfos(ctx, rdb)
 	if err != nil {
 		return nil, fmt.Errorf("asking Redis for its settings (INFO): %w", err)
@@ -103,7 +103,7 @@ func examine(ctx context.Context, in *inspect.Inspector, rdb redis.UniversalClie
 			if slices.ContainsFunc(all, func(f finding) bool { return f.Verdict == trouble && strings.HasPrefix(f.Check, "role") }) {
 				return nil, nil // it refuses them all
 			}
-			f, err := checkCommands(ctx, rdb)
+			f, err := checkCommands(ctx, rdb, queue)
 			return []finding{f}, err
 		},
 		func() ([]finding, error) { return checkLatency(ctx, rdb) },

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/distpool/distpool/internal/cli"
+	"github.com/distpool/distpool/internal/record"
 )
 
 // hostile are texts that do something to a terminal: set its title, color or clear
@@ -58,12 +59,25 @@ func TestTextsOfOthersCannotSteerTheTerminal(t *testing.T) {
 	waiting := s.submitted(t, "apply", "square", "1", "--queue", "lonely")
 	// What a program that may write to Redis does.
 	for key, fields := range map[string][]any{
-		"distpool:{" + canceled + "}": {"reason", hostile, "task", hostile, "queue", hostile},
-		"distpool:{" + waiting + "}":  {"task", "square" + hostile, "queue", "lonely" + hostile},
+		record.Keys(canceled)[0]: {"reason", hostile, "task", hostile},
+		record.Keys(waiting)[0]:  {"task", "square" + hostile},
 	} {
 		if err := rdb.HSet(t.Context(), key, fields...).Err(); err != nil {
 			t.Fatal(err)
 		}
+	}
+	evil := hostile + "/evil"
+	fields := rdb.HGetAll(t.Context(), record.Keys(waiting)[0]).Val()
+	if err := rdb.HSet(t.Context(), record.Keys(evil)[0], fields).Err(); err != nil {
+		t.Fatal(err)
+	}
+	var batch record.Batch
+	batch.Add(record.Listed{ID: evil, Task: "square", Queue: hostile, Single: true})
+	if err := record.List(t.Context(), rdb, 0, &batch); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.run(t, "", "jobs"); !strings.Contains(got.out, "/evil") {
+		t.Errorf("the job of a hostile queue is not listed: %+v", got)
 	}
 	if err := rdb.SAdd(t.Context(), "asynq:queues", hostile).Err(); err != nil {
 		t.Fatal(err)

@@ -19,7 +19,7 @@ map and starmap do. An interrupt ends the waiting only: the job goes on.
 		Example: "  id=$(seq 10 | distpool map square --async)\n  distpool get $id --timeout 1m",
 		Args:    oneID, ValidArgsFunction: a.complete(1, jobWords(anyStatus)),
 		RunE: func(cmd *cobra.Command, words []string) error {
-			id := words[0]
+			id := a.address(words[0])
 			ctx, cancel := a.flags.limit(cmd.Context())
 			defer cancel()
 			s, err := a.open(ctx)
@@ -48,8 +48,20 @@ func oneID(cmd *cobra.Command, args []string) error {
 	if err := cobra.ExactArgs(1)(cmd, args); err != nil {
 		return err
 	}
-	if err := names.CheckID(args[0]); err != nil {
+	if _, err := names.ParseAddress(args[0], names.DefaultQueue); err != nil {
 		return fmt.Errorf("%s: %w", cmd.Name(), err)
 	}
 	return nil
+}
+
+// addressWidth is the length of the longest ID.
+const addressWidth = 201
+
+// address completes a job's ID that a person typed: a bare name is of the queue of --queue.
+func (a *app) address(word string) string {
+	full, err := names.ParseAddress(word, a.flags.queue)
+	if err != nil {
+		return word // no job has this ID: the command that looks for it says so
+	}
+	return full.String()
 }

@@ -85,7 +85,7 @@ With --watch there is one for each change, and the last has the failed calls.`,
 			}
 			return a.look(cmd.Context(), func(ctx context.Context, in *inspect.Inspector, _ redis.UniversalClient) error {
 				in.SetKeys(ring)
-				d, err := in.Job(ctx, words[0], 1)
+				d, err := in.Job(ctx, a.address(words[0]), 1)
 				if err != nil {
 					return err
 				}

@@ -109,9 +109,9 @@ func TestTheEndOfWatchingLeavesTheJob(t *testing.T) {
 func TestWhatCannotBeAnIDIsWrongUse(t *testing.T) {
 	addr := miniredis.RunT(t).Addr()
 	for _, command := range []string{"get", "job", "retry-failed"} {
-		for _, id := range []string{"", "not an ID", strings.Repeat("x", 101)} {
+		for _, id := range []string{"", "not an ID", strings.Repeat("x", 101), "q/", "/x", "a b/x"} {
 			got := program(bounded(t), addr, "", command, id)
-			if got.code != cli.ExitUsage || !strings.Contains(got.err, command+": the job's ID") || !strings.Contains(got.err, "use 1 to 100") {
+			if got.code != cli.ExitUsage || !strings.Contains(got.err, command+": job ") || !strings.Contains(got.err, "use 1 to 100") {
 				t.Errorf("%s %q: %+v", command, id, got)
 			}
 		}
@@ -124,6 +124,43 @@ func TestAnUnknownJobIsExitCode3(t *testing.T) {
 		got := program(bounded(t), addr, "", args...)
 		if got.code != cli.ExitNoResult || !strings.Contains(got.out+got.err, "nobody") || !strings.Contains(got.out+got.err, "no such job") {
 			t.Errorf("%v: %+v", args, got)
+		}
+	}
+}
+
+// A bare name is of the queue of --queue.
+func TestJobsOfAnyQueueAreNamedByTheirAddress(t *testing.T) {
+	addr := serve(t)
+	const queue = "a/b:c"
+	id := submitted(t, addr, "apply", "square", "3", "--queue", queue) // no worker serves it
+	name, ok := strings.CutPrefix(id, queue+"/")
+	if !ok {
+		t.Fatalf("the ID is %q", id)
+	}
+	if j := listed(t, addr, 1)[0]; j.Job != id || j.Queue != queue {
+		t.Errorf("listed is %+v", j)
+	}
+	if got := program(bounded(t), addr, "", "__complete", "get", ""); !strings.Contains(got.out, id) {
+		t.Errorf("the shell completes %+v", got)
+	}
+	for _, row := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{"job", id, "--json"}, cli.ExitOK, `"job":"` + id + `"`},
+		{[]string{"job", name, "--queue", queue, "--json"}, cli.ExitOK, `"job":"` + id + `"`},
+		{[]string{"job", name}, cli.ExitNoResult, "distpool/" + name},
+		{[]string{"job", "other/" + name, "--queue", queue}, cli.ExitNoResult, "other/" + name},
+		{[]string{"cancel", name}, cli.ExitNoResult, "distpool/" + name},
+		{[]string{"cancel", name, "--queue", queue}, cli.ExitOK, id},
+		{[]string{"get", name, "--queue", queue}, cli.ExitNoResult, "job " + id},
+		{[]string{"retry-failed", id}, cli.ExitOK, "no call of job " + id + " failed"},
+		{[]string{"retry-failed", name, "--queue", queue}, cli.ExitOK, "no call of job " + id + " failed"},
+	} {
+		got := program(bounded(t), addr, "", row.args...)
+		if got.code != row.code || !strings.Contains(got.out+got.err, row.want) {
+			t.Errorf("%q: %+v, want exit code %d and %q", row.args, got, row.code, row.want)
 		}
 	}
 }

@@ -25,7 +25,7 @@ func jobFacts(l jobLine, d inspect.Detail, waits string, number func(int64) stri
 	over := func(done, all int) string { return number(int64(done)) + " of " + number(int64(all)) + " are over, " }
 	when := func(ms int64) string { return time.UnixMilli(ms).UTC().Format("2006-01-02 15:04:05 UTC") }
 	facts := []fact{
-		{"job", plain(l.Job, 128)}, {"task", plain(l.Task, 100)}, {"queue", plain(l.Queue, 100)}, {"status", status},
+		{"job", plain(l.Job, addressWidth)}, {"task", plain(l.Task, 100)}, {"queue", plain(l.Queue, 100)}, {"status", status},
 		{"calls", over(l.Done, l.Calls) + number(int64(l.Failed)) + " failed"},
 		{"chunks", over(d.Recorded, l.Chunks) + number(int64(l.Running)) + " running"},
 		{"pace", l.pace(number)}, {"submitted", when(d.Created) + ", " + brief(l.age) + " ago"},

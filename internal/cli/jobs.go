@@ -50,9 +50,9 @@ func newJobLine(j inspect.Job, rate float64) jobLine {
 }
 
 var jobsColumns = []column{
-	{head: "JOB"}, {head: "TASK"}, {head: "QUEUE", drop: 3}, {head: "STATUS"}, {head: "DONE", right: true},
-	{head: "FAILED", right: true}, {head: "RATE", right: true, drop: 1}, {head: "LEFT", right: true, drop: 4},
-	{head: "LASTED", right: true, drop: 2}, {head: "AGE", right: true, drop: 5},
+	{head: "JOB"}, {head: "TASK"}, {head: "STATUS"}, {head: "DONE", right: true},
+	{head: "FAILED", right: true}, {head: "RATE", right: true, drop: 1}, {head: "LEFT", right: true, drop: 3},
+	{head: "LASTED", right: true, drop: 2}, {head: "AGE", right: true, drop: 4},
 }
 
 // tellingTime is how long a job must have taken for its rate to say something: of
@@ -72,7 +72,7 @@ func (l jobLine) cells(number func(int64) string) []string {
 		lasted = brief(l.lasted)
 	}
 	return []string{
-		plain(l.Job, 128), plain(l.Task, 40), plain(l.Queue, 40), string(l.Status), number(int64(l.Done)) + "/" + number(int64(l.Calls)),
+		plain(l.Job, addressWidth), plain(l.Task, 40), string(l.Status), number(int64(l.Done)) + "/" + number(int64(l.Calls)),
 		number(int64(l.Failed)), l.speed(number), brief(l.left), lasted, brief(l.age),
 	}
 }

@@ -52,7 +52,7 @@ of (the index in the old one), and value or error.`,
 			if cmd.Flags().Changed("queue") {
 				queue = a.flags.queue
 			}
-			return a.retryFailed(cmd.Context(), words[0], queue, how)
+			return a.retryFailed(cmd.Context(), a.address(words[0]), queue, how)
 		},
 	}
 	how.asyncFlags(cmd)

@@ -87,6 +87,8 @@ any more, too, with exit code 3 and without a message.
 Characters by which a text could steer a terminal are written as \u001b in
 messages and in what goes to a terminal; JSON means the same that way.
 
+A job's ID is QUEUE/NAME. A bare NAME is a job of the queue of --queue.
+
 An argument that starts with a dash, such as a negative number, goes after "--".
 
 With --json every command prints JSON objects, one a line, but help and
@@ -142,7 +144,7 @@ func (a *app) root() *cobra.Command {
 	f := root.PersistentFlags()
 	f.StringVar(&a.flags.redis, "redis", "", "URL of the Redis to use (default $REDIS_URL, or redis://127.0.0.1:6379)")
 	f.StringVar(&a.flags.keyring, "keyring", "", "file of keys: sign jobs, believe only outcomes that are signed, show what is encrypted (default $"+keyfile.Env+")")
-	f.StringVar(&a.flags.queue, "queue", names.DefaultQueue, "queue to send the job to")
+	f.StringVar(&a.flags.queue, "queue", names.DefaultQueue, "queue to send the job to, and of a job that is named without its queue")
 	f.DurationVar(&a.flags.timeout, "timeout", 0, "how long to wait, such as 30s; 0 waits for ever")
 	root.AddCommand(a.applyCommand(), a.mapCommand(), a.starmapCommand(), a.imapCommand(), a.getCommand(), a.retryFailedCommand(),
 		a.jobsCommand(), a.jobCommand(), a.cancelCommand(), a.workersCommand(), a.queuesCommand(), a.doctorCommand(),

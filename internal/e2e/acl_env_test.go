@@ -256,7 +256,7 @@ func (g *guarded) look(t *testing.T, id string) {
 		check("part of them", c.HScan(ctx(t), k[1], 0, "", 10).Err())
 		check("the order", c.LRange(ctx(t), k[3], 0, -1).Err())
 		check("its length", c.LLen(ctx(t), k[3]).Err())
-		check("the jobs", c.Scan(ctx(t), 0, "distpool:{*}", 100).Err())
+		check("the jobs", c.Scan(ctx(t), 0, "distpool:{*", 100).Err())
 		_, err = fleet.Workers(ctx(t), c)
 		check("workers", err)
 		_, err = fleet.LiveWorkers(ctx(t), c)
@@ -289,7 +289,7 @@ func (g *guarded) look(t *testing.T, id string) {
 			_, err := list(g.queue)
 			check(what, err)
 		}
-		_, err = in.GetTaskInfo(g.queue, id+":0:1")
+		_, err = in.GetTaskInfo(g.queue, taskID(id, 0, 1))
 		check("a task", err)
 		_, err = in.Servers()
 		check("servers", err)

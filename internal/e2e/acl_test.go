@@ -163,7 +163,7 @@ func TestTheRulesOfTheSecurityPageAreEnoughAndNoneIsIdle(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := g.inspector().DeleteTask(g.queue, victim.ID()+":0:1"); err != nil {
+	if err := g.inspector().DeleteTask(g.queue, taskID(victim.ID(), 0, 1)); err != nil {
 		t.Fatal(err)
 	}
 	n, err = victim.Get(ctx(t))
@@ -281,7 +281,7 @@ func TestNoRoleMayDoMoreThanItNeeds(t *testing.T) {
 			{"EVAL", "return redis.call('ZADD', KEYS[1], 1, 'x')", "1", "distpool:@{workers}"},
 			{"LRANGE", "asynq:{other}:pending", "0", "-1"}, {"LPUSH", "asynq:{other}:pending", "x"}, {"RPUSH", "distpool:@{bell}:q:other", "1"},
 			{"SMEMBERS", "asynq:queues"}, {"ZADD", "asynq:servers", "1", "x"}, {"PUBLISH", "asynq:cancel", "x"}, {"SUBSCRIBE", "asynq:cancel"},
-			{"HGET", "distpool:{someone-elses}", "args"}, {"SCAN", "0"}, {"BLPOP", "asynq:{" + g.queue + "}:pending", "1"},
+			{"HGET", "distpool:{other}:job:A", "args"}, {"SCAN", "0"}, {"BLPOP", "asynq:{" + g.queue + "}:pending", "1"},
 		},
 		roleWorker: {{"SCAN", "0"}, {"ZADD", "asynq:schedulers", "1", "x"}, {"HGETALL", job}, {"SET", "distpool", "x"}},
 		roleMonitor: {
@@ -310,7 +310,7 @@ func TestNoRoleMayDoMoreThanItNeeds(t *testing.T) {
 	}
 	_, err = producer.ApplyAsync(ctx(t), p, square, 3, producer.Queue("other"))
 	mentions(t, err, "NOPERM")
-	_, err = producer.ApplyAsync(ctx(t), p, square, 3, producer.ID("someone-elses"))
+	_, err = producer.Attach(ctx(t), p, square, "other/A")
 	mentions(t, err, "NOPERM")
 }
 
@@ -359,7 +359,7 @@ func (g *guarded) lookUpOlder(t *testing.T, p *producer.Pool) {
 	must(t, err)
 	older, err := producer.ApplyAsync(ctx(t), p, square, 3)
 	must(t, err)
-	must(t, g.rdb.HSet(ctx(t), "asynq:{"+g.queue+"}:t:"+older.ID()+":0:1", "pending_since", time.Now().Add(-time.Hour).UnixNano()).Err())
+	must(t, g.rdb.HSet(ctx(t), "asynq:{"+g.queue+"}:t:"+taskID(older.ID(), 0, 1), "pending_since", time.Now().Add(-time.Hour).UnixNano()).Err())
 	eventually(t, "the pool looks the delivery up", func() bool {
 		return strings.Contains(g.rdb.Info(ctx(t), "commandstats").Val(), "cmdstat_lpos")
 	})

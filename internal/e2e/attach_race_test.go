@@ -61,7 +61,7 @@ func TestAttachingToAnIDThatIsUsedAgainHarmsNoJob(t *testing.T) {
 		_, err = old.Get(ctx(t))
 		must(t, err)
 
-		hook := &afterRead{key: record.Keys(id)[0]}
+		hook := &afterRead{key: record.Keys(old.ID())[0]}
 		c, err := redisconn.Open(ctx(t), e.url)
 		must(t, err)
 		t.Cleanup(func() { _ = c.Close() })

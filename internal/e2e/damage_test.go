@@ -158,7 +158,7 @@ func TestAJobThatCannotEndIsEndedWithNobodyWaiting(t *testing.T) {
 		must(t, noField(0, "args").do(ctx(t), e, single))
 		// Of this one asynq has nothing that it would bring.
 		archived, other := e.abandoned(t)
-		for _, id := range []string{archived + ":0:1", archived + ":1:1", archived + ":2:1", other + ":0:1"} {
+		for _, id := range []string{taskID(archived, 0, 1), taskID(archived, 1, 1), taskID(archived, 2, 1), taskID(other, 0, 1)} {
 			must(t, e.inspector().ArchiveTask(e.queue, id))
 		}
 		must(t, noKey(1).do(ctx(t), e, archived))
@@ -225,7 +225,7 @@ func (e *env) waitingFours(t *testing.T) []string {
 	var jobs []string
 	for job, deliveries := range n {
 		if deliveries == 4 {
-			jobs = append(jobs, job)
+			jobs = append(jobs, e.queue+"/"+job)
 		}
 	}
 	return jobs
@@ -267,9 +267,9 @@ func TestADeliveryThatIsNotInAYoungListIsIssuedAgain(t *testing.T) {
 		// As if it had come a minute later; asynq has no other clock.
 		other, err := producer.ApplyAsync(ctx(t), p, square, 5)
 		must(t, err)
-		must(t, e.rdb.HSet(ctx(t), "asynq:{"+e.queue+"}:t:"+other.ID()+":0:1", "pending_since", time.Now().Add(time.Minute).UnixNano()).Err())
+		must(t, e.rdb.HSet(ctx(t), "asynq:{"+e.queue+"}:t:"+taskID(other.ID(), 0, 1), "pending_since", time.Now().Add(time.Minute).UnixNano()).Err())
 		eventually(t, "the first one is in the list again", func() bool {
-			return slices.Contains(e.rdb.LRange(ctx(t), pending, 0, -1).Val(), r.ID()+":0:2")
+			return slices.Contains(e.rdb.LRange(ctx(t), pending, 0, -1).Val(), taskID(r.ID(), 0, 2))
 		})
 		if n := e.rdb.LLen(ctx(t), pending).Val(); n != 2 {
 			t.Errorf("%d deliveries wait, want 2", n)
@@ -287,11 +287,12 @@ func TestAnIDWhoseRecordWasLostStartsAfresh(t *testing.T) {
 	each(t, func(t *testing.T, e *env) {
 		w := e.worker(t, 2)
 		p, id := e.pool(t), "again-"+e.queue
+		address := e.queue + "/" + id
 		vs, err := producer.Map(ctx(t), p, square, numbers(5), producer.ChunkSize(1), producer.ID(id))
 		same(t, "the first job", vs, err, squares(5))
 		// As if these had been recorded first.
-		must(t, e.rdb.LPush(ctx(t), record.Keys(id)[3], 4, 3).Err())
-		must(t, noKey(0).do(ctx(t), e, id))
+		must(t, e.rdb.LPush(ctx(t), record.Keys(address)[3], 4, 3).Err())
+		must(t, noKey(0).do(ctx(t), e, address))
 		second, err := producer.StarmapAsync(ctx(t), p, add, tasks.Zip2([]int{1, 3}, []int{2, 4}), producer.ChunkSize(1), producer.ID(id))
 		must(t, err)
 		vs, err = second.Get(ctx(t))
@@ -310,7 +311,7 @@ func TestAHandleDoesNotTakeTheNextJobOfItsID(t *testing.T) {
 		p, other, id := e.pool(t), e.pool(t), "reused-"+e.queue
 		first, err := producer.ApplyAsync(ctx(t), p, square, 3, producer.ID(id))
 		must(t, err)
-		must(t, noKey(0).do(ctx(t), e, id))
+		must(t, noKey(0).do(ctx(t), e, first.ID()))
 		second, err := producer.ApplyAsync(ctx(t), other, square, 4, producer.ID(id))
 		must(t, err)
 		e.worker(t, 1)

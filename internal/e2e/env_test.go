@@ -17,7 +17,9 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/distpool/distpool/internal/fleet"
+	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/redistest"
+	"github.com/distpool/distpool/internal/wire"
 	"github.com/distpool/distpool/producer"
 )
 
@@ -172,7 +174,12 @@ func (e *env) workers(t *testing.T) []fleet.Worker {
 // jobKeys lists the keys of a job.
 func (e *env) jobKeys(t *testing.T, id string) []string {
 	t.Helper()
-	return e.keys(t, "distpool:{"+id+"}*")
+	return e.keys(t, record.Keys(id)[0]+"*")
+}
+
+// taskID is asynq's ID of a delivery of the job.
+func taskID(job string, chunk, number int) string {
+	return wire.Delivery{Job: job, Chunk: chunk, Number: number}.TaskID()
 }
 
 func (e *env) keys(t *testing.T, pattern string) []string {

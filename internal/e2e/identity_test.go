@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path"
 	"slices"
 	"testing"
 	"time"
@@ -140,7 +141,7 @@ func TestTheSameIDAgainIsTheSameJob(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if a.ID() != e.queue+".hold_1-a" {
+		if a.ID() != e.queue+"/"+e.queue+".hold_1-a" {
 			t.Errorf("the job's ID is %q", a.ID())
 		}
 		b, err := producer.ApplyAsync(ctx(t), second, hold, gate, id)
@@ -232,7 +233,7 @@ func TestAnIDThatIsTakenSaysWhatDiffers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := producer.ApplyAsync(ctx(t), p, square, 1, producer.ID(drawn.ID())); !errors.Is(err, results.ErrIDTaken) {
+		if _, err := producer.ApplyAsync(ctx(t), p, square, 1, producer.ID(path.Base(drawn.ID()))); !errors.Is(err, results.ErrIDTaken) {
 			t.Errorf("the ID of a job that was submitted without: %v", err)
 		}
 		e.worker(t, 2)
@@ -251,12 +252,12 @@ func TestASubmissionThatDiedHalfWayIsCompleted(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		keys := record.Keys(id)
+		keys := record.Keys(m.ID())
 		e.rdb.HSet(ctx(t), keys[0], "state", "open", "chunks", 2)
 		e.rdb.HDel(ctx(t), keys[1], "2", "3", "4")
 		gen := record.ParseRef(e.rdb.HGet(ctx(t), keys[0], "id").Val()).Gen
 		for k := 1; k < 5; k++ {
-			if err := e.inspector().DeleteTask(e.queue, (wire.Delivery{Job: id, Gen: gen, Chunk: k, Number: 1}).TaskID()); err != nil {
+			if err := e.inspector().DeleteTask(e.queue, (wire.Delivery{Job: m.ID(), Gen: gen, Chunk: k, Number: 1}).TaskID()); err != nil {
 				t.Fatal(err)
 			}
 		}

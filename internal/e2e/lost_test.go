@@ -21,9 +21,9 @@ func TestDeliveriesThatAnOperatorDeletedOrArchivedAreIssuedAgain(t *testing.T) {
 		must(t, err)
 		single, err := producer.ApplyAsync(ctx(t), p, square, 4)
 		must(t, err)
-		must(t, e.inspector().DeleteTask(e.queue, m.ID()+":0:1"))
-		must(t, e.inspector().ArchiveTask(e.queue, m.ID()+":1:1"))
-		must(t, e.inspector().ArchiveTask(e.queue, single.ID()+":0:1"))
+		must(t, e.inspector().DeleteTask(e.queue, taskID(m.ID(), 0, 1)))
+		must(t, e.inspector().ArchiveTask(e.queue, taskID(m.ID(), 1, 1)))
+		must(t, e.inspector().ArchiveTask(e.queue, taskID(single.ID(), 0, 1)))
 		lost := time.Now()
 		e.worker(t, 2)
 		vs, err := m.Get(ctx(t))
@@ -66,7 +66,7 @@ func TestArchivedDeliveriesOfJobsThatNobodyWaitsForAreIssuedAgain(t *testing.T) 
 	each(t, func(t *testing.T, e *env) {
 		m, single := e.abandoned(t)
 		damaged, _ := e.abandoned(t)
-		for _, id := range []string{m + ":0:1", m + ":2:1", single + ":0:1", damaged + ":1:1"} {
+		for _, id := range []string{taskID(m, 0, 1), taskID(m, 2, 1), taskID(single, 0, 1), taskID(damaged, 1, 1)} {
 			must(t, e.inspector().ArchiveTask(e.queue, id))
 		}
 		// A record that cannot be read must not keep others from being looked after.
@@ -100,7 +100,7 @@ func TestDeliveriesThatWereTakenAndHaveNoLeaseAreIssuedAgain(t *testing.T) {
 		m, single := e.abandoned(t)
 		// What asynq never recovers: it looks for leases that are over, and these have
 		// none.
-		for _, id := range []string{m + ":1:1", single + ":0:1"} {
+		for _, id := range []string{taskID(m, 1, 1), taskID(single, 0, 1)} {
 			must(t, e.rdb.LRem(ctx(t), "asynq:{"+e.queue+"}:pending", 1, id).Err())
 			must(t, e.rdb.LPush(ctx(t), "asynq:{"+e.queue+"}:active", id).Err())
 			must(t, e.rdb.HSet(ctx(t), "asynq:{"+e.queue+"}:t:"+id, "state", "active").Err())
@@ -113,8 +113,8 @@ func TestDeliveriesThatWereTakenAndHaveNoLeaseAreIssuedAgain(t *testing.T) {
 func TestADeletedDeliveryThatNobodyWaitsForIsIssuedAgainWhenSomebodyAttaches(t *testing.T) {
 	each(t, func(t *testing.T, e *env) {
 		m, single := e.abandoned(t)
-		must(t, e.inspector().DeleteTask(e.queue, m+":1:1"))
-		must(t, e.inspector().DeleteTask(e.queue, single+":0:1"))
+		must(t, e.inspector().DeleteTask(e.queue, taskID(m, 1, 1)))
+		must(t, e.inspector().DeleteTask(e.queue, taskID(single, 0, 1)))
 		e.worker(t, 2)
 		p := e.pool(t)
 		began := time.Now()

@@ -80,9 +80,8 @@ func TestAnOversizedArgumentIsRefusedWhenSubmitted(t *testing.T) {
 func (e *env) unfinished(t *testing.T) []string {
 	t.Helper()
 	var open []string
-	for _, k := range e.keys(t, "distpool:{*}") {
-		f := e.rdb.HMGet(ctx(t), k, "queue", "state").Val()
-		if len(f) == 2 && f[0] == e.queue && (f[1] == "open" || f[1] == "sealed") {
+	for _, k := range e.keys(t, "distpool:{"+e.queue+"}:job:*") {
+		if state := e.rdb.HGet(ctx(t), k, "state").Val(); state == "open" || state == "sealed" {
 			open = append(open, k)
 		}
 	}

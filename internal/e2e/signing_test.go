@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -239,20 +240,22 @@ func TestARecordThatIsRestoredUnderAnotherIDIsRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		e.worker(t, e.ring)
+		elsewhere := e.queue + "-other"
+		e.worker(t, e.ring, func(s *workerSpec) { s.Also = elsewhere })
 		if _, err := r.Get(ctx(t)); err != nil {
 			t.Fatal(err)
 		}
-		const copied = "COPY"
-		fields["id"] = copied
-		if err := e.rdb.HSet(ctx(t), record.Keys(copied)[0], fields).Err(); err != nil {
-			t.Fatal(err)
+		for _, copied := range []string{e.queue + "/COPY", elsewhere + "/" + path.Base(r.ID())} {
+			fields["id"] = copied
+			if err := e.rdb.HSet(ctx(t), record.Keys(copied)[0], fields).Err(); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := producer.Attach(ctx(t), p, note, copied); !errors.Is(err, results.ErrUntrusted) {
+				t.Errorf("attaching to the copy: %v, want ErrUntrusted", err)
+			}
+			e.deliver(t, note.Name(), wire.Delivery{Job: copied, Number: 1})
+			e.wasRefused(t, secure.Arguments, secure.Mismatch, copied)
 		}
-		if _, err := producer.Attach(ctx(t), p, note, copied); !errors.Is(err, results.ErrUntrusted) {
-			t.Errorf("attaching to the copy: %v, want ErrUntrusted", err)
-		}
-		e.deliver(t, note.Name(), wire.Delivery{Job: copied, Number: 1})
-		e.wasRefused(t, secure.Arguments, secure.Mismatch, copied)
 		if n := e.rdb.LLen(ctx(t), mark.Key).Val(); n != 1 {
 			t.Errorf("the call ran %d times", n)
 		}
@@ -369,7 +372,7 @@ func TestKeysAreIntroducedAndChangedUnderWay(t *testing.T) {
 func TestASecondSubmitterDoesNotSignATamperedJob(t *testing.T) {
 	eachSigned(t, func(t *testing.T, e *signed) {
 		p := e.pool(t, e.ring)
-		for field, value := range map[string]string{"policy": `{"retries":99}`, "queue": "elsewhere", "gen": "MINE", "cut": "1", "start": "5", "sig": ""} {
+		for field, value := range map[string]string{"policy": `{"retries":99}`, "gen": "MINE", "cut": "1", "start": "5", "sig": ""} {
 			id := producer.ID("id-" + field + "-" + e.queue)
 			m, err := producer.MapAsync(ctx(t), p, square, numbers(3), id, producer.ChunkSize(2))
 			if err != nil {
@@ -387,7 +390,7 @@ func TestASecondSubmitterDoesNotSignATamperedJob(t *testing.T) {
 // deliver enqueues a delivery, as anybody can who writes to Redis.
 func (e *signed) deliver(t *testing.T, task string, d wire.Delivery) {
 	t.Helper()
-	if err := broker.New(e.rdb).Enqueue(ctx(t), e.queue, task, []wire.Delivery{d}); err != nil {
+	if err := broker.New(e.rdb).Enqueue(ctx(t), path.Dir(d.Job), task, []wire.Delivery{d}); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/alicebob/miniredis/v2"
 
+	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/producer"
 	"github.com/distpool/distpool/results"
 )
@@ -142,7 +143,7 @@ func TestADelayedJobCanBeCanceledBefore(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ttl := e.rdb.PTTL(ctx(t), "distpool:{"+r.ID()+"}").Val()
+		ttl := e.rdb.PTTL(ctx(t), record.Keys(r.ID())[0]).Val()
 		if ttl < producer.DefaultJobTTL+50*time.Minute {
 			t.Errorf("the record lives for %v, want JobTTL from the start on", ttl)
 		}

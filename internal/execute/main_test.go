@@ -98,7 +98,7 @@ func chunkOf[A any](t testing.TB, task tasks.Runner, args ...A) Chunk {
 		t.Fatal(err)
 	}
 	return Chunk{
-		Job: "j", Number: 3, Task: task.Name(), Queue: "q", Codec: "json", Total: 1 << 20,
+		Job: "q/j", Number: 3, Task: task.Name(), Queue: "q", Codec: "json", Total: 1 << 20,
 		Args: wire.EncodeArgs(1000, len(args), data),
 	}
 }

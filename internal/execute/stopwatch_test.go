@@ -70,7 +70,7 @@ func TestAContextThatATaskKeepsStaysThatOfItsCall(t *testing.T) {
 	})
 	ends(t, Finished, executor(task).New(chunkOf(t, task, numbers(100)...), &host{}))
 	for i, ctx := range kept {
-		want := tasks.CallInfo{Task: "keeps", Job: "j", Call: 1000 + i, Calls: 1 << 20, Chunk: 3, Attempt: 1, Delivery: 1, Worker: "w", Queue: "q"}
+		want := tasks.CallInfo{Task: "keeps", Job: "q/j", Call: 1000 + i, Calls: 1 << 20, Chunk: 3, Attempt: 1, Delivery: 1, Worker: "w", Queue: "q"}
 		if info := tasks.Info(ctx); info != want {
 			t.Errorf("the context of call %d says %+v, want %+v", 1000+i, info, want)
 		}

@@ -108,8 +108,8 @@ func TestSentinelIsFine(t *testing.T) {
 	}
 	t.Cleanup(func() { rdb.Close() })
 	in := inspect.New(rdb)
-	create(t, rdb, record.Job{ID: "j", Task: "t", Chunks: 1, Sealed: true}, 1)
-	list(t, rdb, 0, record.Listed{ID: "j", Task: "t", Queue: "q", Single: true})
+	create(t, rdb, record.Job{ID: "q/j", Task: "t", Chunks: 1, Sealed: true}, 1)
+	list(t, rdb, 0, record.Listed{ID: "q/j", Task: "t", Queue: "q", Single: true})
 	if p := jobs(t, in, inspect.Query{}); len(p.Jobs) != 1 {
 		t.Errorf("the jobs are %+v", p)
 	}

@@ -83,12 +83,22 @@ func (in *Inspector) Now(ctx context.Context) (time.Time, error) {
 // CancelReason is what canceled jobs say when a person canceled them.
 const CancelReason = "canceled by an operator"
 
+// address completes the bare name of a job of the default queue to its address.
+func address(id string) (string, error) {
+	a, err := names.ParseAddress(id, names.DefaultQueue)
+	if err != nil {
+		return "", fmt.Errorf("%w (%w)", ErrNoJob, err)
+	}
+	return a.String(), nil
+}
+
 // Cancel ends a live job. It returns the state after that: Canceled, or Done when
 // it came too late. Canceling twice is fine. ErrNoJob says that there is no such
 // job.
 func (in *Inspector) Cancel(ctx context.Context, id string) (record.State, error) {
-	if err := names.CheckID(id); err != nil {
-		return "", fmt.Errorf("%w (%w)", ErrNoJob, err)
+	id, err := address(id)
+	if err != nil {
+		return "", err
 	}
 	state, err := record.Cancel(ctx, in.rdb, id, CancelReason)
 	switch {
@@ -105,6 +115,9 @@ func (in *Inspector) Cancel(ctx context.Context, id string) (record.State, error
 func (in *Inspector) CancelAndWithdraw(ctx context.Context, id string) (record.State, error) {
 	state, err := in.Cancel(ctx, id)
 	if err != nil || state != record.Canceled {
+		return state, err
+	}
+	if id, err = address(id); err != nil {
 		return state, err
 	}
 	if s, err := record.Read(ctx, in.rdb, id); err == nil && s.State != record.Gone {

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/distpool/distpool/internal/names"
 	"github.com/distpool/distpool/internal/record"
 )
 
@@ -45,8 +44,9 @@ func (in *Inspector) Job(ctx context.Context, id string, cells int) (Detail, err
 
 // one reads one job, which must exist.
 func (in *Inspector) one(ctx context.Context, id string) (Job, error) {
-	if err := names.CheckID(id); err != nil {
-		return Job{}, fmt.Errorf("%w (%w)", ErrNoJob, err)
+	id, err := address(id)
+	if err != nil {
+		return Job{}, err
 	}
 	jobs, err := in.Look(ctx, []string{id})
 	if err != nil {

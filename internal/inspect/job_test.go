@@ -45,20 +45,20 @@ func sum(t *testing.T, d inspect.Detail) inspect.Cell {
 func TestChunksAreCountedIntoCells(t *testing.T) {
 	test := func(t *testing.T, rdb redis.UniversalClient) {
 		in := inspect.New(rdb)
-		create(t, rdb, record.Job{ID: "j", Task: "t", Chunks: 10, Sealed: true}, 2)
-		begin(t, rdb, "j", 0, "dead", "")
-		begin(t, rdb, "j", 0, "w1", "dead") // taken over
-		rec(t, rdb, "j", 0, 2, 3*time.Second)
-		begin(t, rdb, "j", 1, "w1", "")
-		rec(t, rdb, "j", 1, 2, 5*time.Second, 1)
-		begin(t, rdb, "j", 9, "dead", "")
-		begin(t, rdb, "j", 9, "w2", "dead")
-		begin(t, rdb, "j", 8, "w1", "")
-		if _, err := record.Release(t.Context(), rdb, record.Ref{ID: "j"}, 8, "w1", nil, 0); err != nil {
+		create(t, rdb, record.Job{ID: "q/j", Task: "t", Chunks: 10, Sealed: true}, 2)
+		begin(t, rdb, "q/j", 0, "dead", "")
+		begin(t, rdb, "q/j", 0, "w1", "dead") // taken over
+		rec(t, rdb, "q/j", 0, 2, 3*time.Second)
+		begin(t, rdb, "q/j", 1, "w1", "")
+		rec(t, rdb, "q/j", 1, 2, 5*time.Second, 1)
+		begin(t, rdb, "q/j", 9, "dead", "")
+		begin(t, rdb, "q/j", 9, "w2", "dead")
+		begin(t, rdb, "q/j", 8, "w1", "")
+		if _, err := record.Release(t.Context(), rdb, record.Ref{ID: "q/j"}, 8, "w1", nil, 0); err != nil {
 			t.Fatal(err)
 		}
 		for _, n := range []int{1, 3, 10, 500} {
-			d := read(t, in, "j", n)
+			d := read(t, in, "q/j", n)
 			if len(d.Cells) != min(n, 10) || d.Sampled {
 				t.Errorf("%d cells, sampled: %t; want %d", len(d.Cells), d.Sampled, min(n, 10))
 			}
@@ -66,7 +66,7 @@ func TestChunksAreCountedIntoCells(t *testing.T) {
 				t.Errorf("in %d cells: %+v, want 1 done, 1 failed, 1 running", n, s)
 			}
 		}
-		d := read(t, in, "j", 10)
+		d := read(t, in, "q/j", 10)
 		if d.Status != inspect.Running || d.Deaths != 2 || d.RunsAll != 2 || !slices.Equal(d.Workers, []string{"w2"}) {
 			t.Errorf("status %s, %d deaths, %d runs, workers %q", d.Status, d.Deaths, d.RunsAll, d.Workers)
 		}
@@ -81,11 +81,11 @@ func TestChunksAreCountedIntoCells(t *testing.T) {
 			t.Errorf("the slowest calls are %+v", d.Slow)
 		}
 		for _, k := range []int{2, 3, 4, 5, 6, 7, 8} {
-			begin(t, rdb, "j", k, "w2", "")
-			rec(t, rdb, "j", k, 2, time.Millisecond)
+			begin(t, rdb, "q/j", k, "w2", "")
+			rec(t, rdb, "q/j", k, 2, time.Millisecond)
 		}
-		rec(t, rdb, "j", 9, 2, time.Millisecond)
-		d = read(t, in, "j", 5)
+		rec(t, rdb, "q/j", 9, 2, time.Millisecond)
+		d = read(t, in, "q/j", 5)
 		if s := sum(t, d); s.Done != 9 || s.Failed != 1 || d.Status != inspect.Failed || len(d.Runs) != 0 {
 			t.Errorf("at the end: %+v, %s, runs %v", s, d.Status, d.Runs)
 		}
@@ -97,24 +97,24 @@ func TestChunksAreCountedIntoCells(t *testing.T) {
 func TestCanceledJobShowsWhatItHasDone(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
 		in := inspect.New(rdb)
-		create(t, rdb, record.Job{ID: "j", Task: "t", Chunks: 5, Sealed: true}, 1)
-		begin(t, rdb, "j", 0, "w", "")
-		rec(t, rdb, "j", 0, 1, 0, 0)
-		begin(t, rdb, "j", 3, "w", "")
-		rec(t, rdb, "j", 3, 1, 0)
-		begin(t, rdb, "j", 4, "w", "")
-		if s, err := in.Cancel(t.Context(), "j"); err != nil || s != record.Canceled {
+		create(t, rdb, record.Job{ID: "q/j", Task: "t", Chunks: 5, Sealed: true}, 1)
+		begin(t, rdb, "q/j", 0, "w", "")
+		rec(t, rdb, "q/j", 0, 1, 0, 0)
+		begin(t, rdb, "q/j", 3, "w", "")
+		rec(t, rdb, "q/j", 3, 1, 0)
+		begin(t, rdb, "q/j", 4, "w", "")
+		if s, err := in.Cancel(t.Context(), "q/j"); err != nil || s != record.Canceled {
 			t.Fatal(s, err)
 		}
-		d := read(t, in, "j", 5)
+		d := read(t, in, "q/j", 5)
 		if s := sum(t, d); s.Done != 1 || s.Failed != 1 || s.Running != 0 || d.Status != inspect.Canceled || d.Reason != inspect.CancelReason || len(d.Runs) != 0 {
 			t.Errorf("canceled: %+v, %s (%s), runs %v", s, d.Status, d.Reason, d.Runs)
 		}
-		p, err := in.FailedCalls(t.Context(), "j", inspect.FailedQuery{})
+		p, err := in.FailedCalls(t.Context(), "q/j", inspect.FailedQuery{})
 		if err != nil || len(p.Calls) != 1 || p.Calls[0].Args.Text != `{"call":0}` {
 			t.Errorf("its failed calls are %+v, %v", p, err)
 		}
-		for _, key := range rdb.Keys(t.Context(), "distpool:{j}*").Val() {
+		for _, key := range rdb.Keys(t.Context(), "distpool:{q}:job:j*").Val() {
 			if rdb.TTL(t.Context(), key).Val() <= 0 {
 				t.Errorf("%s lives for ever", key)
 			}
@@ -127,7 +127,7 @@ func TestAHundredThousandChunksAreEstimatedFromASample(t *testing.T) {
 	in := inspect.New(rdb)
 	// The first half has its outcomes.
 	const n = 100_000
-	key := record.Keys("j")
+	key := record.Keys("q/j")
 	err := rdb.HSet(t.Context(), key[0], "v", 1, "task", "t", "codec", "json", "state", "sealed", "calls", n, "chunks", n,
 		"recorded", n/2, "done", n/2, "failed", 0, "created", time.Now().UnixMilli()).Err()
 	if err != nil {
@@ -142,7 +142,7 @@ func TestAHundredThousandChunksAreEstimatedFromASample(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	d := read(t, in, "j", 400)
+	d := read(t, in, "q/j", 400)
 	if !d.Sampled || len(d.Cells) != 400 {
 		t.Fatalf("%d cells, sampled: %t", len(d.Cells), d.Sampled)
 	}
@@ -160,19 +160,19 @@ func TestAHundredThousandChunksAreEstimatedFromASample(t *testing.T) {
 func TestFailedCallsComeInPagesWithTheirArguments(t *testing.T) {
 	test := func(t *testing.T, rdb redis.UniversalClient) {
 		in := inspect.New(rdb)
-		create(t, rdb, record.Job{ID: "j", Task: "t", Chunks: 12, Sealed: true}, 3)
+		create(t, rdb, record.Job{ID: "q/j", Task: "t", Chunks: 12, Sealed: true}, 3)
 		for k := range 12 {
-			begin(t, rdb, "j", k, "w", "")
+			begin(t, rdb, "q/j", k, "w", "")
 			if k%2 == 0 {
-				rec(t, rdb, "j", k, 3, 0, 0, 2)
+				rec(t, rdb, "q/j", k, 3, 0, 0, 2)
 			} else {
-				rec(t, rdb, "j", k, 3, 0)
+				rec(t, rdb, "q/j", k, 3, 0)
 			}
 		}
 		for _, limit := range []int{1, 5, 12, 100} {
 			q, n := inspect.FailedQuery{Limit: limit}, 0
 			for {
-				p, err := in.FailedCalls(t.Context(), "j", q)
+				p, err := in.FailedCalls(t.Context(), "q/j", q)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -192,7 +192,7 @@ func TestFailedCallsComeInPagesWithTheirArguments(t *testing.T) {
 			}
 		}
 		var chunks []int
-		err := in.EachFailedChunk(t.Context(), "j", func(c inspect.FailedChunk) error {
+		err := in.EachFailedChunk(t.Context(), "q/j", func(c inspect.FailedChunk) error {
 			chunks = append(chunks, c.Chunk)
 			if want := fmt.Sprintf(`[{"call":%d},{"call":%d},{"call":%d}]`, c.First, c.First+1, c.First+2); string(c.Args) != want || c.Calls != 3 || len(c.Error) != 2 {
 				t.Errorf("chunk %d is %+v", c.Chunk, c)
@@ -203,7 +203,7 @@ func TestFailedCallsComeInPagesWithTheirArguments(t *testing.T) {
 			t.Errorf("the failed chunks are %v, %v", chunks, err)
 		}
 		stop := errors.New("stop")
-		if err := in.EachFailedChunk(t.Context(), "j", func(inspect.FailedChunk) error { return stop }); !errors.Is(err, stop) {
+		if err := in.EachFailedChunk(t.Context(), "q/j", func(inspect.FailedChunk) error { return stop }); !errors.Is(err, stop) {
 			t.Errorf("the error of the function is lost: %v", err)
 		}
 	}
@@ -219,16 +219,16 @@ func TestArgumentsOfFailedCallsAreKeptUpToALimit(t *testing.T) {
 		for k := range 4 {
 			cs = append(cs, record.Chunk{Number: k, Args: wire.EncodeArgs(k, 1, large)})
 		}
-		j := record.Job{ID: "j", Task: "t", Codec: "json", Queue: "q", Calls: 4, Chunks: 4, Sealed: true, OpenTTL: time.Hour, ResultTTL: time.Hour}
+		j := record.Job{ID: "q/j", Task: "t", Codec: "json", Calls: 4, Chunks: 4, Sealed: true, OpenTTL: time.Hour, ResultTTL: time.Hour}
 		if err := record.Create(j, cs).Run(t.Context(), rdb).Err(); err != nil {
 			t.Fatal(err)
 		}
 		for k := range 4 {
-			begin(t, rdb, "j", k, "w", "")
-			rec(t, rdb, "j", k, 1, 0, 0)
+			begin(t, rdb, "q/j", k, "w", "")
+			rec(t, rdb, "q/j", k, 1, 0, 0)
 		}
 		kept := 0
-		err := in.EachFailedChunk(t.Context(), "j", func(c inspect.FailedChunk) error {
+		err := in.EachFailedChunk(t.Context(), "q/j", func(c inspect.FailedChunk) error {
 			if c.Args != nil {
 				kept++
 			}
@@ -237,7 +237,7 @@ func TestArgumentsOfFailedCallsAreKeptUpToALimit(t *testing.T) {
 		if err != nil || kept != 3 {
 			t.Errorf("the arguments of %d chunks of 20 MiB are kept, %v; want 3, which are under 64 MiB", kept, err)
 		}
-		p, err := in.FailedCalls(t.Context(), "j", inspect.FailedQuery{})
+		p, err := in.FailedCalls(t.Context(), "q/j", inspect.FailedQuery{})
 		if err != nil || len(p.TooLarge) != 3 || len(p.Calls) != 1 || p.Calls[0].Args.Note == "" {
 			t.Errorf("the page is %+v, %v; want it to leave out the three large ones", p, err)
 		}
@@ -324,7 +324,7 @@ func TestAStreamKeepsNoArgumentsOfWhatWasTaken(t *testing.T) {
 func TestUnknownJobIsSaidToBe(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
 		in := inspect.New(rdb)
-		for _, id := range []string{"nobody", "", "a b", "{x}", strings.Repeat("x", 200)} {
+		for _, id := range []string{"none", "q/none", "", "q/", "/none", "a b", "q/{x}", "{x}/j", strings.Repeat("x", 200)} {
 			if _, err := in.Job(t.Context(), id, 10); !errors.Is(err, inspect.ErrNoJob) {
 				t.Errorf("reading %q: %v", id, err)
 			}
@@ -341,8 +341,8 @@ func TestUnknownJobIsSaidToBe(t *testing.T) {
 func TestDeliveriesAreDescribedByTheirArguments(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
 		in := inspect.New(rdb)
-		create(t, rdb, record.Job{ID: "one", Task: "t", Chunks: 1, Sealed: true}, 2)
-		create(t, rdb, record.Job{ID: "many", Task: "t", Chunks: 2, Sealed: true}, 2)
+		create(t, rdb, record.Job{ID: "q/one", Task: "t", Chunks: 1, Sealed: true}, 2)
+		create(t, rdb, record.Job{ID: "q/many", Task: "t", Chunks: 2, Sealed: true}, 2)
 		show := func(id string, chunk, n int) inspect.Preview {
 			t.Helper()
 			d := wire.Delivery{Job: id, Chunk: chunk, Number: 1}
@@ -352,23 +352,23 @@ func TestDeliveriesAreDescribedByTheirArguments(t *testing.T) {
 			}
 			return p
 		}
-		if p := show("one", 0, 0); p.Text != `[{"call":0},{"call":1}]` || p.Cut {
+		if p := show("q/one", 0, 0); p.Text != `[{"call":0},{"call":1}]` || p.Cut {
 			t.Errorf("the preview is %+v", p)
 		}
-		if p := show("many", 1, 8); p.Text != `[{"call"` || !p.Cut {
+		if p := show("q/many", 1, 8); p.Text != `[{"call"` || !p.Cut {
 			t.Errorf("the preview is %+v, want it cut", p)
 		}
-		begin(t, rdb, "many", 1, "w", "")
-		rec(t, rdb, "many", 1, 2, 0)
-		if p := show("many", 1, 0); p.Text != "" || p.Note == "" {
+		begin(t, rdb, "q/many", 1, "w", "")
+		rec(t, rdb, "q/many", 1, 2, 0)
+		if p := show("q/many", 1, 0); p.Text != "" || p.Note == "" {
 			t.Errorf("the preview of a chunk with outcomes is %+v", p)
 		}
-		begin(t, rdb, "many", 0, "w", "")
-		rec(t, rdb, "many", 0, 2, 0, 0)
-		if p := show("many", 0, 0); p.Text != `[{"call":0},{"call":1}]` {
+		begin(t, rdb, "q/many", 0, "w", "")
+		rec(t, rdb, "q/many", 0, 2, 0, 0)
+		if p := show("q/many", 0, 0); p.Text != `[{"call":0},{"call":1}]` {
 			t.Errorf("the preview of a chunk with failed calls is %+v", p)
 		}
-		if p := show("gone", 0, 0); p.Note == "" {
+		if p := show("q/gone", 0, 0); p.Note == "" {
 			t.Errorf("the preview of a job that is gone is %+v", p)
 		}
 		if _, _, ok := in.Delivery(t.Context(), []byte(`{"user":1}`), 0); ok {

@@ -23,7 +23,7 @@ func TestJobsAreListedNewestFirstInPages(t *testing.T) {
 		for flush := range 5 * record.ListShards {
 			var batch []record.Listed
 			for i := range 7 {
-				id := fmt.Sprintf("j%03d", n)
+				id := fmt.Sprintf("q/j%03d", n)
 				n++
 				single := i < 3
 				j := record.Job{ID: id, Task: "t", Chunks: 2, Sealed: true}
@@ -57,7 +57,7 @@ func TestJobsAreListedNewestFirstInPages(t *testing.T) {
 			if !slices.Equal(sorted, want) {
 				t.Errorf("in pages of %d some jobs come twice, or not at all: %q", limit, got)
 			}
-			if got[0] < "j133" || got[len(got)-1] > "j006" {
+			if got[0] < "q/j133" || got[len(got)-1] > "q/j006" {
 				t.Errorf("in pages of %d the first is %s, the last %s: not the newest and the oldest", limit, got[0], got[len(got)-1])
 			}
 		}
@@ -72,43 +72,43 @@ func TestJobsAreListedNewestFirstInPages(t *testing.T) {
 func TestFiltersFindJobsByTaskQueueAndStatus(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
 		in := inspect.New(rdb)
-		for i, id := range []string{"waits", "runs", "done", "failed", "canceled", "later"} {
+		for i, id := range []string{"q/waits", "q/runs", "q/done", "q/failed", "q/canceled", "q/later"} {
 			j := record.Job{ID: id, Task: "even", Chunks: 2, Sealed: true}
 			if i%2 == 1 {
 				j.Task = "odd"
 			}
-			if id == "later" {
+			if id == "q/later" {
 				j.Start = time.Now().Add(time.Hour)
 			}
 			create(t, rdb, j, 1)
 			list(t, rdb, i%record.ListShards, record.Listed{ID: id, Task: j.Task, Queue: "q"})
 		}
-		begin(t, rdb, "runs", 0, "w", "")
-		for _, id := range []string{"done", "failed"} {
+		begin(t, rdb, "q/runs", 0, "w", "")
+		for _, id := range []string{"q/done", "q/failed"} {
 			for k := range 2 {
 				begin(t, rdb, id, k, "w", "")
 			}
 		}
-		rec(t, rdb, "done", 0, 1, 0)
-		rec(t, rdb, "done", 1, 1, 0)
-		rec(t, rdb, "failed", 0, 1, 0)
-		rec(t, rdb, "failed", 1, 1, 0, 0)
-		if _, err := in.Cancel(t.Context(), "canceled"); err != nil {
+		rec(t, rdb, "q/done", 0, 1, 0)
+		rec(t, rdb, "q/done", 1, 1, 0)
+		rec(t, rdb, "q/failed", 0, 1, 0)
+		rec(t, rdb, "q/failed", 1, 1, 0, 0)
+		if _, err := in.Cancel(t.Context(), "q/canceled"); err != nil {
 			t.Fatal(err)
 		}
 		for _, tt := range []struct {
 			q    inspect.Query
 			want []string
 		}{
-			{inspect.Query{}, []string{"canceled", "done", "failed", "later", "runs", "waits"}},
-			{inspect.Query{Task: "odd"}, []string{"failed", "later", "runs"}},
-			{inspect.Query{Task: "even", Status: inspect.Succeeded}, []string{"done"}},
-			{inspect.Query{Queue: "q", Status: inspect.Running}, []string{"runs"}},
+			{inspect.Query{}, []string{"q/canceled", "q/done", "q/failed", "q/later", "q/runs", "q/waits"}},
+			{inspect.Query{Task: "odd"}, []string{"q/failed", "q/later", "q/runs"}},
+			{inspect.Query{Task: "even", Status: inspect.Succeeded}, []string{"q/done"}},
+			{inspect.Query{Queue: "q", Status: inspect.Running}, []string{"q/runs"}},
 			{inspect.Query{Queue: "other"}, nil},
-			{inspect.Query{Status: inspect.Waiting}, []string{"waits"}},
-			{inspect.Query{Status: inspect.Failed}, []string{"failed"}},
-			{inspect.Query{Status: inspect.Canceled}, []string{"canceled"}},
-			{inspect.Query{Status: inspect.Scheduled}, []string{"later"}},
+			{inspect.Query{Status: inspect.Waiting}, []string{"q/waits"}},
+			{inspect.Query{Status: inspect.Failed}, []string{"q/failed"}},
+			{inspect.Query{Status: inspect.Canceled}, []string{"q/canceled"}},
+			{inspect.Query{Status: inspect.Scheduled}, []string{"q/later"}},
 			{inspect.Query{Status: inspect.Expired}, nil},
 		} {
 			got := ids(jobs(t, in, tt.q))
@@ -123,11 +123,11 @@ func TestFiltersFindJobsByTaskQueueAndStatus(t *testing.T) {
 func TestJobsThatAreGoneAndIDsThatWereUsedAgainAreSkipped(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
 		in := inspect.New(rdb)
-		create(t, rdb, record.Job{ID: "a", Task: "t", Chunks: 1, Sealed: true}, 1)
-		list(t, rdb, 0, record.Listed{ID: "a", Task: "t", Queue: "q", Single: true}, record.Listed{ID: "gone", Task: "t", Queue: "q", Single: true})
-		list(t, rdb, 1, record.Listed{ID: "a", Task: "t", Queue: "q", Single: true})
+		create(t, rdb, record.Job{ID: "q/a", Task: "t", Chunks: 1, Sealed: true}, 1)
+		list(t, rdb, 0, record.Listed{ID: "q/a", Task: "t", Queue: "q", Single: true}, record.Listed{ID: "q/gone", Task: "t", Queue: "q", Single: true})
+		list(t, rdb, 1, record.Listed{ID: "q/a", Task: "t", Queue: "q", Single: true})
 		p := jobs(t, in, inspect.Query{})
-		if got := ids(p); !slices.Equal(got, []string{"a"}) || p.Gone != 1 || p.Looked != 3 {
+		if got := ids(p); !slices.Equal(got, []string{"q/a"}) || p.Gone != 1 || p.Looked != 3 {
 			t.Errorf("found %q, %d gone of %d", got, p.Gone, p.Looked)
 		}
 	})

@@ -40,7 +40,7 @@ func onCluster(t *testing.T, f func(t *testing.T, rdb redis.UniversalClient)) {
 // create makes a job with chunks of n calls each, and lists it.
 func create(t *testing.T, rdb redis.UniversalClient, j record.Job, n int) {
 	t.Helper()
-	j.Codec, j.Queue, j.OpenTTL, j.ResultTTL = "json", "q", time.Hour, time.Hour
+	j.Codec, j.OpenTTL, j.ResultTTL = "json", time.Hour, time.Hour
 	j.Calls = n * j.Chunks
 	var cs []record.Chunk
 	for k := range j.Chunks {

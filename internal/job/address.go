@@ -3,35 +3,7 @@ package job
 import (
 	"fmt"
 	"strings"
-
-	"github.com/distpool/distpool/internal/names"
 )
-
-// Address names a job for people and programs: QUEUE/NAME. Name is drawn or the
-// caller's, and unique in its queue.
-type Address struct {
-	Queue string
-	Name  string
-}
-
-// String is the form that ParseAddress reads.
-func (a Address) String() string { return a.Queue + "/" + a.Name }
-
-// ParseAddress reads QUEUE/NAME. A bare NAME is a job of the given queue. The name of a
-// queue may contain slashes, that of a job may not.
-func ParseAddress(s, queue string) (Address, error) {
-	a := Address{Queue: queue, Name: s}
-	if i := strings.LastIndexByte(s, '/'); i >= 0 {
-		a = Address{Queue: s[:i], Name: s[i+1:]}
-	}
-	if err := names.CheckQueue(a.Queue); err != nil {
-		return Address{}, fmt.Errorf("the address %.150q of a job: %w", s, err)
-	}
-	if err := names.CheckID(a.Name); err != nil {
-		return Address{}, fmt.Errorf("the address %.150q of a job: %w", s, err)
-	}
-	return a, nil
-}
 
 // Ref names one job in its lane. Gen is set for chosen names only: see the field gen.
 type Ref struct {

@@ -161,13 +161,13 @@ func TestInABrowserJobsAreWatchedCanceledAndFoundInAsynqmon(t *testing.T) {
 	b.run(t, "log in", chromedp.Navigate(s.url+"/jobs?task=holding"), chromedp.WaitVisible(`input[name=token]`, chromedp.ByQuery))
 	b.shootAll(t, "login")
 	b.faults() // the answer 401 is one of them
-	b.run(t, "send the token", chromedp.SendKeys(`input[name=token]`, testToken+"\r", chromedp.ByQuery), chromedp.WaitVisible("#j-"+held.ID(), chromedp.ByID))
+	b.run(t, "send the token", chromedp.SendKeys(`input[name=token]`, testToken+"\r", chromedp.ByQuery), chromedp.WaitVisible(link(held.ID()), chromedp.ByQuery))
 	b.sees(t, "live")
 	b.run(t, "all jobs", chromedp.Navigate(s.url+"/jobs"))
 	b.sees(t, "running")
 	b.shootAll(t, "jobs")
 
-	b.run(t, "open the job", chromedp.Click("#j-"+held.ID(), chromedp.ByID), chromedp.WaitVisible("#cancel", chromedp.ByID))
+	b.run(t, "open the job", chromedp.Click(link(held.ID()), chromedp.ByQuery), chromedp.WaitVisible("#cancel", chromedp.ByID))
 	b.sees(t, "Running chunks")
 	b.shootAll(t, "running")
 	// The page changes by itself: nothing is loaded again.
@@ -222,8 +222,8 @@ func TestALivePageMovesByItselfAndKeepsFocus(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.run(t, "open", chromedp.Navigate(s.url+"/jobs"), chromedp.WaitVisible("#j-"+held.ID(), chromedp.ByID),
-		chromedp.Focus("#j-"+held.ID(), chromedp.ByID), chromedp.Evaluate("window.marked = 1", nil))
+	b.run(t, "open", chromedp.Navigate(s.url+"/jobs"), chromedp.WaitVisible(link(held.ID()), chromedp.ByQuery),
+		chromedp.Focus(link(held.ID()), chromedp.ByQuery), chromedp.Evaluate("window.marked = 1", nil))
 	b.sees(t, "live")
 	if err := held.Cancel(t.Context()); err != nil {
 		t.Fatal(err)
@@ -232,7 +232,7 @@ func TestALivePageMovesByItselfAndKeepsFocus(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.run(t, "see the next job", chromedp.WaitVisible("#j-"+more.ID(), chromedp.ByID))
+	b.run(t, "see the next job", chromedp.WaitVisible(link(more.ID()), chromedp.ByQuery))
 	b.sees(t, "canceled")
 	var focus string
 	var marked bool
@@ -251,6 +251,9 @@ func TestALivePageMovesByItselfAndKeepsFocus(t *testing.T) {
 		t.Errorf("the browser complains: %q", errs)
 	}
 }
+
+// link selects the link to a job in the list.
+func link(id string) string { return fmt.Sprintf(`[id="j-%s"]`, id) }
 
 // fill makes jobs of all kinds.
 func fill(t *testing.T, p *producer.Pool) {

@@ -8,11 +8,12 @@ import (
 	"time"
 
 	"github.com/distpool/distpool/internal/call"
+	"github.com/distpool/distpool/internal/names"
 )
 
 // helpers are the functions that templates call.
 var helpers = template.FuncMap{
-	"count": count, "duration": duration, "number": number, "percent": percent, "stamp": stamp, "short": short, "text": text,
+	"count": count, "duration": duration, "number": number, "percent": percent, "stamp": stamp, "short": short, "text": text, "jobURL": jobURL,
 	"took": took, "policy": policy, "ago": ago, "count64": func(n int64) string { return count(int(n)) },
 	"perSecond": func(f float64) string { return number(f) + "/s" },
 	"add":       func(a, b float64) float64 { return a + b },
@@ -142,8 +143,9 @@ func stamp(ms int64) string {
 	return time.UnixMilli(ms).UTC().Format("2006-01-02 15:04:05")
 }
 
-// short is an ID for a place where there is little room.
+// short is the name in an ID for a place where there is little room.
 func short(id string) string {
+	id = names.SplitAddress(id).Name
 	if len(id) <= 14 {
 		return id
 	}

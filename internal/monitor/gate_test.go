@@ -22,7 +22,7 @@ func requests(t *testing.T, pattern string) [][2]string {
 	if !ok {
 		t.Fatalf("the pattern %q has no method: it would answer all of them", pattern)
 	}
-	path = strings.NewReplacer("{id}", "some", "{file}", "style.css", "{$}", "").Replace(path)
+	path = strings.NewReplacer("{queue}", "a%2Fb", "{name}", "some", "{file}", "style.css", "{$}", "").Replace(path)
 	if strings.Contains(path, "{") {
 		t.Fatalf("this test does not know what to put into %q; teach it", pattern)
 	}
@@ -186,13 +186,13 @@ func TestOtherSitesCannotMakeABrowserWrite(t *testing.T) {
 			{"Origin", "https://evil.example"},
 			{"Origin", "null"},
 		} {
-			for _, path := range []string{"/jobs/x/cancel", "/asynqmon/api/queues/distpool:pause", "/login", "/logout"} {
+			for _, path := range []string{"/jobs/q/x/cancel", "/asynqmon/api/queues/distpool:pause", "/login", "/logout"} {
 				if resp, _ := s.do(t, http.MethodPost, path, nil, header...); resp.StatusCode != http.StatusForbidden {
 					t.Errorf("POST %s with %q answers %s", path, header, resp.Status)
 				}
 			}
 		}
-		if resp, _ := s.do(t, http.MethodPost, "/jobs/x/cancel", nil, "Origin", s.url, "Sec-Fetch-Site", "same-origin"); resp.StatusCode != http.StatusNotFound {
+		if resp, _ := s.do(t, http.MethodPost, "/jobs/q/x/cancel", nil, "Origin", s.url, "Sec-Fetch-Site", "same-origin"); resp.StatusCode != http.StatusNotFound {
 			t.Errorf("the page's own request answers %s, want that there is no such job", resp.Status)
 		}
 	})

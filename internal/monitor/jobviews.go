@@ -181,7 +181,7 @@ func (m *Monitor) jobView(ctx context.Context, id string, q url.Values, whole bo
 		m.trim(&v.Calls.Calls[i])
 	}
 	if n := v.Calls.Next; v.Calls.More {
-		v.Older = "/jobs/" + url.PathEscape(id) + "?failed=" + strconv.Itoa(n.Chunk) + "." + strconv.Itoa(n.Skip) + "#failed"
+		v.Older = jobURL(id) + "?failed=" + strconv.Itoa(n.Chunk) + "." + strconv.Itoa(n.Skip) + "#failed"
 	}
 	return v, nil
 }

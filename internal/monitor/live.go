@@ -248,7 +248,7 @@ func (l *live) close() {
 // So a page that hears nothing for two rounds is stale, too.
 func (m *Monitor) events(w http.ResponseWriter, r *http.Request) {
 	u, err := url.Parse(r.URL.Query().Get("page"))
-	if err != nil || len(u.RequestURI()) > 2000 || !m.isLivePage(u.Path) {
+	if err != nil || u.IsAbs() || u.Host != "" || len(u.RequestURI()) > 2000 || !isLivePage(u) {
 		http.Error(w, "There are no events for this page.", http.StatusBadRequest)
 		return
 	}

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/distpool/distpool/internal/inspect"
+	"github.com/distpool/distpool/internal/names"
 	"github.com/distpool/distpool/internal/record"
 	"github.com/distpool/distpool/internal/version"
 )
@@ -122,17 +123,22 @@ func (m *Monitor) fail(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	m.cfg.Logger.Warn("reading for a page failed", "page", r.URL.Path, "error", err)
 	why := "The error is: " + err.Error()
-	if r.Method == http.MethodGet && wantsHTML(r) && m.isLivePage(r.URL.Path) { // it loads itself again once Redis answers
+	if r.Method == http.MethodGet && wantsHTML(r) && isLivePage(r.URL) { // it loads itself again once Redis answers
 		m.show(w, r, http.StatusServiceUnavailable, "sorry", page{Title: "Redis cannot be read", Live: r.URL.RequestURI(), Body: faultOf(err) + " This page loads itself again once Redis can be read. " + why})
 		return
 	}
 	m.sorry(w, r, http.StatusServiceUnavailable, faultOf(err)+" "+why)
 }
 
-// isLivePage reports whether a path has a part that is kept up to date.
-func (m *Monitor) isLivePage(p string) bool {
-	id, isJob := strings.CutPrefix(p, "/jobs/")
-	return p == "/jobs" || p == "/workers" || p == "/throughput" || isJob && id != "" && !strings.Contains(id, "/")
+// isLivePage reports whether a page has a part that is kept up to date.
+func isLivePage(u *url.URL) bool {
+	switch u.Path {
+	case "/jobs", "/workers", "/throughput":
+		return true
+	}
+	job, ok := strings.CutPrefix(u.EscapedPath(), jobsPath)
+	queue, name, _ := strings.Cut(job, "/")
+	return ok && queue != "" && name != "" && !strings.Contains(name, "/")
 }
 
 // page serves the pages that are kept up to date.
@@ -186,21 +192,40 @@ func (m *Monitor) look(ctx context.Context, u *url.URL, whole bool) (view, error
 		body, err := m.fleetView(ctx)
 		return view{"throughput", "Throughput", "throughput", body, body.At}, err
 	default:
-		id := strings.TrimPrefix(u.Path, "/jobs/")
+		id := strings.TrimPrefix(u.Path, jobsPath)
 		body, err := m.jobView(ctx, id, q, whole)
 		return view{"job", body.Task + " · job " + short(id), "jobs", body, began}, err
 	}
 }
 
+// jobsPath begins the paths of the pages of jobs.
+const jobsPath = "/jobs/"
+
+// jobURL is the page of a job. Its queue is one element of the path, whatever is in it.
+func jobURL(id string) string {
+	a := names.SplitAddress(id)
+	return jobsPath + url.PathEscape(a.Queue) + "/" + url.PathEscape(a.Name)
+}
+
+// jobOf is the address of the job that a request is about.
+func jobOf(r *http.Request) string {
+	return names.Address{Queue: r.PathValue("queue"), Name: r.PathValue("name")}.String()
+}
+
+// toJob leads to a job of the default queue.
+func (m *Monitor) toJob(w http.ResponseWriter, r *http.Request) {
+	http.Redirect(w, r, jobURL(r.PathValue("name")), http.StatusFound)
+}
+
 // toFailed leads to a job's failed calls, read anew: a link to a place on the page
 // where the browser is would show those that it has.
 func (m *Monitor) toFailed(w http.ResponseWriter, r *http.Request) {
-	http.Redirect(w, r, "/jobs/"+url.PathEscape(r.PathValue("id"))+"#failed", http.StatusSeeOther)
+	http.Redirect(w, r, jobURL(jobOf(r))+"#failed", http.StatusSeeOther)
 }
 
 // cancel ends a job, for a person.
 func (m *Monitor) cancel(w http.ResponseWriter, r *http.Request) {
-	id := r.PathValue("id")
+	id := jobOf(r)
 	state, err := m.in.Cancel(r.Context(), id)
 	if err != nil {
 		m.fail(w, r, err)
@@ -211,5 +236,5 @@ func (m *Monitor) cancel(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "The job is over already.", http.StatusConflict)
 		return
 	}
-	http.Redirect(w, r, "/jobs/"+url.PathEscape(id), http.StatusSeeOther)
+	http.Redirect(w, r, jobURL(id), http.StatusSeeOther)
 }

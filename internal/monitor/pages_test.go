@@ -9,6 +9,7 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"path"
 	"strings"
 	"testing"
 	"time"
@@ -64,7 +65,7 @@ func TestHostileArgumentsBreakNoPage(t *testing.T) {
 		page := s.get(t, "/jobs?task="+url.QueryEscape(`"><script>alert(1)</script>`)+"&from="+url.QueryEscape(evil)+"&status=<b>")
 		wantNotIn(t, page, "<script>alert")
 		wantNotIn(t, page, "<b>")
-		for _, id := range []string{"%3Cscript%3E", "a%2Fb", "..%2f..", strings.Repeat("x", 300)} {
+		for _, id := range []string{"q/%3Cscript%3E", "%3Cscript%3E/x", "q/a%2Fb", "q/..%2f..", "..%2f../x", "q/" + strings.Repeat("x", 300), strings.Repeat("x", 300) + "/x"} {
 			if resp, body := s.do(t, http.MethodGet, "/jobs/"+id, nil, "Accept", "text/html"); resp.StatusCode != http.StatusNotFound {
 				t.Errorf("job %s answers %s: %.200s", id, resp.Status, body)
 			} else {
@@ -87,7 +88,7 @@ func TestPayloadsAreHiddenEverywhereWhenAsked(t *testing.T) {
 		paths := []string{
 			"/jobs", "/workers", "/throughput", "/jobs/" + s.jobID(t, "failing"), "/jobs/" + s.jobID(t, "panicking"),
 			"/asynqmon/api/queues/distpool/archived_tasks", "/asynqmon/api/queues/nobody/pending_tasks", "/asynqmon/api/servers",
-			"/asynqmon/api/queues/distpool/tasks/" + s.jobID(t, "panicking") + ":0:1",
+			"/asynqmon/api/queues/distpool/tasks/" + path.Base(s.jobID(t, "panicking")) + ":0:1",
 		}
 		shown := 0
 		for _, path := range paths {
@@ -131,7 +132,7 @@ func TestEncryptedPayloadsAreShownWithTheirKeyOnly(t *testing.T) {
 		}
 		none, mine, others := serve(t, rdb), serve(t, rdb, keyed(ring.Sign)), serve(t, rdb, keyed(secure.NewKey("others")))
 		hidden := serve(t, rdb, keyed(ring.Sign), hiding)
-		pages := []string{"/jobs/" + job, "/jobs/Chosen"}
+		pages := []string{"/jobs/" + job, "/jobs/distpool/Chosen"}
 		for _, path := range append(pages, "/asynqmon/api/queues/nobody/pending_tasks", "/asynqmon/api/queues/distpool/archived_tasks") {
 			wantIn(t, none.get(t, path), "(encrypted)")
 			wantIn(t, mine.get(t, path), secret)
@@ -183,7 +184,7 @@ func TestPagesShowWhatTheyAreFor(t *testing.T) {
 		}
 		wantIn(t, s.get(t, "/jobs/"+id), "distpool retry-failed "+id)
 		wantIn(t, s.get(t, "/asynqmon/"), `<a href="/jobs"`)
-		if resp, _ := s.do(t, http.MethodGet, "/jobs/nobody", nil); resp.StatusCode != http.StatusNotFound {
+		if resp, _ := s.do(t, http.MethodGet, "/jobs/distpool/nobody", nil); resp.StatusCode != http.StatusNotFound {
 			t.Errorf("an unknown job answers %s", resp.Status)
 		}
 	})
@@ -296,10 +297,48 @@ func TestStreamsAreBoundedAndEndWithTheMonitor(t *testing.T) {
 	l.close()
 }
 
+// A queue may have slashes and colons in its name, and a job may be called as the pages
+// beside a job's own are.
+func TestAJobOfAnyQueueHasItsPages(t *testing.T) {
+	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
+		s, p := serve(t, rdb, writable), startFleet(t, rdb)
+		for queue, element := range map[string]string{"a/b:c": "a%2Fb:c", "failed": "failed", "//": "%2F%2F"} {
+			for _, name := range []string{"failed", "cancel", "x.y_z-1"} {
+				j, err := producer.ApplyAsync(t.Context(), p, quick, 1, producer.Queue(queue), producer.ID(name))
+				if err != nil {
+					t.Fatal(err)
+				}
+				page := "/jobs/" + element + "/" + name
+				eventually(t, "the job is listed", func() bool {
+					return strings.Contains(s.get(t, "/jobs?queue="+url.QueryEscape(queue)), `href="`+page+`"`)
+				})
+				wantIn(t, s.get(t, page), j.ID())
+				if resp, _ := s.do(t, http.MethodGet, page+"/failed", nil); resp.Header.Get("Location") != page+"#failed" {
+					t.Errorf("the failed calls of %s are at %q", page, resp.Header.Get("Location"))
+				}
+				if u, err := url.Parse(page); err != nil || !isLivePage(u) {
+					t.Errorf("%s is not kept up to date: %v", page, err)
+				}
+				if html, _, err := s.renderLive(t.Context(), page); err != nil || !strings.Contains(html, `action="`+page+`/cancel"`) {
+					t.Errorf("its live part is %s, %v", html, err)
+				}
+				if resp, _ := s.do(t, http.MethodPost, page+"/cancel", nil); resp.StatusCode != http.StatusSeeOther || resp.Header.Get("Location") != page {
+					t.Errorf("canceling %s answers %s, and leads to %q", page, resp.Status, resp.Header.Get("Location"))
+				}
+				wantIn(t, s.get(t, page), "canceled")
+			}
+		}
+		resp, _ := s.do(t, http.MethodGet, "/jobs/x.y_z-1", nil)
+		if to := resp.Header.Get("Location"); resp.StatusCode != http.StatusFound || to != "/jobs/distpool/x.y_z-1" {
+			t.Errorf("a bare name answers %s, and leads to %q", resp.Status, to)
+		}
+	})
+}
+
 func TestThereAreNoEventsForOtherPages(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := serve(t, rdb)
-		for _, page := range []string{"", "/login", "/asynqmon/", "https://evil.example/jobs/x/y", "/jobs/a/b", "/jobs/", "%zz", "/jobs?task=" + strings.Repeat("x", 3000)} {
+		for _, page := range []string{"", "/login", "/asynqmon/", "https://evil.example/jobs/x/y", "//evil.example/jobs", "/jobs/a", "/jobs/a/b/c", "/jobs/a/b/failed", "/jobs/", "/jobs//b", "%zz", "/jobs?task=" + strings.Repeat("x", 3000)} {
 			if resp, _ := s.do(t, http.MethodGet, "/events?page="+url.QueryEscape(page), nil); resp.StatusCode != http.StatusBadRequest {
 				t.Errorf("events for %.80q answer %s", page, resp.Status)
 			}

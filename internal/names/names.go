@@ -14,27 +14,27 @@ const DefaultQueue = "distpool"
 
 const (
 	maxQueue  = 100
-	maxID     = 100
+	maxJob    = 100
 	maxWorker = 100
 )
 
-// CheckID says what is wrong with an ID that a caller chose for a job. It
-// becomes the hash tag of the job's keys, and asynq's task IDs are made of it
-// and colons, so braces and colons are out.
-func CheckID(id string) error {
+// CheckJob says what is wrong with a job's name in its queue. asynq's task IDs are
+// made of it and colons, and the job's address of the queue, a slash and it: so both are
+// out.
+func CheckJob(name string) error {
 	const rule = "use 1 to 100 ASCII letters, digits and . _ -"
 	switch {
-	case id == "":
-		return fmt.Errorf("the job's ID is empty; %s", rule)
-	case len(id) > maxID:
-		return fmt.Errorf("the job's ID %.20q... has %d bytes; %s", id, len(id), rule)
+	case name == "":
+		return fmt.Errorf("the job's name is empty; %s", rule)
+	case len(name) > maxJob:
+		return fmt.Errorf("the job's name %.20q... has %d bytes; %s", name, len(name), rule)
 	}
-	for _, r := range id {
+	for _, r := range name {
 		switch {
 		case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9':
 		case r == '.', r == '_', r == '-':
 		default:
-			return fmt.Errorf("the job's ID %q has %q in it; %s", id, r, rule)
+			return fmt.Errorf("the job's name %q has %q in it; %s", name, r, rule)
 		}
 	}
 	return nil

@@ -54,3 +54,24 @@ func TestWorkerNamesAreOnePrintableWord(t *testing.T) {
 		}
 	}
 }
+
+func TestAddressesAreReadAsTheyAreWritten(t *testing.T) {
+	for in, want := range map[string]Address{
+		"name":         {"mine", "name"},
+		"other/name":   {"other", "name"},
+		"a/b:c/name.1": {"a/b:c", "name.1"},
+	} {
+		got, err := ParseAddress(in, "mine")
+		if err != nil || got != want {
+			t.Errorf("%q is %+v, %v; want %+v", in, got, err, want)
+		}
+		if again, err := ParseAddress(want.String(), "mine"); err != nil || again != want {
+			t.Errorf("%v is read as %+v, %v", want, again, err)
+		}
+	}
+	for _, bad := range []string{"", "/name", "q/", "q/na me", "q/a:b", "q{/a", "a~b", "q~1/a", strings.Repeat("n", 101)} {
+		if a, err := ParseAddress(bad, "mine"); err == nil {
+			t.Errorf("%q is the address %+v", bad, a)
+		}
+	}
+}

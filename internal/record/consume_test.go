@@ -19,20 +19,20 @@ func TestConsumeRemovesOutcomesAndKeepsTheCounts(t *testing.T) {
 			rec(t, rdb, chunk, "o", 0, record.OK)
 		}
 		for range 2 {
-			if err := record.Consume(t.Context(), rdb, "j", []int{0, 2}); err != nil {
+			if err := record.Consume(t.Context(), rdb, "q/j", []int{0, 2}); err != nil {
 				t.Fatal(err)
 			}
-			order, err := record.ParseOrder(record.QueueOrder(t.Context(), rdb, "j", 0))
+			order, err := record.ParseOrder(record.QueueOrder(t.Context(), rdb, "q/j", 0))
 			if err != nil || !slices.Equal(order, []int{1}) {
 				t.Errorf("chunks %v, %v are left in the order, want 1", order, err)
 			}
-			if left := rdb.HKeys(t.Context(), record.Keys("j")[2]).Val(); !slices.Equal(left, []string{"1"}) {
+			if left := rdb.HKeys(t.Context(), record.Keys("q/j")[2]).Val(); !slices.Equal(left, []string{"1"}) {
 				t.Errorf("outcomes of chunks %v are left, want 1", left)
 			}
 		}
 		begin(t, rdb, 0, "w", "", record.Recorded) // it does not run again
 		rec(t, rdb, 0, "o", 0, record.AlreadyRecorded)
-		if err := record.Consume(t.Context(), rdb, "j", []int{1}); err != nil {
+		if err := record.Consume(t.Context(), rdb, "q/j", []int{1}); err != nil {
 			t.Fatal(err)
 		}
 		if got := keys(t, rdb, openTTL); !maps.Equal(got, map[string]bool{"": true}) {
@@ -56,7 +56,7 @@ func TestExtendGivesAJobThatIsNotOverMoreTime(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
 		extend := func(seal bool) {
 			t.Helper()
-			if err := record.Extend(record.Ref{ID: "j"}, 6, 3, seal, 10*openTTL, nil).Run(t.Context(), rdb).Err(); err != nil {
+			if err := record.Extend(record.Ref{ID: "q/j"}, 6, 3, seal, 10*openTTL, nil).Run(t.Context(), rdb).Err(); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -69,7 +69,7 @@ func TestExtendGivesAJobThatIsNotOverMoreTime(t *testing.T) {
 			t.Errorf("keys are %v, want all five", got)
 		}
 		extend(true)
-		for _, name := range record.Keys("j") {
+		for _, name := range record.Keys("q/j") {
 			rdb.PExpire(t.Context(), name, time.Minute)
 		}
 		extend(false) // sealed
@@ -85,16 +85,16 @@ func TestExtendGivesAJobThatIsNotOverMoreTime(t *testing.T) {
 func TestConsumeOfAChunkWhoseFailedArgumentsWereNotKept(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
 		create(t, rdb, job(2, 1, false), chunks(0, 1))
-		rdb.HSet(t.Context(), record.Keys("j")[0], "kept", 64<<20) // there is no room for more
+		rdb.HSet(t.Context(), record.Keys("q/j")[0], "kept", 64<<20) // there is no room for more
 		begin(t, rdb, 0, "w", "", record.Run)
 		rec(t, rdb, 0, "o", 2, record.OK)
-		if kept := rdb.HGet(t.Context(), record.Keys("j")[4], "0:failed"); kept.Err() != nil || kept.Val() != "" {
+		if kept := rdb.HGet(t.Context(), record.Keys("q/j")[4], "0:failed"); kept.Err() != nil || kept.Val() != "" {
 			t.Fatalf("of the arguments %q were kept, %v; want an empty field", kept.Val(), kept.Err())
 		}
-		if err := record.Consume(t.Context(), rdb, "j", []int{0}); err != nil {
+		if err := record.Consume(t.Context(), rdb, "q/j", []int{0}); err != nil {
 			t.Fatal(err)
 		}
-		if n := rdb.HGet(t.Context(), record.Keys("j")[0], "kept").Val(); n != "67108864" {
+		if n := rdb.HGet(t.Context(), record.Keys("q/j")[0], "kept").Val(); n != "67108864" {
 			t.Errorf("%s bytes count as kept afterwards, want what it was", n)
 		}
 		if got := keys(t, rdb, openTTL); !maps.Equal(got, map[string]bool{"": true}) {

@@ -1,5 +1,7 @@
 package record
 
+import "github.com/distpool/distpool/internal/names"
+
 // Prefix starts every key and channel of distpool. asynq's own keys start with
 // "asynq:".
 const Prefix = "distpool:"
@@ -8,11 +10,12 @@ const Prefix = "distpool:"
 // forgotten) are announced to workers by ID.
 const Control = Prefix + "control"
 
-// Keys names the keys of a job, in the order in which every script takes them.
-// All carry the hash tag {id}, so that in a Cluster a job lives in one slot and
-// each transition is one script.
+// Keys names the keys of the job at an address, in the order in which every script takes
+// them. All carry the hash tag that asynq gives to the queue: a job lives in one slot of a
+// Cluster, with its deliveries, and each transition is one script.
 func Keys(id string) []string {
-	base := Prefix + "{" + id + "}"
+	a := names.SplitAddress(id)
+	base := Prefix + "{" + a.Queue + "}:job:" + a.Name
 	return []string{base, base + ":args", base + ":out", base + ":order", base + ":run"}
 }
 
@@ -20,7 +23,7 @@ func Keys(id string) []string {
 func ReplyChannel(pool string) string { return Prefix + "reply:" + pool }
 
 // internal starts every key that is not a job's. A job's key has a brace in place of
-// the @: so no ID that a caller may choose leads to one of these keys, and a user of
+// the @: so no name that a caller may choose leads to one of these keys, and a user of
 // Redis can be given all jobs without the rest.
 const internal = Prefix + "@"
 

@@ -33,7 +33,7 @@ func TestLargeFrames(t *testing.T) {
 	for name, f := range tests {
 		t.Run(name+"/cluster", func(t *testing.T) {
 			f(t, rdb)
-			if _, err := record.Forget(t.Context(), rdb, "j"); err != nil {
+			if _, err := record.Forget(t.Context(), rdb, "q/j"); err != nil {
 				t.Fatal(err)
 			}
 			wantBlobs(t, rdb, "at the end", "", openTTL)
@@ -53,20 +53,20 @@ func bigChunks(first, n int) []record.Chunk {
 	return cs
 }
 
-// blobs lists the large frames of job "j" by their first byte, and how often each is
+// blobs lists the large frames of job "q/j" by their first byte, and how often each is
 // there, and checks that each lives for about as long as limit.
 func blobs(t *testing.T, rdb redis.UniversalClient, limit time.Duration) string {
 	t.Helper()
 	var names []string
 	collect := func(c redis.Cmdable) {
-		found, err := c.Keys(t.Context(), "distpool:{j}:blob:*").Result()
+		found, err := c.Keys(t.Context(), "distpool:{q}:job:j:blob:*").Result()
 		if err != nil {
 			t.Fatal(err)
 		}
 		names = append(names, found...)
 	}
 	if cluster, ok := rdb.(*redis.ClusterClient); ok {
-		master, err := cluster.MasterForKey(t.Context(), record.Keys("j")[0])
+		master, err := cluster.MasterForKey(t.Context(), record.Keys("q/j")[0])
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -102,7 +102,7 @@ func wantBlobs(t *testing.T, rdb redis.UniversalClient, when, want string, limit
 // recordBig records a large outcome.
 func recordBig(t *testing.T, rdb redis.UniversalClient, chunk int, outcome byte, failed int, want record.Result) record.Op {
 	t.Helper()
-	op := record.Recording{Outcome: big(outcome), Calls: 2, Failed: failed, Inline: 100, Apart: true}.Op(record.Ref{ID: "j"}, chunk)
+	op := record.Recording{Outcome: big(outcome), Calls: 2, Failed: failed, Inline: 100, Apart: true}.Op(record.Ref{ID: "q/j"}, chunk)
 	rerecord(t, rdb, op, want)
 	return op
 }
@@ -119,7 +119,7 @@ func whole(t *testing.T, rdb redis.UniversalClient, reference []byte, want byte)
 	if !record.IsReference(reference) || record.LargeSize(reference) != record.LargeFrame {
 		t.Fatalf("%.40q is no reference to a frame of %d bytes", reference, record.LargeFrame)
 	}
-	frame, err := record.Whole(t.Context(), rdb, "j", reference)
+	frame, err := record.Whole(t.Context(), rdb, "q/j", reference)
 	if err != nil || !bytes.Equal(frame, big(want)) {
 		t.Fatalf("%d bytes are there, %v; want those of %q", len(frame), err, want)
 	}
@@ -153,7 +153,7 @@ func largeOfOneChunk(t *testing.T, rdb redis.UniversalClient) {
 	// Another run of the chunk comes too late, and leaves nothing.
 	recordBig(t, rdb, 0, 'p', 0, record.AlreadyRecorded)
 	wantBlobs(t, rdb, "after a second run", "o", resultTTL)
-	if s, err := record.Forget(t.Context(), rdb, "j"); err != nil || s != record.Done {
+	if s, err := record.Forget(t.Context(), rdb, "q/j"); err != nil || s != record.Done {
 		t.Fatalf("forget answers %q, %v", s, err)
 	}
 	wantBlobs(t, rdb, "once it is forgotten", "", resultTTL)
@@ -163,7 +163,7 @@ func largeOfOneChunk(t *testing.T, rdb redis.UniversalClient) {
 
 func largeOfAMap(t *testing.T, rdb redis.UniversalClient) {
 	create(t, rdb, job(4, 2, false), bigChunks(0, 2))
-	more := record.Add(record.Ref{ID: "j"}, 8, 4, true, append(bigChunks(2, 1), record.Chunk{Number: 3, Args: []byte("small"), Apart: true}))
+	more := record.Add(record.Ref{ID: "q/j"}, 8, 4, true, append(bigChunks(2, 1), record.Chunk{Number: 3, Args: []byte("small"), Apart: true}))
 	for range 2 { // the second time as if the reply had been lost
 		if s, err := more.Run(t.Context(), rdb).Text(); err != nil || s != string(record.Sealed) {
 			t.Fatalf("add answers %q, %v", s, err)
@@ -178,7 +178,7 @@ func largeOfAMap(t *testing.T, rdb redis.UniversalClient) {
 	recordBig(t, rdb, 2, 'z', 0, record.OK)
 	rec(t, rdb, 0, "small", 0, record.OK)
 	wantBlobs(t, rdb, "half way", "bz", openTTL)
-	out, err := record.ParseOut(record.QueueOut(t.Context(), rdb, "j", 2))
+	out, err := record.ParseOut(record.QueueOut(t.Context(), rdb, "q/j", 2))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -186,7 +186,7 @@ func largeOfAMap(t *testing.T, rdb redis.UniversalClient) {
 	begin(t, rdb, 2, "w", "", record.Recorded)
 	recordBig(t, rdb, 1, 'y', 2, record.OK) // the arguments of failed calls are kept
 	wantBlobs(t, rdb, "with a chunk that failed", "byz", openTTL)
-	key, field := record.FailedField(record.Snapshot{ID: "j"}, 1)
+	key, field := record.FailedField(record.Snapshot{ID: "q/j"}, 1)
 	whole(t, rdb, []byte(rdb.HGet(t.Context(), key, field).Val()), 'b')
 	rec(t, rdb, 3, "small", 0, record.OK)
 	if s := read(t, rdb); s.State != record.Done || s.Recorded != 4 || s.Failed != 2 {
@@ -198,13 +198,13 @@ func largeOfAMap(t *testing.T, rdb redis.UniversalClient) {
 func largeOfACanceledJob(t *testing.T, rdb redis.UniversalClient) {
 	create(t, rdb, job(4, 2, true), bigChunks(0, 2))
 	recordBig(t, rdb, 1, 'o', 0, record.OK)
-	if s, err := record.Cancel(t.Context(), rdb, "j", "enough"); err != nil || s != record.Canceled {
+	if s, err := record.Cancel(t.Context(), rdb, "q/j", "enough"); err != nil || s != record.Canceled {
 		t.Fatalf("cancel answers %q, %v", s, err)
 	}
 	wantBlobs(t, rdb, "once it is canceled", "o", resultTTL)
 	recordBig(t, rdb, 0, 'p', 0, record.WasCanceled)
 	wantBlobs(t, rdb, "after a chunk that was too late", "o", resultTTL)
-	if _, err := record.Forget(t.Context(), rdb, "j"); err != nil {
+	if _, err := record.Forget(t.Context(), rdb, "q/j"); err != nil {
 		t.Fatal(err)
 	}
 	wantBlobs(t, rdb, "once it is forgotten", "", resultTTL)
@@ -213,7 +213,7 @@ func largeOfACanceledJob(t *testing.T, rdb redis.UniversalClient) {
 func largeOfAStream(t *testing.T, rdb redis.UniversalClient) {
 	extend := func(ttl time.Duration, more []record.Chunk) {
 		t.Helper()
-		if err := record.Extend(record.Ref{ID: "j"}, 8, 4, false, ttl, more).Run(t.Context(), rdb).Err(); err != nil {
+		if err := record.Extend(record.Ref{ID: "q/j"}, 8, 4, false, ttl, more).Run(t.Context(), rdb).Err(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -223,12 +223,12 @@ func largeOfAStream(t *testing.T, rdb redis.UniversalClient) {
 	rec(t, rdb, 2, "small", 0, record.OK)
 	wantBlobs(t, rdb, "before they are taken", "bop", openTTL)
 	for range 2 {
-		if err := record.Consume(t.Context(), rdb, "j", []int{0, 1, 2}); err != nil {
+		if err := record.Consume(t.Context(), rdb, "q/j", []int{0, 1, 2}); err != nil {
 			t.Fatal(err)
 		}
 		wantBlobs(t, rdb, "once they are taken", "", openTTL)
 	}
-	if n := rdb.HGet(t.Context(), record.Keys("j")[0], "kept").Val(); n != "0" {
+	if n := rdb.HGet(t.Context(), record.Keys("q/j")[0], "kept").Val(); n != "0" {
 		t.Errorf("%s bytes count as kept", n)
 	}
 	extend(openTTL, bigChunks(3, 1))
@@ -241,14 +241,14 @@ func TestLargeArgumentsOfFailedCallsThatDoNotFitAreDropped(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
 		for _, inline := range []bool{true, false} {
 			create(t, rdb, job(2, 1, inline), bigChunks(0, 1))
-			rdb.HSet(t.Context(), record.Keys("j")[0], "kept", 64<<20-record.LargeFrame+1)
+			rdb.HSet(t.Context(), record.Keys("q/j")[0], "kept", 64<<20-record.LargeFrame+1)
 			begin(t, rdb, 0, "w", "", record.Run)
 			rec(t, rdb, 0, "o", 2, record.OK)
 			wantBlobs(t, rdb, "without room for them", "", openTTL)
-			if n := rdb.HGet(t.Context(), record.Keys("j")[0], "kept").Val(); n != fmt.Sprint(64<<20-record.LargeFrame+1) {
+			if n := rdb.HGet(t.Context(), record.Keys("q/j")[0], "kept").Val(); n != fmt.Sprint(64<<20-record.LargeFrame+1) {
 				t.Errorf("%s bytes count as kept", n)
 			}
-			if _, err := record.Forget(t.Context(), rdb, "j"); err != nil {
+			if _, err := record.Forget(t.Context(), rdb, "q/j"); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -269,7 +269,7 @@ func largeOfTheFirstCreator(t *testing.T, rdb redis.UniversalClient) {
 			}
 			wantBlobs(t, rdb, "then", "a", openTTL)
 		}
-		if _, err := record.Forget(t.Context(), rdb, "j"); err != nil {
+		if _, err := record.Forget(t.Context(), rdb, "q/j"); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -295,17 +295,17 @@ func TestAReferenceToNothingIsRefused(t *testing.T) {
 			}
 			create(t, rdb, job(2, 1, inline), chunks(0, 1))
 			if !inline {
-				if err := alone(record.Add(record.Ref{ID: "j"}, 4, 2, false, bigChunks(1, 1))); err == nil || !strings.HasPrefix(err.Error(), "LARGEGONE") {
+				if err := alone(record.Add(record.Ref{ID: "q/j"}, 4, 2, false, bigChunks(1, 1))); err == nil || !strings.HasPrefix(err.Error(), "LARGEGONE") {
 					t.Fatalf("add answers %v", err)
 				}
 			}
 			begin(t, rdb, 0, "w", "", record.Run)
 			rec(t, rdb, 0, "o", 0, record.OK) // loads the script
-			if _, err := record.Forget(t.Context(), rdb, "j"); err != nil {
+			if _, err := record.Forget(t.Context(), rdb, "q/j"); err != nil {
 				t.Fatal(err)
 			}
 			create(t, rdb, job(2, 1, inline), chunks(0, 1))
-			op := record.Recording{Outcome: big('o'), Calls: 2, Apart: true}.Op(record.Ref{ID: "j"}, 0)
+			op := record.Recording{Outcome: big('o'), Calls: 2, Apart: true}.Op(record.Ref{ID: "q/j"}, 0)
 			if err := alone(op); err == nil || !strings.HasPrefix(err.Error(), "LARGEGONE") {
 				t.Fatalf("record answers %v", err)
 			}
@@ -313,7 +313,7 @@ func TestAReferenceToNothingIsRefused(t *testing.T) {
 				t.Fatalf("the job reads %+v", s)
 			}
 			rerecord(t, rdb, op, record.OK) // with the frame
-			if _, err := record.Forget(t.Context(), rdb, "j"); err != nil {
+			if _, err := record.Forget(t.Context(), rdb, "q/j"); err != nil {
 				t.Fatal(err)
 			}
 			refusedFinish(t, rdb, alone, inline)
@@ -340,9 +340,9 @@ func TestALargeFrameThatNoScriptCameForGoesByItself(t *testing.T) {
 func TestReferencesThatAreDamagedHostileOrToNothing(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
 		token := strings.Repeat("A", 26)
-		key := "distpool:{j}:blob:" + token
+		key := "distpool:{q}:job:j:blob:" + token
 		rdb.Set(t.Context(), key, "12345", time.Minute)
-		rdb.HSet(t.Context(), "distpool:{j}:blob:"+strings.Repeat("B", 26), "f", "v")
+		rdb.HSet(t.Context(), "distpool:{q}:job:j:blob:"+strings.Repeat("B", 26), "f", "v")
 		for reference, corrupt := range map[string]bool{
 			"@ " + token + " 5":                       false, // nothing is wrong with it
 			"@ " + token + " 4":                       true,
@@ -353,12 +353,12 @@ func TestReferencesThatAreDamagedHostileOrToNothing(t *testing.T) {
 			"@":                                       true,
 			"@ " + token + " 99999999999999999999999": true,
 		} {
-			frame, err := record.Whole(t.Context(), rdb, "j", []byte(reference))
+			frame, err := record.Whole(t.Context(), rdb, "q/j", []byte(reference))
 			if corrupt && !record.IsCorrupt(err) || !corrupt && (err != nil || string(frame) != "12345") {
 				t.Errorf("%q leads to %q, %v", reference, frame, err)
 			}
 		}
-		if _, err := record.Whole(t.Context(), rdb, "j", []byte("@ "+strings.Repeat("C", 26)+" 5")); !errors.Is(err, record.ErrLargeGone) || record.IsCorrupt(err) {
+		if _, err := record.Whole(t.Context(), rdb, "q/j", []byte("@ "+strings.Repeat("C", 26)+" 5")); !errors.Is(err, record.ErrLargeGone) || record.IsCorrupt(err) {
 			t.Errorf("a reference to nothing leads to %v", err)
 		}
 	})

@@ -29,10 +29,10 @@ func onBoth(t *testing.T, f func(t *testing.T, rdb redis.UniversalClient)) {
 	t.Run("redis", func(t *testing.T) { f(t, redistest.Start(t).Client(t)) })
 }
 
-// job describes job "j", whose notices go to "reply".
+// job describes job "q/j", whose notices go to "reply".
 func job(calls, chunks int, sealed bool) record.Job {
 	return record.Job{
-		ID: "j", Task: "square", Codec: "json", Queue: "q", Reply: "reply",
+		ID: "q/j", Task: "square", Codec: "json", Reply: "reply",
 		Calls: calls, Chunks: chunks, Sealed: sealed, OpenTTL: openTTL, ResultTTL: resultTTL,
 	}
 }
@@ -57,14 +57,14 @@ func create(t *testing.T, rdb redis.UniversalClient, j record.Job, cs []record.C
 
 func add(t *testing.T, rdb redis.UniversalClient, calls, total int, seal bool, cs []record.Chunk, want record.State) {
 	t.Helper()
-	if s, err := record.Add(record.Ref{ID: "j"}, calls, total, seal, cs).Run(t.Context(), rdb).Text(); err != nil || s != string(want) {
+	if s, err := record.Add(record.Ref{ID: "q/j"}, calls, total, seal, cs).Run(t.Context(), rdb).Text(); err != nil || s != string(want) {
 		t.Fatalf("add answers %q, %v; want %q", s, err, want)
 	}
 }
 
 func begin(t *testing.T, rdb redis.UniversalClient, chunk int, worker, from string, want record.Verdict) record.Begun {
 	t.Helper()
-	b, err := record.Begin(t.Context(), rdb, record.Ref{ID: "j"}, chunk, worker, from, 3)
+	b, err := record.Begin(t.Context(), rdb, record.Ref{ID: "q/j"}, chunk, worker, from, 3)
 	if err != nil || b.Verdict != want {
 		t.Fatalf("begin of chunk %d by %s answers %+v, %v; want %q", chunk, worker, b, err, want)
 	}
@@ -73,14 +73,14 @@ func begin(t *testing.T, rdb redis.UniversalClient, chunk int, worker, from stri
 
 func rec(t *testing.T, rdb redis.UniversalClient, chunk int, outcome string, failed int, want record.Result) {
 	t.Helper()
-	if r, err := record.Record(t.Context(), rdb, record.Ref{ID: "j"}, chunk, []byte(outcome), 2, failed, 100); err != nil || r != want {
+	if r, err := record.Record(t.Context(), rdb, record.Ref{ID: "q/j"}, chunk, []byte(outcome), 2, failed, 100); err != nil || r != want {
 		t.Fatalf("record of chunk %d answers %q, %v; want %q", chunk, r, err, want)
 	}
 }
 
 func read(t *testing.T, rdb redis.UniversalClient) record.Snapshot {
 	t.Helper()
-	s, err := record.Read(t.Context(), rdb, "j")
+	s, err := record.Read(t.Context(), rdb, "q/j")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,13 +91,13 @@ func read(t *testing.T, rdb redis.UniversalClient) record.Snapshot {
 // checks that each key goes away within limit, and not much sooner.
 func keys(t *testing.T, rdb redis.UniversalClient, limit time.Duration) map[string]bool {
 	t.Helper()
-	names, err := rdb.Keys(t.Context(), "distpool:{j}*").Result()
+	names, err := rdb.Keys(t.Context(), "distpool:{q}:job:j*").Result()
 	if err != nil {
 		t.Fatal(err)
 	}
 	found := map[string]bool{}
 	for _, name := range names {
-		found[strings.TrimPrefix(name, "distpool:{j}")] = true
+		found[strings.TrimPrefix(name, "distpool:{q}:job:j")] = true
 		// Half is far from both of the times to live that these tests use.
 		if ttl := rdb.PTTL(t.Context(), name).Val(); ttl <= limit/2 || ttl > limit {
 			t.Errorf("key %s lives for %v, want %v", name, ttl, limit)

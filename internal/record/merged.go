@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/distpool/distpool/internal/names"
 )
 
 // What is here does in one script what otherwise takes several, on keys of the job
@@ -166,7 +168,7 @@ func OwnDeliveries(ctx context.Context, c redis.Cmdable, worker, queue string, k
 	inline, other := make([]*redis.StringCmd, len(ids)), make([]*redis.StringCmd, len(ids))
 	_, _ = c.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for i, id := range ids {
-			job, chunk := partsOf(id)
+			job, chunk := partsOf(queue, id)
 			inline[i], other[i] = p.HGet(ctx, Keys(job)[0], "run"), p.HGet(ctx, Keys(job)[4], chunk)
 		}
 		return nil
@@ -181,10 +183,10 @@ func OwnDeliveries(ctx context.Context, c redis.Cmdable, worker, queue string, k
 }
 
 // partsOf is the job and the chunk of a delivery, by asynq's task ID.
-func partsOf(taskID string) (job, chunk string) {
-	job, rest, _ := strings.Cut(taskID, ":")
+func partsOf(queue, taskID string) (job, chunk string) {
+	name, rest, _ := strings.Cut(taskID, ":")
 	chunk, _, _ = strings.Cut(rest, ":")
-	return job, chunk
+	return names.Address{Queue: queue, Name: name}.String(), chunk
 }
 
 // GiveBack puts deliveries that worker has fetched back to the front of their queues,
@@ -196,7 +198,7 @@ func GiveBack(ctx context.Context, c redis.UniversalClient, worker string, ds []
 	}
 	_, err := c.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for _, d := range slices.Backward(ds) {
-			job, chunk := partsOf(d.TaskID)
+			job, chunk := partsOf(d.Queue, d.TaskID)
 			if !d.Owned {
 				chunk = ""
 			}

@@ -12,7 +12,7 @@ import (
 	"github.com/distpool/distpool/internal/record"
 )
 
-// queueMap makes job "j" of n chunks and enqueues a delivery of each on queue "q".
+// queueMap makes job "q/j" of n chunks and enqueues a delivery of each on queue "q".
 func queueMap(t *testing.T, rdb redis.UniversalClient, cs []record.Chunk) {
 	t.Helper()
 	create(t, rdb, job(2*len(cs), len(cs), true), cs)
@@ -38,7 +38,7 @@ func TestFetchBeginsChunksOfAMapAsBeginDoes(t *testing.T) {
 			deliver(t, rdb, fmt.Sprint("j:", i, ":1"))
 		}
 		byBegin := begin(t, rdb, 4, "w", "", record.Run)
-		want := rdb.HGetAll(t.Context(), record.Keys("j")[4]).Val()
+		want := rdb.HGetAll(t.Context(), record.Keys("q/j")[4]).Val()
 		ds := fetch(t, rdb, "q", 4, 0)
 		if len(ds) != 4 {
 			t.Fatalf("%d deliveries, want 4", len(ds))
@@ -53,19 +53,19 @@ func TestFetchBeginsChunksOfAMapAsBeginDoes(t *testing.T) {
 				t.Errorf("chunk %d is begun with\n%+v, by begin with\n%+v", i, *d.Begun, same)
 			}
 		}
-		got := rdb.HGetAll(t.Context(), record.Keys("j")[4]).Val()
+		got := rdb.HGetAll(t.Context(), record.Keys("q/j")[4]).Val()
 		for i := range 5 {
 			if owner, at := got[fmt.Sprint(i)], got[fmt.Sprint(i, ":at")]; owner != "w" || len(at) != len(want["4:at"]) {
 				t.Errorf("the owner of chunk %d is %q since %q", i, owner, at)
 			}
 		}
-		if n := rdb.HGet(t.Context(), record.Keys("j")[0], "running").Val(); n != "5" || len(got) != 10 {
+		if n := rdb.HGet(t.Context(), record.Keys("q/j")[0], "running").Val(); n != "5" || len(got) != 10 {
 			t.Errorf("%s chunks run, want 5; the run state is %v", n, got)
 		}
 		keys(t, rdb, openTTL)
 		// And they end like others.
 		for i, d := range ds {
-			op := record.Finish(record.Ref{ID: "j"}, d.Begun.Inline, i, record.Recording{Outcome: []byte("o"), Calls: 2, Inline: 100}, "q", d.TaskID)
+			op := record.Finish(record.Ref{ID: "q/j"}, d.Begun.Inline, i, record.Recording{Outcome: []byte("o"), Calls: 2, Inline: 100}, "q", d.TaskID)
 			if s, err := op.Run(t.Context(), rdb).Text(); err != nil || s != "ok" {
 				t.Fatal(s, err)
 			}
@@ -81,11 +81,11 @@ func TestFetchBeginsEachChunkOfAMapOnceAndLeavesWhatAsksForThought(t *testing.T)
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
 		queueMap(t, rdb, chunks(0, 6))
 		deliver(t, rdb, "j:0:2") // issued again
-		run := record.Keys("j")[4]
+		run := record.Keys("q/j")[4]
 		rdb.HSet(t.Context(), run, "1", "another")
 		rdb.HSet(t.Context(), run, "2", "", "2:lost", 1)
 		rdb.HSet(t.Context(), run, "3:part", "p")
-		rdb.HDel(t.Context(), record.Keys("j")[1], "4") // recorded
+		rdb.HDel(t.Context(), record.Keys("q/j")[1], "4") // recorded
 		begun := map[string]bool{}
 		for _, d := range fetch(t, rdb, "q", 10, 0) {
 			begun[d.TaskID] = d.Begun != nil
@@ -94,7 +94,7 @@ func TestFetchBeginsEachChunkOfAMapOnceAndLeavesWhatAsksForThought(t *testing.T)
 		if !reflect.DeepEqual(begun, want) {
 			t.Errorf("begun are %v, want %v", begun, want)
 		}
-		if n := rdb.HGet(t.Context(), record.Keys("j")[0], "running").Val(); n != "2" {
+		if n := rdb.HGet(t.Context(), record.Keys("q/j")[0], "running").Val(); n != "2" {
 			t.Errorf("%s chunks run, want 2", n)
 		}
 	})
@@ -103,21 +103,23 @@ func TestFetchBeginsEachChunkOfAMapOnceAndLeavesWhatAsksForThought(t *testing.T)
 func TestADamagedMapIsLeftToBegin(t *testing.T) {
 	damages := map[string]func(t *testing.T, rdb redis.UniversalClient){
 		"canceled": func(t *testing.T, rdb redis.UniversalClient) {
-			rdb.HSet(t.Context(), record.Keys("j")[0], "state", "canceled")
+			rdb.HSet(t.Context(), record.Keys("q/j")[0], "state", "canceled")
 		},
 		"expires": func(t *testing.T, rdb redis.UniversalClient) {
-			rdb.HSet(t.Context(), record.Keys("j")[0], "expires", 1)
+			rdb.HSet(t.Context(), record.Keys("q/j")[0], "expires", 1)
 		},
-		"gen":  func(t *testing.T, rdb redis.UniversalClient) { rdb.HSet(t.Context(), record.Keys("j")[0], "gen", "g") },
-		"gone": func(t *testing.T, rdb redis.UniversalClient) { rdb.Del(t.Context(), record.Keys("j")[0]) },
+		"gen": func(t *testing.T, rdb redis.UniversalClient) {
+			rdb.HSet(t.Context(), record.Keys("q/j")[0], "gen", "g")
+		},
+		"gone": func(t *testing.T, rdb redis.UniversalClient) { rdb.Del(t.Context(), record.Keys("q/j")[0]) },
 		"counter": func(t *testing.T, rdb redis.UniversalClient) {
-			rdb.HSet(t.Context(), record.Keys("j")[0], "running", "many")
+			rdb.HSet(t.Context(), record.Keys("q/j")[0], "running", "many")
 		},
 		"args": func(t *testing.T, rdb redis.UniversalClient) {
-			rdb.Del(t.Context(), record.Keys("j")[1])
-			rdb.Set(t.Context(), record.Keys("j")[1], "x", 0)
+			rdb.Del(t.Context(), record.Keys("q/j")[1])
+			rdb.Set(t.Context(), record.Keys("q/j")[1], "x", 0)
 		},
-		"run": func(t *testing.T, rdb redis.UniversalClient) { rdb.Set(t.Context(), record.Keys("j")[4], "x", 0) },
+		"run": func(t *testing.T, rdb redis.UniversalClient) { rdb.Set(t.Context(), record.Keys("q/j")[4], "x", 0) },
 	}
 	for what, damage := range damages {
 		t.Run(what, func(t *testing.T) {
@@ -167,16 +169,16 @@ func TestAChunkOfAMapIsGivenBackWithItsDelivery(t *testing.T) {
 		queueMap(t, rdb, chunks(0, 3))
 		ds := fetch(t, rdb, "q", 3, 0)
 		ds[1].Owned = false // the chunk runs here, by another delivery
-		rdb.HSet(t.Context(), record.Keys("j")[4], "2", "another")
+		rdb.HSet(t.Context(), record.Keys("q/j")[4], "2", "another")
 		if err := record.GiveBack(t.Context(), rdb, "w", ds); err != nil {
 			t.Fatal(err)
 		}
 		for i, want := range []string{"", "w", "another"} {
-			if owner := rdb.HGet(t.Context(), record.Keys("j")[4], fmt.Sprint(i)).Val(); owner != want {
+			if owner := rdb.HGet(t.Context(), record.Keys("q/j")[4], fmt.Sprint(i)).Val(); owner != want {
 				t.Errorf("the owner of chunk %d is %q, want %q", i, owner, want)
 			}
 		}
-		if n := rdb.HGet(t.Context(), record.Keys("j")[0], "running").Val(); n != "2" {
+		if n := rdb.HGet(t.Context(), record.Keys("q/j")[0], "running").Val(); n != "2" {
 			t.Errorf("%s chunks run, want 2", n)
 		}
 		again := fetch(t, rdb, "q", 3, 0)
@@ -190,7 +192,7 @@ func TestChunksOfAMapThatWorkerDoesNotKnowAreFound(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
 		queueMap(t, rdb, chunks(0, 3))
 		fetch(t, rdb, "q", 3, 0)
-		rdb.HSet(t.Context(), record.Keys("j")[4], "1", "another")
+		rdb.HSet(t.Context(), record.Keys("q/j")[4], "1", "another")
 		own, err := record.OwnDeliveries(t.Context(), rdb, "w", "q", func(id string) bool { return id == "j:0:1" })
 		if err != nil || len(own) != 1 || own[0] != "j:2:1" {
 			t.Errorf("found %q, %v; want the one that is the worker's and unknown", own, err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"path"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,9 @@ import (
 
 	"github.com/distpool/distpool/internal/record"
 )
+
+// taskID is asynq's ID of the first delivery of job id, of one chunk.
+func taskID(id string) string { return path.Base(id) + ":0:1" }
 
 // one describes job id, of one chunk.
 func one(id string) record.Op {
@@ -39,7 +43,7 @@ func enqueue(t *testing.T, rdb redis.UniversalClient, queue, id string) *enqueue
 	t.Helper()
 	e := &enqueuer{UniversalClient: rdb}
 	_, err := asynq.NewClientFromRedisClient(e).EnqueueContext(t.Context(), asynq.NewTask("square", []byte("p")),
-		asynq.TaskID(id+":0:1"), asynq.Queue(queue), asynq.MaxRetry(5), asynq.Timeout(time.Hour))
+		asynq.TaskID(taskID(id)), asynq.Queue(queue), asynq.MaxRetry(5), asynq.Timeout(time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +59,7 @@ func submit(t *testing.T, rdb redis.UniversalClient, queue, id string) {
 	}
 	prefix := "asynq:{" + queue + "}:"
 	op, ok := one(id).Submit(record.Submission{
-		Queue: queue, Keys: []string{prefix + "t:" + id + ":0:1", prefix + "pending"}, TaskID: id + ":0:1", Msg: e.args[0], Now: e.args[2],
+		Queue: queue, Keys: []string{prefix + "t:" + taskID(id), prefix + "pending"}, TaskID: taskID(id), Msg: e.args[0], Now: e.args[2],
 	})
 	if !ok {
 		t.Fatal("the creation of a job of one chunk is not merged")
@@ -77,24 +81,24 @@ func fetch(t *testing.T, rdb redis.UniversalClient, queue string, n, more int) [
 
 func TestAMergedSubmissionMakesWhatItsPartsMake(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
-		if n, err := one("parts").Run(t.Context(), rdb).Int(); err != nil || n != 1 {
+		if n, err := one("a/parts").Run(t.Context(), rdb).Int(); err != nil || n != 1 {
 			t.Fatal(n, err)
 		}
-		enqueue(t, rdb, "a", "parts")
-		submit(t, rdb, "b", "merged")
-		parts, err := record.Read(t.Context(), rdb, "parts")
+		enqueue(t, rdb, "a", "a/parts")
+		submit(t, rdb, "b", "b/merged")
+		parts, err := record.Read(t.Context(), rdb, "a/parts")
 		if err != nil {
 			t.Fatal(err)
 		}
-		merged, err := record.Read(t.Context(), rdb, "merged")
+		merged, err := record.Read(t.Context(), rdb, "b/merged")
 		if err != nil {
 			t.Fatal(err)
 		}
-		merged.ID, merged.Created = parts.ID, parts.Created
+		merged.ID, merged.Queue, merged.Created = parts.ID, parts.Queue, parts.Created
 		if fmt.Sprintf("%+v", merged) != fmt.Sprintf("%+v", parts) {
 			t.Errorf("the parts make the job\n%+v, the merged script\n%+v", parts, merged)
 		}
-		if ttl := rdb.PTTL(t.Context(), record.Keys("merged")[0]).Val(); ttl <= openTTL-time.Minute || ttl > openTTL {
+		if ttl := rdb.PTTL(t.Context(), record.Keys("b/merged")[0]).Val(); ttl <= openTTL-time.Minute || ttl > openTTL {
 			t.Errorf("the job lives for %v, want %v", ttl, openTTL)
 		}
 		mine := rdb.HGetAll(t.Context(), "asynq:{b}:t:merged:0:1").Val()
@@ -116,8 +120,8 @@ func TestAMergedSubmissionMakesWhatItsPartsMake(t *testing.T) {
 
 func TestASubmissionThatIsSentTwiceHappensOnce(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
-		e := enqueue(t, rdb, "q", "j")
-		op, _ := one("j").Submit(record.Submission{Queue: "q", Keys: e.keys, TaskID: e.args[1], Msg: e.args[0], Now: e.args[2]})
+		e := enqueue(t, rdb, "q", "q/j")
+		op, _ := one("q/j").Submit(record.Submission{Queue: "q", Keys: e.keys, TaskID: e.args[1], Msg: e.args[0], Now: e.args[2]})
 		for _, want := range []int{1, 0} {
 			if n, err := op.Run(t.Context(), rdb).Int(); err != nil || n != want {
 				t.Errorf("it answers %d, %v; want %d", n, err, want)
@@ -132,15 +136,15 @@ func TestASubmissionThatIsSentTwiceHappensOnce(t *testing.T) {
 func TestFetchTakesNoMoreThanItIsAskedForAndBeginsThem(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
 		for i := range 5 {
-			submit(t, rdb, "q", fmt.Sprint("j", i))
+			submit(t, rdb, "q", fmt.Sprint("q/j", i))
 		}
 		ds := fetch(t, rdb, "q", 3, 0)
 		if len(ds) != 3 {
 			t.Fatalf("%d deliveries, want 3", len(ds))
 		}
 		for i, d := range ds {
-			id := fmt.Sprint("j", i)
-			if d.TaskID != id+":0:1" || d.Queue != "q" || d.Msg == "" || d.Begun == nil {
+			id := fmt.Sprint("q/j", i)
+			if d.TaskID != taskID(id) || d.Queue != "q" || d.Msg == "" || d.Begun == nil {
 				t.Fatalf("delivery %d is %+v", i, d)
 			}
 			if b := d.Begun; b.Verdict != record.Run || b.Delivery != 1 || string(b.Args) != "a0" || b.Task != "square" || b.Codec != "json" || b.Calls != 1 {
@@ -178,8 +182,8 @@ func TestFetchLeavesToBeginWhatAsksForThought(t *testing.T) {
 		}
 		for what, damage := range spoil {
 			queue := "q"
-			submit(t, rdb, queue, "j")
-			damage(record.Keys("j")[0])
+			submit(t, rdb, queue, "q/j")
+			damage(record.Keys("q/j")[0])
 			ds := fetch(t, rdb, queue, 1, 0)
 			if len(ds) != 1 || ds[0].Begun != nil {
 				t.Errorf("%s: fetched %+v, want the delivery alone", what, ds)
@@ -192,9 +196,9 @@ func TestFetchLeavesToBeginWhatAsksForThought(t *testing.T) {
 func TestFetchTakesNothingFromAPausedQueueAndFillsUpFromTheOthers(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
 		for i := range 2 {
-			submit(t, rdb, "a", fmt.Sprint("a", i))
-			submit(t, rdb, "b", fmt.Sprint("b", i))
-			submit(t, rdb, "c", fmt.Sprint("c", i))
+			submit(t, rdb, "a", fmt.Sprint("a/a", i))
+			submit(t, rdb, "b", fmt.Sprint("b/b", i))
+			submit(t, rdb, "c", fmt.Sprint("c/c", i))
 		}
 		rdb.Set(t.Context(), "asynq:{a}:paused", 1, 0)
 		ds, err := record.Fetch(t.Context(), rdb, "w", []record.Share{{"a", 2}, {"b", 1}, {"c", 0}}, 3, 0, time.Minute)
@@ -214,7 +218,7 @@ func TestFetchTakesNothingFromAPausedQueueAndFillsUpFromTheOthers(t *testing.T) 
 func TestFetchTakesMoreOnlyWhileNobodyListensAndPassesTheRingOn(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
 		for i := range 6 {
-			submit(t, rdb, "q", fmt.Sprint("j", i))
+			submit(t, rdb, "q", fmt.Sprint("q/j", i))
 		}
 		rdb.Del(t.Context(), record.BellKey("q")) // as a worker does that listens
 		if ds := fetch(t, rdb, "q", 1, 3); len(ds) != 1 {
@@ -239,7 +243,7 @@ func TestFetchTakesMoreOnlyWhileNobodyListensAndPassesTheRingOn(t *testing.T) {
 func TestWhatIsGivenBackIsFetchedInTheOldOrder(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
 		for i := range 3 {
-			submit(t, rdb, "q", fmt.Sprint("j", i))
+			submit(t, rdb, "q", fmt.Sprint("q/j", i))
 		}
 		ds := fetch(t, rdb, "q", 2, 0)
 		if err := record.GiveBack(t.Context(), rdb, "w", ds); err != nil {
@@ -263,10 +267,10 @@ func TestWhatIsGivenBackIsFetchedInTheOldOrder(t *testing.T) {
 func TestDeliveriesThatWorkerDoesNotKnowAreFound(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
 		for i := range 3 {
-			submit(t, rdb, "q", fmt.Sprint("j", i))
+			submit(t, rdb, "q", fmt.Sprint("q/j", i))
 		}
 		fetch(t, rdb, "q", 3, 0)
-		rdb.HSet(t.Context(), record.Keys("j1")[0], "run", "another")
+		rdb.HSet(t.Context(), record.Keys("q/j1")[0], "run", "another")
 		own, err := record.OwnDeliveries(t.Context(), rdb, "w", "q", func(id string) bool { return id == "j0:0:1" })
 		if err != nil || len(own) != 1 || own[0] != "j2:0:1" {
 			t.Errorf("found %q, %v; want the one that is the worker's and unknown", own, err)
@@ -277,19 +281,19 @@ func TestDeliveriesThatWorkerDoesNotKnowAreFound(t *testing.T) {
 func TestFinishRecordsAndEndsTheDelivery(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
 		for _, inline := range []bool{true, false} {
-			submit(t, rdb, "q", "j")
+			submit(t, rdb, "q", "q/j")
 			fetch(t, rdb, "q", 1, 0)
-			op := record.Finish(record.Ref{ID: "j"}, inline, 0, record.Recording{Outcome: []byte("o"), Calls: 1, Inline: 100}, "q", "j:0:1")
+			op := record.Finish(record.Ref{ID: "q/j"}, inline, 0, record.Recording{Outcome: []byte("o"), Calls: 1, Inline: 100}, "q", "j:0:1")
 			for _, want := range []string{"ok", "recorded"} {
 				if s, err := op.Run(t.Context(), rdb).Text(); err != nil || s != want {
 					t.Errorf("finish answers %q, %v; want %q", s, err, want)
 				}
 			}
-			s, err := record.Read(t.Context(), rdb, "j")
+			s, err := record.Read(t.Context(), rdb, "q/j")
 			if err != nil || s.State != record.Done || s.Recorded != 1 || s.Done != 1 || s.Failed != 0 || string(s.Out) != "o" || s.Finished == 0 {
 				t.Errorf("the job reads %+v, %v", s, err)
 			}
-			if ttl := rdb.PTTL(t.Context(), record.Keys("j")[0]).Val(); ttl <= 0 || ttl > resultTTL {
+			if ttl := rdb.PTTL(t.Context(), record.Keys("q/j")[0]).Val(); ttl <= 0 || ttl > resultTTL {
 				t.Errorf("the job lives for %v, want %v", ttl, resultTTL)
 			}
 			info, err := asynq.NewInspectorFromRedisClient(rdb).GetQueueInfo("q")
@@ -306,10 +310,10 @@ func TestFinishRecordsAndEndsTheDelivery(t *testing.T) {
 
 func TestAsynqsCounterOfAllTasksStartsAnewWhenItIsFull(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
-		submit(t, rdb, "q", "j")
+		submit(t, rdb, "q", "q/j")
 		fetch(t, rdb, "q", 1, 0)
 		rdb.Set(t.Context(), "asynq:{q}:processed", "9223372036854775807", 0)
-		op := record.Finish(record.Ref{ID: "j"}, true, 0, record.Recording{Outcome: []byte("o"), Calls: 1}, "q", "j:0:1")
+		op := record.Finish(record.Ref{ID: "q/j"}, true, 0, record.Recording{Outcome: []byte("o"), Calls: 1}, "q", "j:0:1")
 		if s, err := op.Run(t.Context(), rdb).Text(); err != nil || s != "ok" {
 			t.Fatal(s, err)
 		}
@@ -324,7 +328,7 @@ func TestAsynqsCounterOfAllTasksStartsAnewWhenItIsFull(t *testing.T) {
 func refusedFinish(t *testing.T, rdb redis.UniversalClient, alone func(record.Op) error, inline bool) {
 	t.Helper()
 	finish := func(outcome []byte) record.Op {
-		return record.Finish(record.Ref{ID: "j"}, inline, 0, record.Recording{Outcome: outcome, Calls: 2, Apart: true}, "q", "j:0:1")
+		return record.Finish(record.Ref{ID: "q/j"}, inline, 0, record.Recording{Outcome: outcome, Calls: 2, Apart: true}, "q", "j:0:1")
 	}
 	rerecord(t, rdb, finish([]byte("o")), record.WasGone) // loads the script
 	create(t, rdb, job(2, 1, inline), chunks(0, 1))
@@ -346,7 +350,7 @@ func refusedFinish(t *testing.T, rdb redis.UniversalClient, alone func(record.Op
 	if n := rdb.Exists(t.Context(), delivery...).Val(); n != 0 {
 		t.Errorf("%d keys of the delivery are left once its chunk is recorded", n)
 	}
-	if _, err := record.Forget(t.Context(), rdb, "j"); err != nil {
+	if _, err := record.Forget(t.Context(), rdb, "q/j"); err != nil {
 		t.Fatal(err)
 	}
 	counters := rdb.Keys(t.Context(), "asynq:{q}:processed*").Val()

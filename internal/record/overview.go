@@ -22,7 +22,7 @@ type Overview struct {
 }
 
 var overviewFields = []string{
-	"v", "gen", "task", "codec", "queue", "reply", "state", "reason", "inline", "calls", "chunks",
+	"v", "gen", "task", "codec", "reply", "state", "reason", "inline", "calls", "chunks",
 	"recorded", "done", "failed", "created", "finished", "sum", "cut", "start", "expires", "running", "run",
 	"run:at", "deaths", "policy", "ttl", "slow",
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/distpool/distpool/internal/names"
 )
 
 // Jobs are found by their IDs. So that people can find those whose IDs they do
@@ -58,7 +60,7 @@ const (
 )
 
 // lines are jobs in the form in which they travel: a line for each run of jobs of
-// the same task and queue, "<task> <queue> <id> <id>...". Neither has blanks.
+// the same task and queue, "<task> <queue> <name> <name>...". None has blanks.
 type lines struct {
 	text        []byte
 	jobs        int
@@ -73,7 +75,7 @@ func (l *lines) add(j Listed) {
 		l.text = append(append(append(l.text, j.Task...), ' '), j.Queue...)
 		l.task, l.queue = j.Task, j.Queue
 	}
-	l.text = append(append(l.text, ' '), j.ID...)
+	l.text = append(append(l.text, ' '), names.SplitAddress(j.ID).Name...)
 	l.jobs++
 }
 
@@ -161,7 +163,7 @@ func parseEntry(m redis.XMessage, single bool) listEntry {
 			continue
 		}
 		for _, id := range f[2:] {
-			e.jobs = append(e.jobs, Listed{ID: id, Task: f[0], Queue: f[1], Single: single})
+			e.jobs = append(e.jobs, Listed{ID: names.Address{Queue: f[1], Name: id}.String(), Task: f[0], Queue: f[1], Single: single})
 		}
 	}
 	return e

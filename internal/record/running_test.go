@@ -25,13 +25,13 @@ func TestHeldChunksAreCounted(t *testing.T) {
 		begin(t, rdb, 1, "w2", "w2", record.Run) // a reply that was lost
 		running("one taken over", 2)
 		next := subscribe(t, rdb, "reply")
-		if _, err := record.Checkpoint(t.Context(), rdb, record.Ref{ID: "j"}, 1, "w2", []byte("p"), 1); err != nil {
+		if _, err := record.Checkpoint(t.Context(), rdb, record.Ref{ID: "q/j"}, 1, "w2", []byte("p"), 1); err != nil {
 			t.Fatal(err)
 		}
 		if n := nextNotice(t, next); n.Running != 2 {
 			t.Errorf("a checkpoint says that %d chunks are held, want 2", n.Running)
 		}
-		if _, err := record.Release(t.Context(), rdb, record.Ref{ID: "j"}, 1, "w2", nil, 0); err != nil {
+		if _, err := record.Release(t.Context(), rdb, record.Ref{ID: "q/j"}, 1, "w2", nil, 0); err != nil {
 			t.Fatal(err)
 		}
 		running("one given back", 1)
@@ -44,20 +44,20 @@ func TestHeldChunksAreCounted(t *testing.T) {
 		running("two recorded", 0)
 		begin(t, rdb, 2, "w1", "", record.Run)
 		running("the last one begun", 1)
-		if _, err := record.Cancel(t.Context(), rdb, "j", "enough"); err != nil {
+		if _, err := record.Cancel(t.Context(), rdb, "q/j", "enough"); err != nil {
 			t.Fatal(err)
 		}
 		running("canceled", 0)
 
-		rdb.Del(t.Context(), record.Keys("j")...)
+		rdb.Del(t.Context(), record.Keys("q/j")...)
 		create(t, rdb, job(2, 1, true), chunks(0, 1))
 		running("inline, created", 0)
 		begin(t, rdb, 0, "w1", "", record.Run)
 		running("inline, begun", 1)
-		if n := rdb.HExists(t.Context(), record.Keys("j")[0], "running").Val(); n {
+		if n := rdb.HExists(t.Context(), record.Keys("q/j")[0], "running").Val(); n {
 			t.Error("an inline job pays for a counter")
 		}
-		if _, err := record.Release(t.Context(), rdb, record.Ref{ID: "j"}, 0, "w1", nil, 0); err != nil {
+		if _, err := record.Release(t.Context(), rdb, record.Ref{ID: "q/j"}, 0, "w1", nil, 0); err != nil {
 			t.Fatal(err)
 		}
 		running("inline, given back", 0)

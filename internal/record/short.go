@@ -1,10 +1,6 @@
 package record
 
-import (
-	"strconv"
-
-	"github.com/distpool/distpool/internal/names"
-)
+import "strconv"
 
 // The commonest record is short: submit leaves out of an inline job's hash what is as
 // usual, and readers take a field that is not there for that. It costs a queued call a
@@ -16,7 +12,6 @@ import (
 var usually = map[string]string{
 	"v":     "1",
 	"codec": usualCodec,
-	"queue": names.DefaultQueue,
 	"calls": "1",
 	"ttl":   "3600000", // ms
 	"big":   "1",       // where there is no version either: makers of before wrote that, and not this

@@ -10,14 +10,13 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/distpool/distpool/internal/names"
 	"github.com/distpool/distpool/internal/record"
 )
 
 // usualJob is the commonest one: a single call, and nothing special about it.
-func usualJob(id string) record.Job {
+func usualJob() record.Job {
 	return record.Job{
-		ID: id, Task: "square", Codec: "json", Queue: names.DefaultQueue, Reply: "reply", Calls: 1, Chunks: 1, Sealed: true,
+		ID: "q/j", Task: "square", Codec: "json", Reply: "reply", Calls: 1, Chunks: 1, Sealed: true,
 		OpenTTL: openTTL, ResultTTL: time.Hour,
 	}
 }
@@ -26,9 +25,9 @@ func usualJob(id string) record.Job {
 func submitJob(t *testing.T, rdb redis.UniversalClient, j record.Job) {
 	t.Helper()
 	e := enqueue(t, rdb, "template", j.ID)
-	prefix := "asynq:{" + j.Queue + "}:"
+	const prefix = "asynq:{q}:"
 	op, ok := record.Create(j, chunks(0, 1)).Submit(record.Submission{
-		Queue: j.Queue, Keys: []string{prefix + "t:" + j.ID + ":0:1", prefix + "pending"}, TaskID: j.ID + ":0:1", Msg: e.args[0], Now: e.args[2],
+		Queue: "q", Keys: []string{prefix + "t:" + taskID(j.ID), prefix + "pending"}, TaskID: taskID(j.ID), Msg: e.args[0], Now: e.args[2],
 	})
 	if !ok {
 		t.Fatal("it is not merged")
@@ -40,8 +39,8 @@ func submitJob(t *testing.T, rdb redis.UniversalClient, j record.Job) {
 
 func TestTheUsualJobStoresOnlyWhatIsItsOwn(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
-		submitJob(t, rdb, usualJob("j"))
-		got := slices.Sorted(maps.Keys(rdb.HGetAll(t.Context(), record.Keys("j")[0]).Val()))
+		submitJob(t, rdb, usualJob())
+		got := slices.Sorted(maps.Keys(rdb.HGetAll(t.Context(), record.Keys("q/j")[0]).Val()))
 		if want := []string{"args", "created", "inline", "reply", "state", "task"}; !slices.Equal(got, want) {
 			t.Errorf("its hash has the fields %v, want %v", got, want)
 		}
@@ -50,28 +49,28 @@ func TestTheUsualJobStoresOnlyWhatIsItsOwn(t *testing.T) {
 
 // Records of programs that stored everything are still there after an upgrade.
 func TestAShortRecordIsReadAsOneThatLeavesNothingOut(t *testing.T) {
-	unusual := usualJob("j")
-	unusual.Codec, unusual.Queue, unusual.ResultTTL, unusual.Calls = "gob", "other", time.Minute, 7
-	for name, j := range map[string]record.Job{"usual": usualJob("j"), "unusual": unusual} {
+	unusual := usualJob()
+	unusual.Codec, unusual.ResultTTL, unusual.Calls = "gob", time.Minute, 7
+	for name, j := range map[string]record.Job{"usual": usualJob(), "unusual": unusual} {
 		t.Run(name, func(t *testing.T) {
 			onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
-				key := record.Keys("j")[0]
+				key := record.Keys("q/j")[0]
 				look := func() string {
 					t.Helper()
-					s, err := record.Read(t.Context(), rdb, "j")
+					s, err := record.Read(t.Context(), rdb, "q/j")
 					if err != nil {
 						t.Fatal(err)
 					}
-					cmd := record.QueueOverview(t.Context(), rdb, "j")
-					o, err := record.ParseOverview("j", cmd)
+					cmd := record.QueueOverview(t.Context(), rdb, "q/j")
+					o, err := record.ParseOverview("q/j", cmd)
 					if err != nil {
 						t.Fatal(err)
 					}
-					b, err := record.Begin(t.Context(), rdb, record.Ref{ID: "j"}, 0, "w", "w", 3)
+					b, err := record.Begin(t.Context(), rdb, record.Ref{ID: "q/j"}, 0, "w", "w", 3)
 					if err != nil {
 						t.Fatal(err)
 					}
-					if _, err := record.Release(t.Context(), rdb, record.Ref{ID: "j"}, 0, "w", nil, 0); err != nil {
+					if _, err := record.Release(t.Context(), rdb, record.Ref{ID: "q/j"}, 0, "w", nil, 0); err != nil {
 						t.Fatal(err)
 					}
 					o.Begun, s.Running = 0, 0
@@ -79,7 +78,7 @@ func TestAShortRecordIsReadAsOneThatLeavesNothingOut(t *testing.T) {
 				}
 				fetched := func() string {
 					t.Helper()
-					ds := fetch(t, rdb, j.Queue, 1, 0)
+					ds := fetch(t, rdb, "q", 1, 0)
 					if len(ds) != 1 || ds[0].Begun == nil {
 						t.Fatalf("fetched %+v, want a chunk that was begun", ds)
 					}
@@ -90,7 +89,7 @@ func TestAShortRecordIsReadAsOneThatLeavesNothingOut(t *testing.T) {
 				}
 				end := func() time.Duration {
 					t.Helper()
-					if res, err := record.Record(t.Context(), rdb, record.Ref{ID: "j"}, 0, []byte("0 1 0\n[1]"), 1, 0, 100); err != nil || res != record.OK {
+					if res, err := record.Record(t.Context(), rdb, record.Ref{ID: "q/j"}, 0, []byte("0 1 0\n[1]"), 1, 0, 100); err != nil || res != record.OK {
 						t.Fatal(res, err)
 					}
 					return rdb.PTTL(t.Context(), key).Val().Round(time.Minute)
@@ -98,7 +97,7 @@ func TestAShortRecordIsReadAsOneThatLeavesNothingOut(t *testing.T) {
 				submitJob(t, rdb, j)
 				short, shortFetch := look(), fetched()
 				// As create stores it.
-				err := rdb.HSet(t.Context(), key, "v", 1, "codec", j.Codec, "queue", j.Queue, "calls", j.Calls, "ttl", j.ResultTTL.Milliseconds(), "big", 1).Err()
+				err := rdb.HSet(t.Context(), key, "v", 1, "codec", j.Codec, "calls", j.Calls, "ttl", j.ResultTTL.Milliseconds(), "big", 1).Err()
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -120,7 +119,7 @@ func TestAShortRecordIsReadAsOneThatLeavesNothingOut(t *testing.T) {
 				if ttl := end(); ttl != j.ResultTTL {
 					t.Errorf("the full record is kept for %v, want %v", ttl, j.ResultTTL)
 				}
-				if err := rdb.Del(t.Context(), key, "asynq:{"+j.Queue+"}:t:j:0:1", "asynq:{template}:t:j:0:1").Err(); err != nil {
+				if err := rdb.Del(t.Context(), key, "asynq:{q}:t:j:0:1", "asynq:{template}:t:j:0:1").Err(); err != nil {
 					t.Fatal(err)
 				}
 				submitJob(t, rdb, j)

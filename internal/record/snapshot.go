@@ -14,7 +14,7 @@ import (
 
 // Snapshot is what the job hash says at one moment.
 type Snapshot struct {
-	ID       string
+	ID       string // its address, which names Queue
 	Gen      string // see Ref
 	Task     string
 	Codec    string
@@ -43,7 +43,7 @@ type Snapshot struct {
 const maxCount = 1 << 53
 
 var snapshotFields = []string{
-	"v", "gen", "task", "codec", "queue", "reply", "state", "reason", "inline", "calls", "chunks",
+	"v", "gen", "task", "codec", "reply", "state", "reason", "inline", "calls", "chunks",
 	"recorded", "done", "failed", "created", "finished", "out", "sum", "cut", "start", "expires", "running", "run",
 }
 
@@ -76,17 +76,16 @@ func fieldsOf(asked []string, reply []any) map[string]string {
 }
 
 func parseSnapshot(id string, fields map[string]string) (Snapshot, error) {
+	if _, there := fields["state"]; !there {
+		return Snapshot{ID: id, State: Gone}, nil
+	}
 	s := Snapshot{
-		ID: id, Gen: fields["gen"], Task: fields["task"], Codec: fields["codec"], Queue: fields["queue"], Reply: fields["reply"],
+		ID: id, Gen: fields["gen"], Task: fields["task"], Codec: fields["codec"], Queue: names.SplitAddress(id).Queue, Reply: fields["reply"],
 		State: State(fields["state"]), Reason: fields["reason"], Inline: fields["inline"] == "1",
 		Sum: fields["sum"], Cut: fields["cut"],
 	}
 	if out, ok := fields["out"]; ok {
 		s.Out = []byte(out)
-	}
-	if _, there := fields["state"]; !there {
-		s.State = Gone
-		return s, nil
 	}
 	if v := fields["v"]; v != strconv.Itoa(schemaVersion) {
 		return s, fmt.Errorf("%w: job %s: field v is %q, this program reads version %d: run the same version of distpool everywhere", errCorrupt, id, v, schemaVersion)
@@ -148,9 +147,9 @@ func running(s Snapshot, fields map[string]string) int {
 	return min(max(0, n), maxCount)
 }
 
-// Read reads one job. An ID that no job can have is that of none.
+// Read reads one job. An address that no job can have is that of none.
 func Read(ctx context.Context, c redis.Cmdable, id string) (Snapshot, error) {
-	if names.CheckID(id) != nil {
+	if _, err := names.ParseAddress(id, ""); err != nil {
 		return Snapshot{ID: id, State: Gone}, nil
 	}
 	return ParseSnapshot(id, QueueSnapshot(ctx, c, id))

@@ -45,11 +45,12 @@ const (
 // Ended reports whether nothing more will be recorded.
 func (s State) Ended() bool { return s != Open && s != Sealed }
 
-// Ref names a job. Gen tells jobs apart that had the same ID, one after the other:
-// it is set for IDs that the caller chose, and empty for those that were drawn.
+// Ref names a job. ID is its address, QUEUE/NAME. Gen tells jobs apart that had the same
+// address, one after the other: it is set for names that the caller chose, and empty for
+// those that were drawn.
 type Ref struct{ ID, Gen string }
 
-// String is how notices and announcements name the job. IDs have no colon.
+// String is how notices and announcements name the job. The name in the address has no colon.
 func (r Ref) String() string {
 	if r.Gen == "" {
 		return r.ID
@@ -59,17 +60,19 @@ func (r Ref) String() string {
 
 // ParseRef undoes String.
 func ParseRef(s string) Ref {
-	id, gen, _ := strings.Cut(s, ":")
-	return Ref{id, gen}
+	name := strings.LastIndexByte(s, '/') + 1
+	if i := strings.IndexByte(s[name:], ':'); i >= 0 {
+		return Ref{s[:name+i], s[name+i+1:]}
+	}
+	return Ref{ID: s}
 }
 
 // Job is what is known of a job when it is created.
 type Job struct {
-	ID        string
+	ID        string // its address
 	Gen       string // see Ref
 	Task      string
 	Codec     string
-	Queue     string
 	Reply     string        // channel for notices
 	Policy    string        // what the job says about retries and limits (call.Policy); may be empty
 	Headers   string        // what the submission's observers want the workers' to know (JSON); may be empty
@@ -107,7 +110,7 @@ func Create(j Job, chunks []Chunk) Op {
 		state = Sealed
 	}
 	fields := []any{
-		"v", schemaVersion, "id", Ref{j.ID, j.Gen}.String(), "task", j.Task, "codec", j.Codec, "queue", j.Queue, "reply", j.Reply,
+		"v", schemaVersion, "id", Ref{j.ID, j.Gen}.String(), "task", j.Task, "codec", j.Codec, "reply", j.Reply,
 		"state", string(state), "calls", j.Calls, "chunks", j.Chunks, "ttl", j.ResultTTL.Milliseconds(),
 		"big", 1, // we read outcomes that are large, or in the raw form
 	}

@@ -25,7 +25,7 @@ func TestCreateAgainChangesNothing(t *testing.T) {
 		if after := read(t, rdb); !reflect.DeepEqual(after, before) {
 			t.Errorf("the job was %+v and is %+v", before, after)
 		}
-		if n := rdb.HLen(t.Context(), record.Keys("j")[1]).Val(); n != 3 {
+		if n := rdb.HLen(t.Context(), record.Keys("q/j")[1]).Val(); n != 3 {
 			t.Errorf("%d chunks have arguments, want 3", n)
 		}
 		if before.State != record.Sealed || before.Task != "square" || before.Codec != "json" || before.Queue != "q" ||
@@ -67,7 +67,7 @@ func TestAddToAJobThatIsGoneOrCanceledSaysSo(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
 		add(t, rdb, 2, 1, true, chunks(0, 1), record.Gone)
 		create(t, rdb, job(2, 1, false), chunks(0, 1))
-		if s, err := record.Cancel(t.Context(), rdb, "j", "test"); err != nil || s != record.Canceled {
+		if s, err := record.Cancel(t.Context(), rdb, "q/j", "test"); err != nil || s != record.Canceled {
 			t.Fatal(s, err)
 		}
 		add(t, rdb, 4, 2, true, chunks(1, 1), record.Canceled)
@@ -86,7 +86,7 @@ func TestSealWithEverythingRecordedFinishesTheJob(t *testing.T) {
 			t.Errorf("the recording is announced as %+v", n)
 		}
 		add(t, rdb, 2, 1, true, nil, record.Done)
-		want := record.Notice{Job: record.Ref{ID: "j"}, What: record.NoticeEnd, Chunk: -1, Recorded: 1, Done: 2, Failed: 1, State: record.Done, Outcome: []byte{}}
+		want := record.Notice{Job: record.Ref{ID: "q/j"}, What: record.NoticeEnd, Chunk: -1, Recorded: 1, Done: 2, Failed: 1, State: record.Done, Outcome: []byte{}}
 		if n := nextNotice(t, next); !reflect.DeepEqual(n, want) {
 			t.Errorf("the end is announced as %+v, want %+v", n, want)
 		}
@@ -147,7 +147,7 @@ func TestReleaseDoesNotChargeTheBudget(t *testing.T) {
 			onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
 				release := func(worker string, partial []byte, want bool) {
 					t.Helper()
-					if ok, err := record.Release(t.Context(), rdb, record.Ref{ID: "j"}, 0, worker, partial, 1); err != nil || ok != want {
+					if ok, err := record.Release(t.Context(), rdb, record.Ref{ID: "q/j"}, 0, worker, partial, 1); err != nil || ok != want {
 						t.Fatalf("release by %s answers %t, %v; want %t", worker, ok, err, want)
 					}
 				}
@@ -186,7 +186,7 @@ func TestFirstRecordingWins(t *testing.T) {
 				}
 				got := before.Out
 				if n > 1 {
-					got, _ = record.QueueOut(t.Context(), rdb, "j", 0).Bytes()
+					got, _ = record.QueueOut(t.Context(), rdb, "q/j", 0).Bytes()
 				}
 				if string(got) != "first" || before.Recorded != 1 || before.Done != 2 || before.Failed != 1 {
 					t.Errorf("outcomes %q of %+v, want the first", got, before)
@@ -201,7 +201,7 @@ func TestNothingIsRecordedAfterTheEnd(t *testing.T) {
 		for _, n := range []int{1, 2} {
 			create(t, rdb, job(2*n, n, true), chunks(0, n))
 			begin(t, rdb, 0, "w", "", record.Run)
-			if s, err := record.Cancel(t.Context(), rdb, "j", "enough"); err != nil || s != record.Canceled {
+			if s, err := record.Cancel(t.Context(), rdb, "q/j", "enough"); err != nil || s != record.Canceled {
 				t.Fatal(s, err)
 			}
 			rec(t, rdb, 0, "o", 0, record.WasCanceled)
@@ -211,10 +211,10 @@ func TestNothingIsRecordedAfterTheEnd(t *testing.T) {
 			if s := read(t, rdb); s.State != record.Canceled || s.Reason != "enough" || s.Recorded != 0 || s.Out != nil {
 				t.Errorf("the job reads %+v", s)
 			}
-			if s, err := record.Cancel(t.Context(), rdb, "j", "again"); err != nil || s != record.Canceled {
+			if s, err := record.Cancel(t.Context(), rdb, "q/j", "again"); err != nil || s != record.Canceled {
 				t.Errorf("a second cancel answers %q, %v", s, err)
 			}
-			if s, err := record.Forget(t.Context(), rdb, "j"); err != nil || s != record.Canceled {
+			if s, err := record.Forget(t.Context(), rdb, "q/j"); err != nil || s != record.Canceled {
 				t.Errorf("forget answers %q, %v; want the state it was in", s, err)
 			}
 			rec(t, rdb, 0, "o", 0, record.WasGone)
@@ -222,8 +222,8 @@ func TestNothingIsRecordedAfterTheEnd(t *testing.T) {
 				t.Errorf("keys %q are left of a job that was forgotten", left)
 			}
 			for what, f := range map[string]func() (record.State, error){
-				"cancel": func() (record.State, error) { return record.Cancel(t.Context(), rdb, "j", "x") },
-				"forget": func() (record.State, error) { return record.Forget(t.Context(), rdb, "j") },
+				"cancel": func() (record.State, error) { return record.Cancel(t.Context(), rdb, "q/j", "x") },
+				"forget": func() (record.State, error) { return record.Forget(t.Context(), rdb, "q/j") },
 			} {
 				if s, err := f(); err != nil || s != record.Gone {
 					t.Errorf("%s of a job that is gone answers %q, %v", what, s, err)
@@ -237,7 +237,7 @@ func TestCancelOfADoneJobIsTooLate(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
 		create(t, rdb, job(2, 1, true), chunks(0, 1))
 		rec(t, rdb, 0, "o", 0, record.OK)
-		if s, err := record.Cancel(t.Context(), rdb, "j", "late"); err != nil || s != record.Done {
+		if s, err := record.Cancel(t.Context(), rdb, "q/j", "late"); err != nil || s != record.Done {
 			t.Errorf("cancel answers %q, %v; want done", s, err)
 		}
 		if s := read(t, rdb); s.State != record.Done || string(s.Out) != "o" {
@@ -260,7 +260,7 @@ func TestEveryKeyHasATimeToLiveAtEveryStage(t *testing.T) {
 		stage(openTTL, "", ":args")
 		begin(t, rdb, 0, "w1", "", record.Run)
 		stage(openTTL, "", ":args", ":run")
-		if _, err := record.Release(t.Context(), rdb, record.Ref{ID: "j"}, 0, "w1", []byte("p"), 1); err != nil {
+		if _, err := record.Release(t.Context(), rdb, record.Ref{ID: "q/j"}, 0, "w1", []byte("p"), 1); err != nil {
 			t.Fatal(err)
 		}
 		stage(openTTL, "", ":args", ":run")
@@ -284,7 +284,7 @@ func TestJobOfASingleChunkIsOneKey(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
 		only := func(when string) {
 			t.Helper()
-			if got := rdb.Keys(t.Context(), "*").Val(); !slices.Equal(got, []string{"distpool:{j}"}) {
+			if got := rdb.Keys(t.Context(), "*").Val(); !slices.Equal(got, []string{"distpool:{q}:job:j"}) {
 				t.Errorf("%s the keys are %q", when, got)
 			}
 		}
@@ -300,7 +300,7 @@ func TestJobOfASingleChunkIsOneKey(t *testing.T) {
 		if !s.Inline || string(s.Out) != "o" || s.State != record.Done {
 			t.Errorf("the job reads %+v, want it inline with its outcome", s)
 		}
-		fields := rdb.HGetAll(t.Context(), "distpool:{j}").Val()
+		fields := rdb.HGetAll(t.Context(), "distpool:{q}:job:j").Val()
 		for _, gone := range []string{"args", "run", "run:lost", "run:part"} {
 			if v, ok := fields[gone]; ok {
 				t.Errorf("field %s is still there: %q", gone, v)
@@ -326,11 +326,11 @@ func TestLastRecordingFinishesTheJob(t *testing.T) {
 		if got := keys(t, rdb, resultTTL); !maps.Equal(got, map[string]bool{"": true, ":out": true, ":order": true, ":run": true}) {
 			t.Errorf("the keys are %v, want the run hash to keep the arguments of the failed call", got)
 		}
-		order, err := record.ParseOrder(record.QueueOrder(t.Context(), rdb, "j", 0))
+		order, err := record.ParseOrder(record.QueueOrder(t.Context(), rdb, "q/j", 0))
 		if err != nil || !slices.Equal(order, []int{2, 0, 1}) {
 			t.Errorf("recorded in the order %v, %v; want 2 0 1", order, err)
 		}
-		order, err = record.ParseOrder(record.QueueOrder(t.Context(), rdb, "j", 2))
+		order, err = record.ParseOrder(record.QueueOrder(t.Context(), rdb, "q/j", 2))
 		if err != nil || !slices.Equal(order, []int{1}) {
 			t.Errorf("after the first two: %v, %v; want 1", order, err)
 		}
@@ -341,13 +341,13 @@ func TestAJobIsEndedUnlessItBeginsInTime(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
 		expire := func() int {
 			t.Helper()
-			left, err := record.ExpireOp("j").Run(t.Context(), rdb).Int()
+			left, err := record.ExpireOp("q/j").Run(t.Context(), rdb).Int()
 			if err != nil {
 				t.Fatal(err)
 			}
 			return left
 		}
-		late := func() { rdb.HSet(t.Context(), record.Keys("j")[0], "expires", 1) } // its time is over
+		late := func() { rdb.HSet(t.Context(), record.Keys("q/j")[0], "expires", 1) } // its time is over
 		if left := expire(); left != -1 {
 			t.Errorf("expire of no job answers %d", left)
 		}
@@ -372,7 +372,7 @@ func TestAJobIsEndedUnlessItBeginsInTime(t *testing.T) {
 			t.Errorf("keys %v are left, want only the job's own", got)
 		}
 
-		rdb.Del(t.Context(), record.Keys("j")...)
+		rdb.Del(t.Context(), record.Keys("q/j")...)
 		create(t, rdb, limited, chunks(0, 2))
 		late()
 		if left := expire(); left != 0 {
@@ -385,7 +385,7 @@ func TestAJobIsEndedUnlessItBeginsInTime(t *testing.T) {
 			t.Errorf("expire of an ended job answers %d", left)
 		}
 
-		rdb.Del(t.Context(), record.Keys("j")...)
+		rdb.Del(t.Context(), record.Keys("q/j")...)
 		create(t, rdb, limited, chunks(0, 2))
 		begin(t, rdb, 0, "w", "", record.Run)
 		if left := expire(); left != -1 {

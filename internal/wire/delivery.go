@@ -6,29 +6,34 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/distpool/distpool/internal/names"
 )
 
 // Delivery is the payload of an asynq task: "run chunk Chunk of job Job". It
 // carries no truth: the job record does. Number tells deliveries of the same
 // chunk apart; the first is 1.
 type Delivery struct {
-	Job    string `json:"job"`
+	Job    string `json:"job"` // its address, QUEUE/NAME
 	Chunk  int    `json:"chunk"`
 	Number int    `json:"delivery"`
 	Gen    string `json:"gen,omitempty"` // tells jobs apart that had the same ID; see record.Ref
 	At     int64  `json:"at,omitempty"`  // since when it may be taken (Unix time, ms), by the clock of who enqueued it; no part of its ID
 }
 
-// TaskID is the asynq task ID of the delivery. It is derived, not drawn, so
-// that an enqueue that is sent twice conflicts with itself instead of making a
+// TaskID is the asynq task ID of the delivery, in the queue of its job. It is derived, not
+// drawn, so that an enqueue that is sent twice conflicts with itself instead of making a
 // second delivery.
 func (d Delivery) TaskID() string {
-	id := d.Job + ":" + strconv.Itoa(d.Chunk) + ":" + strconv.Itoa(d.Number)
+	id := d.name() + ":" + strconv.Itoa(d.Chunk) + ":" + strconv.Itoa(d.Number)
 	if d.Gen != "" {
 		id += ":" + d.Gen
 	}
 	return id
 }
+
+// name is that of the job in its queue.
+func (d Delivery) name() string { return names.SplitAddress(d.Job).Name }
 
 // first reports whether this is the first delivery of the first chunk, as of each single
 // call: then the payload does not say so.
@@ -38,7 +43,7 @@ func (d Delivery) first() bool { return d.Chunk == 0 && d.Number == 1 && d.Gen =
 func (d Delivery) Encode() []byte {
 	b := make([]byte, 0, len(d.Job)+72)
 	b = append(b, `{"job":`...)
-	b = strconv.AppendQuote(b, d.Job) // IDs are ASCII without quotes, so Go's quoting is JSON's
+	b = strconv.AppendQuote(b, d.Job) // addresses are ASCII without quotes, so Go's quoting is JSON's
 	if !d.first() {
 		b = append(b, `,"chunk":`...)
 		b = strconv.AppendInt(b, int64(d.Chunk), 10)
@@ -111,9 +116,9 @@ func parseFirst(payload, job, b []byte) (d Delivery, ok bool) {
 	return d, err == nil && d.plausible() && bytes.Equal(d.Encode(), payload)
 }
 
-// ParseTaskID undoes TaskID; ok is false for the ID of a task that is not a
-// delivery.
-func ParseTaskID(id string) (d Delivery, ok bool) {
+// ParseTaskID undoes TaskID, for a task of the queue; ok is false for the ID of a task that
+// is not a delivery.
+func ParseTaskID(queue, id string) (d Delivery, ok bool) {
 	job, rest, ok := strings.Cut(id, ":")
 	chunk, rest, ok2 := strings.Cut(rest, ":")
 	number, gen, hasGen := strings.Cut(rest, ":")
@@ -130,7 +135,7 @@ func ParseTaskID(id string) (d Delivery, ok bool) {
 	if d.Number, err = strconv.Atoi(number); err != nil || d.Number < 1 {
 		return Delivery{}, false
 	}
-	d.Job, d.Gen = job, gen
+	d.Job, d.Gen = names.Address{Queue: queue, Name: job}.String(), gen
 	return d, d.plausible()
 }
 
@@ -138,13 +143,14 @@ func ParseTaskID(id string) (d Delivery, ok bool) {
 // number, too.
 const maxNumber = 1 << 40
 
-// plausible reports whether such a delivery can have been sent: its job's ID
+// plausible reports whether such a delivery can have been sent: its job's address
 // becomes part of keys, and must not lead to others.
 func (d Delivery) plausible() bool {
-	return d.Job != "" && isWord(d.Job) && isWord(d.Gen) && d.Chunk >= 0 && d.Chunk <= maxNumber && d.Number >= 1 && d.Number <= maxNumber
+	a := names.SplitAddress(d.Job)
+	return strings.Contains(d.Job, "/") && a.Name != "" && isWord(a.Name) && names.CheckQueue(a.Queue) == nil && isWord(d.Gen) && d.Chunk >= 0 && d.Chunk <= maxNumber && d.Number >= 1 && d.Number <= maxNumber
 }
 
-// isWord reports whether s has only what IDs are made of; see names.CheckID.
+// isWord reports whether s has only what names of jobs are made of; see names.CheckJob.
 func isWord(s string) bool {
 	if len(s) > 100 {
 		return false

@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/distpool/distpool/internal/names"
 )
 
 func TestArgsSurviveTheirFrame(t *testing.T) {
@@ -102,7 +104,7 @@ func corruptHeaders(good string) []string {
 }
 
 func TestDeliverySurvivesPayloadAndTaskID(t *testing.T) {
-	for _, d := range []Delivery{{"J", 0, 1, "", 0}, {"ABCDEFGHIJKLMNOPQRSTUVWXYZ", 49, 3, "", 0}, {"a-b.c", 1 << 30, 1 << 30, "G7", 0}} {
+	for _, d := range []Delivery{{"q/J", 0, 1, "", 0}, {"q/ABCDEFGHIJKLMNOPQRSTUVWXYZ", 49, 3, "", 0}, {"q/a-b.c", 1 << 30, 1 << 30, "G7", 0}} {
 		for _, at := range []int64{0, 1764000000000} {
 			d := d
 			d.At = at
@@ -110,7 +112,7 @@ func TestDeliverySurvivesPayloadAndTaskID(t *testing.T) {
 				t.Errorf("payload of %+v came back as %+v, %v", d, got, err)
 			}
 		}
-		if got, ok := ParseTaskID(d.TaskID()); !ok || got != d {
+		if got, ok := ParseTaskID(names.SplitAddress(d.Job).Queue, d.TaskID()); !ok || got != d {
 			t.Errorf("task ID of %+v came back as %+v, %t", d, got, ok)
 		}
 	}
@@ -118,17 +120,17 @@ func TestDeliverySurvivesPayloadAndTaskID(t *testing.T) {
 
 // It is in the memory of each queued call.
 func TestTheFirstDeliveryOfASingleCallSaysNoMoreThanItMust(t *testing.T) {
-	first := Delivery{Job: "j", Number: 1, At: 5}
-	if got := string(first.Encode()); got != `{"job":"j","at":5}` {
+	first := Delivery{Job: "q/j", Number: 1, At: 5}
+	if got := string(first.Encode()); got != `{"job":"q/j","at":5}` {
 		t.Errorf("the payload is %s", got)
 	}
 	// As programs wrote it that did not leave out anything.
-	for _, payload := range []string{string(first.Encode()), `{"job":"j","chunk":0,"delivery":1,"at":5}`} {
+	for _, payload := range []string{string(first.Encode()), `{"job":"q/j","chunk":0,"delivery":1,"at":5}`} {
 		if d, err := ParseDelivery([]byte(payload)); err != nil || d != first {
 			t.Errorf("%s parses as %+v, %v", payload, d, err)
 		}
 	}
-	for _, d := range []Delivery{{"j", 1, 1, "", 5}, {"j", 0, 2, "", 5}, {"j", 0, 1, "g", 5}, {"j", 0, 1, "", 0}} {
+	for _, d := range []Delivery{{"q/j", 1, 1, "", 5}, {"q/j", 0, 2, "", 5}, {"q/j", 0, 1, "g", 5}, {"q/j", 0, 1, "", 0}} {
 		if got, err := ParseDelivery(d.Encode()); err != nil || got != d || !strings.Contains(string(d.Encode()), "chunk") {
 			t.Errorf("%+v became %s, and came back as %+v, %v", d, d.Encode(), got, err)
 		}
@@ -137,7 +139,7 @@ func TestTheFirstDeliveryOfASingleCallSaysNoMoreThanItMust(t *testing.T) {
 
 func TestTaskIDsTellDeliveriesApart(t *testing.T) {
 	seen := map[string]Delivery{}
-	for _, d := range []Delivery{{"a", 1, 1, "", 0}, {"a", 1, 2, "", 0}, {"a", 2, 1, "", 0}, {"a", 11, 1, "", 0}, {"a", 1, 11, "", 0}, {"b", 1, 1, "", 0}, {"a", 1, 1, "x", 0}, {"a", 1, 1, "y", 0}} {
+	for _, d := range []Delivery{{"q/a", 1, 1, "", 0}, {"q/a", 1, 2, "", 0}, {"q/a", 2, 1, "", 0}, {"q/a", 11, 1, "", 0}, {"q/a", 1, 11, "", 0}, {"q/b", 1, 1, "", 0}, {"q/a", 1, 1, "x", 0}, {"q/a", 1, 1, "y", 0}} {
 		if other, ok := seen[d.TaskID()]; ok {
 			t.Errorf("%+v and %+v share the ID %s", d, other, d.TaskID())
 		}
@@ -147,10 +149,10 @@ func TestTaskIDsTellDeliveriesApart(t *testing.T) {
 
 func TestForeignPayloadsAreNoDeliveries(t *testing.T) {
 	for _, payload := range []string{
-		"", "hello", "null", "{}", "[]", `"j"`, `{"job":"","chunk":0,"delivery":1}`, `{"job":"j","chunk":-1,"delivery":1}`,
-		`{"job":"j","chunk":0,"delivery":0}`, `{"job":"j","chunk":0}`, `{"job":"j","chunk":"0","delivery":1}`,
-		`{"job":"j","chunk":1.5,"delivery":1}`, `{"job":"j","chunk":0,"delivery":1} x`,
-		`{"job":"j"}`, `{"job":"j","at":0}`, `{"job":"j","at":-5}`, `{"job":"j","at":05}`, `{"job":"","at":5}`, `{"job":"a b","at":5}`, `{"job":"j","at":5} `,
+		"", "hello", "null", "{}", "[]", `"j"`, `{"job":"","chunk":0,"delivery":1}`, `{"job":"j","chunk":0,"delivery":1}`, `{"job":"/j","chunk":0,"delivery":1}`, `{"job":"q/","chunk":0,"delivery":1}`, `{"job":"q}/j","chunk":0,"delivery":1}`, `{"job":"q/j","chunk":-1,"delivery":1}`,
+		`{"job":"q/j","chunk":0,"delivery":0}`, `{"job":"q/j","chunk":0}`, `{"job":"q/j","chunk":"0","delivery":1}`,
+		`{"job":"q/j","chunk":1.5,"delivery":1}`, `{"job":"q/j","chunk":0,"delivery":1} x`,
+		`{"job":"q/j"}`, `{"job":"q/j","at":0}`, `{"job":"q/j","at":-5}`, `{"job":"q/j","at":05}`, `{"job":"","at":5}`, `{"job":"q/a b","at":5}`, `{"job":"q/j","at":5} `,
 	} {
 		if d, err := ParseDelivery([]byte(payload)); err == nil {
 			t.Errorf("%q parses: %+v", payload, d)
@@ -161,7 +163,7 @@ func TestForeignPayloadsAreNoDeliveries(t *testing.T) {
 func TestForeignTaskIDsAreNoDeliveries(t *testing.T) {
 	for _, id := range []string{"", "j", "j:1", ":1:1", "j::1", "j:1:", "j:x:1", "j:-1:1", "j:0:0", "j:0:-1", "j:0:1:1:1", "j:0:1:",
 		"b9c0a5b3-5a3f-4c55-8a83-7d0f3a8f7d7e"} {
-		if d, ok := ParseTaskID(id); ok {
+		if d, ok := ParseTaskID("q", id); ok {
 			t.Errorf("%q is taken for %+v", id, d)
 		}
 	}
@@ -216,8 +218,8 @@ func FuzzParseOutcome(f *testing.F) {
 }
 
 func FuzzParseDelivery(f *testing.F) {
-	f.Add(Delivery{"J", 3, 1, "G", 0}.Encode())
-	f.Add([]byte(`{"JOB":"x","chunk":1,"delivery":2,"more":null}`))
+	f.Add(Delivery{"q/J", 3, 1, "G", 0}.Encode())
+	f.Add([]byte(`{"JOB":"q/x","chunk":1,"delivery":2,"more":null}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		d, err := ParseDelivery(b)
 		if err != nil {
@@ -234,7 +236,7 @@ func FuzzParseDelivery(f *testing.F) {
 		if again, err := ParseDelivery(d.Encode()); err != nil || again != d {
 			t.Fatalf("%+v came back as %+v, %v", d, again, err)
 		}
-		if again, ok := ParseTaskID(d.TaskID()); !ok || again != d {
+		if again, ok := ParseTaskID(names.SplitAddress(d.Job).Queue, d.TaskID()); !ok || again != d {
 			t.Fatalf("task ID %s came back as %+v, %t", d.TaskID(), again, ok)
 		}
 	})

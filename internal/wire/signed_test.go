@@ -36,13 +36,13 @@ func TestASignatureIsAsLongAsItsLineMayBe(t *testing.T) {
 
 func TestImplausibleDeliveriesAreRefused(t *testing.T) {
 	for _, payload := range []string{
-		`{"job":"a}b","chunk":0,"delivery":1}`, `{"job":"a b","chunk":0,"delivery":1}`, `{"job":"a","chunk":0,"delivery":9223372036854775807}`,
-		`{"job":"a","chunk":9223372036854775807,"delivery":1}`, `{"job":"a","gen":":","chunk":0,"delivery":1}`, `{"job":"` + string(bytes.Repeat([]byte("a"), 101)) + `","chunk":0,"delivery":1}`,
+		`{"job":"q/a}b","chunk":0,"delivery":1}`, `{"job":"q/a b","chunk":0,"delivery":1}`, `{"job":"q/a","chunk":0,"delivery":9223372036854775807}`,
+		`{"job":"q/a","chunk":9223372036854775807,"delivery":1}`, `{"job":"q/a","gen":":","chunk":0,"delivery":1}`, `{"job":"q/` + string(bytes.Repeat([]byte("a"), 101)) + `","chunk":0,"delivery":1}`,
 	} {
 		if d, err := ParseDelivery([]byte(payload)); err == nil {
 			t.Errorf("%s is taken for %+v", payload, d)
 		}
-		if d, ok := ParseTaskID("a:0:9223372036854775807"); ok {
+		if d, ok := ParseTaskID("q", "a:0:9223372036854775807"); ok {
 			t.Errorf("a number without a next one is taken for %+v", d)
 		}
 	}

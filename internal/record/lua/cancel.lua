@@ -13,5 +13,5 @@ if j[1] == 'done' or j[1] == 'canceled' then
   return j[1]
 end
 abort(ARGV[1], ARGV[3] or 'canceled')
-redis.pcall('PUBLISH', ARGV[2], name(j[2]))
+redis.pcall('PUBLISH', ARGV[2], address(j[2]))
 return 'canceled'

@@ -13,9 +13,13 @@ local function now_ms()
   return t[1] * 1000 + math.floor(t[2] / 1000)
 end
 
--- A job that submit has made has no field id: it is in the key.
-local function name(id)
-  return id or string.match(KEYS[1], '{(.*)}')
+-- The address of the job. One that submit has made has no field id: it is in the key.
+local function address(id)
+  if id then
+    return id
+  end
+  local queue, name = string.match(KEYS[1], '^distpool:{(.*)}:job:(.*)$')
+  return queue .. '/' .. name
 end
 
 -- A field of which submit leaves out what is as usual: see short.go.
@@ -354,7 +358,7 @@ end
 function notify(reply, id, what, chunk, recorded, done, failed, state, outcome, running)
   if reply and reply ~= '' then
     -- A user of Redis who may not publish still gets the outcomes: by polling.
-    redis.pcall('PUBLISH', reply, name(id) .. ' ' .. what .. ' ' .. chunk .. ' ' .. (recorded or 0) .. ' '
+    redis.pcall('PUBLISH', reply, address(id) .. ' ' .. what .. ' ' .. chunk .. ' ' .. (recorded or 0) .. ' '
       .. (done or 0) .. ' ' .. (failed or 0) .. ' ' .. (running or 0) .. ' ' .. state .. '\n' .. outcome)
   end
 end

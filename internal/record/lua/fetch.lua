@@ -15,7 +15,7 @@
 local want = tonumber(ARGV[2])
 local taken = {}
 local now
-local maps = {} -- jobs of several chunks that have some here, by their ID; false: left to begin
+local maps = {} -- jobs of several chunks that have some here, by their key; false: left to begin
 local order = {}
 
 -- How many bytes of arguments of such jobs are begun here; more would hold up
@@ -29,21 +29,21 @@ end
 -- Begins the chunk of a delivery, if nothing about it asks for more thought: nobody
 -- holds it, nobody died in it, no time limits its job, and it has nothing saved.
 -- Those of jobs of several chunks are noted, and begun together by begin_noted.
-local function begin(d)
+local function begin(d, jobs)
   local job, chunk, gen = string.match(d[2], '^([^:]+):(%d+):%d+(.*)$')
   if not job or gen ~= '' then
     return
   end
-  local m = maps[job]
+  local key = jobs .. job
+  local m = maps[key]
   if m == nil then
-    local key = 'distpool:{' .. job .. '}'
     local j = redis.pcall('HMGET', key, 'state', 'inline', 'gen', 'expires', 'codec', 'calls', 'task', 'policy', 'headers',
       'run', 'run:lost', 'run:part', 'args', 'big', 'v')
     if not j.err then
       j[5], j[6] = or_usual(j[2], j[5], 'json'), or_usual(j[2], j[6], '1')
     end
     if j.err or (j[1] ~= 'sealed' and j[1] ~= 'open') or j[3] or j[4] or not (j[5] and j[6] and j[7]) then
-      maps[job] = false
+      maps[key] = false
       return
     end
     if j[2] == '1' then
@@ -52,11 +52,11 @@ local function begin(d)
         redis.call('HSET', key, 'run', ARGV[1], 'run:at', now)
         begun(d, j, j[13], '1')
       end
-      maps[job] = false -- another delivery of it comes too late
+      maps[key] = false -- another delivery of it comes too late
       return
     end
     m = {key = key, job = j, noted = {}, seen = {}}
-    maps[job] = m
+    maps[key] = m
     order[#order + 1] = m
   end
   if m and not m.seen[chunk] then
@@ -130,7 +130,7 @@ local function take(q, n)
   if n <= 0 or redis.call('EXISTS', KEYS[k + 2]) == 1 then
     return
   end
-  local before = #taken
+  local before, jobs = #taken, 'distpool:' .. string.match(prefix, '{.*}') .. ':job:'
   for _ = 1, n + 1000 do -- some may have lost their task
     -- asynq v0.26, internal/rdb: dequeueCmd
     local id = redis.call('RPOPLPUSH', KEYS[k + 1], KEYS[k + 3])
@@ -146,7 +146,7 @@ local function take(q, n)
     if msg then
       local d = {q, id, msg}
       taken[#taken + 1] = d
-      begin(d)
+      begin(d, jobs)
       if #taken == before + n then
         return
       end

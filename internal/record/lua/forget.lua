@@ -15,6 +15,6 @@ if not j[1] then
 end
 if j[1] ~= 'done' and j[1] ~= 'canceled' then
   notify(j[2], j[3], 'end', '-1', j[4], j[5], j[6], 'forgotten', '')
-  redis.call('PUBLISH', ARGV[1], name(j[3]))
+  redis.call('PUBLISH', ARGV[1], address(j[3]))
 end
 return j[1]
