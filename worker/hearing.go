@@ -24,7 +24,10 @@ func (w *worker) hearEnds(ctx context.Context) {
 		}
 		return all
 	}
-	w.hear(ctx, channels, "this user may not subscribe to the control channels of its queues; jobs that end are found by polling", func(m *redis.Message) {
+	refused := func(err error) {
+		w.log.Debug("this user may not subscribe to the control channels of its queues; jobs that end are found by polling", "error", err)
+	}
+	w.hear(ctx, channels, refused, func(m *redis.Message) {
 		name, gen, _ := strings.Cut(m.Payload, " ")
 		for _, lane := range w.lanes() {
 			if job.ControlChannel(lane) == m.Channel {
@@ -38,20 +41,23 @@ func (w *worker) hearEnds(ctx context.Context) {
 // jobs.
 func (w *worker) hearCancels(ctx context.Context) {
 	channel := func() []string { return []string{asynqfmt.CancelChannel} }
-	w.hear(ctx, channel, "this user may not subscribe to asynq:cancel, so asynq's tools cannot cancel deliveries here; canceling jobs works without it", func(m *redis.Message) {
+	refused := func(err error) {
+		w.log.Warn("this user may not subscribe to asynq:cancel, so asynq's tools cannot cancel deliveries here; canceling jobs works without it", "error", err)
+	}
+	w.hear(ctx, channel, refused, func(m *redis.Message) {
 		w.handler.Cancel(m.Payload, "its delivery was canceled with asynq's tools")
 	})
 }
 
 // hear calls f with the messages of channels, of which there may be more each time, until ctx ends.
-// Where the user has no right to them it says so once.
-func (w *worker) hear(ctx context.Context, channels func() []string, refused string, f func(*redis.Message)) {
+// Where the user has no right to them, refused is called once.
+func (w *worker) hear(ctx context.Context, channels func() []string, refused func(error), f func(*redis.Message)) {
 	told := false
 	for ctx.Err() == nil {
 		err := w.hearOnce(ctx, channels, f)
 		if err != nil && strings.Contains(err.Error(), "NOPERM") && !told {
 			told = true
-			w.log.Warn(refused, "error", err)
+			refused(err)
 		}
 		select {
 		case <-ctx.Done():

@@ -32,8 +32,8 @@ func (a *app) cancelCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "cancel ID...", Short: "Cancel jobs",
 		Long: `Cancel ends jobs: calls that wait never run, those that run have their context
-canceled, and whoever waits is told. Up to 500 chunks of a job that wait leave
-the queue; if they are more, workers drop them when they meet them. It prints
+canceled, and the pools that wait for the job are told. Chunks that wait leave the
+queue, and their arguments leave Redis. It prints
 the state of each job after that: canceled, or done when it came too late. The
 exit code is 3 when a job is unknown or Redis fails; the others are canceled all
 the same.

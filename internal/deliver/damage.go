@@ -23,7 +23,7 @@ func (r *chunkRun) unread(why error) {
 	switch {
 	case errors.Is(why, errOver):
 		r.drop(observe.ChunkCanceled)
-	case errors.Is(why, errLost):
+	case errors.Is(why, errLost), errors.Is(why, errCut):
 		r.logger().Error("canceling a job whose arguments were lost", "error", why)
 		why = fmt.Errorf("chunk %d: %w", r.Delivery.Chunk, why)
 		r.doom(job.Missing.Because(why.Error()))

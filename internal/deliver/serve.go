@@ -155,6 +155,7 @@ func (h *Handler) giveUp(r *chunkRun, owned bool, where string) {
 // Refuse deals with a delivery that gets no slot.
 func (h *Handler) Refuse(lane string, t job.Taken) {
 	r := h.newRun(lane, t, func() {})
+	defer r.cancel(nil)
 	switch t.Verdict {
 	case job.Run: // no slot is free
 		h.giveUp(r, true, job.Head)
@@ -170,6 +171,11 @@ func (h *Handler) Refuse(lane string, t job.Taken) {
 		h.giveUp(r, err == nil && states[0].Ended(), job.Head) // it ends, unless its job has begun meanwhile
 	case job.NoArgs:
 		r.delivered(observe.Refused, t)
+		s, err := job.Read(context.Background(), h.Redis, lane, r.Name)
+		if err == nil && s.State == job.Open && r.Delivery.Chunk >= s.Chunks {
+			r.unread(errCut)
+			return
+		}
 		r.condemn(fmt.Errorf("chunk %d has neither arguments nor outcomes", r.Delivery.Chunk))
 	case job.Damaged:
 		if r.Name == "" {

@@ -16,6 +16,8 @@ type Cell struct {
 	Failed int // chunks with outcomes, some of them failures
 	// Running is how many chunks workers hold.
 	Running int
+
+	waiting int // those that are known to wait
 }
 
 // Waiting is how many chunks of the cell have no outcomes and no worker holds.
@@ -44,19 +46,20 @@ func cellOf(cells []Cell, chunk int) int {
 	return i
 }
 
-// countCells counts chunks into cells. stands mentions all that have no outcomes or failed
-// calls. It returns those that workers hold or have given back.
+// early reports whether the job ended before its time. Its record may lack arguments then.
+func (j Job) early() bool { return j.Status == Canceled || j.Status == Expired }
+
+// countCells counts chunks into cells, from what job.Standing says. It returns those that workers
+// hold or have given back.
 func (d *Detail) countCells(stands map[int]job.Stand) (begun []int) {
-	for i := range d.Cells {
-		d.Cells[i].Done = d.Cells[i].Chunks
-	}
 	for k, stand := range stands {
 		if k >= d.Chunks {
 			continue
 		}
 		c := &d.Cells[cellOf(d.Cells, k)]
-		c.Done--
 		switch {
+		case stand == job.HasValues:
+			c.Done++
 		case stand == job.HasFailed:
 			c.Failed++
 		case stand == job.IsRun && !d.Status.Over():
@@ -64,7 +67,24 @@ func (d *Detail) countCells(stands map[int]job.Stand) (begun []int) {
 			begun = append(begun, k)
 		case stand == job.GivenBack:
 			begun = append(begun, k)
+			c.waiting++
+		default:
+			c.waiting++
 		}
+	}
+	left := d.Recorded // chunks with outcomes that a stream has consumed: the first ones, as a rule
+	for _, c := range d.Cells {
+		left -= c.Done + c.Failed
+	}
+	for i := range d.Cells {
+		c := &d.Cells[i]
+		rest := c.Chunks - c.Done - c.Failed - c.Running - c.waiting
+		if d.early() {
+			rest = min(rest, max(0, left))
+			left -= rest
+			d.Sampled = d.Sampled || rest > 0
+		}
+		c.Done += rest
 	}
 	return begun
 }
@@ -95,7 +115,7 @@ func (in *Inspector) sample(ctx context.Context, d *Detail) (begun []int, err er
 			chunks = append(chunks, c.First+rand.IntN(c.Chunks))
 		}
 	}
-	stands, err := job.Stands(ctx, in.rdb, d.lane, d.Name, chunks)
+	stands, err := job.Stands(ctx, in.rdb, d.lane, d.Name, chunks, d.early())
 	if err != nil {
 		return nil, err
 	}

@@ -151,7 +151,7 @@ func (in *Inspector) failedChunks(ctx context.Context, j Job, from int) (failed 
 	for i := range chunks {
 		chunks[i] = from + i
 	}
-	some, err := job.Stands(ctx, in.rdb, j.lane, j.Name, chunks)
+	some, err := job.Stands(ctx, in.rdb, j.lane, j.Name, chunks, j.early())
 	for i, stand := range some {
 		if stand == job.HasFailed {
 			failed = append(failed, chunks[i])

@@ -131,7 +131,7 @@ func (in *Inspector) cancel(ctx context.Context, a names.Address, lane string) (
 const maxWithdrawn = 10_000_000
 
 // CancelAndWithdraw is Cancel, and takes the deliveries of the job along that no worker has
-// taken. Those that it leaves after an error are dropped by workers.
+// taken, and its arguments. Deliveries that it leaves after an error are dropped by workers.
 func (in *Inspector) CancelAndWithdraw(ctx context.Context, id string) (job.State, error) {
 	a, lane, err := in.find(ctx, id)
 	if err != nil {
@@ -139,6 +139,7 @@ func (in *Inspector) CancelAndWithdraw(ctx context.Context, id string) (job.Stat
 	}
 	state, unwanted, err := in.cancel(ctx, a, lane)
 	if err == nil && state == job.Canceled {
+		_ = job.DropArguments(ctx, in.rdb, lane, unwanted)
 		_ = job.Withdraw(ctx, in.rdb, lane, unwanted)
 	}
 	return state, err

@@ -110,7 +110,14 @@ func TestCanceledJobShowsWhatItHasDone(t *testing.T) {
 		if s, err := in.Cancel(t.Context(), "q/j"); err != nil || s != job.Canceled {
 			t.Fatal(s, err)
 		}
+		lane, of := place(t, rdb, "q/j", 0, 1)
+		if err := job.DropArguments(t.Context(), rdb, lane, job.Unwanted{Ref: of.Ref, Chunks: []int{1, 2, 3, 4}}); err != nil {
+			t.Fatal(err)
+		}
 		d := read(t, in, "q/j", 5)
+		if d.Cells[1].Waiting() != 1 || d.Cells[2].Waiting() != 1 || d.Cells[3].Done != 1 || d.Cells[4].Waiting() != 1 || d.Sampled {
+			t.Errorf("the cells are %+v", d.Cells)
+		}
 		if s := sum(t, d); s.Done != 1 || s.Failed != 1 || s.Running != 0 || d.Status != inspect.Canceled || d.Reason != inspect.CancelReason || len(d.Runs) != 0 {
 			t.Errorf("canceled: %+v, %s (%s), runs %v", s, d.Status, d.Reason, d.Runs)
 		}

@@ -124,3 +124,27 @@ func TestLargeFramesLiveWithTheirJob(t *testing.T) {
 		}
 	})
 }
+
+// TestCountsThatContradictTheChunksAreDamage records what there is of a job of three chunks.
+func TestCountsThatContradictTheChunksAreDamage(t *testing.T) {
+	onAll(t, func(t *testing.T, rdb redis.UniversalClient) {
+		for name, damage := range map[string][2]string{
+			"more-chunks": {"chunks", "5"}, "fewer-chunks": {"chunks", "2"}, "no-chunks": {"chunks", "0"},
+			"one-recorded": {"recorded", "1"}, "two-recorded": {"recorded", "2"}, "all-recorded": {"recorded", "3"},
+		} {
+			submit(t, rdb, Sealed, newMap(lane, name, 3, false))
+			rdb.HSet(t.Context(), Key(lane, name), damage[0], damage[1])
+			found := false
+			for _, one := range take(t, rdb, 3) {
+				answers, err := Finish(t.Context(), rdb, lane, Finishing{Worker: worker, Publish: "PUBLISH", Now: time.Now()}, []Finished{done(one)})
+				if err != nil {
+					t.Fatal(err)
+				}
+				found = found || answers[0] == BadJob
+			}
+			if state := rdb.HGet(t.Context(), Key(lane, name), "state").Val(); !found || state != "" {
+				t.Errorf("%s: found %t, the state is %q", name, found, state)
+			}
+		}
+	})
+}

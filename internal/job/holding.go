@@ -15,7 +15,7 @@ import (
 // Holding says how a chunk stands.
 type Holding struct {
 	Waits bool      // it has no outcomes yet, and its job is not over
-	Lost  bool      // it has neither arguments nor outcomes, and its job is not over
+	Lives bool      // its job is not over
 	Owner string    // the worker that runs it; empty: none does
 	Since time.Time // when that worker took it, by the clock of Redis
 	Task  string    // its task; empty where the job does not exist or does not parse
@@ -45,29 +45,7 @@ func Holdings(ctx context.Context, c redis.Cmdable, lane string, chunks []Delive
 		}
 		all[i] = holding(chunks[i].Gen, reply)
 	}
-	return all, confirmLost(ctx, c, lane, chunks, all)
-}
-
-// confirmLost looks for the outcomes of chunks that are Lost without them.
-func confirmLost(ctx context.Context, c redis.Cmdable, lane string, chunks []Delivery, all []Holding) error {
-	found := make([][2]*redis.BoolCmd, len(chunks))
-	pipe := c.Pipeline()
-	for i, d := range chunks {
-		if all[i].Lost {
-			key := Key(lane, d.Name)
-			found[i] = [2]*redis.BoolCmd{pipe.HExists(ctx, key, string(OutOf(d.Chunk))), pipe.HExists(ctx, key, "consumed")}
-		}
-	}
-	if pipe.Len() == 0 {
-		return nil
-	}
-	_, err := pipe.Exec(ctx)
-	for i, f := range found {
-		if all[i].Lost {
-			all[i].Lost = err == nil && !f[0].Val() && !f[1].Val()
-		}
-	}
-	return err
+	return all, nil
 }
 
 func holding(gen string, reply []any) Holding {
@@ -77,9 +55,10 @@ func holding(gen string, reply []any) Holding {
 		return Holding{}
 	}
 	state, own := State(text(2)), text(3)
-	h := Holding{Task: about.Task, Waits: state == "" || state == Open}
+	h := Holding{Task: about.Task, Lives: state == "" || state == Open}
+	h.Waits = h.Lives
 	if own == "" && reply[4] == nil {
-		h.Waits, h.Lost = false, h.Waits // see confirmLost
+		h.Waits = false // it has its outcomes, or the job is damaged
 	}
 	owner, rest, _ := strings.Cut(own, " ")
 	since, _, _ := strings.Cut(rest, " ")
@@ -88,6 +67,29 @@ func holding(gen string, reply []any) Holding {
 		h.Since = time.UnixMilli(ms)
 	}
 	return h
+}
+
+// Lost reports which of the chunks have neither arguments, nor an owner, nor outcomes that a stream
+// may not have consumed: their jobs cannot end. It is for chunks of jobs that live.
+func Lost(ctx context.Context, c redis.Cmdable, lane string, chunks []Delivery) ([]bool, error) {
+	there := make([][]*redis.BoolCmd, len(chunks))
+	_, err := c.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for i, d := range chunks {
+			n := strconv.Itoa(d.Chunk)
+			for _, field := range []string{"consumed", "args:" + n, "own:" + n, "out:" + n, "about"} {
+				there[i] = append(there[i], p.HExists(ctx, Key(lane, d.Name), field))
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	lost := make([]bool, len(chunks))
+	for i, cmds := range there {
+		lost[i] = cmds[4].Val() && !cmds[0].Val() && !cmds[1].Val() && !cmds[2].Val() && !cmds[3].Val()
+	}
+	return lost, nil
 }
 
 // Active lists the deliveries of a lane that workers have taken, the oldest last.

@@ -143,9 +143,10 @@ const (
 	HasValues Stand = 'd' // it has its outcomes
 )
 
-// Standing says how the chunks of a job stand: all that it does not mention have values. ok is
-// false if the record has more than so many fields, and nothing was read. The names of all
-// fields are read, none of the values.
+// Standing says how those chunks of a job stand of which the record has something. The others
+// have values, if the job was not canceled: the record of a canceled job may lack arguments.
+// Outcomes that a stream has consumed are in neither. ok is false if the record has more than so
+// many fields, and nothing was read. The names of all fields are read, none of the values.
 func Standing(ctx context.Context, c redis.Cmdable, lane, name string, fields int) (stands map[int]Stand, ok bool, err error) {
 	n, err := c.HLen(ctx, Key(lane, name)).Result()
 	if err != nil || n > int64(fields) {
@@ -155,8 +156,8 @@ func Standing(ctx context.Context, c redis.Cmdable, lane, name string, fields in
 	if err != nil {
 		return nil, false, damaged(err)
 	}
-	rank := map[string]Stand{"own": IsRun, "lost": GivenBack, "counted": GivenBack, "args": Waits, "kept": HasFailed}
-	strongest := string([]byte{byte(HasFailed), byte(Waits), byte(GivenBack), byte(IsRun)})
+	rank := map[string]Stand{"own": IsRun, "lost": GivenBack, "counted": GivenBack, "args": Waits, "kept": HasFailed, "out": HasValues}
+	strongest := string([]byte{byte(HasValues), byte(HasFailed), byte(Waits), byte(GivenBack), byte(IsRun)})
 	stands = make(map[int]Stand)
 	for _, field := range names {
 		kind, number, _ := strings.Cut(field, ":")
@@ -175,14 +176,19 @@ func Standing(ctx context.Context, c redis.Cmdable, lane, name string, fields in
 // maxStands bounds the commands of one round trip of Stands.
 const maxStands = 1000
 
-// Stands says how some chunks of a job stand. It does not tell GivenBack and IsRun from Waits.
-func Stands(ctx context.Context, c redis.Cmdable, lane, name string, chunks []int) ([]Stand, error) {
+// Stands says how some chunks of a job stand, which may be canceled. It does not tell GivenBack
+// and IsRun from Waits.
+func Stands(ctx context.Context, c redis.Cmdable, lane, name string, chunks []int, canceled bool) ([]Stand, error) {
+	tells := ArgsOf // it has outcomes unless this is there; of a canceled job, if it is there
+	if canceled {
+		tells = OutOf
+	}
 	all := make([]Stand, 0, len(chunks))
 	for some := range slices.Chunk(chunks, maxStands/2) {
 		cmds := make([]*redis.BoolCmd, 0, 2*len(some))
 		_, err := c.Pipelined(ctx, func(p redis.Pipeliner) error {
 			for _, k := range some {
-				cmds = append(cmds, p.HExists(ctx, Key(lane, name), string(ArgsOf(k))), p.HExists(ctx, Key(lane, name), string(KeptOf(k))))
+				cmds = append(cmds, p.HExists(ctx, Key(lane, name), string(tells(k))), p.HExists(ctx, Key(lane, name), string(KeptOf(k))))
 			}
 			return nil
 		})
@@ -191,7 +197,7 @@ func Stands(ctx context.Context, c redis.Cmdable, lane, name string, chunks []in
 		}
 		for i := range some {
 			stand := HasValues
-			if cmds[2*i].Val() {
+			if cmds[2*i].Val() != canceled {
 				stand = Waits
 			} else if cmds[2*i+1].Val() {
 				stand = HasFailed

@@ -52,22 +52,21 @@ func TestChunksStandAsTheirTransitionsLeftThem(t *testing.T) {
 		submit(t, rdb, Sealed, newMap(lane, "m", 6, false))
 		taken := take(t, rdb, 5)
 		finish(t, rdb, OK, done(taken[0]), failing(taken[1], 0), Return(taken[2].Delivery, []byte("part"), 1, Tail, message(lane, taken[2].TaskID)))
-		if _, err := ReissueAll(t.Context(), rdb, lane, Reissue{
-			Delivery: Delivery{taken[3].Ref, 3, 2}, Owner: worker, Died: true, Old: taken[3].TaskID, Message: message(lane, "m:3:2"),
-		}); err != nil {
+		again := Reissue{Delivery: Delivery{taken[3].Ref, 3, 2}, Owner: worker, Died: true, Old: taken[3].TaskID, Message: message(lane, "m:3:2")}
+		if _, err := ReissueAll(t.Context(), rdb, lane, again); err != nil {
 			t.Fatal(err)
 		}
 		stands, ok, err := Standing(t.Context(), rdb, lane, "m", 100)
 		if err != nil || !ok {
 			t.Fatal(ok, err)
 		}
-		want := map[int]Stand{1: HasFailed, 2: GivenBack, 3: GivenBack, 4: IsRun, 5: Waits}
+		want := map[int]Stand{0: HasValues, 1: HasFailed, 2: GivenBack, 3: GivenBack, 4: IsRun, 5: Waits}
 		for k := range 6 {
 			if stands[k] != want[k] {
 				t.Errorf("chunk %d stands as %q, want %q", k, stands[k], want[k])
 			}
 		}
-		some, err := Stands(t.Context(), rdb, lane, "m", []int{5, 4, 3, 1, 0})
+		some, err := Stands(t.Context(), rdb, lane, "m", []int{5, 4, 3, 1, 0}, false)
 		if err != nil || !slices.Equal(some, []Stand{Waits, Waits, Waits, HasFailed, HasValues}) {
 			t.Errorf("chunks 5, 4, 3, 1, 0 stand as %q, %v", some, err)
 		}

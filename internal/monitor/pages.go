@@ -136,8 +136,8 @@ func isLivePage(u *url.URL) bool {
 	case "/jobs", "/workers", "/throughput":
 		return true
 	}
-	job, ok := strings.CutPrefix(u.EscapedPath(), jobsPath)
-	queue, name, _ := strings.Cut(job, "/")
+	address, ok := strings.CutPrefix(u.EscapedPath(), jobsPath)
+	queue, name, _ := strings.Cut(address, "/")
 	return ok && queue != "" && name != "" && !strings.Contains(name, "/")
 }
 

@@ -17,9 +17,9 @@ import (
 	"github.com/distpool/distpool/internal/redistest"
 )
 
-// faults lets requests that name a key fail, or wait.
+// faults lets scripts of a lane fail, or wait.
 type faults struct {
-	key    string
+	lane   string
 	before func() // called first
 	after  func() error
 }
@@ -28,7 +28,7 @@ func (faults) DialHook(next redis.DialHook) redis.DialHook { return next }
 
 func (f faults) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
-		if !strings.Contains(strings.ToLower(cmd.Name()), "eval") || !slices.Contains(cmd.Args(), any(f.key)) {
+		if !strings.Contains(strings.ToLower(cmd.Name()), "eval") || !slices.Contains(cmd.Args(), any(f.lane)) {
 			return next(ctx, cmd)
 		}
 		if f.before != nil {
@@ -63,7 +63,7 @@ func TestALaneThatDoesNotAnswerKeepsNoSlotFromOthers(t *testing.T) {
 	rdb := redistest.Start(t).Client(t)
 	slow := second(t, rdb, 20)
 	answers := make(chan struct{})
-	slow.AddHook(faults{key: asynqfmt.PendingKey("dead"), before: func() { <-answers }})
+	slow.AddHook(faults{lane: "dead", before: func() { <-answers }})
 	w := newWorker(rdb, "w", nil)
 	submit(t, rdb, "dead", named("dead", 3)...)
 	submit(t, rdb, "q", named("j", 50)...)
@@ -118,7 +118,7 @@ func TestDeliveriesOfALostAnswerAreFound(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
 		lossy := second(t, rdb, 20)
 		n := 0
-		lossy.AddHook(faults{key: asynqfmt.PendingKey("q"), after: func() error {
+		lossy.AddHook(faults{lane: "q", after: func() error {
 			if n++; n%3 == 2 {
 				return errors.New("the answer was lost")
 			}

@@ -3,6 +3,7 @@ package supervise
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"time"
@@ -24,11 +25,12 @@ const (
 	// askAfter is how long a live worker may hold a chunk before it is asked whether it
 	// runs it, and the time between two questions: a failover may have lost the outcome.
 	askAfter = 30 * time.Second
-	// archiveEvery is how many passes go by between two looks into the archives, and
-	// archiveNewest how many of the newest deliveries each look reads. As many others are read
-	// in turn.
+	// archiveEvery is how many passes go by between two looks into the archives, archiveNewest
+	// how many of the newest deliveries each look reads, and archiveOthers how many of the others,
+	// in turn: asynq keeps 10,000.
 	archiveEvery  = 4
 	archiveNewest = 200
+	archiveOthers = 1250
 	// maxTrims bounds the removals from one archive in one look.
 	maxTrims = 20
 	// atOnce bounds how many chunks share a script when they are issued again.
@@ -145,9 +147,6 @@ func (s *Supervisor) active(ctx context.Context, lane string) error {
 		id := o.TaskID()
 		switch {
 		case !o.Waits:
-			if o.Lost {
-				s.condemn(ctx, lane, o)
-			}
 			o.over = true
 			lost = append(lost, o)
 		case o.Owner == "":
@@ -216,7 +215,7 @@ func (s *Supervisor) read(ctx context.Context, lane string, ids []string) (out [
 		}
 	}
 	if len(deliveries) == 0 {
-		return nil, nil, nil
+		return nil, map[string]bool{}, nil
 	}
 	holdings, err := job.Holdings(ctx, s.cfg.Redis, lane, deliveries)
 	if err != nil {
@@ -268,23 +267,23 @@ func (s *Supervisor) archived(ctx context.Context, lane string) error {
 	if err != nil || len(newest) == 0 {
 		return err
 	}
-	others, err := job.Archived(ctx, s.cfg.Redis, lane, archiveNewest+w.skip, archiveNewest)
+	others, err := job.Archived(ctx, s.cfg.Redis, lane, archiveNewest+w.skip, archiveOthers)
 	if err != nil {
 		return err
 	}
-	w.skip += len(others)
-	if len(others) < archiveNewest {
-		w.skip = 0
-	}
-	if err := s.revive(ctx, lane, append(newest, others...)); err != nil {
+	if certain, err := s.revive(ctx, lane, append(newest, others...)); err != nil || !certain {
 		return err
+	}
+	w.skip += len(others)
+	if len(others) < archiveOthers {
+		w.skip = 0
 	}
 	for range maxTrims {
 		oldest, err := job.OldestArchived(ctx, s.cfg.Redis, lane, job.MaxTrimmed)
 		if err != nil {
 			return err
 		}
-		if err := s.revive(ctx, lane, oldest); err != nil {
+		if certain, err := s.revive(ctx, lane, oldest); err != nil || !certain {
 			return err
 		}
 		n, err := job.TrimArchive(ctx, s.cfg.Redis, lane, s.cfg.KeepArchived, s.cfg.ArchivedFor, time.Now())
@@ -295,33 +294,51 @@ func (s *Supervisor) archived(ctx context.Context, lane string) error {
 	return nil
 }
 
-// revive issues the chunks of archived deliveries again that no live worker runs.
-func (s *Supervisor) revive(ctx context.Context, lane string, ids []string) error {
+// revive issues the chunks of archived deliveries again that no live worker runs, and ends jobs
+// that cannot end. It reports false where it is not certain which workers are alive.
+func (s *Supervisor) revive(ctx context.Context, lane string, ids []string) (certain bool, err error) {
 	out, alive, err := s.read(ctx, lane, ids)
 	if err != nil || alive == nil {
-		return err
+		return false, err
 	}
 	var lost []orphan
+	var suspects []job.Delivery
 	for _, o := range out {
 		switch {
-		case o.Lost:
-			s.condemn(ctx, lane, o)
 		case o.Waits && !alive[o.Owner]:
 			o.died = o.Owner != ""
 			lost = append(lost, o)
+		case o.Lives && !o.Waits:
+			suspects = append(suspects, o.Delivery)
 		}
 	}
-	return s.reissue(ctx, lane, lost, false)
+	if err := s.condemn(ctx, lane, suspects); err != nil {
+		return false, err
+	}
+	return true, s.reissue(ctx, lane, lost, false)
 }
 
-// condemn ends the job of a chunk that is lost.
-func (s *Supervisor) condemn(ctx context.Context, lane string, o orphan) {
-	why := lostChunk(o.Chunk)
-	_, err := job.Cancel(ctx, s.cfg.Redis, lane, job.Publish, job.Corrupt.Because(why), o.Ref)
-	id := names.Address{Queue: job.QueueOf(lane), Name: o.Name}.String()
-	if err != nil {
-		s.cfg.Logger.Debug("canceling a job whose record is damaged failed", "job", id, "error", err)
-		return // the next pass tries again
+// condemn ends the jobs of chunks that are lost, of which no handle may be waiting for.
+func (s *Supervisor) condemn(ctx context.Context, lane string, suspects []job.Delivery) error {
+	if len(suspects) == 0 {
+		return nil
 	}
-	s.cfg.Logger.Error("canceling a job whose record is damaged", "job", id, "task", o.Task, "error", why)
+	lost, err := job.Lost(ctx, s.cfg.Redis, lane, suspects)
+	if err != nil {
+		return err
+	}
+	for i, d := range suspects {
+		if !lost[i] {
+			continue
+		}
+		why := job.Corrupt.Because(fmt.Sprintf("chunk %d has neither arguments nor outcomes", d.Chunk))
+		states, err := job.Cancel(ctx, s.cfg.Redis, lane, job.Publish, why, d.Ref)
+		if err != nil {
+			return err
+		}
+		if states[0] == job.Canceled {
+			s.cfg.Logger.Error("a job was canceled because its record is damaged", "job", names.Address{Queue: job.QueueOf(lane), Name: d.Name}.String(), "chunk", d.Chunk)
+		}
+	}
+	return nil
 }

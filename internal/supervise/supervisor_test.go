@@ -241,3 +241,52 @@ func TestTheArchiveIsBoundedUnderLoad(t *testing.T) {
 		}
 	}
 }
+
+// archive archives the deliveries of jobs as an operator does who archives a queue.
+func archive(t *testing.T, rdb *redis.Client, names ...string) {
+	t.Helper()
+	for i, name := range names {
+		id := name + ":0:1"
+		rdb.LRem(t.Context(), asynqfmt.PendingKey("q"), 1, id)
+		rdb.ZAdd(t.Context(), asynqfmt.ArchivedKey("q"), redis.Z{Score: float64(time.Now().Unix() + int64(i)), Member: id})
+		rdb.HSet(t.Context(), asynqfmt.TaskKey("q", id), "state", "archived")
+	}
+}
+
+func TestNothingLeavesTheArchiveBeforeItIsIssuedAgain(t *testing.T) {
+	s, f, rdb := start(t)
+	var names []string
+	for i := range 150 { // 100 may stay
+		names = append(names, fmt.Sprint("j", i))
+	}
+	submit(t, rdb, names...)
+	archive(t, rdb, names...)
+	f.sound = false
+	pass(t, s)
+	if n := rdb.ZCard(t.Context(), asynqfmt.ArchivedKey("q")).Val(); n != 150 {
+		t.Fatalf("%d deliveries are archived, of 150 of which none was issued again", n)
+	}
+	f.sound = true
+	for range archiveEvery {
+		pass(t, s)
+	}
+	if n := rdb.LLen(t.Context(), asynqfmt.PendingKey("q")).Val(); n != 150 {
+		t.Errorf("%d of 150 deliveries were issued again", n)
+	}
+	if n := rdb.ZCard(t.Context(), asynqfmt.ArchivedKey("q")).Val(); n != 100 {
+		t.Errorf("%d deliveries are archived, want 100", n)
+	}
+}
+
+func TestAnArchivedDeliveryWithoutArgumentsEndsItsJob(t *testing.T) {
+	s, _, rdb := start(t)
+	submit(t, rdb, "lost", "well")
+	archive(t, rdb, "lost", "well")
+	rdb.HDel(t.Context(), job.Key("q", "lost"), "args:0")
+	pass(t, s)
+	for name, want := range map[string]job.State{"lost": job.Corrupt, "well": job.Sealed} {
+		if got, err := job.Read(t.Context(), rdb, "q", name); err != nil || got.State != want {
+			t.Errorf("job %s is %s, %v; want %s", name, got.State, err, want)
+		}
+	}
+}

@@ -146,7 +146,7 @@ func (s *stage) serving(ctx context.Context) (n int, err error) {
 }
 
 // forgetLater has a job removed from Redis at the end.
-func (s *stage) forgetLater(job forgetter) { s.jobs = append(s.jobs, job) }
+func (s *stage) forgetLater(handle forgetter) { s.jobs = append(s.jobs, handle) }
 
 // cleanUp is how long the end of the demo may take.
 const cleanUp = 15 * time.Second
@@ -158,8 +158,8 @@ func (s *stage) close(ctx context.Context) error {
 	var errs []error
 	if s.pool != nil {
 		if s.embedded == nil {
-			for _, job := range s.jobs {
-				errs = append(errs, job.Forget(ctx))
+			for _, handle := range s.jobs {
+				errs = append(errs, handle.Forget(ctx))
 			}
 		}
 		errs = append(errs, s.pool.Terminate(ctx))

@@ -20,8 +20,8 @@ for i = 3, #ARGV, 4 do
     answer = 'gone'
   elseif answer == 'open' or answer == 'sealed' then
     local t = redis.call('TIME')
-    local late = j[9] and (tonumber(j[9]) or 0) <= t[1] * 1000 + math.floor(t[2] / 1000)
-    if ARGV[i + 3] ~= 'late' or late then
+    local now = t[1] * 1000 + math.floor(t[2] / 1000)
+    if ARGV[i + 3] ~= 'late' or j[9] and counts(j[9]) and tonumber(j[9]) <= now then
       end_job(prefix, name, j, ARGV[i + 2], ARGV[2])
       answer = 'canceled'
     end

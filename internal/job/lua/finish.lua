@@ -27,14 +27,17 @@ local ids, done, archived = {}, {}, 0
 local notices, replies = {}, {}
 local i = 8
 
--- Whether there is anything of a chunk.
-local function chunk_there(key, chunk)
-  for _, field in ipairs({'args:', 'own:', 'out:'}) do
-    if redis.call('HEXISTS', key, field .. chunk) == 1 then
-      return true
-    end
-  end
-  return redis.call('HEXISTS', key, 'consumed') == 1
+local function has(key, kind, chunk)
+  return redis.call('HEXISTS', key, kind .. ':' .. chunk) == 1
+end
+
+-- Whether the counts of a job whose chunks are all known contradict its chunks, of which recorded have
+-- outcomes: then it would never be over, or too early. Looked at with its first and its last recording.
+local function contradicts(key, chunks, recorded)
+  local last = chunks - 1
+  return recorded == 0 and not (has(key, 'args', last) or has(key, 'own', last) or has(key, 'out', last))
+    or recorded == last and (has(key, 'args', chunks) or has(key, 'own', chunks)
+      or last > 0 and not has(key, 'order', 0) and redis.call('HEXISTS', key, 'consumed') == 0)
 end
 
 -- The outcomes are in the job, and are counted. Answers the state of the job after that.
@@ -43,6 +46,9 @@ local function record(key, name, chunk, j, frame, calls, failed, slow)
   local large = frame_is(frame)
   if large and not frame_there(prefix, name, frame) then
     return 'unstored'
+  end
+  if multi and state == 'sealed' and contradicts(key, tonumber(multi), tonumber(j[10] or 0)) then
+    return 'damaged'
   end
   local args = (failed > 0 or j[9]) and redis.call('HGET', key, 'args:' .. chunk)
   local part = j[9] and redis.call('HGET', key, 'part:' .. chunk)
@@ -57,13 +63,6 @@ local function record(key, name, chunk, j, frame, calls, failed, slow)
     running = j[8] and redis.pcall('HINCRBY', key, 'running', -1) or 0
     running = tonumber(running) or 0
     redis.call('HSET', key, 'out:' .. chunk, frame, 'order:' .. (recorded - 1), chunk)
-    -- Every call is done, and the counts say otherwise, or there is no last chunk: damage that
-    -- nothing else meets, as these were the last deliveries.
-    local all = tonumber(j[13] or '1')
-    if state == 'sealed' and (recorded == tonumber(multi) and total ~= all
-      or recorded ~= tonumber(multi) and total >= all and not chunk_there(key, multi - 1)) then
-      return 'damaged'
-    end
     if state == 'sealed' and recorded == tonumber(multi) then
       state = 'done'
       redis.call('HSET', key, 'state', state, 'finished', now)
@@ -117,11 +116,11 @@ for e = 1, tonumber(ARGV[7]) do
   local number = ARGV[i + 5]
   local key = prefix .. 'job:' .. name
   local j = what ~= 'dismiss' and redis.pcall('HMGET', key, 'reply', 'gen', 'state', 'ttl', 'chunks', 'failed', 'counted:' .. chunk,
-    'own:' .. chunk, 'frames', 'recorded', 'done', 'kept', 'calls') or {}
+    'own:' .. chunk, 'frames', 'recorded', 'done', 'kept') or {}
   local answer
   if what == 'dismiss' then
     answer = 'ok'
-  elseif j.err or not (counts(j[5]) and counts(j[6]) and counts(j[7]) and counts(j[10]) and counts(j[11]) and counts(j[12]) and counts(j[13])) then
+  elseif j.err or not (counts(j[5]) and counts(j[6]) and counts(j[7]) and counts(j[10]) and counts(j[11]) and counts(j[12])) then
     answer = 'damaged'
   elseif not j[1] or (j[2] or '') ~= gen then
     answer = 'gone'
@@ -129,7 +128,7 @@ for e = 1, tonumber(ARGV[7]) do
     answer = 'canceled'
   elseif j[3] == 'done' then
     answer = 'recorded'
-  elseif j[3] and j[3] ~= 'open' or not j[3] and j[5] and tonumber(j[10] or 0) >= tonumber(j[5]) then
+  elseif j[3] and j[3] ~= 'open' or not j[3] and j[5] and tonumber(j[10] or 0) >= tonumber(j[5]) or not j[5] and (j[3] or j[10]) then
     answer = 'damaged'
   elseif what == 'record' then
     answer = record(key, name, chunk, j, ARGV[i + 6], tonumber(ARGV[i + 7]), tonumber(ARGV[i + 8]), ARGV[i + 9])
