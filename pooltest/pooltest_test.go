@@ -206,9 +206,15 @@ func TestOnARealRedisTheQueueIsGoneAtTheEnd(t *testing.T) {
 			}
 		}
 	})
-	left, err := server.Client(t).Keys(t.Context(), "*pooltest*").Result()
-	if err != nil || len(left) > 0 {
-		t.Errorf("left behind: %q, %v", left, err)
+	rdb := server.Client(t)
+	left, err := rdb.Keys(t.Context(), "*pooltest*").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range left { // records of jobs go by themselves
+		if !strings.HasPrefix(key, "distpool:{") || rdb.TTL(t.Context(), key).Val() <= 0 {
+			t.Errorf("left behind: %s", key)
+		}
 	}
 }
 

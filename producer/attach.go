@@ -19,22 +19,22 @@ import (
 // results.ErrTaskMismatch when the job belongs to another task or is a map. A
 // canceled job attaches, and its handle says so.
 func Attach[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], id string) (*results.AsyncResult[R], error) {
-	job, err := p.attach(ctx, t, id, true)
+	attached, err := p.attach(ctx, t, id, true)
 	if err != nil {
 		return nil, err
 	}
-	return results.NewAsyncResult(p.hub, job, decoder(t)), nil
+	return results.NewAsyncResult(p.hub, attached, decoder(t)), nil
 }
 
 // AttachMap is Attach for a job of any number of calls. All and AsCompleted of the
 // handle on a canceled job yield what was recorded before it was canceled, and then
 // results.ErrCanceled.
 func AttachMap[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], id string) (*results.MapResult[R], error) {
-	job, err := p.attach(ctx, t, id, false)
+	attached, err := p.attach(ctx, t, id, false)
 	if err != nil {
 		return nil, err
 	}
-	return results.NewMapResult(p.hub, job, decoder(t)), nil
+	return results.NewMapResult(p.hub, attached, decoder(t)), nil
 }
 
 // decoder decodes the values of the task.

@@ -20,7 +20,7 @@ type jobs struct {
 	rdb    redis.UniversalClient
 	router *job.Router
 	batch  queue.Batch[job.Submission, job.State]
-	spent  queue.Batch[*await.Job, struct{}] // their records go
+	spent  queue.Batch[*await.Job, removed] // their records go
 
 	mu    sync.Mutex
 	named map[string]time.Time // queues: when asynq was told of them last
@@ -37,8 +37,11 @@ func newJobs(rdb redis.UniversalClient) *jobs {
 	return j
 }
 
+// removed is what is answered when a record has gone.
+type removed struct{}
+
 // remove removes the records of jobs of one lane that are over.
-func (j *jobs) remove(ctx context.Context, lane string, spent []*await.Job) ([]struct{}, error) {
+func (j *jobs) remove(ctx context.Context, lane string, spent []*await.Job) ([]removed, error) {
 	var names []string
 	for _, s := range spent {
 		if !s.Large() {
@@ -48,15 +51,15 @@ func (j *jobs) remove(ctx context.Context, lane string, spent []*await.Job) ([]s
 		}
 	}
 	if len(names) == 0 {
-		return make([]struct{}, len(spent)), nil
+		return make([]removed, len(spent)), nil
 	}
-	return make([]struct{}, len(spent)), job.Remove(ctx, j.rdb, lane, names...)
+	return make([]removed, len(spent)), job.Remove(ctx, j.rdb, lane, names...)
 }
 
 // dispose removes the record of a job, of which the only caller has every value. It does not wait: a
 // record that stays goes with its time to live.
 func (j *jobs) dispose(spent *await.Job) {
-	j.spent.Go(spent.Lane, spent, func(struct{}, error) {})
+	j.spent.Go(spent.Lane, spent, func(removed, error) {})
 }
 
 // nameEvery is how often asynq is told of the lanes of a queue that is in use: a Redis that has come
@@ -75,16 +78,16 @@ func (j *jobs) put(ctx context.Context, lane string, entry job.Submission) (job.
 func (j *jobs) answered(lane string) { j.batch.Settle(lane) }
 
 // name tells asynq of the lanes of a queue: its tools list queues that they know.
-func (j *jobs) name(ctx context.Context, queue string) error {
+func (j *jobs) name(ctx context.Context, of string) error {
 	j.mu.Lock()
-	last, known := j.named[queue]
+	last, known := j.named[of]
 	if known && time.Since(last) < nameEvery {
 		j.mu.Unlock()
 		return nil
 	}
-	j.named[queue] = time.Now()
+	j.named[of] = time.Now()
 	j.mu.Unlock()
-	lanes, err := j.router.Lanes(ctx, queue)
+	lanes, err := j.router.Lanes(ctx, of)
 	if err != nil {
 		return err
 	}
@@ -93,7 +96,7 @@ func (j *jobs) name(ctx context.Context, queue string) error {
 		names[i] = lane
 	}
 	if err := j.rdb.SAdd(ctx, asynqfmt.QueuesKey, names...).Err(); err != nil && redis.HasErrorPrefix(err, "NOPERM") {
-		return fmt.Errorf("naming queue %q to asynq: %w", queue, err)
+		return fmt.Errorf("naming queue %q to asynq: %w", of, err)
 	}
 	return nil // in a Cluster the node of that key may be away alone, and operators can wait
 }
@@ -126,8 +129,9 @@ func (d description) entry(ref job.Ref, chunks []job.Chunk) (job.Submission, err
 	if err != nil {
 		return job.Submission{}, err
 	}
-	d.Ref, d.Job.About = ref, about
-	return job.New(d.Job, chunks), nil
+	created := d.Job
+	created.Ref, created.About = ref, about
+	return job.New(created, chunks), nil
 }
 
 // describe describes a job of the task, but for its calls.
@@ -143,8 +147,8 @@ func (p *pool) describe(t erasedTask, o options) description {
 }
 
 // lane is the lane of a new job, in which the pool listens from now on.
-func (p *pool) lane(ctx context.Context, queue, name string) (string, error) {
-	lane, err := p.router.Lane(ctx, queue, name)
+func (p *pool) lane(ctx context.Context, of, name string) (string, error) {
+	lane, err := p.router.Lane(ctx, of, name)
 	if err == nil {
 		p.hub.Listen(ctx, lane)
 	}

@@ -100,13 +100,13 @@ func (p *pool) trust(snap job.Snapshot, queue string) error {
 
 // refused tells of something that was refused, and returns the error for whoever
 // waits.
-func (p *pool) refused(why error, job signing.Ref, chunk int, task, queue string) error {
+func (p *pool) refused(why error, of signing.Ref, chunk int, task, queue string) error {
 	var e *signing.Error
 	if errors.As(why, &e) && p.cfg.OnRefused != nil {
-		refusal := secure.Refusal{What: e.What, Reason: e.Reason, Key: e.Key, Job: job.ID, Chunk: chunk, Task: task, Queue: queue}
+		refusal := secure.Refusal{What: e.What, Reason: e.Reason, Key: e.Key, Job: of.ID, Chunk: chunk, Task: task, Queue: queue}
 		guard.Callback(p.cfg.Logger, "Config.OnRefused", func() { p.cfg.OnRefused(refusal) })
 	}
-	return fmt.Errorf("job %s: %w: %w", job.ID, results.ErrUntrusted, why)
+	return fmt.Errorf("job %s: %w: %w", of.ID, results.ErrUntrusted, why)
 }
 
 // opens sets what checks and opens the job's outcomes.
@@ -125,11 +125,11 @@ func (p *pool) opener(t erasedTask, id, queue string) func(gen string) func(int,
 	sealer, seals := t.Codec().(tasks.SealingCodec)
 	task := t.Name()
 	return func(gen string) func(int, []byte) ([]byte, error) {
-		job := signing.Ref{ID: id, Gen: gen}
+		of := signing.Ref{ID: id, Gen: gen}
 		return func(chunk int, frame []byte) ([]byte, error) {
-			place := signing.Place{What: secure.Outcomes, Job: job, Task: task, Chunk: chunk}
+			place := signing.Place{What: secure.Outcomes, Job: of, Task: task, Chunk: chunk}
 			if err := p.signer.CheckFrame(place, signing.Terms{}, frame, time.Now()); err != nil {
-				return nil, p.refused(err, job, chunk, task, queue)
+				return nil, p.refused(err, of, chunk, task, queue)
 			}
 			if !seals {
 				return frame, nil
@@ -138,7 +138,7 @@ func (p *pool) opener(t erasedTask, id, queue string) func(gen string) func(int,
 			if err != nil {
 				return nil, fmt.Errorf("%w: %w", await.ErrCorrupt, err)
 			}
-			if o, err = (sealing.Frames{Sealer: sealer, Job: job, Task: task, Chunk: chunk}).OpenOutcome(sealing.Outcomes, o); err != nil {
+			if o, err = (sealing.Frames{Sealer: sealer, Job: of, Task: task, Chunk: chunk}).OpenOutcome(sealing.Outcomes, o); err != nil {
 				return nil, fmt.Errorf("%w: %w", results.ErrUntrusted, err)
 			}
 			return o.Encode(), nil

@@ -248,17 +248,17 @@ func (r reopener) failed(c inspect.FailedChunk) ([]wire.CallError, error) {
 // args is the encoded arguments of all calls of the chunk.
 func (r reopener) args(c inspect.FailedChunk) ([]byte, error) {
 	about, queue := r.job.About, names.SplitAddress(r.id).Queue
-	job := signing.Ref{ID: r.id, Gen: r.job.Gen}
-	place := signing.Place{What: secure.Arguments, Job: job, Task: about.Task, Chunk: c.Chunk}
+	of := signing.Ref{ID: r.id, Gen: r.job.Gen}
+	place := signing.Place{What: secure.Arguments, Job: of, Task: about.Task, Chunk: c.Chunk}
 	terms := signing.Terms{Codec: about.Codec, Queue: queue, Policy: about.Policy, Total: r.job.Calls}
 	if err := r.pool.signer.CheckFrame(place, terms, c.ArgsFrame, time.Now()); err != nil {
-		return nil, r.pool.refused(err, job, c.Chunk, about.Task, queue)
+		return nil, r.pool.refused(err, of, c.Chunk, about.Task, queue)
 	}
 	sealer, seals := r.task.Codec().(tasks.SealingCodec)
 	if !seals {
 		return c.Args, nil
 	}
-	frames := sealing.Frames{Sealer: sealer, Job: job, Task: about.Task, Chunk: c.Chunk}
+	frames := sealing.Frames{Sealer: sealer, Job: of, Task: about.Task, Chunk: c.Chunk}
 	data, err := frames.OpenArgs(c.First, c.Calls, c.Args)
 	if err != nil {
 		return nil, fmt.Errorf("%w: the arguments cannot be decrypted: %w", results.ErrUntrusted, err)

@@ -173,7 +173,7 @@ func (s *submission) sendBatch(ctx context.Context, batch []job.Chunk) error {
 }
 
 // put sends a batch of chunks: with the job, if it is new, or as more of it.
-func (s *submission) put(ctx context.Context, ref job.Ref, d description, batch []job.Chunk, new bool) (job.State, error) {
+func (s *submission) put(ctx context.Context, ref job.Ref, d description, batch []job.Chunk, first bool) (job.State, error) {
 	large, err := s.pool.store(ctx, s.lane, s.task.Name(), ref, s.options.start, batch)
 	if err != nil {
 		return "", err
@@ -182,13 +182,13 @@ func (s *submission) put(ctx context.Context, ref job.Ref, d description, batch 
 		s.job.HasLarge()
 	}
 	entry := job.Add(ref, d.Calls, d.Chunks, !d.Open, 0, batch)
-	if new {
+	if first {
 		if entry, err = d.entry(ref, batch); err != nil {
 			return "", err
 		}
 	}
 	state, err := s.pool.put(ctx, s.lane, entry)
-	if err == nil && large && s.job == nil && !(new && state != job.Exists) {
+	if err == nil && large && s.job == nil && !(first && state != job.Exists) {
 		// Another submitter of the job may have been first. What is the job's stays.
 		for _, c := range batch {
 			_ = job.Discard(ctx, s.pool.rdb, s.lane, ref.Name, c.Args) // otherwise it goes by itself

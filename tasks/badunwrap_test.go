@@ -78,22 +78,3 @@ func TestAMarkIsFoundInFrontOfABadUnwrap(t *testing.T) {
 		t.Error("a mark is not found")
 	}
 }
-
-// A struct without a name has the methods of what it embeds.
-func TestAMethodOfAnEmbeddedTypeRunsUnderGuard(t *testing.T) {
-	c, err := decoded(tasks.Define("embedded", func(context.Context, struct{ *Leaver }) (int, error) { return 1, nil }), `[1,2]`, 2)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := runCall(t, c, 0); err == nil {
-		t.Error("runtime.Goexit in UnmarshalJSON is no error")
-	}
-}
-
-// Leaver ends its goroutine when it is decoded.
-type Leaver struct{}
-
-func (*Leaver) UnmarshalJSON([]byte) error {
-	runtime.Goexit()
-	return nil
-}

@@ -284,3 +284,32 @@ func TestACallThatIsTakenOverHasItsArgument(t *testing.T) {
 		t.Errorf("the value is %d, %v; want 7", v, err)
 	}
 }
+
+// Leaver ends the goroutine that decodes "leave" into it.
+type Leaver struct{}
+
+func (*Leaver) UnmarshalJSON(data []byte) error {
+	if string(data) == `"leave"` {
+		runtime.Goexit()
+	}
+	return nil
+}
+
+// A struct without a name has the methods of what it embeds, and belongs to no package.
+func TestAMethodOfAnEmbeddedTypeCostsItsOwnCall(t *testing.T) {
+	redis := miniredis.RunT(t)
+	stop := served(redis.Addr(), worker.Config{},
+		tasks.Define("embedded", func(context.Context, struct{ Leaver }) (int, error) { return 1, nil }),
+		tasks.Define("pointed", func(context.Context, struct{ *Leaver }) (int, error) { return 1, nil }))
+	ctx, p := opened(t, redis.Addr())
+	for _, name := range []string{"embedded", "pointed"} {
+		vs, err := producer.Map(ctx, p, tasks.Declare[string, int](name), []string{"", "leave", ""}, producer.ChunkSize(3))
+		me, ok := errors.AsType[*results.MapError](err)
+		if !ok || len(me.Errors) != 1 || me.Errors[0].Kind != results.KindBadArgument || !slices.Equal(vs, []int{1, 0, 1}) {
+			t.Errorf("%s: %v, %v; want a bad argument of call 1", name, vs, err)
+		}
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+}

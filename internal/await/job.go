@@ -3,7 +3,6 @@ package await
 import (
 	"fmt"
 	"maps"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -285,20 +284,6 @@ func (j *Job) keep(out recorded) error {
 	return nil
 }
 
-// saw notes that the outcomes at the place are here, or were.
-func (j *Job) saw(place int) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.places.add(place)
-}
-
-// missing lists the first n places of recordings that the record has and that are not here.
-func (j *Job) missing(n int) []int {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.places.missing(j.counts.Recorded, n)
-}
-
 // has reports whether the outcomes of the chunk are here, or were.
 func (j *Job) has(chunk int) bool {
 	j.mu.Lock()
@@ -315,42 +300,6 @@ func (j *Job) knows(chunk int) bool {
 	}
 	_, ok := j.outcomes[chunk]
 	return ok
-}
-
-// Unfinished lists the chunks that were submitted and whose outcomes are not here.
-func (j *Job) Unfinished() []int {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if j.awaited != nil {
-		return slices.Sorted(maps.Keys(j.awaited))
-	}
-	var chunks []int
-	for k := range j.counts.Chunks {
-		if _, over := j.outcomes[k]; !over {
-			chunks = append(chunks, k)
-		}
-	}
-	return chunks
-}
-
-// FailedChunks is how many chunks are known to have failed calls; of a stream, which does
-// not remember that, -1 if any has.
-func (j *Job) FailedChunks() int {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	switch {
-	case j.counts.Failed == 0:
-		return 0
-	case j.awaited != nil:
-		return -1
-	}
-	n := 0
-	for _, o := range j.outcomes {
-		if len(o.Errors) > 0 {
-			n++
-		}
-	}
-	return max(n, 1)
 }
 
 // streams reports whether this is a stream.

@@ -36,3 +36,17 @@ func (p *places) missing(end, n int) []int {
 	}
 	return all
 }
+
+// saw notes that the outcomes at the place are here, or were.
+func (j *Job) saw(place int) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.places.add(place)
+}
+
+// missing lists the first n places of recordings that the record has and that are not here.
+func (j *Job) missing(n int) []int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.places.missing(j.counts.Recorded, n)
+}

@@ -224,23 +224,6 @@ func TestAStreamWhoseArgumentsAreLostEnds(t *testing.T) {
 	})
 }
 
-// waitingFours lists the jobs of which four deliveries wait in the case's queue.
-func (e *env) waitingFours(t *testing.T) []string {
-	t.Helper()
-	n := map[string]int{}
-	for _, id := range e.pending(t) {
-		job, _, _ := strings.Cut(id, ":")
-		n[job]++
-	}
-	var jobs []string
-	for job, deliveries := range n {
-		if deliveries == 4 {
-			jobs = append(jobs, e.queue+"/"+job)
-		}
-	}
-	return jobs
-}
-
 // What asynq says of a delivery is believed only if the delivery is there.
 func TestDeliveriesWhoseListIsLostAreIssuedAgain(t *testing.T) {
 	each(t, func(t *testing.T, e *env) {

@@ -101,12 +101,6 @@ func taskID(id string, chunk, number int) string {
 	return job.Delivery{Ref: job.Ref{Name: names.SplitAddress(id).Name}, Chunk: chunk, Number: number}.TaskID()
 }
 
-// taskKey is asynq's hash of the first delivery of a chunk of a job whose name was drawn.
-func (e *env) taskKey(t *testing.T, id string, chunk int) string {
-	t.Helper()
-	return asynqfmt.TaskKey(e.lane(t, id), taskID(id, chunk, 1))
-}
-
 // pending lists the deliveries that wait in the case's queue.
 func (e *env) pending(t *testing.T) []string {
 	t.Helper()
@@ -117,15 +111,6 @@ func (e *env) pending(t *testing.T) []string {
 		all = append(all, ids...)
 	}
 	return all
-}
-
-// active is the number of deliveries of the case's queue that workers have taken.
-func (e *env) active(t *testing.T) (n int64) {
-	t.Helper()
-	for _, lane := range e.lanes(t) {
-		n += e.rdb.LLen(ctx(t), asynqfmt.ActiveKey(lane)).Val()
-	}
-	return n
 }
 
 // deliver enqueues a delivery of a job in a lane, as every program can that writes to Redis.
@@ -171,4 +156,21 @@ func (o owners) Ask(ctx context.Context, worker, lane string, chunks []job.Deliv
 		questions = append(questions, fleet.Question{Lane: lane, Job: d.Name, Gen: d.Gen, Chunk: d.Chunk, Number: d.Number})
 	}
 	return fleet.Ask(ctx, o.rdb, worker, questions)
+}
+
+// waitingFours lists the jobs of which four deliveries wait in the case's queue.
+func (e *env) waitingFours(t *testing.T) []string {
+	t.Helper()
+	n := map[string]int{}
+	for _, id := range e.pending(t) {
+		name, _, _ := strings.Cut(id, ":")
+		n[name]++
+	}
+	var jobs []string
+	for name, deliveries := range n {
+		if deliveries == 4 {
+			jobs = append(jobs, e.queue+"/"+name)
+		}
+	}
+	return jobs
 }
