@@ -283,7 +283,7 @@ func isFinal(err error) bool {
 	return record.IsCorrupt(err) || record.IsTooLarge(err) || errors.Is(err, errLost) || errors.Is(err, errOver)
 }
 
-// condemn ends a job whose record is damaged, so that no handle waits for it.
+// condemn ends a job with a damaged record, so that no handle waits for it.
 func (w *worker) condemn(log *slog.Logger, job record.Ref, why error) error {
 	log.Error("canceling a job whose record is damaged", "error", why)
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)

@@ -66,7 +66,7 @@ func (w *worker) drain(srv *asynq.Server) error {
 }
 
 // settle waits until every delivery has been dealt with, or ctx ends. asynq does not wait
-// for one whose lease it has given up.
+// for a delivery after it has given up the lease.
 func (w *worker) settle(ctx context.Context) {
 	w.handlers.wait(ctx)
 	if w.finisher != nil {

@@ -27,13 +27,13 @@ const (
 	withdrawNumbers = 3
 )
 
-// Unwanted is a job whose deliveries have nothing left to run.
+// Unwanted is a job with nothing left to run, and the deliveries to remove.
 type Unwanted struct {
 	Job    record.Ref
-	Chunks []int // those that may have deliveries
+	Chunks []int // chunks that may have deliveries
 }
 
-// Withdraw removes the deliveries of jobs that nobody has taken, in steps that take Redis
+// Withdraw removes the deliveries of jobs that no worker has taken, in steps that take Redis
 // about a millisecond each, however many there are.
 func (b *Broker) Withdraw(ctx context.Context, queue string, jobs []Unwanted) error {
 	pending := map[string]bool{}

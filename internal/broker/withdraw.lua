@@ -1,4 +1,4 @@
--- withdraw: removes deliveries from a queue of asynq's that nobody has taken, or that
+-- withdraw: removes deliveries from a queue of asynq's that no worker has taken, or that
 -- failed.
 --
 -- KEYS: 1 asynq's pending list, 2 scheduled, 3 retry, 4 archived (sorted sets).

@@ -31,7 +31,7 @@ type Taken struct {
 
 	// Of a chunk that is to be run.
 	About  string // see ParseAbout
-	Calls  int    // of the job, as far as known
+	Calls  int    // of the job; of an open one, the known calls
 	Args   []byte // framed
 	Deaths int    // of workers that ran the chunk
 	Part   []byte // what a checkpoint saved of it; empty: nothing

@@ -11,7 +11,7 @@ import (
 )
 
 // forwardEvery is how often a worker looks for delayed deliveries that are due. It bounds
-// how late a delivery comes whose producer, or the worker that put it off, is gone.
+// how late a delivery comes if its producer, or the worker that put it off, is gone.
 const forwardEvery = time.Second
 
 // forward makes delayed deliveries pending when they are due, until ctx ends. While no

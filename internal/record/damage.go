@@ -63,8 +63,8 @@ const (
 	contradictory = string(Corrupt) + ": "
 )
 
-// Condemn ends a live job whose record is damaged, as an error says for which IsCorrupt
-// holds, or another one that has looked closer. The job's handles are told to read why.
+// Condemn ends a live job because its record is damaged. why is the error that says so:
+// IsCorrupt holds for it, or it comes from a closer look. The job's handles are told to read why.
 func Condemn(ctx context.Context, c redis.Scripter, job Ref, why error) (State, error) {
 	if _, lost, ok := strings.Cut(why.Error(), damagedReply+vanished); ok {
 		return end(ctx, c, job, Missing, lost)
