@@ -19,15 +19,15 @@ func TestAWorkerWhoseClockIsAnHourBehindRunsItsCallsOnce(t *testing.T) {
 		r, err := producer.ApplyAsync(ctx(t), p, hold, gate)
 		must(t, err)
 		e.awaitStarted(t, gate, 1)
-		id := taskID(r.ID(), 0, 1)
+		id, lane := taskID(r.ID(), 0, 1), e.lane(t, r.ID())
 		lease := redis.Z{Score: float64(time.Now().Add(-time.Hour).Unix()), Member: id}
 		// asynq looks at leases when a worker starts. The one that runs the call may
 		// have renewed its lease just before that: then there is another start.
 		for taken := false; !taken; {
-			must(t, e.rdb.ZAddXX(ctx(t), "asynq:{"+e.queue+"}:lease", lease).Err())
+			must(t, e.rdb.ZAddXX(ctx(t), "asynq:{"+lane+"}:lease", lease).Err())
 			w := e.worker(t, 1)
 			for end := time.Now().Add(2 * time.Second); !taken && time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-				taken = e.rdb.HGet(ctx(t), "asynq:{"+e.queue+"}:t:"+id, "state").Val() == "retry"
+				taken = e.rdb.HGet(ctx(t), "asynq:{"+lane+"}:t:"+id, "state").Val() == "retry"
 			}
 			if !taken {
 				must(t, w.stop(t))
@@ -37,7 +37,7 @@ func TestAWorkerWhoseClockIsAnHourBehindRunsItsCallsOnce(t *testing.T) {
 		_, err = r.Get(ctx(t))
 		must(t, err)
 		eventually(t, "the delivery has ended", func() bool {
-			return e.rdb.Exists(ctx(t), "asynq:{"+e.queue+"}:t:"+id).Val() == 0
+			return e.rdb.Exists(ctx(t), "asynq:{"+lane+"}:t:"+id).Val() == 0
 		})
 		if n := e.rdb.LLen(ctx(t), gate.Key+":started").Val(); n != 1 {
 			t.Errorf("the call was started %d times, want once", n)
