@@ -18,12 +18,12 @@ import (
 
 // What the users of docs/security.md may run, which is what they need: see there.
 const (
-	workerCommands = "blmove client|id client|unblock del eval evalsha exec exists expire expireat get hdel hexists hget hincrby hmget hset hsetnx incrby " +
-		"info llen lpos lpush lrange lrem ltrim memory|usage mget multi pexpire ping pttl publish rpop rpush sadd set setex " +
+	workerCommands = "blmove client|id client|unblock del eval evalsha exists expire expireat get hdel hexists hget hincrby hmget hset hsetnx incrby " +
+		"info llen lpop lpush lrange lrem ltrim memory|usage mget pexpire ping pttl publish rpop rpush sadd set setex " +
 		"sismember smembers srem subscribe time unlink zadd zcard zcount zrange zrangebyscore zrem zremrangebyrank " +
-		"zremrangebyscore zrevrange zscore"
-	producerCommands = "del eval evalsha exists expire get hdel hexists hget hincrby hkeys hlen hmget hset hsetnx " +
-		"hstrlen info llen lpos lpush lrange lrem lset mget pexpire ping pttl publish rpush sadd set " +
+		"zremrangebyscore zrevrange"
+	producerCommands = "del eval evalsha exists get hdel hget hincrby hkeys hlen hmget hset hsetnx " +
+		"hstrlen info llen lpos lpush lrange lrem lset ltrim mget pexpire ping pttl publish rpush sadd set " +
 		"sismember smembers srem subscribe time unlink unsubscribe xadd xdel xrange zadd zrange zrem zscore"
 )
 
@@ -200,8 +200,8 @@ func tryCommands(ctx context.Context, rdb redis.UniversalClient, queue string) (
 	errs := []error{note("eval", err), note("subscribe", serr)}
 	if noScripts {
 		// Does the user lack scripts alone, or may it only look?
-		errs = append(errs, note("get", rdb.Get(ctx, keys[0]).Err()), note("expire", rdb.Expire(ctx, keys[0], time.Second).Err()))
-		if refused := failed["expire"]; refused != "" {
+		errs = append(errs, note("get", rdb.Get(ctx, keys[0]).Err()), note("pexpire", rdb.PExpire(ctx, keys[0], time.Second).Err()))
+		if refused := failed["pexpire"]; refused != "" {
 			failed["lpush"], failed["rpush"], failed["sadd"], failed["zadd"] = refused, refused, refused, refused
 		}
 		return failed, errors.Join(errs...)
@@ -209,7 +209,6 @@ func tryCommands(ctx context.Context, rdb redis.UniversalClient, queue string) (
 	errs = append(errs,
 		note("evalsha", ignore(rdb.EvalSha(ctx, strings.Repeat("0", 40), keys).Err(), "NOSCRIPT")),
 		note("blmove", rdb.BLMove(ctx, keys[0], keys[1], "RIGHT", "LEFT", shortest).Err()),
-		note("multi", tryTransaction(ctx, rdb, keys[0])),
 		note("memory|usage", rdb.MemoryUsage(ctx, keys[0]).Err()),
 		note("client|id", rdb.ClientID(ctx).Err()),
 		note("client|unblock", rdb.ClientUnblock(ctx, 0).Err()), // there is no such client
@@ -219,12 +218,6 @@ func tryCommands(ctx context.Context, rdb redis.UniversalClient, queue string) (
 
 // shortest is how long a blocking command is tried.
 const shortest = 10 * time.Millisecond
-
-// tryTransaction reads in a transaction.
-func tryTransaction(ctx context.Context, rdb redis.UniversalClient, key string) error {
-	_, err := rdb.TxPipelined(ctx, func(p redis.Pipeliner) error { return p.Exists(ctx, key).Err() })
-	return err
-}
 
 // ignore drops an error reply that begins so.
 func ignore(err error, prefix string) error {

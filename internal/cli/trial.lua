@@ -14,7 +14,7 @@ local trials = {
 	{'hset', a, 'f', '1'}, {'hsetnx', a, 'f', '1'}, {'hget', a, 'f'}, {'hmget', a, 'f'}, {'hkeys', a}, {'hlen', a}, {'hexists', a, 'f'}, {'hstrlen', a, 'f'},
 	{'hincrby', a, 'f', '1'}, {'hdel', a, 'f'}, {'del', a},
 	{'rpush', a, 'x'}, {'lpush', a, 'x'}, {'lrange', a, '0', '-1'}, {'lpos', a, 'x'}, {'ltrim', a, '0', '0'}, {'lrem', a, '0', 'y'}, {'lset', a, '0', 'x'}, {'llen', a},
-	{'expire', a, '1'}, {'pexpire', a, '1000'}, {'rpop', a}, {'del', a},
+	{'expire', a, '1'}, {'pexpire', a, '1000'}, {'rpop', a}, {'lpop', a}, {'del', a},
 	{'zadd', a, '1', 'x'}, {'zrange', a, '0', '-1'}, {'zrevrange', a, '0', '0'}, {'zrangebyscore', a, '0', '0'}, {'zscore', a, 'x'}, {'zcard', a}, {'zcount', a, '0', '0'},
 	{'zrem', a, 'x'}, {'zremrangebyscore', a, '0', '0'}, {'zremrangebyrank', a, '0', '0'}, {'del', a},
 	{'unlink', b}, {'sadd', b, 'x'}, {'sismember', b, 'x'}, {'smembers', b}, {'srem', b, 'x'}, {'del', b},

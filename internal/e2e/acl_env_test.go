@@ -254,6 +254,8 @@ func (g *guarded) look(t *testing.T, id string) {
 		check("lengths", c.HLen(ctx(t), key).Err())
 		check("chunks", c.HKeys(ctx(t), key).Err())
 		check("part of them", c.HScan(ctx(t), key, 0, "", 10).Err())
+		_, err = job.Stands(ctx(t), c, lane, ref.Name, []int{0}, false)
+		check("how a chunk stands", err)
 		check("the jobs", c.Scan(ctx(t), 0, "distpool:{*", 100).Err())
 		_, err = fleet.Workers(ctx(t), c)
 		check("workers", err)
@@ -264,7 +266,7 @@ func (g *guarded) look(t *testing.T, id string) {
 		_, err = recent.CountList(ctx(t), c)
 		check("their number", err)
 		check("information", c.Info(ctx(t)).Err())
-		sub := c.PSubscribe(ctx(t), job.ReplyChannel(lane, "*"))
+		sub := c.PSubscribe(ctx(t), "distpool:{*}:*")
 		_, err = sub.Receive(ctx(t))
 		check("notices", err)
 		t.Cleanup(func() { _ = sub.Close() }) // it is to be seen in the list of clients

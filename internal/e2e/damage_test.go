@@ -277,7 +277,7 @@ func TestADeliveryThatIsNotInAYoungListIsIssuedAgain(t *testing.T) {
 	})
 }
 
-// What is left of a job whose hash is lost must not become part of the next one of its ID.
+// The rest of a job that lost its hash must not become part of the next job of its ID.
 func TestAnIDWhoseRecordWasLostStartsAfresh(t *testing.T) {
 	each(t, func(t *testing.T, e *env) {
 		w := e.worker(t, 2)
@@ -322,7 +322,7 @@ func TestAHandleDoesNotTakeTheNextJobOfItsID(t *testing.T) {
 	})
 }
 
-// Redis has lost who runs a chunk, and no handle waits for it. The worker goes on after its
+// Redis has lost the owner of a chunk, and no handle waits for it. The worker goes on after its
 // next checkpoint, which says it again.
 func TestALostOwnerCostsNothing(t *testing.T) {
 	each(t, func(t *testing.T, e *env) {

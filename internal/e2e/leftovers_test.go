@@ -40,7 +40,7 @@ func (e *env) leftInAsynq(t *testing.T) (n int) {
 	return n
 }
 
-// Without a worker: nobody else would remove what waits.
+// Without a worker: only the pool can remove waiting deliveries.
 func TestWhatIsOverLeavesNothingWhateverItsSize(t *testing.T) {
 	const many = 3000
 	half := func(n int, last float64) []float64 {
@@ -209,7 +209,7 @@ func TestTheArchiveOfFailedDeliveriesIsBounded(t *testing.T) {
 		for _, id := range old {
 			must(t, e.rdb.ZAdd(ctx(t), archived, redis.Z{Score: float64(time.Now().Add(-8 * 24 * time.Hour).Unix()), Member: id}).Err())
 		}
-		eventually(t, "those of last week are gone", func() bool {
+		eventually(t, "the deliveries of last week are gone", func() bool {
 			return e.rdb.ZCard(ctx(t), archived).Val() == 15 && e.leftInAsynq(t) == 30
 		})
 	})
@@ -261,7 +261,7 @@ func TestSubscriptionsToOtherPoolsAreGivenBack(t *testing.T) {
 			must(t, err)
 			handles = append(handles, h, twice)
 		}
-		// A pool listens on a channel of its own; p on those of the others, too.
+		// A pool listens on a channel of its own; p on the channels of the others, too.
 		listening := func() int64 {
 			var n int64
 			var mu sync.Mutex // guards n
