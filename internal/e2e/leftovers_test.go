@@ -27,7 +27,7 @@ func init() { allTasks = append(allTasks, halve) }
 // lists and sets.
 func (e *env) leftInAsynq(t *testing.T) (n int) {
 	t.Helper()
-	for _, key := range e.keys(t, "asynq:{"+e.queue+"}:*") {
+	for _, key := range e.keysOfLanes(t, func(lane string) string { return "asynq:{" + lane + "}:" }) {
 		switch {
 		case strings.Contains(key, "}:t:"):
 			n++
@@ -172,7 +172,7 @@ func TestForgetTakesFailedDeliveriesAlong(t *testing.T) {
 		must(t, err)
 		_, err = kept.Get(ctx(t))
 		taskError(t, err)
-		archived := func() int64 { return e.rdb.ZCard(ctx(t), "asynq:{"+e.queue+"}:archived").Val() }
+		archived := func() int { return e.queueInfo(t).Archived }
 		eventually(t, "its delivery is in the archive", func() bool { return archived() == 1 })
 		for i := range 5 {
 			m, err := producer.MapAsync(ctx(t), p, verbose, []int{10, 20, 30}, producer.ChunkSize(1))
@@ -200,7 +200,7 @@ func TestTheArchiveOfFailedDeliveriesIsBounded(t *testing.T) {
 		must(t, err)
 		_, err = m.Get(ctx(t))
 		mentions(t, err, "300 of 300")
-		archived := "asynq:{" + e.queue + "}:archived"
+		archived := "asynq:{" + e.lane(t, m.ID()) + "}:archived"
 		eventually(t, "20 failed deliveries are left", func() bool {
 			return e.rdb.ZCard(ctx(t), archived).Val() == 20 && e.leftInAsynq(t) == 40
 		})
