@@ -261,7 +261,9 @@ func TestSubscriptionsToOtherPoolsAreGivenBack(t *testing.T) {
 			must(t, err)
 			handles = append(handles, h, twice)
 		}
-		// A pool listens on a channel of its own; p on the channels of the others, too.
+		// A pool listens on a channel of its own in each lane; p on one channel of each job of
+		// the others, too.
+		lanes := int64(len(e.lanes(t)))
 		listening := func() int64 {
 			var n int64
 			var mu sync.Mutex // guards n
@@ -280,13 +282,13 @@ func TestSubscriptionsToOtherPoolsAreGivenBack(t *testing.T) {
 			}))
 			return n
 		}
-		eventually(t, "the pool listens to the others", func() bool { return listening() == 2*others+1 })
+		eventually(t, "the pool listens to the others", func() bool { return listening() == (others+1)*lanes+others })
 		e.open(t, gate)
 		for _, h := range handles {
 			_, err := h.Get(ctx(t))
 			must(t, err)
 		}
-		eventually(t, "it listens to itself", func() bool { return listening() == others+1 })
+		eventually(t, "it listens to itself", func() bool { return listening() == (others+1)*lanes })
 		// And again.
 		r, err := producer.ApplyAsync(ctx(t), e.pool(t), square, 3)
 		must(t, err)
