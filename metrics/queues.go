@@ -129,7 +129,7 @@ func (q *Queues) read() {
 	q.reading = nil
 }
 
-// known are the queues that had jobs, and those that are or were served.
+// known are the queues that had jobs, and all queues that are or were served.
 func (q *Queues) known(existing []string, ws []fleet.Worker) []string {
 	now := time.Now()
 	for _, w := range ws {

@@ -189,7 +189,7 @@ func taskError(job *await.Job, o wire.Outcome, e wire.CallError) *TaskError {
 	}
 }
 
-// undecoded is the failure of a call whose value this process cannot decode.
+// undecoded is the failure of a call with a value that this process cannot decode.
 func undecoded(job *await.Job, call int, err error) *TaskError {
 	return &TaskError{
 		Task: job.Task, Job: job.ID, Call: call, Kind: KindBadResult, Attempts: 1,

@@ -3,7 +3,7 @@
 # that runs in a clone. CONTRIBUTING.md says which they are, and why.
 #
 #   scripts/modules.sh list             the folders of the modules, the root's first
-#   scripts/modules.sh released         those of the modules that a release tags
+#   scripts/modules.sh released         the modules that a release tags
 #   scripts/modules.sh patterns ./...   the pattern, and one for each module below it
 #   scripts/modules.sh build-vet        builds and vets all
 #   scripts/modules.sh tidy             go mod tidy in each module
@@ -17,7 +17,7 @@ root=github.com/distpool/distpool
 
 list() { awk '/^use \(/ {in_use = 1; next} /^\)/ {in_use = 0} in_use {sub(/^[ \t]*(\.\/)?/, ""); print}' go.work; }
 
-# Those that a user may import or install, and what these need.
+# The modules that a user may import or install, and what these need.
 released() { printf '%s\n' . metrics traces internal/monitor internal/cli cmd; }
 
 # patterns PATTERN...: ./... means one module to go, so those below it are added.

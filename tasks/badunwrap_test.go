@@ -10,7 +10,7 @@ import (
 	"github.com/distpool/distpool/tasks"
 )
 
-// unwraps is an error of MarshalJSON whose Unwrap misbehaves.
+// unwraps is an error of MarshalJSON with an Unwrap that misbehaves.
 type unwraps struct{ how string }
 
 func (unwraps) Error() string { return "no such form" }

@@ -164,7 +164,7 @@ func (c *chunk[A, R]) encodeFor(failed func(i int) bool, limit time.Duration, ra
 	if err == nil {
 		return values, nil
 	}
-	// One bad value spoils the whole array: find those that do.
+	// One bad value spoils the whole array: find the bad ones.
 	_, left := err.(*guard.Left)
 	bad = c.unencodable(failed, limit, left)
 	without := func(i int) bool { return failed(i) || bad[i] != nil }

@@ -13,7 +13,7 @@ import (
 // the price.
 type foreign struct{ encode, decode bool }
 
-// foreignOf looks at a type as far as the codec does.
+// foreignOf looks at all of a type that the codec looks at.
 func foreignOf(c Codec, t reflect.Type) foreign {
 	if !isJSON(c) {
 		return foreign{true, true}
@@ -46,7 +46,7 @@ func (f *foreign) look(t reflect.Type, seen map[reflect.Type]bool) {
 	}
 	switch t.Kind() {
 	case reflect.Interface:
-		f.encode = true // of whatever is in it; what is decoded into one is of Go's own types
+		f.encode = true // of any type; decoded into it are Go's own types
 	case reflect.Map:
 		f.look(t.Key(), seen)
 		f.look(t.Elem(), seen)
@@ -69,7 +69,7 @@ func implements(t reflect.Type, interfaces []reflect.Type) bool {
 	return false
 }
 
-// fromGo reports whether a package is one of those of Go's library that are listed.
+// fromGo reports whether a package is one of Go's library that is listed.
 func fromGo(path string) bool {
 	first, _, _ := strings.Cut(path, "/")
 	return goPackages[first]
@@ -77,7 +77,7 @@ func fromGo(path string) bool {
 
 // goPackages are the first parts of the paths of Go's library that have types which
 // encode or decode themselves. A module may have a path without a dot, so the list is
-// of what is known, not of what is possible.
+// of packages that are known to have such types.
 var goPackages = map[string]bool{
 	"crypto": true, "database": true, "encoding": true, "go": true, "log": true, "math": true, "net": true,
 	"regexp": true, "time": true,

@@ -10,7 +10,7 @@ import (
 )
 
 // encoding/json drops without a word what it has no form for: unexported fields, and
-// the fields beside an embedded type whose MarshalJSON stands for the whole struct.
+// the fields beside an embedded type with a MarshalJSON, which stands for the whole struct.
 // checkTravels refuses a type of which something would get lost that its author did
 // not leave out: everything of a lock, a pool, a handle or a context has meaning in
 // one process only.

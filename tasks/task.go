@@ -190,8 +190,7 @@ func EncodeFor[A, R any](ctx context.Context, t *Task[A, R], args []A, raw call.
 	return t.encodeFor(ctx, args, raw)
 }
 
-// DecodeEach is Task.DecodeValues for callers that know which values are not those of
-// failed calls. A value that cannot be decoded spoils only its own place in dst, which
+// DecodeEach is Task.DecodeValues for callers that know which calls failed. A value that cannot be decoded spoils only its own place in dst, which
 // is zero then; bad says why, by index. An error is about the array as a whole.
 //
 // It exists for packages producer and results.

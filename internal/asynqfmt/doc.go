@@ -24,5 +24,5 @@
 // of a transition of a job: see Lua.
 package asynqfmt
 
-// Version is the version of asynq whose format this package writes.
+// Version is the version of asynq that has the format of this package.
 const Version = "v0.26.0"

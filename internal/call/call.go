@@ -29,7 +29,7 @@ type Task interface {
 //
 // Code that is not distpool's runs under guard, in Call alone it does not: the
 // worker knows what a panic means there. Such code gets the time limit, 0 is none, and
-// what has not returned by then is left behind.
+// code that has not returned by then is left behind.
 type Chunk interface {
 	// Len is the number of calls.
 	Len() int

@@ -24,7 +24,7 @@ const (
 	userPassword = "secret-of-the-user"
 )
 
-// guardedSite is a site whose programs have the users of the security page.
+// guardedSite is a site where programs have the users of the security page.
 type guardedSite struct {
 	site
 	servers []*redis.Client // with all rights

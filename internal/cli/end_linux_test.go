@@ -37,7 +37,7 @@ func terminal(t *testing.T) (master, slave *os.File) {
 	return master, slave
 }
 
-// command is a running command whose input is an endless stream of calls.
+// command is a running command with an endless stream of calls as input.
 type command struct {
 	cmd   *exec.Cmd
 	ended chan struct{}

@@ -65,7 +65,8 @@ func (a *app) queuesCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "queues", Short: "List, pause and resume queues",
 		Long: `Queues lists the queues with their deliveries, as asynq sees them: each is a
-chunk of a job. Processed and failed are of today, UTC; latency is how long the
+chunk of a job. A queue that spans a Cluster is several of asynq's, its lanes, which
+are added up, and paused and resumed together. Processed and failed are of today, UTC; latency is how long the
 oldest delivery that waits has waited.
 ` + jsonHelp,
 		Example: "  distpool queues\n  distpool queues pause images\n  distpool queues resume images",

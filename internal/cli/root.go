@@ -107,7 +107,7 @@ func Run(ctx context.Context, args []string, streams Streams) int {
 	cmd, err := root.ExecuteContextC(ctx)
 	e, ok := errors.AsType[*exitError](err)
 	if lost := out.failed(); lost != nil && !ok {
-		// Not every print is checked where it is made, nor are those of cobra.
+		// Not every print is checked where it is made, nor are the prints of cobra.
 		e, ok = errors.AsType[*exitError](printed(lost))
 	}
 	switch {

@@ -18,7 +18,7 @@ var (
 	// errLost says that the arguments of a chunk that is to run are not there.
 	errLost = errors.New("arguments that its record refers to are not there; does Redis evict keys (maxmemory-policy)?")
 	// errCut says that the end of a job's submission is not there.
-	errCut = errors.New("Redis has lost the end of what was submitted")
+	errCut = errors.New("the end of what was submitted is not there")
 	// errOver says that a chunk was over before its arguments could be read: its job
 	// has ended, or another worker that took it over has recorded it.
 	errOver = errors.New("the chunk is over")

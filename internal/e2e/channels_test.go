@@ -11,7 +11,7 @@ import (
 	"github.com/distpool/distpool/producer"
 )
 
-// A worker whose user may not use channels tries to subscribe again and again: that costs
+// A worker with a user that may not use channels tries to subscribe again and again: that costs
 // neither connections nor log lines, and jobs are canceled all the same.
 func TestAForbiddenCancelChannelCostsNoConnections(t *testing.T) {
 	eachAlone(t, func(t *testing.T, e *env) {

@@ -150,19 +150,27 @@ func TestAStreamsInputMayReuseItsMemory(t *testing.T) {
 	})
 }
 
+// It does so also when the input changes it before the argument is sent.
 func TestAnArgumentThatCannotBeEncodedEndsItsStreamThere(t *testing.T) {
 	each(t, func(t *testing.T, e *env) {
 		e.worker(t, 2)
+		all, one := []any{1, "x", func() {}, 2}, []any{nil}
+		input := reused(len(all), any(one), func(i int) {
+			one[0] = "changed"
+			if i >= 0 {
+				one[0] = all[i]
+			}
+		})
 		var got []string
 		var last error
-		for v, err := range producer.IMap(ctx(t), e.pool(t), kind, slices.Values([]any{1, "x", func() {}, 2})) {
+		for v, err := range producer.IMap(ctx(t), e.pool(t), kind, input) {
 			if err != nil {
 				last = err
 				continue
 			}
 			got = append(got, v)
 		}
-		if ae, ok := errors.AsType[*tasks.ArgError](last); !ok || ae.Call != 2 || !slices.Equal(got, []string{"1", "x"}) {
+		if ae, ok := errors.AsType[*tasks.ArgError](last); !ok || ae.Call != 2 || !slices.Equal(got, []string{"[1]", "[x]"}) {
 			t.Errorf("got %q and %v", got, last)
 		}
 	})

@@ -167,9 +167,8 @@ func TestAJobThatCannotEndIsEndedWithNobodyWaiting(t *testing.T) {
 		must(t, noField("args:0").do(ctx(t), e, single))
 		// Of this one asynq has nothing that it would bring.
 		archived, other := e.abandoned(t)
-		for _, id := range []string{taskID(archived, 0, 1), taskID(archived, 1, 1), taskID(archived, 2, 1), taskID(other, 0, 1)} {
-			must(t, e.inspector().ArchiveTask(e.queue, id))
-		}
+		e.archive(t, archived, 0, 1, 2)
+		e.archive(t, other, 0)
 		must(t, noField("args:0", "args:1", "args:2").do(ctx(t), e, archived))
 		must(t, noField("args:0").do(ctx(t), e, other))
 		began := time.Now()
@@ -234,7 +233,9 @@ func TestDeliveriesWhoseListIsLostAreIssuedAgain(t *testing.T) {
 		must(t, err)
 		delayed, err := producer.ApplyAsync(ctx(t), p, square, 5, producer.Delay(12*time.Second))
 		must(t, err)
-		must(t, e.rdb.Del(ctx(t), "asynq:{"+e.queue+"}:pending", "asynq:{"+e.queue+"}:scheduled").Err())
+		for _, lane := range e.lanes(t) {
+			must(t, e.rdb.Del(ctx(t), "asynq:{"+lane+"}:pending", "asynq:{"+lane+"}:scheduled").Err())
+		}
 		lost := time.Now()
 		e.worker(t, 2)
 		vs, err := m.Get(ctx(t))
@@ -252,6 +253,7 @@ func TestDeliveriesWhoseListIsLostAreIssuedAgain(t *testing.T) {
 // The list is there again, with what came later, and its head does not move.
 func TestADeliveryThatIsNotInAYoungListIsIssuedAgain(t *testing.T) {
 	each(t, func(t *testing.T, e *env) {
+		e.oneLane(t) // both jobs are to wait in one list
 		p := e.pool(t)
 		r, err := producer.ApplyAsync(ctx(t), p, square, 4)
 		must(t, err)
@@ -275,7 +277,7 @@ func TestADeliveryThatIsNotInAYoungListIsIssuedAgain(t *testing.T) {
 	})
 }
 
-// What is left of a job whose hash is lost must not become part of the next one of its ID.
+// The rest of a job that lost its hash must not become part of the next job of its ID.
 func TestAnIDWhoseRecordWasLostStartsAfresh(t *testing.T) {
 	each(t, func(t *testing.T, e *env) {
 		w := e.worker(t, 2)
@@ -320,7 +322,7 @@ func TestAHandleDoesNotTakeTheNextJobOfItsID(t *testing.T) {
 	})
 }
 
-// Redis has lost who runs a chunk, and no handle waits for it. The worker goes on after its
+// Redis has lost the owner of a chunk, and no handle waits for it. The worker goes on after its
 // next checkpoint, which says it again.
 func TestALostOwnerCostsNothing(t *testing.T) {
 	each(t, func(t *testing.T, e *env) {

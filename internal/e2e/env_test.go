@@ -149,14 +149,40 @@ func (e *env) awaitStarted(t *testing.T, p probe, n int64) {
 
 func (e *env) inspector() *asynq.Inspector { return asynq.NewInspectorFromRedisClient(e.rdb) }
 
-// queueInfo returns asynq's view of the case's queue.
+// queueInfo adds up asynq's view of the lanes of the case's queue.
 func (e *env) queueInfo(t *testing.T) *asynq.QueueInfo {
 	t.Helper()
-	q, err := e.inspector().GetQueueInfo(e.queue)
-	if err != nil {
-		t.Fatal(err)
+	all, known := &asynq.QueueInfo{Queue: e.queue, Paused: true}, 0
+	for _, lane := range e.lanes(t) {
+		q, err := e.inspector().GetQueueInfo(lane)
+		if errors.Is(err, asynq.ErrQueueNotFound) {
+			continue // no worker serves it, and no job is in it
+		}
+		must(t, err)
+		known++
+		all.Size += q.Size
+		all.Pending += q.Pending
+		all.Active += q.Active
+		all.Scheduled += q.Scheduled
+		all.Retry += q.Retry
+		all.Archived += q.Archived
+		all.Processed += q.Processed
+		all.Failed += q.Failed
+		all.Latency = max(all.Latency, q.Latency)
+		all.Paused = all.Paused && q.Paused
 	}
-	return q
+	if known == 0 {
+		t.Fatalf("asynq knows no lane of the queue %q", e.queue)
+	}
+	return all
+}
+
+// pauseLanes pauses the case's queue as asynq's own tools do, lane by lane.
+func (e *env) pauseLanes(t *testing.T) {
+	t.Helper()
+	for _, lane := range e.lanes(t) {
+		must(t, e.inspector().PauseQueue(lane))
+	}
 }
 
 // workers lists the live workers of the case's queue.

@@ -152,9 +152,13 @@ func TestASlotThatMovesLosesNoJob(t *testing.T) {
 	e.worker(t, 2)
 	l := e.load(t, 4)
 	l.more(t, 10)
-	// The registry of workers, the bells and the queue of the case go to another
-	// master, key by key, while they are in use.
-	for _, key := range []string{"distpool:@{workers}", "distpool:@{bell}", "asynq:{" + e.queue + "}"} {
+	// The registry of workers, the numbers of lanes and the lanes of the queue go to
+	// another master, key by key, while they are in use.
+	keys := []string{"distpool:@{workers}", "distpool:@{lanes}"}
+	for _, lane := range e.lanes(t) {
+		keys = append(keys, "asynq:{"+lane+"}")
+	}
+	for _, key := range keys {
 		e.moveSlot(t, s, key)
 		l.more(t, 5)
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/distpool/distpool/tasks"
 )
 
-// Tasks and observers whose code does what it should not, outside of the task's function.
+// Tasks and observers with code that misbehaves, outside of the task's function.
 
 // The ways to misbehave.
 const (
@@ -40,7 +40,7 @@ func misbehave(how string) {
 	}
 }
 
-// badError is an error whose method In misbehaves.
+// badError is an error with a method, In, that misbehaves.
 type badError struct{ In, How string }
 
 func (e *badError) Error() string {
@@ -73,7 +73,7 @@ func (e *badError) do(method string) {
 	}
 }
 
-// badValue is a value of a panic whose methods misbehave.
+// badValue is a value of a panic, with methods that misbehave.
 type badValue struct{ How string }
 
 func (v badValue) String() string {
@@ -81,7 +81,7 @@ func (v badValue) String() string {
 	return "a bad value"
 }
 
-// strictError is an error whose Is expects errors of its own type.
+// strictError is an error with an Is that expects errors of its own type.
 type strictError struct{ Code int }
 
 func (e *strictError) Error() string        { return fmt.Sprint("code ", e.Code) }
@@ -236,7 +236,7 @@ func badlyObserved(in, how string) func(*workerSpec) {
 	return func(s *workerSpec) { s.Observer = in + " " + how }
 }
 
-// observers are those of the worker.
+// observers are the observers of the worker.
 func (s workerSpec) observers() []observe.Worker {
 	in, how, ok := strings.Cut(s.Observer, " ")
 	if !ok {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/hibiken/asynq"
 
+	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/internal/redistest"
 	"github.com/distpool/distpool/producer"
 	"github.com/distpool/distpool/results"
@@ -51,7 +52,7 @@ func (e *env) awaitListed(t *testing.T) {
 		servers, err := e.inspector().Servers()
 		must(t, err)
 		return slices.ContainsFunc(servers, func(s *asynq.ServerInfo) bool {
-			return slices.ContainsFunc(s.ActiveWorkers, func(w *asynq.WorkerInfo) bool { return w.Queue == e.queue })
+			return slices.ContainsFunc(s.ActiveWorkers, func(w *asynq.WorkerInfo) bool { return job.QueueOf(w.Queue) == e.queue })
 		})
 	})
 }

@@ -27,7 +27,7 @@ func init() { allTasks = append(allTasks, halve) }
 // lists and sets.
 func (e *env) leftInAsynq(t *testing.T) (n int) {
 	t.Helper()
-	for _, key := range e.keys(t, "asynq:{"+e.queue+"}:*") {
+	for _, key := range e.keysOfLanes(t, func(lane string) string { return "asynq:{" + lane + "}:" }) {
 		switch {
 		case strings.Contains(key, "}:t:"):
 			n++
@@ -40,7 +40,7 @@ func (e *env) leftInAsynq(t *testing.T) (n int) {
 	return n
 }
 
-// Without a worker: nobody else would remove what waits.
+// Without a worker: only the pool can remove waiting deliveries.
 func TestWhatIsOverLeavesNothingWhateverItsSize(t *testing.T) {
 	const many = 3000
 	half := func(n int, last float64) []float64 {
@@ -172,7 +172,7 @@ func TestForgetTakesFailedDeliveriesAlong(t *testing.T) {
 		must(t, err)
 		_, err = kept.Get(ctx(t))
 		taskError(t, err)
-		archived := func() int64 { return e.rdb.ZCard(ctx(t), "asynq:{"+e.queue+"}:archived").Val() }
+		archived := func() int { return e.queueInfo(t).Archived }
 		eventually(t, "its delivery is in the archive", func() bool { return archived() == 1 })
 		for i := range 5 {
 			m, err := producer.MapAsync(ctx(t), p, verbose, []int{10, 20, 30}, producer.ChunkSize(1))
@@ -200,7 +200,7 @@ func TestTheArchiveOfFailedDeliveriesIsBounded(t *testing.T) {
 		must(t, err)
 		_, err = m.Get(ctx(t))
 		mentions(t, err, "300 of 300")
-		archived := "asynq:{" + e.queue + "}:archived"
+		archived := "asynq:{" + e.lane(t, m.ID()) + "}:archived"
 		eventually(t, "20 failed deliveries are left", func() bool {
 			return e.rdb.ZCard(ctx(t), archived).Val() == 20 && e.leftInAsynq(t) == 40
 		})
@@ -209,7 +209,7 @@ func TestTheArchiveOfFailedDeliveriesIsBounded(t *testing.T) {
 		for _, id := range old {
 			must(t, e.rdb.ZAdd(ctx(t), archived, redis.Z{Score: float64(time.Now().Add(-8 * 24 * time.Hour).Unix()), Member: id}).Err())
 		}
-		eventually(t, "those of last week are gone", func() bool {
+		eventually(t, "the deliveries of last week are gone", func() bool {
 			return e.rdb.ZCard(ctx(t), archived).Val() == 15 && e.leftInAsynq(t) == 30
 		})
 	})
@@ -261,7 +261,9 @@ func TestSubscriptionsToOtherPoolsAreGivenBack(t *testing.T) {
 			must(t, err)
 			handles = append(handles, h, twice)
 		}
-		// A pool listens on a channel of its own; p on those of the others, too.
+		// A pool listens on a channel of its own in each lane; p on one channel of each job of
+		// the others, too.
+		lanes := int64(len(e.lanes(t)))
 		listening := func() int64 {
 			var n int64
 			var mu sync.Mutex // guards n
@@ -280,13 +282,13 @@ func TestSubscriptionsToOtherPoolsAreGivenBack(t *testing.T) {
 			}))
 			return n
 		}
-		eventually(t, "the pool listens to the others", func() bool { return listening() == 2*others+1 })
+		eventually(t, "the pool listens to the others", func() bool { return listening() == (others+1)*lanes+others })
 		e.open(t, gate)
 		for _, h := range handles {
 			_, err := h.Get(ctx(t))
 			must(t, err)
 		}
-		eventually(t, "it listens to itself", func() bool { return listening() == others+1 })
+		eventually(t, "it listens to itself", func() bool { return listening() == (others+1)*lanes })
 		// And again.
 		r, err := producer.ApplyAsync(ctx(t), e.pool(t), square, 3)
 		must(t, err)

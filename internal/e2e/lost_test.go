@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/distpool/distpool/internal/asynqfmt"
 	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/producer"
 	"github.com/distpool/distpool/results"
@@ -21,9 +22,9 @@ func TestDeliveriesThatAnOperatorDeletedOrArchivedAreIssuedAgain(t *testing.T) {
 		must(t, err)
 		single, err := producer.ApplyAsync(ctx(t), p, square, 4)
 		must(t, err)
-		must(t, e.inspector().DeleteTask(e.queue, taskID(m.ID(), 0, 1)))
-		must(t, e.inspector().ArchiveTask(e.queue, taskID(m.ID(), 1, 1)))
-		must(t, e.inspector().ArchiveTask(e.queue, taskID(single.ID(), 0, 1)))
+		must(t, e.inspector().DeleteTask(e.lane(t, m.ID()), taskID(m.ID(), 0, 1)))
+		must(t, e.inspector().ArchiveTask(e.lane(t, m.ID()), taskID(m.ID(), 1, 1)))
+		must(t, e.inspector().ArchiveTask(e.lane(t, single.ID()), taskID(single.ID(), 0, 1)))
 		lost := time.Now()
 		e.worker(t, 2)
 		vs, err := m.Get(ctx(t))
@@ -66,9 +67,9 @@ func TestArchivedDeliveriesOfJobsThatNobodyWaitsForAreIssuedAgain(t *testing.T) 
 	each(t, func(t *testing.T, e *env) {
 		m, single := e.abandoned(t)
 		damaged, _ := e.abandoned(t)
-		for _, id := range []string{taskID(m, 0, 1), taskID(m, 2, 1), taskID(single, 0, 1), taskID(damaged, 1, 1)} {
-			must(t, e.inspector().ArchiveTask(e.queue, id))
-		}
+		e.archive(t, m, 0, 2)
+		e.archive(t, single, 0)
+		e.archive(t, damaged, 1)
 		// A record that cannot be read must not keep others from being looked after.
 		must(t, wrongType().do(ctx(t), e, damaged))
 		e.worker(t, 2)
@@ -84,7 +85,7 @@ func TestAQueueThatIsArchivedAsAWholeIsIssuedAgain(t *testing.T) {
 		m, err := producer.MapAsync(ctx(t), p, square, args, producer.ChunkSize(1))
 		must(t, err)
 		p.Release() // nobody waits for it
-		n, err := e.inspector().ArchiveAllPendingTasks(e.queue)
+		n, err := e.inspector().ArchiveAllPendingTasks(e.lane(t, m.ID()))
 		if err != nil || n != len(args) {
 			t.Fatalf("%d of %d deliveries were archived: %v", n, len(args), err)
 		}
@@ -100,10 +101,11 @@ func TestDeliveriesThatWereTakenAndHaveNoLeaseAreIssuedAgain(t *testing.T) {
 		m, single := e.abandoned(t)
 		// What asynq never recovers: it looks for leases that are over, and these have
 		// none.
-		for _, id := range []string{taskID(m, 1, 1), taskID(single, 0, 1)} {
-			must(t, e.rdb.LRem(ctx(t), "asynq:{"+e.queue+"}:pending", 1, id).Err())
-			must(t, e.rdb.LPush(ctx(t), "asynq:{"+e.queue+"}:active", id).Err())
-			must(t, e.rdb.HSet(ctx(t), "asynq:{"+e.queue+"}:t:"+id, "state", "active").Err())
+		for of, id := range map[string]string{m: taskID(m, 1, 1), single: taskID(single, 0, 1)} {
+			lane := e.lane(t, of)
+			must(t, e.rdb.LRem(ctx(t), "asynq:{"+lane+"}:pending", 1, id).Err())
+			must(t, e.rdb.LPush(ctx(t), "asynq:{"+lane+"}:active", id).Err())
+			must(t, e.rdb.HSet(ctx(t), asynqfmt.TaskKey(lane, id), "state", "active").Err())
 		}
 		e.worker(t, 2)
 		e.areDone(t, foundWithin, m, single)
@@ -113,8 +115,8 @@ func TestDeliveriesThatWereTakenAndHaveNoLeaseAreIssuedAgain(t *testing.T) {
 func TestADeletedDeliveryThatNobodyWaitsForIsIssuedAgainWhenSomebodyAttaches(t *testing.T) {
 	each(t, func(t *testing.T, e *env) {
 		m, single := e.abandoned(t)
-		must(t, e.inspector().DeleteTask(e.queue, taskID(m, 1, 1)))
-		must(t, e.inspector().DeleteTask(e.queue, taskID(single, 0, 1)))
+		must(t, e.inspector().DeleteTask(e.lane(t, m), taskID(m, 1, 1)))
+		must(t, e.inspector().DeleteTask(e.lane(t, single), taskID(single, 0, 1)))
 		e.worker(t, 2)
 		p := e.pool(t)
 		began := time.Now()

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/hibiken/asynq"
+
 	"github.com/distpool/distpool/producer"
 )
 
@@ -20,13 +22,18 @@ func TestOperatorsSeeTheQueueTheWorkersAndTheFailures(t *testing.T) {
 
 		inspector := e.inspector()
 		names, err := inspector.Queues()
-		if err != nil || !slices.Contains(names, e.queue) {
-			t.Errorf("queues %q, error %v; want %s among them", names, err, e.queue)
+		must(t, err)
+		for _, lane := range e.lanes(t) {
+			if !slices.Contains(names, lane) {
+				t.Errorf("queues %q; want %s among them", names, lane)
+			}
 		}
 		eventually(t, "two failed deliveries are listed", func() bool { return e.queueInfo(t).Archived == 2 })
-		archived, err := inspector.ListArchivedTasks(e.queue)
-		if err != nil {
-			t.Fatal(err)
+		var archived []*asynq.TaskInfo
+		for _, lane := range e.lanes(t) {
+			more, err := inspector.ListArchivedTasks(lane)
+			must(t, err)
+			archived = append(archived, more...)
 		}
 		var messages []string
 		for _, a := range archived {

@@ -38,6 +38,36 @@ func (e *env) lanes(t *testing.T) []string {
 	return lanes
 }
 
+// archive moves the first deliveries of chunks of a job to asynq's archive, as an operator can.
+func (e *env) archive(t *testing.T, id string, chunks ...int) {
+	t.Helper()
+	for _, k := range chunks {
+		must(t, e.inspector().ArchiveTask(e.lane(t, id), taskID(id, k, 1)))
+	}
+}
+
+// oneLane gives the case's queue a single lane, before its first use.
+func (e *env) oneLane(t *testing.T) {
+	t.Helper()
+	must(t, e.rdb.HSet(ctx(t), "distpool:@{lanes}", e.queue, "1@0").Err())
+}
+
+// keysOfLanes lists the keys that begin with the prefix of any lane of the case's queue.
+func (e *env) keysOfLanes(t *testing.T, prefix func(lane string) string) []string {
+	t.Helper()
+	var all []string
+	for _, lane := range e.lanes(t) {
+		all = append(all, e.keys(t, prefix(lane)+"*")...)
+	}
+	return all
+}
+
+// jobsKeys lists the keys of all jobs of the case's queue.
+func (e *env) jobsKeys(t *testing.T) []string {
+	t.Helper()
+	return e.keysOfLanes(t, func(lane string) string { return job.Prefix(lane) + "job:" })
+}
+
 // key is the hash of a job.
 func (e *env) key(t *testing.T, id string) string {
 	t.Helper()

@@ -80,7 +80,7 @@ func TestAnOversizedArgumentIsRefusedWhenSubmitted(t *testing.T) {
 func (e *env) unfinished(t *testing.T) []string {
 	t.Helper()
 	var open []string
-	for _, k := range e.keys(t, "distpool:{"+e.queue+"}:job:*") {
+	for _, k := range e.jobsKeys(t) {
 		if state := e.rdb.HGet(ctx(t), k, "state").Val(); state == "open" || state == "sealed" {
 			open = append(open, k)
 		}
@@ -167,7 +167,7 @@ func TestARefusedMapLeavesNothing(t *testing.T) {
 	s := redistest.Start(t)
 	e := newEnv(t, s.URL(), true)
 	e.worker(t, 1)
-	must(t, e.inspector().PauseQueue(e.queue)) // what was sent must not run
+	e.pauseLanes(t) // what was sent must not run
 	p, admin := e.pool(t), s.Client(t)
 	info, err := admin.InfoMap(ctx(t), "memory").Result()
 	must(t, err)

@@ -91,7 +91,7 @@ func TestOperatorsSeeAWaitingRetry(t *testing.T) {
 		}
 		inspector := asynq.NewInspectorFromRedisClient(e.rdb)
 		eventually(t, "the delivery waits", func() bool {
-			ts, err := inspector.ListRetryTasks(e.queue)
+			ts, err := inspector.ListRetryTasks(e.lane(t, r.ID()))
 			return err == nil && len(ts) == 1 && strings.Contains(ts[0].LastErr, "attempt 1") && strings.Contains(ts[0].LastErr, "1h")
 		})
 		// Its slot is free meanwhile, and an operator may shorten the wait.

@@ -185,11 +185,13 @@ func TestAStreamWhoseRecordIsLostSaysSo(t *testing.T) {
 					return
 				}
 				e.awaitStarted(t, gate, 1)
-				keys := e.keys(t, "distpool:{"+e.queue+"}:job:*")
+				keys := e.jobsKeys(t)
 				if len(keys) == 0 {
 					t.Error("the stream has no record")
 				}
-				must(t, e.rdb.Del(ctx(t), keys...).Err())
+				for _, key := range keys {
+					must(t, e.rdb.Del(ctx(t), key).Err())
+				}
 				yield(gate)
 			}))
 			if !errors.Is(err, results.ErrExpired) {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/producer"
 	"github.com/distpool/distpool/results"
 )
@@ -32,11 +33,11 @@ func upTo(n int, read *atomic.Int64) iter.Seq[int] {
 // other cases have jobs, of other queues: these do not count.
 func (e *env) noTrace(t *testing.T) {
 	t.Helper()
-	queue := "*"
+	left := e.keys(t, "distpool:{*}*")
 	if e.real {
-		queue = e.queue
+		left = e.keysOfLanes(t, job.Prefix)
 	}
-	for _, key := range e.keys(t, "distpool:{"+queue+"}*") {
+	for _, key := range left {
 		t.Errorf("key %s is left", key)
 	}
 }

@@ -7,7 +7,7 @@ import (
 
 // Logger returns a logger whose records go to the handler of log, under guard: a
 // record with which the handler panics or calls runtime.Goexit is lost, and nothing
-// else. The handler must return. Of those of package log/slog a Level that calls
+// else. The handler must return. Of the handlers of package log/slog, a Level that calls
 // runtime.Goexit is not guarded: asking them for theirs must cost nothing.
 func Logger(log *slog.Logger) *slog.Logger {
 	if _, ok := log.Handler().(handler); ok {

@@ -17,7 +17,7 @@ type About struct {
 	// Absent means default: most jobs have none of these.
 	Codec   string          `json:"codec,omitempty"`   // default "json"
 	Policy  string          `json:"policy,omitempty"`  // what the job says about retries and time limits (call.Policy)
-	Headers json.RawMessage `json:"headers,omitempty"` // what the submission's observers tell those of the workers
+	Headers json.RawMessage `json:"headers,omitempty"` // from the submission's observers to the observers of the workers
 	Start   int64           `json:"start,omitempty"`   // not before this, Unix ms
 	Sum     string          `json:"sum,omitempty"`     // chosen name: digest of what was submitted
 	Cut     string          `json:"cut,omitempty"`     // chosen name: the rule by which it is cut into chunks

@@ -21,7 +21,7 @@
 //	created    ms, by the clock of Redis
 //	expires    the job is canceled unless a chunk begins before this, ms; default: no limit
 //	recorded   chunks with outcomes; with done and failed not kept in a job of one chunk
-//	done       calls with outcomes, those of checkpoints included
+//	done       calls with outcomes, in checkpoints too
 //	failed     calls that failed; default 0
 //	running    chunks that workers hold; not kept in a job of one chunk
 //	finished   when the job was over, ms
@@ -30,7 +30,7 @@
 //	deaths     workers that died in chunks of the job; default 0
 //	slow       the slowest calls, one of a chunk at the most: lines "MS CALL WORKER"
 //	kept       bytes of arguments that are kept of failed calls; default 0
-//	consumed   chunks whose outcomes a stream has consumed; default 0
+//	consumed   chunks that a stream has consumed the outcomes of; default 0
 //	frames     large frames of the job live until this time at least, ms; default: it has none
 //
 // And for each chunk K:

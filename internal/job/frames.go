@@ -49,7 +49,7 @@ func pieces(token string, size int) []string {
 // other frame begins with its first byte.
 func IsReference(frame []byte) bool { return len(frame) > 0 && frame[0] == '@' }
 
-// Store puts those of the frames of a job that are large into keys of their own, and
+// Store puts the large frames of a job into keys of their own, and
 // returns the frames with references in place of these. The tokens are drawn, so no
 // reference is ever to another frame than its own.
 func Store(ctx context.Context, c redis.Cmdable, lane, name string, frames ...[]byte) ([][]byte, error) {

@@ -9,7 +9,7 @@ import (
 // A queue that spans a Cluster has several lanes: asynq queues whose names are chosen
 // so that their slots divide the slot space evenly. Lane 0 has the queue's own name.
 // The names follow from the queue's name and the number of lanes alone, and a number
-// that divides another one has its lanes among those of the other.
+// that divides another one has its lanes among the lanes of the other.
 
 // slots is the number of hash slots of a Redis Cluster.
 const slots = 16384

@@ -23,6 +23,11 @@ const (
 	// lanesAhead is how long before its first use a new number of lanes is made known: by
 	// then every Router has read it, also one with a clock that differs by some seconds.
 	lanesAhead = 30 * time.Second
+	// lanesTTL is how long the numbers of lanes outlive the last program that uses them:
+	// longer than the jobs of queues that everyone has left.
+	lanesTTL = 366 * 24 * time.Hour
+	// lanesRenewed is how often a Router gives them that time again.
+	lanesRenewed = time.Hour
 )
 
 // Router tells the lanes of queues. On anything but a Cluster a queue has one lane, its own
@@ -33,8 +38,9 @@ type Router struct {
 	cluster *redis.ClusterClient // nil: it is none
 	reading bool
 
-	mu    sync.Mutex
-	known map[string]layout
+	mu      sync.Mutex // guards all below
+	known   map[string]layout
+	renewed time.Time // when this Router last gave the numbers their time to live
 }
 
 // layout is the numbers of lanes of a queue.
@@ -139,7 +145,7 @@ func (r *Router) SetLanes(ctx context.Context, queue string, n int) error {
 			return fmt.Errorf("%d lanes for queue %q: it has %d, and lanes cannot be taken away", n, queue, l.numbers[0].n)
 		}
 		is := fmt.Sprintf("%d@%d %s", n, time.Now().Add(lanesAhead).UnixMilli(), was)
-		swapped, err := swapScript.Run(ctx, r.rdb, []string{lanesKey}, queue, was, strings.TrimSpace(is)).Bool()
+		swapped, err := swapScript.Run(ctx, r.rdb, []string{lanesKey}, queue, was, strings.TrimSpace(is), lanesTTL.Milliseconds()).Bool()
 		if err != nil || swapped {
 			return err
 		}
@@ -152,6 +158,7 @@ if (redis.call('HGET', KEYS[1], ARGV[1]) or '') ~= ARGV[2] then
   return 0
 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+redis.call('PEXPIRE', KEYS[1], ARGV[4])
 return 1`)
 
 func (r *Router) layout(ctx context.Context, queue string) (layout, error) {
@@ -171,6 +178,9 @@ func (r *Router) layout(ctx context.Context, queue string) (layout, error) {
 	if errors.Is(err, redis.Nil) {
 		text, err = r.first(ctx, queue)
 	}
+	if err == nil {
+		err = r.renew(ctx)
+	}
 	if err != nil {
 		return layout{}, fmt.Errorf("reading the lanes of queue %q: %w", queue, err)
 	}
@@ -183,6 +193,23 @@ func (r *Router) layout(ctx context.Context, queue string) (layout, error) {
 	r.known[queue] = l
 	r.mu.Unlock()
 	return l, nil
+}
+
+// renew gives the numbers of lanes their time to live, once in a while.
+func (r *Router) renew(ctx context.Context) error {
+	r.mu.Lock()
+	due := !r.reading && time.Since(r.renewed) > lanesRenewed
+	r.mu.Unlock()
+	if !due {
+		return nil
+	}
+	if err := r.rdb.PExpire(ctx, lanesKey, lanesTTL).Err(); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.renewed = time.Now()
+	return nil
 }
 
 // first gives a queue that has no number of lanes the number of masters.

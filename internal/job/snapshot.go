@@ -195,7 +195,7 @@ func QueueOut(ctx context.Context, p redis.Cmdable, lane, name string, chunk int
 	return p.HGet(ctx, Key(lane, name), "out:"+strconv.Itoa(chunk))
 }
 
-// Unrecorded lists those of the chunks from to from+n-1 that have no outcomes yet.
+// Unrecorded lists the chunks without outcomes, of the n chunks that begin with from.
 func Unrecorded(ctx context.Context, c redis.Cmdable, lane, name string, from, n int) ([]int, error) {
 	fields := append(numbered("args:", from, n), numbered("own:", from, n)...)
 	reply, err := c.HMGet(ctx, Key(lane, name), fields...).Result()

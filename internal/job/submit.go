@@ -8,7 +8,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Job is what is known of a job when it is created.
+// Job describes a job when it is created.
 type Job struct {
 	Ref
 	About  string // About.Encode

@@ -54,8 +54,8 @@ type Config struct {
 	// could be made to mean this machine.
 	Hosts []string
 	// Proxies are the addresses of proxies before the monitor, of which the header
-	// X-Forwarded-For is believed: it says whose wrong tokens are counted. Without
-	// them, all who come through a proxy count as one client. Defaults to none.
+	// X-Forwarded-For is believed: it names the client of a wrong token. Without
+	// them, all clients behind a proxy count as one. Defaults to none.
 	Proxies []netip.Prefix
 	// Logger gets what goes wrong. Defaults to slog.Default().
 	Logger *slog.Logger

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// soon is what is promised: within it a page says that it is stale, is live again,
+	// soon is the promised bound: within it a page says that it is stale, is live again,
 	// and every request is answered.
 	soon = 5 * time.Second
 	// tries is how often a fault is tried when something took longer. A machine that is

@@ -32,10 +32,10 @@ func ParseAddress(s, queue string) (Address, error) {
 		a.Queue = queue
 	}
 	if err := CheckQueue(a.Queue); err != nil {
-		return Address{}, fmt.Errorf("the address %.250q of a job: %w", s, err)
+		return Address{}, fmt.Errorf("job %.201q: %w", s, err)
 	}
 	if err := CheckJob(a.Name); err != nil {
-		return Address{}, fmt.Errorf("the address %.250q of a job: %w", s, err)
+		return Address{}, fmt.Errorf("job %.201q: %w", s, err)
 	}
 	return a, nil
 }

@@ -123,7 +123,7 @@ func (os *pools) RoundTrip(r observe.RoundTrip) {
 	os.apart("RoundTrip", false, func(o observe.Pool) { o.RoundTrip(r) })
 }
 
-// Worker are the observers of a worker. Its methods are those of observe.Worker, but for
+// Worker are the observers of a worker. It has the methods of observe.Worker, but for
 // BeginCall and EndCall.
 type Worker struct{ guarded[observe.Worker] }
 

@@ -45,7 +45,7 @@ type Writer struct {
 	out io.Writer
 
 	mu   sync.Mutex // guards all below
-	tail []byte     // the beginning of a character whose end is still to come
+	tail []byte     // the beginning of a character that is not complete
 }
 
 // NewWriter returns a Writer to out.

@@ -11,7 +11,7 @@ import (
 )
 
 // forwardEvery is how often a worker looks for delayed deliveries that are due. It bounds
-// how late a delivery comes whose producer, or the worker that put it off, is gone.
+// how late a delivery comes if its producer, or the worker that put it off, is gone.
 const forwardEvery = time.Second
 
 // forwardTime bounds one look: a server that is down must not keep the lanes of others waiting.

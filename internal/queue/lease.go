@@ -57,7 +57,7 @@ func (c *Consumer) renew(ctx context.Context) {
 	}
 }
 
-// Holds reports whether a delivery is dealt with here, or may be about to.
+// Holds reports whether a delivery is dealt with here.
 func (c *Consumer) Holds(lane, id string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -44,7 +44,7 @@ type Fleet interface {
 	// Alive returns the IDs of the live workers. An error, or false, says that the answer is
 	// no proof of death: this worker's own heartbeat has trouble.
 	Alive(ctx context.Context) (map[string]bool, bool, error)
-	// Ask asks a worker whether it runs these chunks. It gives back those that it does not.
+	// Ask asks a worker whether it runs these chunks. It gives back the chunks that it does not run.
 	Ask(ctx context.Context, worker, lane string, chunks []job.Delivery) error
 }
 

@@ -16,7 +16,7 @@ import (
 	"github.com/distpool/distpool/internal/job"
 )
 
-// fleet is a Fleet of which a test says who lives.
+// fleet is a Fleet of workers that a test lists as live.
 type fleet struct {
 	mu    sync.Mutex
 	alive map[string]bool
