@@ -50,7 +50,7 @@ func TestQueuesAreListedAndPaused(t *testing.T) {
 		in, f := inspect.New(rdb), start(t, rdb)
 		var qs []inspect.Queue
 		var err error
-		for len(qs) == 0 { // the worker announces itself
+		for len(qs) == 0 || qs[0].Workers == 0 { // the worker announces itself, and names its queue
 			if qs, err = in.Queues(t.Context()); err != nil {
 				t.Fatalf("before the first job: %v", err)
 			}
