@@ -221,7 +221,7 @@ func TestCallbacksOfTwoPoolsMayWaitForEachOther(t *testing.T) {
 
 func TestJoinInACallbackIsAnErrorAndTerminateEnds(t *testing.T) {
 	each(t, func(t *testing.T, e *env) {
-		e.worker(t, 1)
+		e.worker(t, 2) // one for the call that waits: the lanes of a queue have no order
 		p, other := e.pool(t), e.pool(t)
 		r, err := producer.ApplyAsync(ctx(t), p, square, 3)
 		if err != nil {

@@ -64,11 +64,16 @@ func TestOperatorsSeeTheQueueTheWorkersAndTheFailures(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, s := range servers {
-				if _, ok := s.Queues[e.queue]; ok && s.Concurrency == 3 && s.Status == "active" {
+				if serves(s, e.lanes(t)) && s.Concurrency == 3 && s.Status == "active" {
 					return true
 				}
 			}
 			return false
 		})
 	})
+}
+
+// serves reports whether asynq lists all the lanes for the worker.
+func serves(s *asynq.ServerInfo, lanes []string) bool {
+	return !slices.ContainsFunc(lanes, func(lane string) bool { return s.Queues[lane] == 0 })
 }

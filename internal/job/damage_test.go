@@ -76,6 +76,27 @@ func TestNothingIsTakenFromAPausedQueue(t *testing.T) {
 	})
 }
 
+// A delivery that is on its way to a worker meanwhile is not put back for a job that is over.
+func TestAPausedQueueGetsNothingBackOfCanceledJobs(t *testing.T) {
+	onAll(t, func(t *testing.T, rdb redis.UniversalClient) {
+		submit(t, rdb, Sealed, newCall(lane, "a"))
+		rdb.Set(t.Context(), asynqfmt.PausedKey(lane), 1, 0)
+		id := rdb.LMove(t.Context(), asynqfmt.PendingKey(lane), asynqfmt.ActiveKey(lane), "RIGHT", "LEFT").Val()
+		if _, err := Cancel(t.Context(), rdb, lane, Publish, "", Ref{Name: "a"}); err != nil {
+			t.Fatal(err)
+		}
+		taken, err := Take(t.Context(), rdb, lane, Taking{Worker: worker, Most: 1, Room: 1 << 20, Moved: []string{id}, Now: time.Now()})
+		if err != nil || len(taken) != 1 || taken[0].Verdict == Paused {
+			t.Fatalf("took %+v, %v", taken, err)
+		}
+		for _, key := range []string{asynqfmt.PendingKey(lane), asynqfmt.ActiveKey(lane), asynqfmt.LeaseKey(lane), asynqfmt.TaskKey(lane, id)} {
+			if n := rdb.Exists(t.Context(), key).Val(); n != 0 {
+				t.Errorf("%s is left", key)
+			}
+		}
+	})
+}
+
 func TestLargeFramesLiveWithTheirJob(t *testing.T) {
 	onAll(t, func(t *testing.T, rdb redis.UniversalClient) {
 		large := bytes.Repeat([]byte("x"), LargeFrame)

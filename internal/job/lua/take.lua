@@ -31,19 +31,16 @@ local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local n, budget = tonumber(ARGV[3]), tonumber(ARGV[8])
 local ids = n > 0 and asynq_pop(q, n, ARGV[4]) or {}
-local back, over, replies, moved = {}, {}, {}, {}
+local back, over, replies, moved, paused = {}, {}, {}, {}, false
 
 if ARGV[10] then
-  local paused = redis.call('EXISTS', q .. 'paused') == 1
+  paused = redis.call('EXISTS', q .. 'paused') == 1
   for i = 10, #ARGV do
-    if paused then
-      back[#back + 1] = ARGV[i]
-      replies[#replies + 1] = {ARGV[i], 'paused'}
-    elseif redis.call('HEXISTS', q .. 't:' .. ARGV[i], 'state') == 1 then
+    if redis.call('HEXISTS', q .. 't:' .. ARGV[i], 'state') == 1 then
       redis.call('ZADD', q .. 'lease', ARGV[4], ARGV[i])
       table.insert(ids, 1, ARGV[i])
       moved[ARGV[i]] = true
-    else -- supervision has issued it again meanwhile
+    else -- supervision has issued it again meanwhile, or its job was withdrawn
       over[#over + 1] = ARGV[i]
       replies[#replies + 1] = {ARGV[i], 'stale'}
     end
@@ -86,6 +83,9 @@ for i = 1, #ids do
         redis.call('HSET', q .. 't:' .. id, 'state', 'active')
         replies[#replies + 1] = {id, 'busy', j[1]}
       end
+    elseif paused and moved[id] then
+      back[#back + 1] = id
+      replies[#replies + 1] = {id, 'paused'}
     elseif not args then
       -- Recorded; or consumed, which is counted in the job; or damaged.
       if redis.call('HEXISTS', key, 'out:' .. chunk) == 1 or redis.call('HEXISTS', key, 'consumed') == 1 then
