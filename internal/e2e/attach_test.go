@@ -164,8 +164,7 @@ func TestEveryKeyOfDistpoolHasATimeToLive(t *testing.T) {
 				t.Errorf("%s: only %d keys: %q", when, len(keys), keys)
 			}
 			for _, k := range keys {
-				// The numbers of lanes are settings of queues, and no trace of what was done.
-				if ttl := e.rdb.PTTL(ctx(t), k).Val(); ttl == -1 && k != "distpool:@{lanes}" {
+				if ttl := e.rdb.PTTL(ctx(t), k).Val(); ttl == -1 {
 					t.Errorf("%s: %s (%s) lives for ever", when, k, e.rdb.Type(ctx(t), k).Val())
 				}
 			}
