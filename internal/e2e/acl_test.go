@@ -12,6 +12,7 @@ import (
 
 	"github.com/hibiken/asynq"
 
+	"github.com/distpool/distpool/internal/asynqfmt"
 	"github.com/distpool/distpool/internal/inspect"
 	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/internal/redistest"
@@ -88,11 +89,18 @@ func TestTheRulesOfTheSecurityPageAreEnoughAndNoneIsIdle(t *testing.T) {
 		t.Errorf("canceling a job that waits: %v", err)
 	}
 	must(t, g.inspector().PauseQueue(g.queue))
+	decoy, err := producer.ApplyAsync(ctx(t), p, square, 6)
+	must(t, err)
+	eventually(t, "the workers have met the pause", func() bool {
+		return g.rdb.LLen(ctx(t), asynqfmt.PendingKey(g.queue)).Val() == 1 && g.rdb.LLen(ctx(t), asynqfmt.ActiveKey(g.queue)).Val() == 0
+	})
 	pending, err := producer.ApplyAsync(ctx(t), p, square, 6)
 	must(t, err)
 	must(t, pending.Cancel(ctx(t)))
-	eventually(t, "its delivery is gone", func() bool { return g.rdb.Exists(ctx(t), "asynq:{"+g.queue+"}:pending").Val() == 0 })
+	eventually(t, "its delivery is gone", func() bool { return g.rdb.LLen(ctx(t), asynqfmt.PendingKey(g.queue)).Val() == 1 })
 	must(t, g.inspector().UnpauseQueue(g.queue))
+	n, err = decoy.Get(ctx(t))
+	same(t, "a call of a queue that was paused", n, err, 36)
 	late, err := producer.ApplyAsync(ctx(t), p, square, 6, producer.Delay(time.Second), producer.ExpiresIn(time.Millisecond))
 	if err == nil {
 		_, _ = late.Get(ctx(t)) // in time or not
@@ -246,10 +254,12 @@ func TestTheRulesOfTheSecurityPageAreEnoughAndNoneIsIdle(t *testing.T) {
 	if _, err := spoiled.Get(ctx(t)); !errors.Is(err, results.ErrCorrupt) {
 		t.Errorf("a job whose arguments were spoiled: %v", err)
 	}
-	doomedToo, err := producer.ApplyAsync(ctx(t), p, spoil, heavy[2], producer.Delay(time.Hour))
+	gone := g.pool(t) // otherwise it may be the pool that removes the arguments
+	doomedToo, err := producer.ApplyAsync(ctx(t), gone, spoil, heavy[2], producer.Delay(time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}
+	gone.Release()
 	if state, err := inspect.New(c).Cancel(ctx(t), doomedToo.ID()); err != nil || state != job.Canceled {
 		t.Errorf("canceling a large call as an operator: %v, %v", state, err)
 	}
