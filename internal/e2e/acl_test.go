@@ -288,10 +288,6 @@ func TestTheRulesOfTheSecurityPageAreEnoughAndNoneIsIdle(t *testing.T) {
 	}
 }
 
-// unmonitored are commands that MONITOR need not show: xdel makes room in a list of
-// recent jobs that has tens of thousands, and MONITOR leaves out commands for administrators.
-var unmonitored = []string{"xdel", "client|unblock"}
-
 func TestNoRoleMayDoMoreThanItNeeds(t *testing.T) {
 	t.Parallel()
 	g := newGuarded(t)
