@@ -3,7 +3,6 @@ package job
 import (
 	"context"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -23,11 +22,12 @@ type Holding struct {
 
 // Holdings reads how chunks of one lane stand. A record that is damaged holds nothing.
 func Holdings(ctx context.Context, c redis.Cmdable, lane string, chunks []Delivery) ([]Holding, error) {
-	cmds := make([]*redis.SliceCmd, len(chunks))
+	cmds, args := make([]*redis.SliceCmd, len(chunks)), make([]*redis.BoolCmd, len(chunks))
 	_, err := c.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for i, d := range chunks {
 			n := strconv.Itoa(d.Chunk)
-			cmds[i] = p.HMGet(ctx, Key(lane, d.Name), "about", "gen", "state", "own:"+n, "args:"+n)
+			cmds[i] = p.HMGet(ctx, Key(lane, d.Name), "about", "gen", "state", "own:"+n)
+			args[i] = p.HExists(ctx, Key(lane, d.Name), "args:"+n) // they may be long
 		}
 		return nil
 	})
@@ -43,28 +43,29 @@ func Holdings(ctx context.Context, c redis.Cmdable, lane string, chunks []Delive
 			}
 			continue
 		}
-		all[i] = holding(chunks[i].Gen, reply)
+		if err := args[i].Err(); err != nil {
+			return nil, err
+		}
+		all[i] = holding(chunks[i].Gen, reply, args[i].Val())
 	}
 	return all, nil
 }
 
-func holding(gen string, reply []any) Holding {
+func holding(gen string, reply []any, args bool) Holding {
 	text := func(i int) string { s, _ := reply[i].(string); return s }
 	about, err := ParseAbout(text(0))
 	if err != nil || text(1) != gen {
 		return Holding{}
 	}
-	state, own := State(text(2)), text(3)
+	state := State(text(2))
 	h := Holding{Task: about.Task, Lives: state == "" || state == Open}
 	h.Waits = h.Lives
-	if own == "" && reply[4] == nil {
+	var since int64
+	if h.Owner, since, _ = parseOwner(text(3)); h.Owner == "" && !args {
 		h.Waits = false // it has its outcomes, or the job is damaged
 	}
-	owner, rest, _ := strings.Cut(own, " ")
-	since, _, _ := strings.Cut(rest, " ")
-	h.Owner = owner
-	if ms, err := strconv.ParseInt(since, 10, 64); err == nil {
-		h.Since = time.UnixMilli(ms)
+	if since > 0 {
+		h.Since = time.UnixMilli(since)
 	}
 	return h
 }

@@ -62,7 +62,7 @@ func ParseOverview(name string, cmd *redis.SliceCmd) (Overview, error) {
 		return o, nil
 	}
 	o.Begun, _ = strconv.ParseInt(f["begun"], 10, 64)
-	if owner, since := parseOwner(f["own:0"]); owner != "" {
+	if owner, since, _ := parseOwner(f["own:0"]); owner != "" {
 		o.Begun = since
 		if !o.State.Ended() {
 			o.Owner = owner
@@ -71,12 +71,14 @@ func ParseOverview(name string, cmd *redis.SliceCmd) (Overview, error) {
 	return o, nil
 }
 
-// parseOwner reads the worker of a field own:K, and since when it is that (Unix, ms).
-func parseOwner(own string) (worker string, since int64) {
+// parseOwner reads a field own:K: the worker, since when it runs the chunk (Unix, ms), and by
+// which delivery; 0 where the field does not say.
+func parseOwner(own string) (worker string, since int64, number int) {
 	worker, rest, _ := strings.Cut(own, " ")
-	text, _, _ := strings.Cut(rest, " ")
-	since, _ = strconv.ParseInt(text, 10, 64)
-	return worker, since
+	at, by, _ := strings.Cut(rest, " ")
+	since, _ = strconv.ParseInt(at, 10, 64)
+	number, _ = strconv.Atoi(by)
+	return worker, since, number
 }
 
 // parseSlow reads the field slow.
@@ -123,7 +125,7 @@ func Runs(ctx context.Context, c redis.Cmdable, lane, name string, chunks []int)
 	for i, k := range chunks {
 		text := func(f int) string { s, _ := reply[3*i+f].(string); return s }
 		r := ChunkRun{Chunk: k}
-		r.Owner, r.Since = parseOwner(text(0))
+		r.Owner, r.Since, _ = parseOwner(text(0))
 		r.Deaths, _ = strconv.Atoi(text(1))
 		r.Saved, _ = strconv.Atoi(text(2))
 		runs[i] = r

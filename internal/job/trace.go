@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -45,10 +44,8 @@ func Claims(ctx context.Context, c redis.Cmdable, lane string, ref Ref, from, n 
 		s.Waits = args[i] != nil || own[i] != nil
 		s.Lost = args[i] == nil && out[i] == nil && text(3) == ""
 		if text, ok := own[i].(string); ok {
-			words := strings.Fields(text)
-			if len(words) == 3 {
-				s.Owner = words[0]
-				s.Number, _ = strconv.Atoi(words[2])
+			if owner, _, number := parseOwner(text); number > 0 {
+				s.Owner, s.Number = owner, number
 			}
 		}
 	}
