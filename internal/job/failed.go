@@ -23,10 +23,3 @@ func Failed(ctx context.Context, c redis.Cmdable, lane, taskID, errText string, 
 	m.Error, m.LastFailed = errText, failed.Unix()
 	return m.Append(nil), nil
 }
-
-// Payload is the payload of a delivery: it tells people, and programs that know no more of the
-// task, which chunk it runs.
-func Payload(lane string, d Delivery) []byte {
-	m, _ := asynqfmt.ParseMessage(Message(lane, "", d, "", time.Time{}))
-	return m.Payload
-}

@@ -123,13 +123,18 @@ const (
 	asynqRetries = 10000
 )
 
-// Message is asynq's message of a delivery. Its payload tells people, and programs that know
-// no more of the task, which chunk it runs. errText is the error of its last run, at failed;
+// Payload is the payload of a delivery: it tells people, and programs that know no more of the
+// task, which chunk it runs.
+func Payload(lane string, d Delivery) []byte {
+	return []byte(payloadOf(QueueOf(lane)) + d.Name + `","chunk":` + strconv.Itoa(d.Chunk) + "}")
+}
+
+// Message is asynq's message of a delivery. errText is the error of its last run, at failed;
 // empty: there was none.
 func Message(lane, task string, d Delivery, errText string, failed time.Time) []byte {
 	m := asynqfmt.Message{
 		Type: task, ID: d.TaskID(), Queue: lane, Retry: asynqRetries, Timeout: int64(asynqTimeout.Seconds()),
-		Payload: []byte(payloadOf(QueueOf(lane)) + d.Name + `","chunk":` + strconv.Itoa(d.Chunk) + "}"), Error: errText,
+		Payload: Payload(lane, d), Error: errText,
 	}
 	if errText != "" {
 		m.LastFailed = failed.Unix()

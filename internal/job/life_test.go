@@ -94,9 +94,14 @@ func TestAMapIsDoneWithItsLastChunk(t *testing.T) {
 		if s := snapshot(t, rdb, "m"); s.State != Sealed || s.Recorded != 4 || s.Done != 4 || s.Running != 1 {
 			t.Fatalf("before the last: %+v", s)
 		}
-		missing, err := Unrecorded(t.Context(), rdb, lane, "m", 0, 5)
-		if err != nil || len(missing) != 1 || missing[0] != 2 {
-			t.Fatalf("chunks %v have no outcomes, %v; want [2]", missing, err)
+		claims, err := Claims(t.Context(), rdb, lane, Ref{Name: "m"}, 0, 5)
+		if err != nil || len(claims) != 5 {
+			t.Fatalf("claims %+v, %v", claims, err)
+		}
+		for i, c := range claims {
+			if c.Waits != (i == 2) || c.Lost || (c.Owner != "") != (i == 2) {
+				t.Fatalf("chunk %d: %+v; want chunk 2 to be without outcomes", i, c)
+			}
 		}
 		finish(t, rdb, OK, done(taken[2]))
 		if s := snapshot(t, rdb, "m"); s.State != Done || s.Recorded != 5 || s.Running != 0 {

@@ -195,22 +195,6 @@ func QueueOut(ctx context.Context, p redis.Cmdable, lane, name string, chunk int
 	return p.HGet(ctx, Key(lane, name), "out:"+strconv.Itoa(chunk))
 }
 
-// Unrecorded lists the chunks without outcomes, of the n chunks that begin with from.
-func Unrecorded(ctx context.Context, c redis.Cmdable, lane, name string, from, n int) ([]int, error) {
-	fields := append(numbered("args:", from, n), numbered("own:", from, n)...)
-	reply, err := c.HMGet(ctx, Key(lane, name), fields...).Result()
-	if err != nil {
-		return nil, damaged(err)
-	}
-	var chunks []int
-	for i := range n {
-		if reply[i] != nil || reply[n+i] != nil {
-			chunks = append(chunks, from+i)
-		}
-	}
-	return chunks, nil
-}
-
 func numbered(prefix string, from, n int) []string {
 	fields := make([]string, n)
 	for i := range fields {
