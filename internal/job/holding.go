@@ -77,7 +77,8 @@ func Lost(ctx context.Context, c redis.Cmdable, lane string, chunks []Delivery) 
 	_, err := c.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for i, d := range chunks {
 			n := strconv.Itoa(d.Chunk)
-			for _, field := range []string{"consumed", "args:" + n, "own:" + n, "out:" + n, "about"} {
+			// In this order: outcomes may be recorded and consumed meanwhile.
+			for _, field := range []string{"args:" + n, "own:" + n, "out:" + n, "consumed", "about"} {
 				there[i] = append(there[i], p.HExists(ctx, Key(lane, d.Name), field))
 			}
 		}

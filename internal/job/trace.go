@@ -25,24 +25,33 @@ type Claim struct {
 // Claims reads how the chunks from to from+n-1 of a job stand. It returns none when the job
 // is over or gone.
 func Claims(ctx context.Context, c redis.Cmdable, lane string, ref Ref, from, n int) ([]Claim, error) {
-	fields := slices.Concat([]string{"about", "gen", "state", "consumed"},
-		numbered("args:", from, n), numbered("own:", from, n), numbered("out:", from, n))
-	reply, err := c.HMGet(ctx, Key(lane, ref.Name), fields...).Result()
+	var about *redis.SliceCmd
+	var consumed *redis.IntCmd
+	args, out := make([]*redis.IntCmd, n), make([]*redis.IntCmd, n) // their lengths: they may be long
+	err := inOneTrip(ctx, c, func(p redis.Pipeliner) {
+		about = p.HMGet(ctx, Key(lane, ref.Name), append([]string{"about", "gen", "state"}, numbered("own:", from, n)...)...)
+		for i := range n {
+			chunk := strconv.Itoa(from + i)
+			args[i], out[i] = p.HStrLen(ctx, Key(lane, ref.Name), "args:"+chunk), p.HStrLen(ctx, Key(lane, ref.Name), "out:"+chunk)
+		}
+		consumed = p.HStrLen(ctx, Key(lane, ref.Name), "consumed") // last: outcomes may be consumed meanwhile
+	})
 	if err != nil {
-		return nil, damaged(err)
+		return nil, err
 	}
+	reply := about.Val()
 	text := func(i int) string { s, _ := reply[i].(string); return s }
 	state := State(text(2))
 	if text(0) == "" || text(1) != ref.Gen || state != "" && state != Open {
 		return nil, nil
 	}
-	args, own, out := reply[4:4+n], reply[4+n:4+2*n], reply[4+2*n:]
+	own := reply[3:]
 	claims := make([]Claim, n)
 	for i := range claims {
 		s := &claims[i]
 		s.Delivery = Delivery{Ref: ref, Chunk: from + i, Number: 1}
-		s.Waits = args[i] != nil || own[i] != nil
-		s.Lost = args[i] == nil && out[i] == nil && text(3) == ""
+		s.Waits = args[i].Val() > 0 || own[i] != nil
+		s.Lost = args[i].Val() == 0 && out[i].Val() == 0 && consumed.Val() == 0
 		if text, ok := own[i].(string); ok {
 			if owner, _, number := parseOwner(text); number > 0 {
 				s.Owner, s.Number = owner, number
