@@ -39,7 +39,7 @@ type Progress struct {
 
 // Progress returns how far the job is. Done moves when a chunk is recorded, and
 // about once a second within a chunk that takes longer.
-func (h *handle) Progress() Progress {
+func (h *handle[Value]) Progress() Progress {
 	c := h.job.Counts()
 	p := Progress{Calls: c.Calls, Done: c.Done, Failed: c.Failed, Ended: h.job.Settled(), Running: c.Running, Rate: h.job.Rate()}
 	switch {
@@ -63,7 +63,7 @@ const watchEvery = time.Second
 // Watch yields the progress now, after each change and at least once a second,
 // the last one with Ended set, and stops when the job or ctx ends or the loop is
 // left. Changes that come faster than the loop takes them are merged.
-func (h *handle) Watch(ctx context.Context) iter.Seq[Progress] {
+func (h *handle[Value]) Watch(ctx context.Context) iter.Seq[Progress] {
 	return func(yield func(Progress) bool) {
 		quiet := time.NewTimer(watchEvery)
 		defer quiet.Stop()
