@@ -88,15 +88,14 @@ func Add(job Ref, calls, chunks int, seal bool, life time.Duration, more []Chunk
 
 func submission(what string, job Ref, life, within time.Duration, calls, total int, fields []any, chunks []Chunk) Submission {
 	args := make([]any, 0, 9+len(fields)+5*len(chunks))
-	args = append(args, what, job.Name, job.Gen, life.Milliseconds(), within.Milliseconds(), calls, total, len(fields)/2)
+	args = append(args, what, job.Name, job.Gen, life.Milliseconds(), within.Milliseconds(), calls, total, len(fields)/2, len(chunks))
 	args = append(args, fields...)
-	args = append(args, len(chunks))
 	for _, c := range chunks {
 		due := ""
 		if !c.Due.IsZero() {
 			due = strconv.FormatInt(c.Due.Unix(), 10)
 		}
-		args = append(args, c.Number, c.Args, c.TaskID, c.Message, due)
+		args = append(args, string(ArgsOf(c.Number)), c.Args, c.TaskID, c.Message, due)
 	}
 	return Submission{args}
 }

@@ -6,5 +6,5 @@ end
 
 -- How long a record lives once its job is over, ms: a field that is no time to live is an hour.
 local function lifetime(field)
-  return field and field ~= '0' and counts(field) and tonumber(field) or 3600000
+  return field and field ~= '0' and counts(field) and field or '3600000'
 end

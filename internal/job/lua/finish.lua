@@ -22,9 +22,11 @@
 local q, prefix = 'asynq:{' .. ARGV[1] .. '}:', 'distpool:{' .. ARGV[1] .. '}:'
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local now_ms = string.format('%.0f', now) -- Lua is slow when it has to make a number a string
 local inline = tonumber(ARGV[5])
 local ids, done, archived = {}, {}, 0
 local notices, replies = {}, {}
+local chunk, args_of, own_of, lost_of, part_of, counted_of, out_of -- the fields of one chunk
 local i = 8
 
 local function has(key, kind, chunk)
@@ -41,7 +43,7 @@ local function contradicts(key, chunks, recorded)
 end
 
 -- The outcomes are in the job, and are counted. Answers the state of the job after that.
-local function record(key, name, chunk, j, frame, calls, failed, slow)
+local function record(key, name, j, frame, calls, failed, slow)
   local state, multi = j[3] or 'sealed', j[5]
   local large = frame_is(frame)
   if large and not frame_there(prefix, name, frame) then
@@ -50,32 +52,33 @@ local function record(key, name, chunk, j, frame, calls, failed, slow)
   if multi and state == 'sealed' and contradicts(key, tonumber(multi), tonumber(j[10] or 0)) then
     return 'damaged'
   end
-  local args = (failed > 0 or j[9]) and redis.call('HGET', key, 'args:' .. chunk)
-  local part = j[9] and redis.call('HGET', key, 'part:' .. chunk)
-  if redis.call('HDEL', key, 'args:' .. chunk, 'own:' .. chunk, 'lost:' .. chunk, 'part:' .. chunk, 'counted:' .. chunk) == 0 then
+  local failures = failed ~= '0'
+  local args = (failures or j[9]) and redis.call('HGET', key, args_of)
+  local part = j[9] and redis.call('HGET', key, part_of)
+  if redis.call('HDEL', key, args_of, own_of, lost_of, part_of, counted_of) == 0 then
     return 'recorded'
   end
-  local recorded, total, bad, running = 1, calls, failed, 0
+  local recorded, total, bad, running = '1', calls, failed, '0'
   if multi then
     recorded = redis.call('HINCRBY', key, 'recorded', 1)
     total = redis.call('HINCRBY', key, 'done', calls - (j[7] or 0))
-    bad = failed > 0 and redis.call('HINCRBY', key, 'failed', failed) or j[6] or 0
+    bad = failures and redis.call('HINCRBY', key, 'failed', failed) or j[6] or 0
     running = j[8] and redis.pcall('HINCRBY', key, 'running', -1) or 0
     running = tonumber(running) or 0
-    redis.call('HSET', key, 'out:' .. chunk, frame, 'order:' .. (recorded - 1), chunk)
+    redis.call('HSET', key, out_of, frame, 'order:' .. (recorded - 1), chunk)
     if state == 'sealed' and recorded == tonumber(multi) then
       state = 'done'
-      redis.call('HSET', key, 'state', state, 'finished', now)
+      redis.call('HSET', key, 'state', state, 'finished', now_ms)
     end
   else
     state = 'done'
-    redis.call('HSET', key, 'out:' .. chunk, frame, 'state', state, 'finished', now, 'begun', string.match(j[8] or '', ' (%d+) ') or 0)
-    if failed > 0 then
+    redis.call('HSET', key, out_of, frame, 'state', state, 'finished', now_ms, 'begun', string.match(j[8] or '', ' (%d+) ') or '0')
+    if failures then
       redis.call('HSET', key, 'failed', failed)
     end
   end
   local spent = j[9] and args and frame_is(args)
-  if failed > 0 and keep(key, chunk, args or '') then
+  if failures and keep(key, chunk, args or '') then
     spent = false
   end
   if spent then
@@ -112,11 +115,15 @@ local function record(key, name, chunk, j, frame, calls, failed, slow)
 end
 
 for e = 1, tonumber(ARGV[7]) do
-  local what, id, name, gen, chunk = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
-  local number = ARGV[i + 5]
+  local what, id, name, gen, number = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 5]
+  if ARGV[i + 4] ~= chunk then
+    chunk = ARGV[i + 4]
+    args_of, own_of, lost_of, part_of = 'args:' .. chunk, 'own:' .. chunk, 'lost:' .. chunk, 'part:' .. chunk
+    counted_of, out_of = 'counted:' .. chunk, 'out:' .. chunk
+  end
   local key = prefix .. 'job:' .. name
-  local j = what ~= 'dismiss' and redis.pcall('HMGET', key, 'reply', 'gen', 'state', 'ttl', 'chunks', 'failed', 'counted:' .. chunk,
-    'own:' .. chunk, 'frames', 'recorded', 'done', 'kept') or {}
+  local j = what ~= 'dismiss' and redis.pcall('HMGET', key, 'reply', 'gen', 'state', 'ttl', 'chunks', 'failed', counted_of,
+    own_of, 'frames', 'recorded', 'done', 'kept') or {}
   local answer
   if what == 'dismiss' then
     answer = 'ok'
@@ -131,19 +138,19 @@ for e = 1, tonumber(ARGV[7]) do
   elseif j[3] and j[3] ~= 'open' or not j[3] and j[5] and tonumber(j[10] or 0) >= tonumber(j[5]) or not j[5] and (j[3] or j[10]) then
     answer = 'damaged'
   elseif what == 'record' then
-    answer = record(key, name, chunk, j, ARGV[i + 6], tonumber(ARGV[i + 7]), tonumber(ARGV[i + 8]), ARGV[i + 9])
+    answer = record(key, name, j, ARGV[i + 6], ARGV[i + 7], ARGV[i + 8], ARGV[i + 9])
   elseif not j[8] or string.match(j[8], '^%S+') ~= ARGV[2] or string.match(j[8], '%d+$') ~= number then
     answer = 'lost'
   elseif ARGV[i + 6] ~= '' and not save_part(prefix, key, name, chunk, ARGV[i + 6], j[9], now) then
     answer = 'unstored'
   else
     answer = 'ok'
-    redis.call('HDEL', key, 'own:' .. chunk)
+    redis.call('HDEL', key, own_of)
     if j[5] then
       redis.pcall('HINCRBY', key, 'running', -1)
     end
     if ARGV[i + 6] ~= '' then
-      redis.call('HSET', key, 'counted:' .. chunk, ARGV[i + 7])
+      redis.call('HSET', key, counted_of, ARGV[i + 7])
       if j[5] then
         redis.call('HINCRBY', key, 'done', ARGV[i + 7] - (j[7] or 0))
       end

@@ -8,10 +8,10 @@
 --   life       how long the record lives while the job is not over, ms; "0" leaves that as it is
 --   within     new: it is canceled unless a chunk begins within this time, ms; "0": no limit
 --   calls, chunks   the totals of the job after this entry
---   fields     new: how many pairs of field and value follow
---   n          how many chunks follow, each as: number, framed arguments, asynq's task ID,
---              asynq's message, and when it is due (Unix, s; "" is now). Without a task ID
---              the chunk gets no delivery here
+--   fields     new: how many pairs of field and value come first
+--   n          how many chunks come then, each as: its field "args:K", framed arguments, asynq's
+--              task ID, asynq's message, and when it is due (Unix, s; "" is now). Without a task
+--              ID the chunk gets no delivery here
 -- Reply, for each entry: "sealed", "open" or, without any chunk that has no outcome, "done",
 -- where the job was created or grew. Otherwise nothing is changed: "exists", the name of a new
 -- job is taken; "sealed", "done" or "canceled", the job has all its chunks; "gone"; "gap", the
@@ -21,16 +21,20 @@
 local q, prefix = 'asynq:{' .. ARGV[1] .. '}:', 'distpool:{' .. ARGV[1] .. '}:'
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local now_ms = string.format('%.0f', now) -- Lua is slow when it has to make a number a string
 local now_ns = t[1] .. string.format('%06d', t[2]) .. '000'
 local replies, pending = {}, {}
 local i = 4
 
+local function number_of(field)
+  return tonumber(string.sub(field, 6))
+end
+
 for e = 1, tonumber(ARGV[3]) do
   local what, name, gen, life = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   local key = prefix .. 'job:' .. name
-  local fields = i + 8
-  local chunks = fields + 2 * ARGV[i + 7]
-  local last = chunks + 5 * ARGV[chunks]
+  local chunks = i + 9 + 2 * ARGV[i + 7]
+  local after = chunks + 5 * ARGV[i + 8]
   local new = string.match(what, '^new (.*)')
   local answer, known, grows = new or what, 0, true
   local j = {}
@@ -53,14 +57,14 @@ for e = 1, tonumber(ARGV[3]) do
           frames_renew(prefix, name, j[9], life, now)
         end
       end
-    elseif last > chunks and tonumber(ARGV[chunks + 1]) > known then
+    elseif after > chunks and number_of(ARGV[chunks]) > known then
       answer, grows = 'gap', false
     end
   end
 
   local large
-  for c = chunks + 1, grows and last or 0, 5 do
-    if tonumber(ARGV[c]) >= known and frame_is(ARGV[c + 1]) then
+  for c = chunks, grows and after - 1 or 0, 5 do
+    if frame_is(ARGV[c + 1]) and number_of(ARGV[c]) >= known then
       large = large or {}
       large[c] = ARGV[c + 1]
       if not frame_there(prefix, name, large[c]) then
@@ -70,8 +74,8 @@ for e = 1, tonumber(ARGV[3]) do
   end
 
   if grows then
-    if new then
-      redis.call('HSET', key, 'created', now, unpack(ARGV, fields, chunks - 1))
+    if new then -- its first chunk's arguments go along
+      redis.call('HSET', key, 'created', now_ms, unpack(ARGV, i + 9, math.min(chunks + 1, after - 1)))
       if gen ~= '' then
         redis.call('HSET', key, 'gen', gen)
       end
@@ -92,10 +96,12 @@ for e = 1, tonumber(ARGV[3]) do
         frames_renew(prefix, name, j[9], life, now)
       end
     end
-    for c = chunks + 1, last, 5 do
-      if tonumber(ARGV[c]) >= known then
+    for c = chunks, after - 1, 5 do
+      if new or number_of(ARGV[c]) >= known then
         local id, at = ARGV[c + 2], ARGV[c + 4]
-        redis.call('HSET', key, 'args:' .. ARGV[c], ARGV[c + 1])
+        if not new or c > chunks then
+          redis.call('HSET', key, ARGV[c], ARGV[c + 1])
+        end
         if large and large[c] then
           frame_adopt(prefix, name, large[c], redis.call('PTTL', key), now)
         end
@@ -112,7 +118,7 @@ for e = 1, tonumber(ARGV[3]) do
     local total = math.max(known, tonumber(ARGV[i + 6]))
     if answer == 'sealed' and tonumber(j[5] or '0') == total then
       answer = 'done' -- its last chunk was recorded before this
-      redis.call('HSET', key, 'state', answer, 'finished', now)
+      redis.call('HSET', key, 'state', answer, 'finished', now_ms)
       j[6] = j[6] or redis.call('HGET', key, 'ttl')
       redis.call('PEXPIRE', key, lifetime(j[6]))
       if j[9] then
@@ -125,7 +131,7 @@ for e = 1, tonumber(ARGV[3]) do
     end
   end
   replies[e] = answer
-  i = last + 1
+  i = after
 end
 asynq_push(q, pending)
 return replies

@@ -29,6 +29,7 @@ local q, d = 'asynq:{' .. ARGV[1] .. '}:', 'distpool:{' .. ARGV[1] .. '}:job:'
 local room = tonumber(ARGV[5])
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local now_ms = string.format('%.0f', now) -- Lua is slow when it has to make a number a string
 local n, budget = tonumber(ARGV[3]), tonumber(ARGV[8])
 local ids = n > 0 and asynq_pop(q, n, ARGV[4]) or {}
 local back, over, replies, moved, paused = {}, {}, {}, {}, false
@@ -47,15 +48,19 @@ if ARGV[10] then
   end
 end
 
+local chunk, args_of, own_of, lost_of, part_of
 for i = 1, #ids do
   local id = ids[i]
   if room <= 0 then
     back[#back + 1] = id
   else
-    local name, gen, chunk, number = string.match(id, '^([%w._-]+)~?(%w*):(%d+):(%d+)$')
+    local name, gen, of, number = string.match(id, '^([%w._-]+)~?(%w*):(%d+):(%d+)$')
+    if of and of ~= chunk then
+      chunk, args_of, own_of, lost_of, part_of = of, 'args:' .. of, 'own:' .. of, 'lost:' .. of, 'part:' .. of
+    end
     local key = d .. (name or '')
     local j = name and redis.pcall('HMGET', key, 'about', 'gen', 'state', 'expires', 'calls', 'chunks',
-      'args:' .. chunk, 'own:' .. chunk, 'lost:' .. chunk, 'part:' .. chunk)
+      args_of, own_of, lost_of, part_of)
     local args, ended = j and j[7], nil
     local worker, by
     if j and j[8] then
@@ -112,7 +117,7 @@ for i = 1, #ids do
         local since = redis.call('HGET', q .. 't:' .. id, 'pending_since')
         waited = since and now - math.floor((tonumber(since) or 0) / 1000000) or -1
       end
-      redis.call('HSET', key, 'own:' .. chunk, ARGV[2] .. ' ' .. now .. ' ' .. number)
+      redis.call('HSET', key, own_of, ARGV[2] .. ' ' .. now_ms .. ' ' .. number)
       redis.call('HSET', q .. 't:' .. id, 'state', 'active')
       room = room - #args
       replies[#replies + 1] = {id, 'run', j[1], j[5] or '1', args, j[9] or '0', j[10] or '', waited}
