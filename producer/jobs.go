@@ -29,7 +29,7 @@ type jobs struct {
 func newJobs(rdb redis.UniversalClient) *jobs {
 	j := &jobs{rdb: rdb, router: job.NewRouter(rdb), named: map[string]time.Time{}}
 	j.batch.Send = func(ctx context.Context, lane string, entries []job.Submission) ([]job.State, error) {
-		return job.Submit(ctx, rdb, lane, job.Publish, entries)
+		return job.Submit(ctx, rdb, lane, entries)
 	}
 	j.batch.Size = job.Submission.Size
 	j.spent.Send = j.remove
@@ -46,7 +46,7 @@ func (j *jobs) remove(ctx context.Context, lane string, spent []*await.Job) ([]r
 	for _, s := range spent {
 		if !s.Large() {
 			names = append(names, s.Ref.Name)
-		} else if _, err := job.Forget(ctx, j.rdb, lane, job.Publish, s.Ref); err != nil {
+		} else if _, err := job.Forget(ctx, j.rdb, lane, s.Ref); err != nil {
 			return nil, err
 		}
 	}

@@ -230,7 +230,7 @@ func (s *submission) giveUp(ctx context.Context, err error) {
 		s.pool.answered(s.lane)
 		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
-		if _, err := job.Forget(ctx, s.pool.rdb, s.lane, job.Publish, s.job.Ref); err != nil {
+		if _, err := job.Forget(ctx, s.pool.rdb, s.lane, s.job.Ref); err != nil {
 			return
 		}
 		// Of the last batch it is not known whether it is there.

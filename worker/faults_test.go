@@ -201,7 +201,7 @@ func TestTheLastAttemptRunsBesideNoOther(t *testing.T) {
 		text, _ := job.About{Task: "deadly"}.Encode()
 		d := job.Delivery{Ref: job.Ref{Name: "deadly"}, Number: 3}
 		j := job.New(job.Job{Ref: d.Ref, About: text, Pool: "pool", Calls: 1, Chunks: 1, Life: time.Hour, TTL: time.Hour}, []job.Chunk{{Args: []byte("0 1\n[2]")}})
-		if _, err := job.Submit(t.Context(), b.rdb, b.lane, job.Publish, []job.Submission{j}); err != nil {
+		if _, err := job.Submit(t.Context(), b.rdb, b.lane, []job.Submission{j}); err != nil {
 			t.Fatal(err)
 		}
 		b.rdb.HSet(t.Context(), job.Key(b.lane, "deadly"), "lost:0", 2)

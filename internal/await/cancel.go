@@ -12,7 +12,7 @@ func (h *Hub) Cancel(ctx context.Context, j *Job) error {
 	if j.Settled() {
 		return nil
 	}
-	states, err := job.Cancel(ctx, h.rdb, j.Lane, job.Publish, "canceled by a handle", j.Ref)
+	states, err := job.Cancel(ctx, h.rdb, j.Lane, "canceled by a handle", j.Ref)
 	if err != nil {
 		return fmt.Errorf("canceling job %s: %w", j.ID, closed(err))
 	}
@@ -33,7 +33,7 @@ func (h *Hub) CancelAll(ctx context.Context) error {
 	jobs := h.Outstanding()
 	tooLate := map[*Job]bool{}
 	err := inLanes(jobs, cancelBatch, func(lane string, batch []*Job) error {
-		states, err := job.Cancel(ctx, h.rdb, lane, job.Publish, "the pool was terminated", refs(batch)...)
+		states, err := job.Cancel(ctx, h.rdb, lane, "the pool was terminated", refs(batch)...)
 		for i, state := range states {
 			if state == job.Done {
 				tooLate[batch[i]] = true

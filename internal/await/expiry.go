@@ -44,7 +44,7 @@ func (h *Hub) expire(ctx context.Context) error {
 	h.overdue = nil
 	h.mu.Unlock()
 	err := inLanes(jobs, expireBatch, func(lane string, batch []*Job) error {
-		states, err := job.Expire(ctx, h.rdb, lane, job.Publish, refs(batch)...)
+		states, err := job.Expire(ctx, h.rdb, lane, refs(batch)...)
 		if err != nil {
 			return err
 		}
@@ -89,7 +89,7 @@ func (h *Hub) expireLater(ctx context.Context, j *Job) error {
 // that is no error here: the job's handles find it when they read it.
 func (h *Hub) condemn(ctx context.Context, j *Job, why error) error {
 	h.LogCorrupt(j, why)
-	_, err := job.Cancel(ctx, h.rdb, j.Lane, job.Publish, job.Corrupt.Because(why.Error()), j.Ref)
+	_, err := job.Cancel(ctx, h.rdb, j.Lane, job.Corrupt.Because(why.Error()), j.Ref)
 	h.reread(j)
 	if job.IsDamaged(err) {
 		return nil

@@ -15,14 +15,14 @@ func TestJobIsPolledAlsoAfterOneThatWasSettledByARead(t *testing.T) {
 		first := submitJob(t, h, "a", h.Pool(), 1)
 		recordOut(t, h, "a", 0, "[0]", 0)
 		wantOutcomes(t, first, "[0]")
-		if _, err := job.Forget(context.Background(), h.rdb, "q", job.Publish, job.Ref{Name: "a"}); err != nil {
+		if _, err := job.Forget(context.Background(), h.rdb, "q", job.Ref{Name: "a"}); err != nil {
 			t.Fatal(err)
 		}
 		second := submitJob(t, h, "b", "", 1)
 		recordOut(t, h, "b", 0, "[0]", 0)
 		hush(second)
 		wantOutcomes(t, second, "[0]")
-		if _, err := job.Forget(context.Background(), h.rdb, "q", job.Publish, job.Ref{Name: "b"}); err != nil {
+		if _, err := job.Forget(context.Background(), h.rdb, "q", job.Ref{Name: "b"}); err != nil {
 			t.Fatal(err)
 		}
 	}

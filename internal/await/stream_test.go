@@ -67,7 +67,7 @@ func TestStreamIsTakenPieceByPiece(t *testing.T) {
 			}
 			j.mu.Unlock()
 			seal := job.Add(j.Ref, n, n, true, time.Hour, nil)
-			if _, err := job.Submit(t.Context(), rdb, "q", job.Publish, []job.Submission{seal}); err != nil {
+			if _, err := job.Submit(t.Context(), rdb, "q", []job.Submission{seal}); err != nil {
 				t.Fatal(err)
 			}
 			hush(j)

@@ -68,7 +68,7 @@ func create(t *testing.T, h *Hub, name, pool string, chunks int, open bool) {
 	entry := job.New(job.Job{
 		Ref: job.Ref{Name: name}, About: "1 task", Pool: pool, Calls: chunks, Chunks: chunks, Open: open, Life: time.Hour, TTL: time.Hour,
 	}, cs)
-	if states, err := job.Submit(t.Context(), h.rdb, "q", job.Publish, []job.Submission{entry}); err != nil || states[0] == job.Exists {
+	if states, err := job.Submit(t.Context(), h.rdb, "q", []job.Submission{entry}); err != nil || states[0] == job.Exists {
 		t.Fatal(states, err)
 	}
 }
@@ -77,7 +77,7 @@ func recordOut(t *testing.T, h *Hub, name string, chunk int, value string, inlin
 	t.Helper()
 	frame := wire.Outcome{First: chunk, Calls: 1, Values: []byte(value)}.Encode()
 	entry := job.Record(job.Delivery{Ref: job.Ref{Name: name}, Chunk: chunk, Number: 1}, job.Outcomes{Frame: frame, Calls: 1})
-	f := job.Finishing{Worker: "w", Inline: inline, Publish: job.Publish, Now: time.Now()}
+	f := job.Finishing{Worker: "w", Inline: inline, Now: time.Now()}
 	if answers, err := job.Finish(t.Context(), h.rdb, "q", f, []job.Finished{entry}); err != nil || answers[0] != job.OK {
 		t.Fatal(answers, err)
 	}
@@ -233,10 +233,10 @@ func TestCorruptRecordSettlesOnlyItsOwnJob(t *testing.T) {
 func TestCancelAndForgetByOthersSettleTheJob(t *testing.T) {
 	h, rdb := startHub(t)
 	a, b := submitJob(t, h, "a", h.Pool(), 1), submitJob(t, h, "b", h.Pool(), 1)
-	if _, err := job.Cancel(t.Context(), rdb, "q", job.Publish, "x", job.Ref{Name: "a"}); err != nil {
+	if _, err := job.Cancel(t.Context(), rdb, "q", "x", job.Ref{Name: "a"}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := job.Forget(t.Context(), rdb, "q", job.Publish, job.Ref{Name: "b"}); err != nil {
+	if _, err := job.Forget(t.Context(), rdb, "q", job.Ref{Name: "b"}); err != nil {
 		t.Fatal(err)
 	}
 	for _, j := range []*Job{a, b} {
@@ -251,7 +251,7 @@ func TestForgettingAJobThatIsOverBeforeItsOutcomesHaveComeCancelsTheHandle(t *te
 	h, rdb := startHub(t)
 	done, ended := submitJob(t, h, "a", "", 1), submitJob(t, h, "b", "", 1) // no notices
 	recordOut(t, h, "a", 0, "[0]", 1000)
-	if _, err := job.Cancel(t.Context(), rdb, "q", job.Publish, "x", job.Ref{Name: "b"}); err != nil {
+	if _, err := job.Cancel(t.Context(), rdb, "q", "x", job.Ref{Name: "b"}); err != nil {
 		t.Fatal(err)
 	}
 	for _, j := range []*Job{done, ended} {

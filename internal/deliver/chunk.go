@@ -170,7 +170,7 @@ func (r *chunkRun) Save(ctx context.Context, p wire.Partial) {
 
 // checkpoint saves what the chunk has: a frame, or the reference to a large one.
 func (r *chunkRun) checkpoint(ctx context.Context, part []byte, calls int) (job.State, error) {
-	states, err := job.Checkpoint(ctx, r.on.Redis, r.lane, r.on.Executor.Worker, job.Publish, job.Saved{Delivery: r.Delivery, Part: part, Calls: calls})
+	states, err := job.Checkpoint(ctx, r.on.Redis, r.lane, r.on.Executor.Worker, job.Saved{Delivery: r.Delivery, Part: part, Calls: calls})
 	if err != nil {
 		return "", err
 	}

@@ -40,7 +40,7 @@ func (r *chunkRun) doom(reason string) {
 	ctx, cancel := context.WithTimeout(context.Background(), askTime)
 	defer cancel()
 	_, err := untilDone(ctx, func(ctx context.Context) ([]job.State, error) {
-		return job.Cancel(ctx, r.on.Redis, r.lane, job.Publish, reason, r.Ref)
+		return job.Cancel(ctx, r.on.Redis, r.lane, reason, r.Ref)
 	})
 	if err != nil {
 		r.logger().Error("canceling it failed", "error", err)

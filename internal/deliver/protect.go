@@ -55,7 +55,7 @@ func (r *chunkRun) refuse(why error) {
 		guard.Callback(h.Executor.Log, "Config.OnRefused", func() { h.OnRefused(refusal) })
 	}
 	_, err := untilAnswered(r, "refuse", func(ctx context.Context) ([]job.State, error) {
-		return job.Cancel(ctx, h.Redis, r.lane, job.Publish, job.Untrusted.Because(why.Error()), r.Ref)
+		return job.Cancel(ctx, h.Redis, r.lane, job.Untrusted.Because(why.Error()), r.Ref)
 	})
 	if err != nil {
 		r.logger().Error("ending a refused job failed", "error", err)

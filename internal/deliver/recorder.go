@@ -82,5 +82,5 @@ func (rec *recorder) send(ctx context.Context, lane string, entry job.Finished) 
 }
 
 func (rec *recorder) sendAll(ctx context.Context, lane string, entries ...job.Finished) ([]job.Answer, error) {
-	return job.Finish(ctx, rec.rdb, lane, job.Finishing{Worker: rec.worker, Inline: noticeBytes, Publish: job.Publish, Now: time.Now()}, entries)
+	return job.Finish(ctx, rec.rdb, lane, job.Finishing{Worker: rec.worker, Inline: noticeBytes, Now: time.Now()}, entries)
 }

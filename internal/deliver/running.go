@@ -99,7 +99,7 @@ func (h *Handler) Check(ctx context.Context, longer time.Duration) {
 			for i, r := range some {
 				asked[i].Delivery = r.Delivery
 			}
-			states, err := job.Checkpoint(ctx, h.Redis, lane, h.Executor.Worker, job.Publish, asked...)
+			states, err := job.Checkpoint(ctx, h.Redis, lane, h.Executor.Worker, asked...)
 			if err != nil {
 				h.Executor.Log.Debug("asking for the state of running jobs failed", "error", err)
 				break

@@ -166,7 +166,7 @@ func (h *Handler) Refuse(lane string, t job.Taken) {
 	case job.Late:
 		r.delivered(observe.Ended, t)
 		states, err := untilAnswered(r, "expire", func(ctx context.Context) ([]job.State, error) {
-			return job.Expire(ctx, h.Redis, lane, job.Publish, r.Ref)
+			return job.Expire(ctx, h.Redis, lane, r.Ref)
 		})
 		h.giveUp(r, err == nil && states[0].Ended(), job.Head) // it ends, unless its job has begun meanwhile
 	case job.NoArgs:

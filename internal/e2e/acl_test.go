@@ -332,7 +332,7 @@ func TestNoRoleMayDoMoreThanItNeeds(t *testing.T) {
 			}
 		}
 	}
-	if _, err := job.Cancel(ctx(t), g.as(t, roleMonitor), g.lane(t, r.ID()), job.Publish, "x", g.ref(t, r.ID())); err == nil {
+	if _, err := job.Cancel(ctx(t), g.as(t, roleMonitor), g.lane(t, r.ID()), "x", g.ref(t, r.ID())); err == nil {
 		t.Error("a monitor that may only read canceled a job")
 	}
 	_, err = producer.ApplyAsync(ctx(t), p, square, 3, producer.Queue("other"))

@@ -177,7 +177,7 @@ func TestAMemberServesItsSupervisor(t *testing.T) {
 	})
 	for _, name := range []string{"a", "b"} {
 		d := job.Delivery{Ref: job.Ref{Name: name}, Number: 1}
-		_, err := job.Submit(t.Context(), rdb, "q", "PUBLISH", []job.Submission{job.New(
+		_, err := job.Submit(t.Context(), rdb, "q", []job.Submission{job.New(
 			job.Job{Ref: d.Ref, About: "1 square", Pool: "pool", Calls: 1, Chunks: 1, Life: time.Hour, TTL: time.Minute},
 			[]job.Chunk{{Args: []byte(name), TaskID: d.TaskID(), Message: job.Message("q", "square", d, "", time.Time{})}})})
 		if err != nil {

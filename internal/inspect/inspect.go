@@ -108,7 +108,7 @@ func (in *Inspector) Cancel(ctx context.Context, id string) (job.State, error) {
 // cancel ends a live job and removes its arguments. It says what else nothing runs any more.
 func (in *Inspector) cancel(ctx context.Context, a names.Address, lane string) (job.State, job.Unwanted, error) {
 	var unwanted job.Unwanted
-	states, err := job.Cancel(ctx, in.rdb, lane, job.Publish, CancelReason, job.Ref{Name: a.Name, Gen: job.AnyGen})
+	states, err := job.Cancel(ctx, in.rdb, lane, CancelReason, job.Ref{Name: a.Name, Gen: job.AnyGen})
 	switch {
 	case err != nil:
 		return "", unwanted, fmt.Errorf("canceling job %s: %w", a, err)

@@ -58,7 +58,7 @@ func TestChunksAreCountedIntoCells(t *testing.T) {
 		begin(t, rdb, "q/j", 8, 1, "w1")
 		lane, d := place(t, rdb, "q/j", 8, 1)
 		back := job.Return(d, nil, 0, job.Tail, job.Message(lane, "t", d, "", time.Time{}))
-		if answers, err := job.Finish(t.Context(), rdb, lane, job.Finishing{Worker: "w1", Publish: job.Publish, Now: time.Now()}, []job.Finished{back}); err != nil || answers[0] != job.OK {
+		if answers, err := job.Finish(t.Context(), rdb, lane, job.Finishing{Worker: "w1", Now: time.Now()}, []job.Finished{back}); err != nil || answers[0] != job.OK {
 			t.Fatal(answers, err)
 		}
 		for _, n := range []int{1, 3, 10, 500} {

@@ -24,7 +24,7 @@ func TestJobsThatWorkersGaveUpCountAsCanceled(t *testing.T) {
 		lane, d := place(t, rdb, "q/j", 0, 1)
 		for _, why := range []job.State{job.Untrusted, job.Missing, job.Corrupt} {
 			create(t, rdb, testJob{ID: "q/j", Task: "square", Chunks: 1}, 1)
-			states, err := job.Cancel(t.Context(), rdb, lane, job.Publish, why.Because("no luck"), d.Ref)
+			states, err := job.Cancel(t.Context(), rdb, lane, why.Because("no luck"), d.Ref)
 			if err != nil || states[0] != job.Canceled {
 				t.Fatalf("it answers %q, %v", states, err)
 			}
@@ -32,7 +32,7 @@ func TestJobsThatWorkersGaveUpCountAsCanceled(t *testing.T) {
 			if err != nil || found.Status != inspect.Canceled || found.Reason != "no luck" {
 				t.Errorf("the job is %q for %q, %v; want it canceled, and why", found.Status, found.Reason, err)
 			}
-			if _, err := job.Forget(t.Context(), rdb, lane, job.Publish, d.Ref); err != nil {
+			if _, err := job.Forget(t.Context(), rdb, lane, d.Ref); err != nil {
 				t.Fatal(err)
 			}
 			if err := job.Withdraw(t.Context(), rdb, lane, job.Unwanted{Ref: d.Ref, Chunks: []int{0}}); err != nil {

@@ -96,7 +96,7 @@ func createOf(t *testing.T, rdb redis.UniversalClient, j testJob, n int, frames 
 		}
 		cs = append(cs, job.Chunk{Number: k, Args: stored[0], TaskID: d.TaskID(), Message: job.Message(lane, j.Task, d, "", time.Time{}), Due: j.Start})
 	}
-	states, err := job.Submit(t.Context(), rdb, lane, job.Publish, []job.Submission{job.New(job.Job{
+	states, err := job.Submit(t.Context(), rdb, lane, []job.Submission{job.New(job.Job{
 		Ref: d.Ref, About: text, Pool: "pool", Calls: n * j.Chunks, Chunks: j.Chunks, Life: time.Hour, TTL: time.Hour,
 	}, cs)})
 	if err != nil || states[0] != job.Sealed {
@@ -162,7 +162,7 @@ func recOf(t *testing.T, rdb redis.UniversalClient, id string, chunk int, o wire
 		out.Message = job.Message(lane, "t", d, "no", time.Now())
 	}
 	entry := job.Record(d, out)
-	answers, err := job.Finish(t.Context(), rdb, lane, job.Finishing{Worker: "w", Inline: 100, Publish: job.Publish, Now: time.Now()}, []job.Finished{entry})
+	answers, err := job.Finish(t.Context(), rdb, lane, job.Finishing{Worker: "w", Inline: 100, Now: time.Now()}, []job.Finished{entry})
 	if err != nil || answers[0] != job.OK {
 		t.Fatalf("finish answers %q, %v", answers, err)
 	}

@@ -197,7 +197,7 @@ func TestDamagedNumbersHarmNoNeighbours(t *testing.T) {
 				if !well {
 					t.Fatal("the neighbour was not taken")
 				}
-				answers, err := Finish(t.Context(), rdb, lane, Finishing{Worker: worker, Publish: "PUBLISH", Now: time.Now()}, entries)
+				answers, err := Finish(t.Context(), rdb, lane, Finishing{Worker: worker, Now: time.Now()}, entries)
 				if err != nil || answers[len(answers)-1] != OK {
 					t.Fatalf("finish answers %v, %v; the last one is the neighbour's", answers, err)
 				}
@@ -206,7 +206,7 @@ func TestDamagedNumbersHarmNoNeighbours(t *testing.T) {
 	}
 	onAll(t, func(t *testing.T, rdb redis.UniversalClient) {
 		rdb.Set(t.Context(), Key(lane, "string"), "x", time.Hour)
-		states, err := Submit(t.Context(), rdb, lane, "PUBLISH", []Submission{
+		states, err := Submit(t.Context(), rdb, lane, []Submission{
 			newCall(lane, "well"), Add(Ref{Name: "string"}, 2, 2, false, 0, someChunks(lane, "string", 1, 1)),
 		})
 		if err != nil || fmt.Sprint(states) != "[sealed damaged]" {
@@ -215,10 +215,10 @@ func TestDamagedNumbersHarmNoNeighbours(t *testing.T) {
 		if got := deliveries(t, rdb, "pending"); got != "well:0:1" {
 			t.Fatalf("pending: %s", got)
 		}
-		if got, err := Cancel(t.Context(), rdb, lane, "PUBLISH", "", Ref{Name: "string"}); err != nil || got[0] != Broken {
+		if got, err := Cancel(t.Context(), rdb, lane, "", Ref{Name: "string"}); err != nil || got[0] != Broken {
 			t.Fatalf("cancel answers %v, %v", got, err)
 		}
-		if got, err := Forget(t.Context(), rdb, lane, "PUBLISH", Ref{Name: "string"}); err != nil || got[0] != Broken || rdb.Exists(t.Context(), Key(lane, "string")).Val() != 0 {
+		if got, err := Forget(t.Context(), rdb, lane, Ref{Name: "string"}); err != nil || got[0] != Broken || rdb.Exists(t.Context(), Key(lane, "string")).Val() != 0 {
 			t.Fatalf("forget answers %v, %v", got, err)
 		}
 	})

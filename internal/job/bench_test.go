@@ -45,7 +45,7 @@ func benchmarkRound(b *testing.B, rdb redis.UniversalClient, size int) {
 			for i := range entries {
 				entries[i] = newCall("bench", rand.Text())
 			}
-			if _, err := Submit(ctx, rdb, "bench", "PUBLISH", entries); err != nil {
+			if _, err := Submit(ctx, rdb, "bench", entries); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -66,7 +66,7 @@ func benchmarkRound(b *testing.B, rdb redis.UniversalClient, size int) {
 			for i := range entries {
 				entries[i] = Record(taken[i].Delivery, Outcomes{Frame: []byte("0 1 0\n[49]"), Calls: 1})
 			}
-			answers, err := Finish(ctx, rdb, "bench", Finishing{Worker: "w", Inline: 8192, Publish: "PUBLISH", Now: now}, entries)
+			answers, err := Finish(ctx, rdb, "bench", Finishing{Worker: "w", Inline: 8192, Now: now}, entries)
 			if err != nil || answers[0] != OK {
 				b.Fatal(answers, err)
 			}

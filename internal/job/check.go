@@ -31,7 +31,7 @@ func Check(ctx context.Context, c redis.UniversalClient, lane string, ref Ref, c
 }
 
 func condemn(ctx context.Context, c redis.Scripter, lane string, ref Ref, reason string) (State, error) {
-	states, err := Cancel(ctx, c, lane, Publish, reason, ref)
+	states, err := Cancel(ctx, c, lane, reason, ref)
 	if err != nil {
 		return "", err
 	}

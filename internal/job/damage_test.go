@@ -82,7 +82,7 @@ func TestAPausedQueueGetsNothingBackOfCanceledJobs(t *testing.T) {
 		submit(t, rdb, Sealed, newCall(lane, "a"))
 		rdb.Set(t.Context(), asynqfmt.PausedKey(lane), 1, 0)
 		id := rdb.LMove(t.Context(), asynqfmt.PendingKey(lane), asynqfmt.ActiveKey(lane), "RIGHT", "LEFT").Val()
-		if _, err := Cancel(t.Context(), rdb, lane, Publish, "", Ref{Name: "a"}); err != nil {
+		if _, err := Cancel(t.Context(), rdb, lane, "", Ref{Name: "a"}); err != nil {
 			t.Fatal(err)
 		}
 		taken, err := Take(t.Context(), rdb, lane, Taking{Worker: worker, Most: 1, Room: 1 << 20, Moved: []string{id}, Now: time.Now()})
@@ -140,7 +140,7 @@ func TestLargeFramesLiveWithTheirJob(t *testing.T) {
 				t.Errorf("%s lives for %v", key, ttl)
 			}
 		}
-		if _, err := Forget(t.Context(), rdb, lane, "PUBLISH", Ref{Name: "j"}); err != nil || frames() != 0 {
+		if _, err := Forget(t.Context(), rdb, lane, Ref{Name: "j"}); err != nil || frames() != 0 {
 			t.Fatalf("%d large frames are left, %v", frames(), err)
 		}
 	})
@@ -157,7 +157,7 @@ func TestCountsThatContradictTheChunksAreDamage(t *testing.T) {
 			rdb.HSet(t.Context(), Key(lane, name), damage[0], damage[1])
 			found := false
 			for _, one := range take(t, rdb, 3) {
-				answers, err := Finish(t.Context(), rdb, lane, Finishing{Worker: worker, Publish: "PUBLISH", Now: time.Now()}, []Finished{done(one)})
+				answers, err := Finish(t.Context(), rdb, lane, Finishing{Worker: worker, Now: time.Now()}, []Finished{done(one)})
 				if err != nil {
 					t.Fatal(err)
 				}

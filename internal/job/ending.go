@@ -13,18 +13,18 @@ const AnyGen = "*"
 // Cancel ends jobs of one lane that are not over, and tells their pools and the workers.
 // reason is what a person or program gave, or that of State.Because. It
 // answers the state of each after that: Canceled, Done (too late) or Gone.
-func Cancel(ctx context.Context, c redis.Scripter, lane, publish, reason string, jobs ...Ref) ([]State, error) {
-	return end(ctx, c, lane, publish, reason, "", jobs)
+func Cancel(ctx context.Context, c redis.Scripter, lane, reason string, jobs ...Ref) ([]State, error) {
+	return end(ctx, c, lane, reason, "", jobs)
 }
 
 // Expire cancels jobs that had to begin before now, and leaves others alone. It answers the
 // state of each after that.
-func Expire(ctx context.Context, c redis.Scripter, lane, publish string, jobs ...Ref) ([]State, error) {
-	return end(ctx, c, lane, publish, string(Unstarted), "late", jobs)
+func Expire(ctx context.Context, c redis.Scripter, lane string, jobs ...Ref) ([]State, error) {
+	return end(ctx, c, lane, string(Unstarted), "late", jobs)
 }
 
-func end(ctx context.Context, c redis.Scripter, lane, publish, reason, when string, jobs []Ref) ([]State, error) {
-	args := append(make([]any, 0, 2+4*len(jobs)), lane, publish)
+func end(ctx context.Context, c redis.Scripter, lane, reason, when string, jobs []Ref) ([]State, error) {
+	args := append(make([]any, 0, 2+4*len(jobs)), lane, publishBy(c))
 	for _, j := range jobs {
 		args = append(args, j.Name, j.Gen, reason, when)
 	}
@@ -33,8 +33,8 @@ func end(ctx context.Context, c redis.Scripter, lane, publish, reason, when stri
 
 // Forget removes every trace of jobs of one lane but their deliveries, of which nothing is
 // run any more. It answers the state that each was in.
-func Forget(ctx context.Context, c redis.Scripter, lane, publish string, jobs ...Ref) ([]State, error) {
-	args := append(make([]any, 0, 2+2*len(jobs)), lane, publish)
+func Forget(ctx context.Context, c redis.Scripter, lane string, jobs ...Ref) ([]State, error) {
+	args := append(make([]any, 0, 2+2*len(jobs)), lane, publishBy(c))
 	for _, j := range jobs {
 		args = append(args, j.Name, j.Gen)
 	}

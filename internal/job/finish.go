@@ -80,10 +80,9 @@ const (
 
 // Finishing is what all entries of one Finish share.
 type Finishing struct {
-	Worker  string
-	Inline  int       // the largest outcomes that travel in notices, in bytes
-	Publish string    // the command that publishes: PUBLISH; SPUBLISH on a Cluster of version 7
-	Now     time.Time // by the clock of this process, as asynq has it
+	Worker string
+	Inline int       // the largest outcomes that travel in notices, in bytes
+	Now    time.Time // by the clock of this process, as asynq has it
 }
 
 // Finish records or returns chunks of one lane and ends their deliveries, in this order.
@@ -95,7 +94,7 @@ func Finish(ctx context.Context, c redis.Scripter, lane string, f Finishing, ent
 	}
 	args := append(make([]any, 0, n), lane, f.Worker)
 	args = append(args, day(f.Now)...)
-	args = append(args, f.Inline, f.Publish, len(entries))
+	args = append(args, f.Inline, publishBy(c), len(entries))
 	for _, e := range entries {
 		args = append(args, e.args...)
 	}

@@ -1,6 +1,10 @@
 package job
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+)
 
 // Prefix is the prefix of all keys of a lane but asynq's. The scripts derive it, too.
 func Prefix(lane string) string { return "distpool:{" + lane + "}:" }
@@ -15,8 +19,15 @@ func ReplyChannel(lane, pool string) string { return Prefix(lane) + "reply:" + p
 // time.
 func ControlChannel(lane string) string { return Prefix(lane) + "control" }
 
-// Publish is the command by which scripts publish.
-const Publish = "PUBLISH"
+// publishBy is the command by which scripts publish. On a Cluster that is SPUBLISH, in the lane's
+// slot: the Cluster's bus, which brings PUBLISH to all masters, may hold small messages for up to
+// 40 ms. Scripts use PUBLISH where SPUBLISH does not do: see publish.lua.
+func publishBy(c redis.Scripter) string {
+	if _, ok := c.(*redis.ClusterClient); ok {
+		return "SPUBLISH"
+	}
+	return "PUBLISH"
+}
 
 // LaneOfReply is the lane that a reply channel belongs to.
 func LaneOfReply(channel string) (lane string, ok bool) {

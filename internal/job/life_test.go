@@ -183,7 +183,7 @@ func TestAChunkThatIsGivenBackKeepsWhatItHas(t *testing.T) {
 		taken := take(t, rdb, 1)
 		save := func(part string, calls int, want State) {
 			t.Helper()
-			got, err := Checkpoint(t.Context(), rdb, lane, worker, "PUBLISH", Saved{taken[0].Delivery, []byte(part), calls})
+			got, err := Checkpoint(t.Context(), rdb, lane, worker, Saved{taken[0].Delivery, []byte(part), calls})
 			if err != nil || got[0] != want {
 				t.Fatalf("checkpoint answers %v, %v; want %s", got, err, want)
 			}
@@ -201,7 +201,7 @@ func TestAChunkThatIsGivenBackKeepsWhatItHas(t *testing.T) {
 		if string(taken[1].Part) != "four" {
 			t.Fatalf("the next worker gets %q", taken[1].Part)
 		}
-		if got, err := Checkpoint(t.Context(), rdb, lane, "another", "PUBLISH", Saved{taken[1].Delivery, []byte("five"), 5}); err != nil || got[0] != LostOwnership {
+		if got, err := Checkpoint(t.Context(), rdb, lane, "another", Saved{taken[1].Delivery, []byte("five"), 5}); err != nil || got[0] != LostOwnership {
 			t.Fatalf("the checkpoint of a worker that is not the owner answers %v, %v", got, err)
 		}
 		finish(t, rdb, OK, Record(taken[1].Delivery, Outcomes{Frame: []byte("out"), Calls: 5}))
@@ -245,14 +245,14 @@ func TestNothingRunsOfAJobThatIsOver(t *testing.T) {
 		submit(t, rdb, Sealed, newMap(lane, "m", 3, false), newCall(lane, "j"), newCall(lane, "k"))
 		taken := take(t, rdb, 1)
 		for _, want := range []State{Canceled, Canceled} {
-			if got, err := Cancel(t.Context(), rdb, lane, "PUBLISH", "enough", Ref{Name: "m"}); err != nil || got[0] != want {
+			if got, err := Cancel(t.Context(), rdb, lane, "enough", Ref{Name: "m"}); err != nil || got[0] != want {
 				t.Fatalf("cancel answers %v, %v; want %s", got, err, want)
 			}
 		}
-		if got, err := Forget(t.Context(), rdb, lane, "PUBLISH", Ref{Name: "j"}, Ref{Name: "none"}); err != nil || got[0] != Sealed || got[1] != Gone {
+		if got, err := Forget(t.Context(), rdb, lane, Ref{Name: "j"}, Ref{Name: "none"}); err != nil || got[0] != Sealed || got[1] != Gone {
 			t.Fatalf("forget answers %v, %v", got, err)
 		}
-		if got, err := Checkpoint(t.Context(), rdb, lane, worker, "PUBLISH", Saved{Delivery: Delivery{Ref: Ref{Name: "m"}}}); err != nil || got[0] != Canceled {
+		if got, err := Checkpoint(t.Context(), rdb, lane, worker, Saved{Delivery: Delivery{Ref: Ref{Name: "m"}}}); err != nil || got[0] != Canceled {
 			t.Fatalf("checkpoint answers %v, %v", got, err)
 		}
 		finish(t, rdb, Ended, done(taken[0]))
@@ -267,7 +267,7 @@ func TestNothingRunsOfAJobThatIsOver(t *testing.T) {
 			t.Fatalf("forgotten: %+v", s)
 		}
 		finish(t, rdb, OK, done(taken[0]))
-		if got, err := Cancel(t.Context(), rdb, lane, "PUBLISH", "", Ref{Name: "k"}); err != nil || got[0] != Done {
+		if got, err := Cancel(t.Context(), rdb, lane, "", Ref{Name: "k"}); err != nil || got[0] != Done {
 			t.Fatalf("cancel of a job that is done answers %v, %v", got, err)
 		}
 	})
@@ -282,7 +282,7 @@ func TestAJobOfTheSameNameIsAnotherJob(t *testing.T) {
 		}
 		submit(t, rdb, Sealed, named("first"))
 		old := take(t, rdb, 1)[0]
-		if got, err := Forget(t.Context(), rdb, lane, "PUBLISH", Ref{"name", AnyGen}); err != nil || got[0] != Sealed {
+		if got, err := Forget(t.Context(), rdb, lane, Ref{"name", AnyGen}); err != nil || got[0] != Sealed {
 			t.Fatalf("forget answers %v, %v", got, err)
 		}
 		submit(t, rdb, Sealed, named("second"))
@@ -308,7 +308,7 @@ func TestAJobThatMustBeginInTime(t *testing.T) {
 		if len(taken) != 2 || taken[0].Verdict != Late || taken[1].Verdict != Run {
 			t.Fatalf("took %+v", taken)
 		}
-		got, err := Expire(t.Context(), rdb, lane, "PUBLISH", Ref{Name: "late"}, Ref{Name: "early"})
+		got, err := Expire(t.Context(), rdb, lane, Ref{Name: "late"}, Ref{Name: "early"})
 		if err != nil || got[0] != Canceled || got[1] != Sealed {
 			t.Fatalf("expire answers %v, %v", got, err)
 		}

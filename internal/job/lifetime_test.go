@@ -23,7 +23,7 @@ func TestADamagedTimeToLiveKeepsNoJobFromItsEnd(t *testing.T) {
 				taken, want := take(t, rdb, n), Done
 				if what == "canceled" {
 					want = Canceled
-					if s, err := Cancel(t.Context(), rdb, lane, Publish, "why", Ref{Name: "j"}); err != nil || s[0] != want {
+					if s, err := Cancel(t.Context(), rdb, lane, "why", Ref{Name: "j"}); err != nil || s[0] != want {
 						t.Errorf("ttl %q: cancel answers %q, %v", ttl, s, err)
 					}
 				} else {

@@ -125,7 +125,7 @@ func someChunks(lane, name string, first, n int) []Chunk {
 
 func submit(t *testing.T, rdb redis.UniversalClient, want State, entries ...Submission) {
 	t.Helper()
-	states, err := Submit(t.Context(), rdb, lane, "PUBLISH", entries)
+	states, err := Submit(t.Context(), rdb, lane, entries)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +148,7 @@ func take(t *testing.T, rdb redis.UniversalClient, most int) []Taken {
 
 func finish(t *testing.T, rdb redis.UniversalClient, want Answer, entries ...Finished) {
 	t.Helper()
-	answers, err := Finish(t.Context(), rdb, lane, Finishing{Worker: worker, Inline: 8192, Publish: "PUBLISH", Now: time.Now()}, entries)
+	answers, err := Finish(t.Context(), rdb, lane, Finishing{Worker: worker, Inline: 8192, Now: time.Now()}, entries)
 	if err != nil {
 		t.Fatal(err)
 	}

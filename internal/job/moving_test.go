@@ -25,11 +25,11 @@ func TestNothingRunsOnALaneThatMoves(t *testing.T) {
 			if taken, err := Take(short, rdb, lane, Taking{Worker: worker, Most: 5, Room: 1 << 20, Now: time.Now()}); err == nil {
 				t.Errorf("move %d: took %+v while the slot moves", i, taken)
 			}
-			f := Finishing{Worker: worker, Publish: "PUBLISH", Now: time.Now()}
+			f := Finishing{Worker: worker, Now: time.Now()}
 			if answers, err := Finish(short, rdb, lane, f, []Finished{done(running)}); err == nil {
 				t.Errorf("move %d: finish answers %v while the slot moves", i, answers)
 			}
-			if states, err := Submit(short, rdb, lane, "PUBLISH", []Submission{newCall(lane, "l")}); err == nil {
+			if states, err := Submit(short, rdb, lane, []Submission{newCall(lane, "l")}); err == nil {
 				t.Errorf("move %d: submit answers %v while the slot moves", i, states)
 			}
 			cancel()
@@ -38,7 +38,7 @@ func TestNothingRunsOnALaneThatMoves(t *testing.T) {
 			if taken := take(t, rdb, 5); len(taken) != 1 || taken[0].Name != "k" {
 				t.Fatalf("move %d: took %+v, want k", i, taken)
 			}
-			if _, err := Forget(t.Context(), rdb, lane, "PUBLISH", Ref{Name: "j"}, Ref{Name: "k"}); err != nil {
+			if _, err := Forget(t.Context(), rdb, lane, Ref{Name: "j"}, Ref{Name: "k"}); err != nil {
 				t.Fatal(err)
 			}
 			rdb.Del(t.Context(), "asynq:{q}:active", "asynq:{q}:lease", "asynq:{q}:t:k:0:1")

@@ -33,7 +33,7 @@ func TestEveryEndIsToldWithItsKind(t *testing.T) {
 		for reason, want := range reasons {
 			name := "j" + string(rune('a'+len(reason)))
 			submit(t, rdb, Sealed, newCall("q", name))
-			if got, err := Cancel(t.Context(), rdb, "q", "PUBLISH", reason, Ref{Name: name}); err != nil || !slices.Equal(got, []State{Canceled}) {
+			if got, err := Cancel(t.Context(), rdb, "q", reason, Ref{Name: name}); err != nil || !slices.Equal(got, []State{Canceled}) {
 				t.Fatalf("cancel answers %v, %v", got, err)
 			}
 			m, err := sub.ReceiveMessage(t.Context())

@@ -22,8 +22,8 @@ type Saved struct {
 // Checkpoint saves what running chunks of one lane have. It answers for each the state of
 // its job, by which the worker learns that the job is over; or LostOwnership, Broken, or Unstored.
 // A chunk of which Redis has lost the owner becomes the worker's again when something is saved.
-func Checkpoint(ctx context.Context, c redis.Scripter, lane, worker, publish string, chunks ...Saved) ([]State, error) {
-	args := append(make([]any, 0, 3+6*len(chunks)), lane, worker, publish)
+func Checkpoint(ctx context.Context, c redis.Scripter, lane, worker string, chunks ...Saved) ([]State, error) {
+	args := append(make([]any, 0, 3+6*len(chunks)), lane, worker, publishBy(c))
 	for _, s := range chunks {
 		args = append(args, s.Name, s.Gen, s.Chunk, s.Number, s.Part, s.Calls)
 	}

@@ -15,12 +15,12 @@ var files embed.FS
 
 // The scripts, each with the functions that it calls.
 var (
-	submitScript     = newScript("submit", asynqfmt.Lua("enqueue", "schedule", "push"), "counts", "frames")
+	submitScript     = newScript("submit", asynqfmt.Lua("enqueue", "schedule", "push"), "counts", "frames", "publish")
 	takeScript       = newScript("take", asynqfmt.Lua("pop", "unpop", "retire", "unlease", "count", "delete"), "counts")
-	finishScript     = newScript("finish", asynqfmt.Lua("retire", "unlease", "return", "archive", "count", "delete"), "counts", "frames", "part", "kept", "slow")
-	checkpointScript = newScript("checkpoint", "", "counts", "frames", "part")
-	cancelScript     = newScript("cancel", "", "counts", "frames", "end")
-	forgetScript     = newScript("forget", "", "counts", "frames", "end")
+	finishScript     = newScript("finish", asynqfmt.Lua("retire", "unlease", "return", "archive", "count", "delete"), "counts", "frames", "part", "kept", "slow", "publish")
+	checkpointScript = newScript("checkpoint", "", "counts", "frames", "part", "publish")
+	cancelScript     = newScript("cancel", "", "counts", "frames", "publish", "end")
+	forgetScript     = newScript("forget", "", "counts", "frames", "publish", "end")
 	consumeScript    = newScript("consume", "", "frames")
 	dropArgsScript   = newScript("dropargs", "", "frames")
 	discardScript    = newScript("discard", "")

@@ -112,12 +112,12 @@ const (
 // job after its submission; the state of a job that did not grow says why. Without an answer it is
 // not known which of them were made, and sending them again is safe as long as their records
 // are not removed meanwhile: a job may be forgotten only when its submission has an answer.
-func Submit(ctx context.Context, c redis.Scripter, lane, publish string, entries []Submission) ([]State, error) {
+func Submit(ctx context.Context, c redis.Scripter, lane string, entries []Submission) ([]State, error) {
 	n := 3
 	for _, e := range entries {
 		n += len(e.args)
 	}
-	args := append(make([]any, 0, n), lane, publish, len(entries))
+	args := append(make([]any, 0, n), lane, publishBy(c), len(entries))
 	for _, e := range entries {
 		args = append(args, e.args...)
 	}

@@ -15,10 +15,10 @@ import (
 func TestWhatIsDroppedIsToldWithTheReason(t *testing.T) {
 	onAll(t, func(t *testing.T, rdb redis.UniversalClient) {
 		submit(t, rdb, Sealed, newCall(lane, "ended"), newCall(lane, "gone"), newCall(lane, "busy"))
-		if _, err := Cancel(t.Context(), rdb, lane, "PUBLISH", "enough", Ref{Name: "ended"}); err != nil {
+		if _, err := Cancel(t.Context(), rdb, lane, "enough", Ref{Name: "ended"}); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Forget(t.Context(), rdb, lane, "PUBLISH", Ref{Name: "gone"}); err != nil {
+		if _, err := Forget(t.Context(), rdb, lane, Ref{Name: "gone"}); err != nil {
 			t.Fatal(err)
 		}
 		rdb.HSet(t.Context(), Key(lane, "busy"), "own:0", "another 1 7")
@@ -88,7 +88,7 @@ func TestALostOwnerIsReplacedByTheWorkerThatRunsTheChunk(t *testing.T) {
 		rdb.HDel(t.Context(), Key(lane, "j"), "own:0")
 		save := func(part string) {
 			t.Helper()
-			got, err := Checkpoint(t.Context(), rdb, lane, worker, "PUBLISH", Saved{taken[0].Delivery, []byte(part), 0})
+			got, err := Checkpoint(t.Context(), rdb, lane, worker, Saved{taken[0].Delivery, []byte(part), 0})
 			if err != nil || got[0] != Sealed {
 				t.Fatalf("the checkpoint answers %v, %v", got, err)
 			}
@@ -112,7 +112,7 @@ func TestNumbersThatAreNoneHarmOnlyTheirJob(t *testing.T) {
 				submit(t, rdb, Sealed, j, newCall(lane, "well-"+name))
 				taken := take(t, rdb, 3)
 				rdb.HSet(t.Context(), Key(lane, name), field, value)
-				answers, err := Finish(t.Context(), rdb, lane, Finishing{Worker: worker, Publish: "PUBLISH", Now: time.Now()}, []Finished{
+				answers, err := Finish(t.Context(), rdb, lane, Finishing{Worker: worker, Now: time.Now()}, []Finished{
 					Record(taken[0].Delivery, Outcomes{Frame: []byte("out"), Calls: 5, Failed: 1}),
 					Record(taken[2].Delivery, Outcomes{Frame: []byte("out"), Calls: 1}),
 				})
@@ -159,7 +159,7 @@ func TestLargeFramesTravelInPieces(t *testing.T) {
 		for _, fill := range []string{"a", "b"} {
 			ref := store(frame(fill))
 			for range 2 { // the second time because the reply was lost
-				if got, err := Checkpoint(t.Context(), rdb, lane, worker, "PUBLISH", Saved{d, ref, 0}); err != nil || got[0] != Sealed {
+				if got, err := Checkpoint(t.Context(), rdb, lane, worker, Saved{d, ref, 0}); err != nil || got[0] != Sealed {
 					t.Fatalf("the checkpoint answers %v, %v", got, err)
 				}
 			}

@@ -170,7 +170,7 @@ func TestADelayedDeliveryRunsWhenItIsDue(t *testing.T) {
 		late := job.New(
 			job.Job{Ref: d.Ref, About: "1 square", Pool: "pool", Calls: 1, Chunks: 1, Life: time.Hour, TTL: time.Minute},
 			[]job.Chunk{{Args: []byte("x"), TaskID: d.TaskID(), Message: m.Append(nil), Due: due}})
-		if _, err := job.Submit(t.Context(), rdb, "q", "PUBLISH", []job.Submission{late}); err != nil {
+		if _, err := job.Submit(t.Context(), rdb, "q", []job.Submission{late}); err != nil {
 			t.Fatal(err)
 		}
 		eventually(t, "the call runs", func() bool { return len(w.names()) == 1 })

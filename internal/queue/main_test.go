@@ -43,7 +43,7 @@ func submit(t *testing.T, rdb redis.UniversalClient, lane string, names ...strin
 		entries[i] = job.New(job.Job{Ref: d.Ref, About: "1 square", Pool: "pool", Calls: 1, Chunks: 1, Life: time.Hour, TTL: time.Minute},
 			[]job.Chunk{{Args: []byte(name), TaskID: d.TaskID(), Message: m.Append(nil)}})
 	}
-	if _, err := job.Submit(t.Context(), rdb, lane, "PUBLISH", entries); err != nil {
+	if _, err := job.Submit(t.Context(), rdb, lane, entries); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -83,7 +83,7 @@ func newWorker(rdb redis.UniversalClient, id string, hold func(name string)) *wo
 	w := &worker{rdb: rdb, hold: hold}
 	w.outcome = &Batch[job.Finished, job.Answer]{
 		Send: func(ctx context.Context, lane string, entries []job.Finished) ([]job.Answer, error) {
-			return job.Finish(ctx, rdb, lane, job.Finishing{Worker: id, Publish: "PUBLISH", Now: time.Now()}, entries)
+			return job.Finish(ctx, rdb, lane, job.Finishing{Worker: id, Now: time.Now()}, entries)
 		},
 		Size: func(job.Finished) int { return 1 },
 	}

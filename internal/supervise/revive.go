@@ -48,7 +48,7 @@ func Revive(ctx context.Context, c redis.UniversalClient, owners Owners, lane st
 	for _, s := range claims {
 		switch {
 		case s.Lost:
-			_, err := job.Cancel(ctx, c, lane, job.Publish, job.Corrupt.Because(lostChunk(s.Chunk)), ref)
+			_, err := job.Cancel(ctx, c, lane, job.Corrupt.Because(lostChunk(s.Chunk)), ref)
 			return 0, err
 		case !s.Waits:
 		case s.Owner == "":

@@ -31,7 +31,7 @@ func submitMap(t *testing.T, rdb *redis.Client, name string, chunks int) job.Ref
 		all[k] = job.Chunk{Number: k, Args: []byte("0 1\n[1]"), TaskID: d.TaskID(), Message: job.Message("q", "square", d, "", time.Time{})}
 	}
 	j := job.Job{Ref: ref, About: "1 square", Pool: "pool", Calls: chunks, Chunks: chunks, Life: time.Hour, TTL: time.Minute}
-	if _, err := job.Submit(t.Context(), rdb, "q", job.Publish, []job.Submission{job.New(j, all)}); err != nil {
+	if _, err := job.Submit(t.Context(), rdb, "q", []job.Submission{job.New(j, all)}); err != nil {
 		t.Fatal(err)
 	}
 	return ref

@@ -332,7 +332,7 @@ func (s *Supervisor) condemn(ctx context.Context, lane string, suspects []job.De
 			continue
 		}
 		why := job.Corrupt.Because(fmt.Sprintf("chunk %d has neither arguments nor outcomes", d.Chunk))
-		states, err := job.Cancel(ctx, s.cfg.Redis, lane, job.Publish, why, d.Ref)
+		states, err := job.Cancel(ctx, s.cfg.Redis, lane, why, d.Ref)
 		if err != nil {
 			return err
 		}

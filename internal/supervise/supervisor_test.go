@@ -54,7 +54,7 @@ func submit(t *testing.T, rdb *redis.Client, names ...string) {
 	t.Helper()
 	for _, name := range names {
 		d := job.Delivery{Ref: job.Ref{Name: name}, Number: 1}
-		_, err := job.Submit(t.Context(), rdb, "q", "PUBLISH", []job.Submission{job.New(
+		_, err := job.Submit(t.Context(), rdb, "q", []job.Submission{job.New(
 			job.Job{Ref: d.Ref, About: "1 square", Pool: "pool", Calls: 1, Chunks: 1, Life: time.Hour, TTL: time.Minute},
 			[]job.Chunk{{Args: []byte(name), TaskID: d.TaskID(), Message: job.Message("q", "square", d, "", time.Time{})}})})
 		if err != nil {
@@ -155,7 +155,7 @@ func TestDeliveriesOfChunksThatAreOverLeaveTheActiveList(t *testing.T) {
 	s, _, rdb := start(t)
 	submit(t, rdb, "canceled", "gone")
 	take(t, rdb, "alive", 2)
-	if _, err := job.Cancel(t.Context(), rdb, "q", "PUBLISH", "enough", job.Ref{Name: "canceled"}); err != nil {
+	if _, err := job.Cancel(t.Context(), rdb, "q", "enough", job.Ref{Name: "canceled"}); err != nil {
 		t.Fatal(err)
 	}
 	rdb.Del(t.Context(), job.Key("q", "gone"))

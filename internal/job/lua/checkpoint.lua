@@ -45,7 +45,7 @@ for i = 4, #ARGV, 6 do
         done = redis.call('HINCRBY', key, 'done', more)
       end
       if more ~= 0 then
-        redis.pcall(ARGV[3], prefix .. 'reply:' .. j[1], name .. ' ' .. gen .. ' part ' .. chunk .. ' ' .. (j[6] or 0) .. ' ' .. done .. ' '
+        tell(ARGV[3], prefix .. 'reply:' .. j[1], name .. ' ' .. gen .. ' part ' .. chunk .. ' ' .. (j[6] or 0) .. ' ' .. done .. ' '
           .. (j[7] or 0) .. ' ' .. (j[8] or 1) .. ' ' .. answer .. ' 0\n\n')
       end
     end

@@ -15,7 +15,7 @@ local function end_job(prefix, name, j, reason, publish)
   if j[7] then
     frames_expire(prefix, name, ttl, now)
   end
-  redis.pcall(publish, prefix .. 'reply:' .. j[1], name .. ' ' .. (j[2] or '') .. ' end -1 ' .. (j[4] or 0) .. ' ' .. (j[5] or 0) .. ' '
+  tell(publish, prefix .. 'reply:' .. j[1], name .. ' ' .. (j[2] or '') .. ' end -1 ' .. (j[4] or 0) .. ' ' .. (j[5] or 0) .. ' '
     .. (j[6] or 0) .. ' 0 ' .. state .. ' 0\n\n')
-  redis.pcall(publish, prefix .. 'control', name .. ' ' .. (j[2] or ''))
+  tell(publish, prefix .. 'control', name .. ' ' .. (j[2] or ''))
 end

@@ -183,7 +183,6 @@ if archived > 0 then
   asynq_count(q, 'failed', archived, ARGV[3], ARGV[4])
 end
 for pool, of in pairs(notices) do
-  -- A user of Redis without the right to publish still gets outcomes: by polling.
-  redis.pcall(ARGV[6], prefix .. 'reply:' .. pool, table.concat(of))
+  tell(ARGV[6], prefix .. 'reply:' .. pool, table.concat(of))
 end
 return replies

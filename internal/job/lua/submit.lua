@@ -125,7 +125,7 @@ for e = 1, tonumber(ARGV[3]) do
         frames_expire(prefix, name, lifetime(j[6]), now)
       end
       if not new then
-        redis.pcall(ARGV[2], prefix .. 'reply:' .. j[1], name .. ' ' .. gen .. ' end -1 ' .. (j[5] or 0) .. ' ' .. (j[7] or 0) .. ' '
+        tell(ARGV[2], prefix .. 'reply:' .. j[1], name .. ' ' .. gen .. ' end -1 ' .. (j[5] or 0) .. ' ' .. (j[7] or 0) .. ' '
           .. (j[8] or 0) .. ' 0 done 0\n\n')
       end
     end
