@@ -47,32 +47,50 @@ func (p *Pool) attach(ctx context.Context, t erasedTask, id string, single bool)
 		return nil, err
 	}
 	defer p.submitting.Done()
-	address, err := p.address(id)
+	id, err := p.address(id)
 	if err != nil {
 		return nil, err
 	}
-	id = address
 	origin := await.Origin{Verb: observe.Attach}
 	if p.watcher.on {
 		origin.Since = time.Now()
 	}
-	queue := names.SplitAddress(id).Queue
-	check := func(s job.Snapshot) error {
-		if err := p.trust(s, queue); err != nil {
-			return err
+	attached, err := p.adopt(ctx, t, id, origin, func(s job.Snapshot) error {
+		err := fits(s, t)
+		if err == nil && single && (s.Calls != 1 || s.State == job.Open) {
+			err = fmt.Errorf("%w: it has %d calls, not one: use AttachMap", results.ErrTaskMismatch, s.Calls)
 		}
-		switch {
-		case s.About.Task != t.Name():
-			return fmt.Errorf("job %s: %w: it is of task %q, not %q", id, results.ErrTaskMismatch, s.About.Task, t.Name())
-		case s.About.Codec != t.Codec().Name():
-			return fmt.Errorf("job %s: %w: its values are encoded with codec %q, the task here uses %q", id, results.ErrTaskMismatch, s.About.Codec, t.Codec().Name())
-		case single && (s.Calls != 1 || s.State == job.Open):
-			return fmt.Errorf("job %s: %w: it has %d calls, not one: use AttachMap", id, results.ErrTaskMismatch, s.Calls)
+		return err
+	})
+	return attached, ended(err)
+}
+
+// adopt waits for a job that exists, if its signature is right and check finds nothing wrong
+// with it.
+func (p *pool) adopt(ctx context.Context, t erasedTask, id string, origin await.Origin, check func(job.Snapshot) error) (*await.Job, error) {
+	return p.hub.Attach(ctx, id, func(snap job.Snapshot, j *await.Job) error {
+		j.Origin = origin
+		p.opens(t, j)
+		err := p.trust(snap, j.Queue)
+		if err == nil {
+			err = check(snap)
+		}
+		if err != nil {
+			return fmt.Errorf("job %s: %w", id, err)
 		}
 		return nil
+	})
+}
+
+// fits says why the task cannot decode the job.
+func fits(s job.Snapshot, t erasedTask) error {
+	switch codec := t.Codec().Name(); {
+	case s.About.Task != t.Name():
+		return fmt.Errorf("%w: it is of task %q, not %q", results.ErrTaskMismatch, s.About.Task, t.Name())
+	case s.About.Codec != codec:
+		return fmt.Errorf("%w: it is encoded with codec %q, the task here uses %q", results.ErrTaskMismatch, s.About.Codec, codec)
 	}
-	attached, err := p.hub.Attach(ctx, id, origin, check, p.opener(t, id, queue))
-	return attached, ended(err)
+	return nil
 }
 
 // address completes what a caller names a job by.

@@ -33,26 +33,18 @@ func (s *submission) sendOnce(ctx context.Context) (*await.Job, error) {
 	}
 	for range creations {
 		created, err := s.create(ctx, sum)
-		if err != nil {
-			return nil, err
-		}
-		if !created {
+		if err == nil && !created {
 			err = s.join(ctx, sum)
 		}
 		if errors.Is(err, errVanished) {
 			continue
 		}
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("job %s: %w", s.options.id, err)
 		}
 		// The record may name another pool's reply channel, and may be over: waiting
 		// for it is what attaching does.
-		attached, err := s.pool.hub.Attach(ctx, s.options.id, s.options.origin, func(snap job.Snapshot) error {
-			if err := s.pool.trust(snap, s.options.queue); err != nil {
-				return err
-			}
-			return s.same(snap, sum)
-		}, s.pool.opener(s.task, s.options.id, s.options.queue))
+		attached, err := s.pool.adopt(ctx, s.task, s.options.id, s.options.origin, func(snap job.Snapshot) error { return s.same(snap, sum) })
 		if errors.Is(err, await.ErrUnknownJob) {
 			continue
 		}
@@ -128,19 +120,19 @@ func (s *submission) join(ctx context.Context, sum string) error {
 	if snap.State == job.Gone {
 		return errVanished
 	}
-	if err := s.pool.trust(snap, s.options.queue); err != nil {
-		return err
+	if err = s.pool.trust(snap, s.options.queue); err == nil {
+		err = s.same(snap, sum)
 	}
-	if err := s.same(snap, sum); err != nil || snap.State != job.Open {
-		return err
+	if err == nil && snap.State == job.Open {
+		err = s.addMissing(ctx, snap)
 	}
-	return s.addMissing(ctx, snap)
+	return err
 }
 
 // addMissing adds the chunks that an open job lacks, cut as it was begun.
 func (s *submission) addMissing(ctx context.Context, snap job.Snapshot) error {
 	if err := s.cut.follow(snap.About.Cut); err != nil {
-		return fmt.Errorf("job %s: %w", s.options.id, err)
+		return err
 	}
 	if snap.About.Start > 0 {
 		s.options.start = time.UnixMilli(snap.About.Start)
@@ -188,7 +180,7 @@ func (s *submission) same(snap job.Snapshot, sum string) error {
 	default:
 		what = "its arguments are not the same"
 	}
-	return fmt.Errorf("job %s: %w: %s; use another ID, or forget that job", s.options.id, results.ErrIDTaken, what)
+	return fmt.Errorf("%w: %s; use another ID, or forget that job", results.ErrIDTaken, what)
 }
 
 // digestCalls is how many arguments are encoded together to be digested. It is

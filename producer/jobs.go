@@ -137,7 +137,7 @@ func (d description) entry(ref job.Ref, chunks []job.Chunk) (job.Submission, err
 // describe describes a job of the task, but for its calls.
 func (p *pool) describe(t erasedTask, o options) description {
 	d := description{
-		Job:   job.Job{Pool: p.hub.Pool(), Life: p.cfg.JobTTL, TTL: o.ttl},
+		Job:   job.Job{Pool: p.hub.Pool, Life: p.cfg.JobTTL, TTL: o.ttl},
 		About: job.About{Task: t.Name(), Codec: t.Codec().Name(), Policy: o.policy.Over(t.Policy()).Encode()},
 	}
 	if o.headers != "" {

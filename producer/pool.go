@@ -81,22 +81,25 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 	if ours && observer != nil {
 		rdb.AddHook(observers.Hook(observer.RoundTrip))
 	}
-	p := &pool{cfg: cfg, jobs: newJobs(rdb), ours: ours, fleet: fleet.NewView(rdb), signer: signing.New(cfg.Keyring), listing: newListing(rdb), inline: inline.From(ctx)}
+	p := &pool{cfg: cfg, jobs: newJobs(rdb), ours: ours, fleet: fleet.NewView(rdb), signer: signing.New(cfg.Keyring), listing: newListing(rdb), inline: inline.From(ctx), watcher: newWatcher(observer, cfg.Logger)}
 	p.starter.rdb = rdb
 	p.sweeper.rdb, p.sweeper.log = rdb, cfg.Logger
 	lanes, err := p.router.Lanes(ctx, cfg.Queue)
 	if err != nil {
 		return nil, p.abandon(fmt.Errorf("opening a pool: %w", err))
 	}
-	// The pool's name is in each of its jobs, so it is as short as it can be and still
-	// no other's.
-	if p.hub, err = await.Start(ctx, rdb, p.router, rand.Text()[:16], lanes, cfg.Logger); err != nil {
+	hub := await.Config{
+		Redis: rdb, Router: p.router, Log: cfg.Logger, Lanes: lanes,
+		Pool:  rand.Text()[:16], // in each of its jobs, so it is as short as it can be and still no other's
+		Sweep: p.sweeper.sweep, Swept: p.sweeper.wait, Revive: p.revive, Unserved: p.fleet.Unserved,
+	}
+	if p.watcher.on {
+		hub.Settled = p.watcher.settled
+	}
+	if p.hub, err = await.Start(ctx, hub); err != nil {
 		return nil, p.abandon(fmt.Errorf("opening a pool: %w", err))
 	}
-	p.hub.SetSweep(p.sweeper.sweep, p.sweeper.wait)
-	p.hub.SetRevive(p.revive)
-	p.hub.SetUnserved(p.fleet.Unserved)
-	p.watcher.start(p.hub, observer, cfg.Logger)
+	p.watcher.start(p.hub)
 	outer := &Pool{p}
 	runtime.AddCleanup(outer, func(p *pool) { go p.dropped() }, p)
 	return outer, nil
@@ -166,7 +169,7 @@ func (p *Pool) Join(ctx context.Context) error {
 		return fmt.Errorf("joining the pool: a submission is under way: %w", err)
 	}
 	if err := p.hub.Drain(ctx); err != nil {
-		return fmt.Errorf("joining the pool: %d jobs are not over: %w", len(p.hub.Outstanding()), err)
+		return fmt.Errorf("joining the pool: %d jobs are not over: %w", p.hub.Outstanding(), err)
 	}
 	_ = p.sweeper.wait(ctx)
 	p.release()

@@ -7,6 +7,7 @@ import (
 
 	"github.com/distpool/distpool/internal/await"
 	"github.com/distpool/distpool/internal/guard"
+	"github.com/distpool/distpool/internal/inspect"
 	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/internal/names"
 	"github.com/distpool/distpool/internal/sealing"
@@ -54,7 +55,7 @@ func (p *pool) protectNew(t erasedTask, ref job.Ref, d *description, queue strin
 	if !p.protects(t) {
 		return nil
 	}
-	terms, at := termsOf(d, queue, total), signing.Ref{ID: names.Address{Queue: queue, Name: ref.Name}.String(), Gen: ref.Gen}
+	terms, at := termsOf(d, queue, total), refOf(queue, ref)
 	of := terms
 	if total == unknownTotal {
 		of.Expires = 0 // a stream renews its time to live, but not this
@@ -70,15 +71,23 @@ func (p *pool) protectMore(t erasedTask, ref job.Ref, d description, queue strin
 	if !p.protects(t) {
 		return nil
 	}
-	at := signing.Ref{ID: names.Address{Queue: queue, Name: ref.Name}.String(), Gen: ref.Gen}
-	return p.protect(t, at, termsOf(&d, queue, total), batch)
+	return p.protect(t, refOf(queue, ref), termsOf(&d, queue, total), batch)
 }
 
 func termsOf(d *description, queue string, total int) signing.Terms {
-	return signing.Terms{
-		Codec: d.About.Codec, Queue: queue, Policy: d.About.Policy, Total: total, NotBefore: d.About.Start,
-		Expires: time.Now().Add(d.Life).UnixMilli(),
-	}
+	terms := signedTerms(d.About, queue, total)
+	terms.Expires = time.Now().Add(d.Life).UnixMilli()
+	return terms
+}
+
+// signedTerms is what the signatures of a job of the queue bind, but for when they expire.
+func signedTerms(a job.About, queue string, total int) signing.Terms {
+	return signing.Terms{Codec: a.Codec, Queue: queue, Policy: a.Policy, Total: total, NotBefore: a.Start}
+}
+
+// refOf is a job of the queue, as signatures name it.
+func refOf(queue string, ref job.Ref) signing.Ref {
+	return signing.Ref{ID: names.Address{Queue: queue, Name: ref.Name}.String(), Gen: ref.Gen}
 }
 
 func jobPlace(at signing.Ref, task string) signing.Place {
@@ -87,12 +96,8 @@ func jobPlace(at signing.Ref, task string) signing.Place {
 
 // trust checks the signature of a job of the queue that another pool has made.
 func (p *pool) trust(snap job.Snapshot, queue string) error {
-	if p.signer == nil {
-		return nil
-	}
-	a, at := snap.About, signing.Ref{ID: names.Address{Queue: queue, Name: snap.Name}.String(), Gen: snap.Gen}
-	terms := signing.Terms{Codec: a.Codec, Queue: queue, Policy: a.Policy, NotBefore: a.Start, Total: snap.Calls}
-	if err := p.signer.CheckText(jobPlace(at, a.Task), terms, a.Sig, time.Now(), a.Sum, a.Cut); err != nil {
+	a, at := snap.About, refOf(queue, snap.Ref)
+	if err := p.signer.CheckText(jobPlace(at, a.Task), signedTerms(a, queue, snap.Calls), a.Sig, time.Now(), a.Sum, a.Cut); err != nil {
 		return p.refused(err, at, -1, a.Task, queue)
 	}
 	return nil
@@ -106,44 +111,56 @@ func (p *pool) refused(why error, of signing.Ref, chunk int, task, queue string)
 		refusal := secure.Refusal{What: e.What, Reason: e.Reason, Key: e.Key, Job: of.ID, Chunk: chunk, Task: task, Queue: queue}
 		guard.Callback(p.cfg.Logger, "Config.OnRefused", func() { p.cfg.OnRefused(refusal) })
 	}
-	return fmt.Errorf("job %s: %w: %w", of.ID, results.ErrUntrusted, why)
+	return fmt.Errorf("%w: %w", results.ErrUntrusted, why)
 }
 
-// opens sets what checks and opens the job's outcomes.
+// opens sets what checks and opens the job's outcomes, if there is anything to do.
 func (p *pool) opens(t erasedTask, j *await.Job) *await.Job {
-	if open := p.opener(t, j.ID, j.Queue); open != nil {
-		j.Open = open(j.Ref.Gen)
+	if p.protects(t) {
+		of := signing.Ref{ID: j.ID, Gen: j.Ref.Gen}
+		j.Open = func(chunk int, frame []byte) ([]byte, error) { return p.openOutcomes(t, of, j.Queue, chunk, frame) }
 	}
 	return j
 }
 
-// opener makes await.Job.Open for a generation; nil when there is nothing to do.
-func (p *pool) opener(t erasedTask, id, queue string) func(gen string) func(int, []byte) ([]byte, error) {
-	if !p.protects(t) {
-		return nil
+// openOutcomes checks and opens what was recorded of a chunk.
+func (p *pool) openOutcomes(t erasedTask, of signing.Ref, queue string, chunk int, frame []byte) ([]byte, error) {
+	place := signing.Place{What: secure.Outcomes, Job: of, Task: t.Name(), Chunk: chunk}
+	if err := p.signer.CheckFrame(place, signing.Terms{}, frame, time.Now()); err != nil {
+		return nil, p.refused(err, of, chunk, t.Name(), queue)
 	}
 	sealer, seals := t.Codec().(tasks.SealingCodec)
-	task := t.Name()
-	return func(gen string) func(int, []byte) ([]byte, error) {
-		of := signing.Ref{ID: id, Gen: gen}
-		return func(chunk int, frame []byte) ([]byte, error) {
-			place := signing.Place{What: secure.Outcomes, Job: of, Task: task, Chunk: chunk}
-			if err := p.signer.CheckFrame(place, signing.Terms{}, frame, time.Now()); err != nil {
-				return nil, p.refused(err, of, chunk, task, queue)
-			}
-			if !seals {
-				return frame, nil
-			}
-			o, err := wire.ParseOutcome(frame)
-			if err != nil {
-				return nil, fmt.Errorf("%w: %w", await.ErrCorrupt, err)
-			}
-			if o, err = (sealing.Frames{Sealer: sealer, Job: of, Task: task, Chunk: chunk}).OpenOutcome(sealing.Outcomes, o); err != nil {
-				return nil, fmt.Errorf("%w: %w", results.ErrUntrusted, err)
-			}
-			return o.Encode(), nil
-		}
+	if !seals {
+		return frame, nil
 	}
+	o, err := wire.ParseOutcome(frame)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", await.ErrCorrupt, err)
+	}
+	if o, err = (sealing.Frames{Sealer: sealer, Job: of, Task: t.Name(), Chunk: chunk}).OpenOutcome(sealing.Outcomes, o); err != nil {
+		return nil, fmt.Errorf("%w: %w", results.ErrUntrusted, err)
+	}
+	return o.Encode(), nil
+}
+
+// openArguments checks and opens the arguments of a chunk that a record has kept. What this
+// pool submits it signs, so it must not take arguments that are not signed.
+func (p *pool) openArguments(t erasedTask, of job.Snapshot, queue string, c inspect.FailedChunk) ([]byte, error) {
+	at, terms := refOf(queue, of.Ref), signedTerms(of.About, queue, of.Calls)
+	place := signing.Place{What: secure.Arguments, Job: at, Task: of.About.Task, Chunk: c.Chunk}
+	if err := p.signer.CheckFrame(place, terms, c.ArgsFrame, time.Now()); err != nil {
+		return nil, p.refused(err, at, c.Chunk, of.About.Task, queue)
+	}
+	sealer, seals := t.Codec().(tasks.SealingCodec)
+	if !seals {
+		return c.Args, nil
+	}
+	frames := sealing.Frames{Sealer: sealer, Job: at, Task: of.About.Task, Chunk: c.Chunk}
+	data, err := frames.OpenArgs(c.First, c.Calls, c.Args)
+	if err != nil {
+		return nil, fmt.Errorf("%w: the arguments cannot be decrypted: %w", results.ErrUntrusted, err)
+	}
+	return data, nil
 }
 
 // sum is the digest of a submission as it is stored: nobody may learn from it what

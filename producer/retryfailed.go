@@ -7,18 +7,14 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
-	"time"
 
 	"github.com/distpool/distpool/internal/call"
 	"github.com/distpool/distpool/internal/inspect"
 	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/internal/names"
-	"github.com/distpool/distpool/internal/sealing"
-	"github.com/distpool/distpool/internal/signing"
 	"github.com/distpool/distpool/internal/wire"
 	"github.com/distpool/distpool/observe"
 	"github.com/distpool/distpool/results"
-	"github.com/distpool/distpool/secure"
 	"github.com/distpool/distpool/tasks"
 )
 
@@ -72,7 +68,7 @@ func RetryFailed[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], id
 		err = addUndecodable(ctx, p, t, id, f)
 	}
 	if err == nil {
-		err = f.check()
+		err = f.none()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("retrying the failed calls of job %s: %w", id, err)
@@ -91,8 +87,9 @@ func RetryFailed[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], id
 
 // failures are the failed calls of a job.
 type failures struct {
-	codec  tasks.ArrayCodec
+	job    job.Snapshot
 	queue  string
+	codec  tasks.ArrayCodec
 	policy call.Policy
 	args   [][]byte // encoded, one for each of calls
 	calls  []int
@@ -116,43 +113,35 @@ func (p *pool) failedCalls(ctx context.Context, t erasedTask, id string) (*failu
 		return nil, err
 	}
 	snap, err := job.Read(ctx, p.rdb, lane, a.Name)
+	if err == nil && snap.State == job.Gone {
+		err = results.ErrUnknownJob
+	}
+	if err == nil {
+		err = fits(snap, t)
+	}
+	if err == nil && !snap.State.Ended() {
+		err = fmt.Errorf("%w: %d of %d calls are; wait for the others, or cancel it", ErrNotOver, snap.Done, snap.Calls)
+	}
+	if err == nil {
+		err = p.trust(snap, a.Queue)
+	}
 	if err != nil {
 		return nil, err
 	}
-	about := snap.About
-	switch {
-	case snap.State == job.Gone:
-		return nil, results.ErrUnknownJob
-	case about.Task != t.Name():
-		return nil, fmt.Errorf("%w: it is of task %q, not %q", results.ErrTaskMismatch, about.Task, t.Name())
-	case about.Codec != codec.Name():
-		return nil, fmt.Errorf("%w: its arguments are encoded with codec %q, the task here uses %q", results.ErrTaskMismatch, about.Codec, codec.Name())
-	case !snap.State.Ended():
-		return nil, fmt.Errorf("%w: %d of %d calls are; wait for the others, or cancel it", ErrNotOver, snap.Done, snap.Calls)
-	}
-	if err := p.trust(snap, a.Queue); err != nil {
+	f := &failures{job: snap, queue: a.Queue, codec: codec}
+	if f.policy, err = call.ParsePolicy(snap.About.Policy); err != nil {
 		return nil, err
 	}
-	f := &failures{codec: codec, queue: a.Queue}
-	if f.policy, err = call.ParsePolicy(about.Policy); err != nil {
-		return nil, err
-	}
-	r := reopener{pool: p, task: t, id: id, job: snap}
 	err = inspect.New(p.rdb).EachFailedChunk(ctx, id, func(c inspect.FailedChunk) error {
-		if err := f.add(r, c); err != nil {
+		if err := f.add(p, t, c); err != nil {
 			return fmt.Errorf("chunk %d: %w", c.Chunk, err)
 		}
 		return nil
 	})
-	switch {
-	case errors.Is(err, inspect.ErrNoJob):
-		return nil, results.ErrUnknownJob
-	case err != nil:
-		return nil, err
-	case len(f.args) == 0 && snap.Failed > 0:
-		return nil, fmt.Errorf("%w (%d calls failed)", ErrArgumentsGone, snap.Failed)
+	if errors.Is(err, inspect.ErrNoJob) {
+		err = results.ErrUnknownJob
 	}
-	return f, nil
+	return f, err
 }
 
 // addUndecodable adds the calls to f.gone that failed only here.
@@ -181,22 +170,30 @@ func addUndecodable[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R],
 	return nil
 }
 
-// check returns an error if there is no call to run again.
-func (f *failures) check() error {
-	switch {
+// none is the error if there is no call to run again.
+func (f *failures) none() error {
+	switch failed := max(len(f.gone), f.job.Failed); {
 	case len(f.calls) > 0:
 		return nil
-	case len(f.gone) > 0:
-		return fmt.Errorf("%w (%d calls failed)", ErrArgumentsGone, len(f.gone))
+	case failed > 0:
+		return fmt.Errorf("%w (%d calls failed)", ErrArgumentsGone, failed)
 	}
 	return ErrNoneFailed
 }
 
 // add takes the failed calls out of a chunk.
-func (f *failures) add(r reopener, c inspect.FailedChunk) error {
-	failed, err := r.failed(c)
-	if err != nil {
-		return err
+func (f *failures) add(p *pool, t erasedTask, c inspect.FailedChunk) error {
+	failed := c.Error
+	if p.protects(t) {
+		frame, err := p.openOutcomes(t, refOf(f.queue, f.job.Ref), f.queue, c.Chunk, c.OutcomeFrame)
+		if err != nil {
+			return err
+		}
+		o, err := wire.ParseOutcome(frame)
+		if err != nil {
+			return err
+		}
+		failed = o.Errors
 	}
 	if c.Args == nil {
 		for _, e := range failed {
@@ -204,7 +201,7 @@ func (f *failures) add(r reopener, c inspect.FailedChunk) error {
 		}
 		return nil
 	}
-	data, err := r.args(c)
+	data, err := p.openArguments(t, f.job, f.queue, c)
 	if err != nil {
 		return err
 	}
@@ -220,48 +217,4 @@ func (f *failures) add(r reopener, c inspect.FailedChunk) error {
 		f.args = append(f.args, items[e.Call])
 	}
 	return nil
-}
-
-// reopener checks and opens what the record of a job has kept of failed calls. What
-// this pool submits it signs, so it must not take what nobody has signed.
-type reopener struct {
-	pool *pool
-	task erasedTask
-	id   string // address
-	job  job.Snapshot
-}
-
-// failed is which calls of the chunk failed.
-func (r reopener) failed(c inspect.FailedChunk) ([]wire.CallError, error) {
-	open := r.pool.opener(r.task, r.id, names.SplitAddress(r.id).Queue)
-	if open == nil {
-		return c.Error, nil
-	}
-	frame, err := open(r.job.Gen)(c.Chunk, c.OutcomeFrame)
-	if err != nil {
-		return nil, err
-	}
-	o, err := wire.ParseOutcome(frame)
-	return o.Errors, err
-}
-
-// args is the encoded arguments of all calls of the chunk.
-func (r reopener) args(c inspect.FailedChunk) ([]byte, error) {
-	about, queue := r.job.About, names.SplitAddress(r.id).Queue
-	of := signing.Ref{ID: r.id, Gen: r.job.Gen}
-	place := signing.Place{What: secure.Arguments, Job: of, Task: about.Task, Chunk: c.Chunk}
-	terms := signing.Terms{Codec: about.Codec, Queue: queue, Policy: about.Policy, Total: r.job.Calls}
-	if err := r.pool.signer.CheckFrame(place, terms, c.ArgsFrame, time.Now()); err != nil {
-		return nil, r.pool.refused(err, of, c.Chunk, about.Task, queue)
-	}
-	sealer, seals := r.task.Codec().(tasks.SealingCodec)
-	if !seals {
-		return c.Args, nil
-	}
-	frames := sealing.Frames{Sealer: sealer, Job: of, Task: about.Task, Chunk: c.Chunk}
-	data, err := frames.OpenArgs(c.First, c.Calls, c.Args)
-	if err != nil {
-		return nil, fmt.Errorf("%w: the arguments cannot be decrypted: %w", results.ErrUntrusted, err)
-	}
-	return data, nil
 }

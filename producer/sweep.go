@@ -42,7 +42,7 @@ type leftover struct {
 	failed int // chunks whose deliveries are to be removed from the archive; -1: unknown
 }
 
-// sweep is await.Hub.SetSweep's function.
+// sweep is await.Config.Sweep.
 func (s *sweeper) sweep(j *await.Job, forgotten bool) {
 	l := leftover{lane: j.Lane, job: job.Unwanted{Ref: j.Ref, Chunks: j.Unfinished()}}
 	if forgotten {

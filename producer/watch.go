@@ -21,30 +21,29 @@ type watcher struct {
 	on       bool // somebody wants to know; never changes
 	observer observe.Pool
 	log      *slog.Logger
-	state    *poolState
+	hub      *await.Hub // the observe.PoolState
 }
 
-// poolState implements observe.PoolState. It refers to the hub alone, so that a
-// pool which is dropped can be found by the garbage collector.
-type poolState struct{ hub *await.Hub }
-
-func (s *poolState) Outstanding() int { return s.hub.Waiting() }
-
-func (w *watcher) start(hub *await.Hub, observer observe.Pool, log *slog.Logger) {
-	if observer == nil && !log.Enabled(context.Background(), slog.LevelDebug) {
-		return
-	}
+func newWatcher(observer observe.Pool, log *slog.Logger) watcher {
+	on := observer != nil || log.Enabled(context.Background(), slog.LevelDebug)
 	if observer == nil {
 		observer = observe.NopPool{}
 	}
-	w.on, w.observer, w.log, w.state = true, observer, log, &poolState{hub}
-	hub.SetObserve(w.settled)
-	observer.OpenPool(w.state)
+	return watcher{on: on, observer: observer, log: log}
+}
+
+// start tells observers of the pool by its hub alone: they may keep that, and a pool that is
+// dropped is found by the garbage collector all the same.
+func (w *watcher) start(hub *await.Hub) {
+	w.hub = hub
+	if w.on {
+		w.observer.OpenPool(hub)
+	}
 }
 
 func (w *watcher) stop() {
 	if w.on {
-		w.observer.ClosePool(w.state)
+		w.observer.ClosePool(w.hub)
 	}
 }
 

@@ -9,33 +9,34 @@ import (
 	"github.com/distpool/distpool/internal/names"
 )
 
-// Attach waits for a job that exists already, whichever pool made it, if check finds
-// nothing wrong with it. It returns ErrUnknownJob when it does not exist. opener
-// makes the job's Open for its generation; nil for none. While the ID passes from one
-// job to the next, check may be called several times.
-func (h *Hub) Attach(ctx context.Context, id string, origin Origin, check func(job.Snapshot) error, opener func(gen string) func(int, []byte) ([]byte, error)) (*Job, error) {
+// Attach waits for a job that exists already, whichever pool made it. It returns
+// ErrUnknownJob when the job does not exist, and the error of prepare, which may refuse
+// the job that was read, and sets what of the Job is to be set before it is tracked. While
+// the ID passes from one job to the next, prepare may be called several times.
+func (h *Hub) Attach(ctx context.Context, id string, prepare func(job.Snapshot, *Job) error) (*Job, error) {
 	a := names.SplitAddress(id)
 	for {
 		before := h.tracked(id)
-		lane, err := h.router.Find(ctx, a.Queue, a.Name)
+		lane, err := h.Router.Find(ctx, a.Queue, a.Name)
 		if err != nil {
 			return nil, err
 		}
-		snap, err := job.Read(ctx, h.rdb, lane, a.Name)
+		snap, err := job.Read(ctx, h.Redis, lane, a.Name)
 		if err != nil {
 			return nil, corrupt(err)
 		}
 		if snap.State == job.Gone {
 			return nil, fmt.Errorf("job %q: %w: it never existed, was forgotten, or its result outlived its time to live", id, ErrUnknownJob)
 		}
-		if err := check(snap); err != nil {
+		mine := NewJob(lane, snap.Ref, snap.About.Task, snap.Calls, snap.Chunks, snap.State != job.Open)
+		if err := prepare(snap, mine); err != nil {
 			return nil, err
 		}
 		// Only what was tracked before the reading is older than what was read.
 		if before != nil && before.Ref != snap.Ref && !before.isBeingForgotten() {
 			h.lose(before) // its ID is that of another job now
 		}
-		j, err := h.trackSnapshot(ctx, snap, lane, origin, opener)
+		j, err := h.trackSnapshot(ctx, snap, mine)
 		if err != nil || j.Ref == snap.Ref {
 			return j, err
 		}
@@ -59,27 +60,21 @@ func (h *Hub) tracked(id string) *Job {
 
 // trackSnapshot starts waiting for the job of which snap was read. When a job of this ID
 // is tracked already, that job is returned instead, of whichever generation it is.
-func (h *Hub) trackSnapshot(ctx context.Context, snap job.Snapshot, lane string, origin Origin, opener func(gen string) func(int, []byte) ([]byte, error)) (*Job, error) {
-	j := NewJob(lane, snap.Ref, snap.About.Task, snap.Calls, snap.Chunks, snap.State != job.Open)
-	j.counts.Done, j.counts.Failed, j.counts.Running = snap.Done, snap.Failed, snap.Running // what was before does not count for its Rate
-	j.Origin = origin
-	if opener != nil {
-		j.Open = opener(snap.Gen)
-	}
-	j.MarkSubmitted()
+func (h *Hub) trackSnapshot(ctx context.Context, snap job.Snapshot, mine *Job) (*Job, error) {
+	mine.counts.Done, mine.counts.Failed, mine.counts.Running = snap.Done, snap.Failed, snap.Running // what was before does not count for its Rate
+	mine.MarkSubmitted()
 	if snap.State == job.Canceled && snap.Recorded > 0 && !snap.Single {
-		if err := h.readLeftover(ctx, j, snap.Recorded); err != nil {
+		if err := h.readLeftover(ctx, mine, snap.Recorded); err != nil {
 			return nil, corrupt(err)
 		}
 	}
-	mine := j
 	switch {
 	case snap.State.Ended():
-	case snap.Pool == h.pool:
-		h.Listen(ctx, lane)
+	case snap.Pool == h.Pool:
+		h.Listen(ctx, mine.Lane)
 	case snap.Pool != "":
 		// Notices are hints: without them polling does the same, later.
-		mine.borrowed = job.ReplyChannel(lane, snap.Pool)
+		mine.borrowed = job.ReplyChannel(mine.Lane, snap.Pool)
 		h.borrow(mine.borrowed)
 	}
 	j, err := h.Track(mine)

@@ -11,7 +11,7 @@ import (
 
 func TestCallbacksRunOnceAndInOrderBeforeDone(t *testing.T) {
 	h, _ := startHub(t)
-	j := submitJob(t, h, "a", h.Pool(), 1)
+	j := submitJob(t, h, "a", h.Pool, 1)
 	var ran []int // the callbacks run one after the other, and Done comes after them
 	for i := range 3 {
 		j.OnSettle(func() { ran = append(ran, i) })

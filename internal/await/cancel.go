@@ -12,7 +12,7 @@ func (h *Hub) Cancel(ctx context.Context, j *Job) error {
 	if j.Settled() {
 		return nil
 	}
-	states, err := job.Cancel(ctx, h.rdb, j.Lane, "canceled by a handle", j.Ref)
+	states, err := job.Cancel(ctx, h.Redis, j.Lane, "canceled by a handle", j.Ref)
 	if err != nil {
 		return fmt.Errorf("canceling job %s: %w", j.ID, closed(err))
 	}
@@ -30,10 +30,10 @@ const cancelBatch = 100
 // CancelAll ends every job that is outstanding, here even when Redis could not
 // be told; that error is returned.
 func (h *Hub) CancelAll(ctx context.Context) error {
-	jobs := h.Outstanding()
+	jobs := h.outstanding()
 	tooLate := map[*Job]bool{}
 	err := inLanes(jobs, cancelBatch, func(lane string, batch []*Job) error {
-		states, err := job.Cancel(ctx, h.rdb, lane, "the pool was terminated", refs(batch)...)
+		states, err := job.Cancel(ctx, h.Redis, lane, "the pool was terminated", refs(batch)...)
 		for i, state := range states {
 			if state == job.Done {
 				tooLate[batch[i]] = true

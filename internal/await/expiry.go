@@ -44,7 +44,7 @@ func (h *Hub) expire(ctx context.Context) error {
 	h.overdue = nil
 	h.mu.Unlock()
 	err := inLanes(jobs, expireBatch, func(lane string, batch []*Job) error {
-		states, err := job.Expire(ctx, h.rdb, lane, refs(batch)...)
+		states, err := job.Expire(ctx, h.Redis, lane, refs(batch)...)
 		if err != nil {
 			return err
 		}
@@ -75,7 +75,7 @@ func (h *Hub) expire(ctx context.Context) error {
 
 // expireLater asks again about a job that has time left, unless it has begun.
 func (h *Hub) expireLater(ctx context.Context, j *Job) error {
-	snap, err := job.Read(ctx, h.rdb, j.Lane, j.Ref.Name)
+	snap, err := job.Read(ctx, h.Redis, j.Lane, j.Ref.Name)
 	if job.IsDamaged(err) {
 		return h.condemn(ctx, j, err)
 	}
@@ -89,7 +89,7 @@ func (h *Hub) expireLater(ctx context.Context, j *Job) error {
 // that is no error here: the job's handles find it when they read it.
 func (h *Hub) condemn(ctx context.Context, j *Job, why error) error {
 	h.LogCorrupt(j, why)
-	_, err := job.Cancel(ctx, h.rdb, j.Lane, job.Corrupt.Because(why.Error()), j.Ref)
+	_, err := job.Cancel(ctx, h.Redis, j.Lane, job.Corrupt.Because(why.Error()), j.Ref)
 	h.reread(j)
 	if job.IsDamaged(err) {
 		return nil

@@ -20,7 +20,7 @@ func (h *Hub) Forget(ctx context.Context, j *Job) error {
 			h.markDirty(j)
 		}
 	}()
-	states, err := job.Forget(ctx, h.rdb, j.Lane, j.Ref)
+	states, err := job.Forget(ctx, h.Redis, j.Lane, j.Ref)
 	if err != nil {
 		return fmt.Errorf("forgetting job %s: %w", j.ID, closed(err))
 	}

@@ -12,6 +12,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -22,23 +24,36 @@ import (
 	"github.com/distpool/distpool/internal/names"
 )
 
+// Config is what a Hub works with. Nothing but Settled may be left out.
+type Config struct {
+	Redis  redis.UniversalClient
+	Router *job.Router
+	Log    *slog.Logger
+	Pool   string   // the records of this pool's jobs name it: it is told of their outcomes
+	Lanes  []string // to hear of its jobs from the start
+
+	// Sweep is called with jobs that ended before their time, so that what waits for them
+	// to run can be removed, and with jobs that were forgotten, of which nothing is to be
+	// left at all. It must not wait. Swept waits until what Sweep was told of is removed.
+	Sweep func(j *Job, forgotten bool)
+	Swept func(context.Context) error
+
+	// Revive is called with jobs that make no progress, to issue again what was lost of them.
+	Revive func(context.Context, *Job)
+	// Unserved reports whether a queue is known to have no worker. It must not ask Redis.
+	Unserved func(queue string) bool
+	// Settled is told of each job that is settled, before anybody else can know.
+	Settled func(*Job)
+}
+
 // Hub waits for the jobs of one pool. It is safe for concurrent use.
 type Hub struct {
-	rdb    redis.UniversalClient
-	router *job.Router
-	log    *slog.Logger
-	pool   string // our own: it names our reply channels
-
+	Config
 	callbacks callbackQueue
 	sub       *subscription
 	stop      context.CancelFunc
 	finished  sync.WaitGroup
-	wake      chan struct{}                // there is something to read now
-	revive    func(context.Context, *Job)  // issues again what was lost of a job
-	sweep     func(j *Job, forgotten bool) // see SetSweep
-	swept     func(context.Context) error  // see SetSweep
-	unserved  func(queue string) bool      // no worker serves the queue, as far as known
-	observe   func(*Job)                   // told of each job that is settled, before anybody else; may be nil
+	wake      chan struct{} // there is something to read now
 
 	mu      sync.Mutex // guards all below
 	jobs    map[string]*Job
@@ -57,27 +72,23 @@ type chunkRef struct {
 	large        []byte // the reference to its outcomes, if that is known
 }
 
-// Start subscribes to the reply channels of the pool in lanes and starts waiting. It
+// Start subscribes to the reply channels of the pool and starts waiting. It
 // returns once the subscription is confirmed, or with an error.
-func Start(ctx context.Context, rdb redis.UniversalClient, router *job.Router, pool string, lanes []string, log *slog.Logger) (*Hub, error) {
+func Start(ctx context.Context, cfg Config) (*Hub, error) {
 	run, stop := context.WithCancel(context.Background())
 	h := &Hub{
-		rdb: rdb, router: router, log: log, pool: pool,
-		callbacks: callbackQueue{log: log},
-		revive:    func(context.Context, *Job) {},
-		sweep:     func(*Job, bool) {},
-		swept:     func(context.Context) error { return nil },
-		unserved:  func(string) bool { return false },
+		Config:    cfg,
+		callbacks: callbackQueue{log: cfg.Log},
 		stop:      stop,
 		wake:      make(chan struct{}, 1),
 		jobs:      map[string]*Job{},
 		dirty:     map[*Job]bool{},
 		borrows:   map[string]int{},
 	}
-	h.sub = newSubscription(rdb, h)
-	channels := make([]string, len(lanes))
-	for i, lane := range lanes {
-		channels[i] = job.ReplyChannel(lane, pool)
+	h.sub = newSubscription(cfg.Redis, h)
+	channels := make([]string, len(cfg.Lanes))
+	for i, lane := range cfg.Lanes {
+		channels[i] = job.ReplyChannel(lane, cfg.Pool)
 	}
 	if err := h.sub.open(ctx, channels); err != nil {
 		stop()
@@ -89,14 +100,6 @@ func Start(ctx context.Context, rdb redis.UniversalClient, router *job.Router, p
 	return h, nil
 }
 
-// SetSweep has the hub call f with jobs that ended before their time, so that what waits
-// for them to run can be removed, and with jobs that were forgotten, of which nothing is to
-// be left at all. f must not wait; swept waits until what f was told of has been removed.
-// SetSweep must come before the first job.
-func (h *Hub) SetSweep(f func(j *Job, forgotten bool), swept func(context.Context) error) {
-	h.sweep, h.swept = f, swept
-}
-
 // sweptWithin bounds the wait of Cancel and Forget for the removal of deliveries. The removal
 // of tens of thousands takes longer, and goes on behind it.
 const sweptWithin = time.Second
@@ -105,7 +108,7 @@ const sweptWithin = time.Second
 func (h *Hub) awaitSwept(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, sweptWithin)
 	defer cancel()
-	_ = h.swept(ctx)
+	_ = h.Swept(ctx)
 }
 
 // clear has nothing left of a job that is settled.
@@ -115,19 +118,9 @@ func (h *Hub) clear(j *Job, forgotten bool) {
 	j.swept = true
 	j.mu.Unlock()
 	if !again || forgotten {
-		h.sweep(j, forgotten)
+		h.Sweep(j, forgotten)
 	}
 }
-
-// SetUnserved has the hub ask f whether a queue is known to have no worker. f must
-// not wait for Redis. SetUnserved must come before the first job.
-func (h *Hub) SetUnserved(f func(queue string) bool) { h.unserved = f }
-
-// Unserved reports whether no worker serves the queue, as far as known.
-func (h *Hub) Unserved(queue string) bool { return h.unserved(queue) }
-
-// Pool is what the records of this pool's jobs name: it is told of their outcomes.
-func (h *Hub) Pool() string { return h.pool }
 
 // listenTime bounds the wait for a further subscription.
 const listenTime = time.Second
@@ -135,7 +128,7 @@ const listenTime = time.Second
 // Listen has the hub hear of this pool's jobs in a lane. It waits a while until that is so:
 // what it does not hear of is polled.
 func (h *Hub) Listen(ctx context.Context, lane string) {
-	h.sub.listen(ctx, job.ReplyChannel(lane, h.pool))
+	h.sub.listen(ctx, job.ReplyChannel(lane, h.Pool))
 }
 
 // Track starts waiting for a job. When a job of this ID is tracked already, that
@@ -165,18 +158,21 @@ func (h *Hub) Drop(j *Job, err error) { j.fail(err) }
 // LogCorrupt logs that what came of the job's record does not fit. Whoever finds
 // that out tells its caller too.
 func (h *Hub) LogCorrupt(j *Job, err error) {
-	h.log.Error("giving up on a job", "job", j.ID, "task", j.Task, "error", err)
+	h.Log.Error("giving up on a job", "job", j.ID, "task", j.Task, "error", err)
 }
 
-// Outstanding returns the jobs that are not settled.
-func (h *Hub) Outstanding() []*Job {
+// Outstanding is the number of jobs that are not settled.
+func (h *Hub) Outstanding() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	js := make([]*Job, 0, len(h.jobs))
-	for _, j := range h.jobs {
-		js = append(js, j)
-	}
-	return js
+	return len(h.jobs)
+}
+
+// outstanding returns the jobs that are not settled.
+func (h *Hub) outstanding() []*Job {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Collect(maps.Values(h.jobs))
 }
 
 // Refuse makes every later Track fail with ErrClosed.
@@ -225,7 +221,7 @@ func until(ctx context.Context, c <-chan struct{}) error {
 // Stop ends all waiting. Jobs that are outstanding settle with err.
 func (h *Hub) Stop(err error) {
 	h.Refuse()
-	for _, j := range h.Outstanding() {
+	for _, j := range h.outstanding() {
 		j.fail(err)
 	}
 	h.stop()
@@ -235,8 +231,8 @@ func (h *Hub) Stop(err error) {
 
 // settled is told by a job, once, that it is settled.
 func (h *Hub) settled(j *Job, callbacks []func()) {
-	if h.observe != nil {
-		h.observe(j)
+	if h.Settled != nil {
+		h.Settled(j)
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -268,7 +264,7 @@ func (h *Hub) message(channel, payload string) {
 	lane, ok := job.LaneOfReply(channel)
 	notices, err := job.ParseNotices(payload)
 	if err != nil || !ok {
-		h.log.Error("ignoring a notice", "queue", lane, "error", err)
+		h.Log.Error("ignoring a notice", "queue", lane, "error", err)
 	}
 	for _, n := range notices {
 		h.notice(lane, n)

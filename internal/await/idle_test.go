@@ -11,7 +11,7 @@ import (
 func TestAnIdlePoolHoldsNoResultsThatWereDropped(t *testing.T) {
 	h, _ := startHub(t)
 	finish := func() weak.Pointer[Job] {
-		j := submitJob(t, h, "j", h.Pool(), 2)
+		j := submitJob(t, h, "j", h.Pool, 2)
 		for chunk := range 2 {
 			recordOut(t, h, "j", chunk, "[7]", 0) // the hub reads them
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/internal/names"
 	"github.com/distpool/distpool/internal/wire"
+	"github.com/distpool/distpool/observe"
 )
 
 // Job is one job as the process that waits for it sees it: what has arrived of
@@ -58,6 +59,13 @@ type Job struct {
 	swept     bool          // the hub was told that nothing of it is to be left
 	callbacks []func()      // run when settled
 	changed   chan struct{} // closed at the next change; nil while nobody listens
+}
+
+// Origin is where a job comes from, as far as observers want to know. It is set
+// before the job is tracked.
+type Origin struct {
+	Verb  observe.Verb
+	Since time.Time // the submission's begin; zero without observers
 }
 
 // Counts is how far a job is.

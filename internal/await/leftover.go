@@ -18,12 +18,12 @@ func (h *Hub) readLeftover(ctx context.Context, j *Job, recordings int) error {
 		places[i] = i
 	}
 	return inBatches(places, outBatch, func(batch []int) error {
-		chunks, err := job.ParseOrder(job.QueueOrder(ctx, h.rdb, j.Lane, j.Ref.Name, batch))
+		chunks, err := job.ParseOrder(job.QueueOrder(ctx, h.Redis, j.Lane, j.Ref.Name, batch))
 		if err != nil {
 			return err
 		}
 		cmds := make([]*redis.StringCmd, len(batch))
-		_, _ = h.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		_, _ = h.Redis.Pipelined(ctx, func(p redis.Pipeliner) error {
 			for i, chunk := range chunks {
 				cmds[i] = job.QueueOut(ctx, p, j.Lane, j.Ref.Name, chunk)
 			}
@@ -32,7 +32,7 @@ func (h *Hub) readLeftover(ctx context.Context, j *Job, recordings int) error {
 		for i, chunk := range chunks {
 			frame, err := job.ParseOut(cmds[i])
 			if err == nil {
-				frame, err = job.Load(ctx, h.rdb, j.Lane, j.Ref.Name, frame)
+				frame, err = job.Load(ctx, h.Redis, j.Lane, j.Ref.Name, frame)
 			}
 			if errors.Is(err, redis.Nil) || errors.Is(err, job.ErrFrameGone) {
 				continue

@@ -12,17 +12,17 @@ func TestJobIsPolledAlsoAfterOneThatWasSettledByARead(t *testing.T) {
 	h, _ := startHub(t)
 	for range 20 {
 		// Settled while the reader reads: it finds nothing outstanding afterwards.
-		first := submitJob(t, h, "a", h.Pool(), 1)
+		first := submitJob(t, h, "a", h.Pool, 1)
 		recordOut(t, h, "a", 0, "[0]", 0)
 		wantOutcomes(t, first, "[0]")
-		if _, err := job.Forget(context.Background(), h.rdb, "q", job.Ref{Name: "a"}); err != nil {
+		if _, err := job.Forget(context.Background(), h.Redis, "q", job.Ref{Name: "a"}); err != nil {
 			t.Fatal(err)
 		}
 		second := submitJob(t, h, "b", "", 1)
 		recordOut(t, h, "b", 0, "[0]", 0)
 		hush(second)
 		wantOutcomes(t, second, "[0]")
-		if _, err := job.Forget(context.Background(), h.rdb, "q", job.Ref{Name: "b"}); err != nil {
+		if _, err := job.Forget(context.Background(), h.Redis, "q", job.Ref{Name: "b"}); err != nil {
 			t.Fatal(err)
 		}
 	}

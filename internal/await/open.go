@@ -16,7 +16,7 @@ func (j *Job) open(chunk int, frame []byte) ([]byte, error) {
 
 // refuse settles a job whose outcomes, as they are in the record, were refused.
 func (h *Hub) refuse(j *Job, chunk int, err error) {
-	h.log.Error("giving up on a job: its outcomes cannot be used", "job", j.ID, "task", j.Task, "chunk", chunk, "error", err)
+	h.Log.Error("giving up on a job: its outcomes cannot be used", "job", j.ID, "task", j.Task, "chunk", chunk, "error", err)
 	j.fail(fmt.Errorf("job %s of task %q: %w", j.ID, j.Task, err))
 }
 
@@ -25,7 +25,7 @@ func (h *Hub) refuse(j *Job, chunk int, err error) {
 func (h *Hub) openNotice(j *Job, n *job.Notice) bool {
 	outcome, err := j.open(n.Chunk, n.Frame)
 	if err != nil {
-		h.log.Warn("ignoring a notice whose outcomes cannot be used; the record is read instead", "job", j.ID, "task", j.Task, "chunk", n.Chunk, "error", err)
+		h.Log.Warn("ignoring a notice whose outcomes cannot be used; the record is read instead", "job", j.ID, "task", j.Task, "chunk", n.Chunk, "error", err)
 		return false
 	}
 	n.Frame = outcome

@@ -46,7 +46,7 @@ func (h *Hub) read(ctx context.Context) {
 	retry.InitialInterval, retry.MaxInterval = tick, 2*time.Second
 	for {
 		var ticks <-chan time.Time
-		if h.waiting() {
+		if h.Outstanding() > 0 {
 			ticks = ticker.C
 		}
 		select {
@@ -64,7 +64,7 @@ func (h *Hub) read(ctx context.Context) {
 			if ctx.Err() != nil {
 				return
 			}
-			h.log.Warn("reading results failed, will try again", "error", err)
+			h.Log.Warn("reading results failed, will try again", "error", err)
 			if !pause(ctx, retry.NextBackOff()) {
 				return
 			}
@@ -73,12 +73,6 @@ func (h *Hub) read(ctx context.Context) {
 		}
 		retry.Reset()
 	}
-}
-
-func (h *Hub) waiting() bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return len(h.jobs) > 0
 }
 
 // pollDue marks the jobs dirty from which nothing was heard for too long.
@@ -157,7 +151,7 @@ func (h *Hub) readJobs(ctx context.Context, dirty map[*Job]bool) error {
 		for i, j := range batch {
 			existed[i] = j.WasSubmitted()
 		}
-		_, _ = h.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		_, _ = h.Redis.Pipelined(ctx, func(p redis.Pipeliner) error {
 			for i, j := range batch {
 				cmds[i] = job.QueueSnapshot(ctx, p, j.Lane, j.Ref.Name)
 			}
@@ -245,7 +239,7 @@ func (h *Hub) apply(j *Job, snap job.Snapshot, err error) bool {
 func (h *Hub) readOrders(ctx context.Context, jobs []*Job) (refs []chunkRef, err error) {
 	err = inBatches(jobs, readBatch, func(batch []*Job) error {
 		cmds, asked := make([]*redis.SliceCmd, len(batch)), make([][]int, len(batch))
-		_, _ = h.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		_, _ = h.Redis.Pipelined(ctx, func(p redis.Pipeliner) error {
 			for i, j := range batch {
 				if asked[i] = j.missing(placesAtOnce); len(asked[i]) > 0 {
 					cmds[i] = job.QueueOrder(ctx, p, j.Lane, j.Ref.Name, asked[i])
@@ -292,7 +286,7 @@ func (h *Hub) readOutcomes(ctx context.Context, refs []chunkRef) error {
 	var larges []chunkRef // found to be kept apart
 	err := inBatches(refs, outBatch, func(batch []chunkRef) error {
 		reads := make([]func() ([]byte, error), len(batch))
-		_, _ = h.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		_, _ = h.Redis.Pipelined(ctx, func(p redis.Pipeliner) error {
 			for i, ref := range batch {
 				if ref.large != nil {
 					reads[i] = job.QueueLoad(ctx, p, ref.job.Lane, ref.job.Ref.Name, ref.large)

@@ -4,10 +4,7 @@ import "time"
 
 // speed remembers when a job's calls ended, in a few samples, to tell how fast
 // they do. The zero value is ready to use.
-type speed struct {
-	samples []sample // a ring once it has speedSamples; most jobs need one
-	n       int      // samples taken so far; the last ones are kept
-}
+type speed []sample
 
 type sample struct {
 	at   time.Time
@@ -15,9 +12,8 @@ type sample struct {
 }
 
 const (
-	speedSamples = 64
 	// speedEvery is how far samples are apart at least, speedPast how far back the
-	// rate looks. The first times speedSamples is more than the second.
+	// rate looks.
 	speedEvery = 250 * time.Millisecond
 	speedPast  = 10 * time.Second
 	// speedLeast is how many samples it looks back even when they are older: calls
@@ -29,37 +25,34 @@ const (
 
 // note takes in that done calls had ended at now. The first one is the start.
 func (p *speed) note(now time.Time, done int) {
-	if p.n > 0 {
-		last := p.samples[(p.n-1)%speedSamples]
+	if n := len(*p); n > 0 {
+		last := (*p)[n-1]
 		if done <= last.done || now.Sub(last.at) < speedEvery {
 			return
 		}
 	}
-	if s := (sample{now, done}); p.n < speedSamples {
-		p.samples = append(p.samples, s)
-	} else {
-		p.samples[p.n%speedSamples] = s
+	*p = append(p.recent(now), sample{now, done})
+}
+
+// recent is the samples that the rate at now looks at.
+func (p *speed) recent(now time.Time) speed {
+	s := *p
+	for len(s) > speedLeast && now.Sub(s[0].at) > speedPast {
+		s = s[1:]
 	}
-	p.n++
+	return s
 }
 
 // rate is calls per second since about speedPast before now, at which done calls
 // have ended. It falls while nothing ends.
 func (p *speed) rate(now time.Time, done int) float64 {
-	if p.n == 0 {
+	s := p.recent(now)
+	if len(s) == 0 || done <= s[0].done {
 		return 0
 	}
-	from := p.samples[(p.n-1)%speedSamples]
-	for i := p.n - 2; i >= max(0, p.n-speedSamples); i-- {
-		s := p.samples[i%speedSamples]
-		if now.Sub(s.at) > speedPast && p.n-i > speedLeast {
-			break
-		}
-		from = s
-	}
-	past := now.Sub(from.at)
-	if done <= from.done || past < speedSoon {
+	past := now.Sub(s[0].at)
+	if past < speedSoon {
 		return 0
 	}
-	return float64(done-from.done) / past.Seconds()
+	return float64(done-s[0].done) / past.Seconds()
 }

@@ -14,10 +14,6 @@ const (
 	stalledBatch = 5
 )
 
-// SetRevive has the hub call f with jobs that make no progress, so that the owner
-// of the hub can issue again what was lost of them.
-func (h *Hub) SetRevive(f func(context.Context, *Job)) { h.revive = f }
-
 // watchStalls finds the jobs that make no progress, until ctx ends.
 func (h *Hub) watchStalls(ctx context.Context) {
 	ticker := time.NewTicker(time.Second)
@@ -29,7 +25,7 @@ func (h *Hub) watchStalls(ctx context.Context) {
 		case <-ticker.C:
 		}
 		for _, j := range h.stalled(time.Now()) {
-			h.revive(ctx, j)
+			h.Revive(ctx, j)
 		}
 	}
 }

@@ -48,7 +48,7 @@ func TestStreamIsTakenPieceByPiece(t *testing.T) {
 			h, rdb := startHub(t)
 			reply := ""
 			if c.reply {
-				reply = h.Pool()
+				reply = h.Pool
 			}
 			const n = 30
 			j := submitStream(t, h, reply, n)
@@ -81,7 +81,7 @@ func TestStreamIsTakenPieceByPiece(t *testing.T) {
 
 func TestStreamTakesNoOutcomeTwice(t *testing.T) {
 	h, _ := startHub(t)
-	j := submitStream(t, h, h.Pool(), 2)
+	j := submitStream(t, h, h.Pool, 2)
 	frame := wire.Outcome{First: 1, Calls: 1, Values: []byte("[1]")}.Encode()
 	j.hear(j.Counts(), recorded{chunk: 1, frame: frame})
 	takeOne(t, j, 1)

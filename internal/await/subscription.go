@@ -142,7 +142,7 @@ func (s *subscription) run(ctx context.Context) {
 			asked = false
 			if reply, ok := errors.AsType[redis.Error](err); ok && !s.refused {
 				s.refused = true
-				s.hub.log.Warn("Redis refuses the subscription to notices; polling for outcomes instead", "error", reply)
+				s.hub.Log.Warn("Redis refuses the subscription to notices; polling for outcomes instead", "error", reply)
 			}
 			if !pause(ctx, retry.NextBackOff()) {
 				return

@@ -34,12 +34,21 @@ func startHub(t *testing.T) (*Hub, *redis.Client) {
 	t.Cleanup(server.Close)
 	rdb := redis.NewClient(&redis.Options{Addr: server.Addr()})
 	t.Cleanup(func() { rdb.Close() })
-	h, err := Start(t.Context(), rdb, job.NewRouter(rdb), "me", []string{"q"}, slog.New(slog.DiscardHandler))
+	h, err := Start(t.Context(), config(rdb, "me"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { h.Stop(errStopped) })
 	return h, rdb
+}
+
+// config is that of a hub without a pool.
+func config(rdb redis.UniversalClient, pool string) Config {
+	return Config{
+		Redis: rdb, Router: job.NewRouter(rdb), Log: slog.New(slog.DiscardHandler), Pool: pool, Lanes: []string{"q"},
+		Sweep: func(*Job, bool) {}, Swept: func(context.Context) error { return nil },
+		Revive: func(context.Context, *Job) {}, Unserved: func(string) bool { return false },
+	}
 }
 
 // submitJob makes a sealed job of single calls, and tracks it.
@@ -68,7 +77,7 @@ func create(t *testing.T, h *Hub, name, pool string, chunks int, open bool) {
 	entry := job.New(job.Job{
 		Ref: job.Ref{Name: name}, About: "1 task", Pool: pool, Calls: chunks, Chunks: chunks, Open: open, Life: time.Hour, TTL: time.Hour,
 	}, cs)
-	if states, err := job.Submit(t.Context(), h.rdb, "q", []job.Submission{entry}); err != nil || states[0] == job.Exists {
+	if states, err := job.Submit(t.Context(), h.Redis, "q", []job.Submission{entry}); err != nil || states[0] == job.Exists {
 		t.Fatal(states, err)
 	}
 }
@@ -78,7 +87,7 @@ func recordOut(t *testing.T, h *Hub, name string, chunk int, value string, inlin
 	frame := wire.Outcome{First: chunk, Calls: 1, Values: []byte(value)}.Encode()
 	entry := job.Record(job.Delivery{Ref: job.Ref{Name: name}, Chunk: chunk, Number: 1}, job.Outcomes{Frame: frame, Calls: 1})
 	f := job.Finishing{Worker: "w", Inline: inline, Now: time.Now()}
-	if answers, err := job.Finish(t.Context(), h.rdb, "q", f, []job.Finished{entry}); err != nil || answers[0] != job.OK {
+	if answers, err := job.Finish(t.Context(), h.Redis, "q", f, []job.Finished{entry}); err != nil || answers[0] != job.OK {
 		t.Fatal(answers, err)
 	}
 }
@@ -117,12 +126,12 @@ func wantOutcomes(t *testing.T, j *Job, values ...string) {
 func TestANoticeThatOvertakesTheSubmissionsReplyProvesTheJob(t *testing.T) {
 	h, _ := startHub(t)
 	told := make(chan bool, 1)
-	h.SetObserve(func(j *Job) { told <- j.WasSubmitted() })
+	h.Settled = func(j *Job) { told <- j.WasSubmitted() }
 	j, err := h.Track(newJob("early", 1))
 	if err != nil {
 		t.Fatal(err)
 	}
-	create(t, h, "early", h.Pool(), 1, false)
+	create(t, h, "early", h.Pool, 1, false)
 	recordOut(t, h, "early", 0, "[7]", 1000) // and its submitter still waits for the reply
 	wantOutcomes(t, j, "[7]")
 	if !<-told {
@@ -132,7 +141,7 @@ func TestANoticeThatOvertakesTheSubmissionsReplyProvesTheJob(t *testing.T) {
 
 func TestARecordThatIsGoneWhileItIsForgottenHereIsNotLost(t *testing.T) {
 	h, _ := startHub(t)
-	j := submitJob(t, h, "a", h.Pool(), 2)
+	j := submitJob(t, h, "a", h.Pool, 2)
 	j.forgetting(1)
 	h.apply(j, job.Snapshot{State: job.Gone}, nil)
 	if j.Settled() {
@@ -150,7 +159,7 @@ func TestARecordThatIsGoneWhileItIsForgottenHereIsNotLost(t *testing.T) {
 
 func TestNoticeSettlesAJobWithoutARead(t *testing.T) {
 	h, _ := startHub(t)
-	j := submitJob(t, h, "a", h.Pool(), 2)
+	j := submitJob(t, h, "a", h.Pool, 2)
 	recordOut(t, h, "a", 1, "[1]", 1000)
 	recordOut(t, h, "a", 0, "[0]", 1000)
 	wantOutcomes(t, j, "[0]", "[1]")
@@ -167,7 +176,7 @@ func TestNoticeOfALargeOutcomeMakesTheHubReadIt(t *testing.T) {
 	for name, n := range map[string]int{"inline": 1, "chunked": 2} {
 		t.Run(name, func(t *testing.T) {
 			h, _ := startHub(t)
-			j := submitJob(t, h, "a", h.Pool(), n)
+			j := submitJob(t, h, "a", h.Pool, n)
 			want := []string{"[0]", "[1]"}[:n]
 			for i, v := range want {
 				recordOut(t, h, "a", i, v, 0)
@@ -232,7 +241,7 @@ func TestCorruptRecordSettlesOnlyItsOwnJob(t *testing.T) {
 
 func TestCancelAndForgetByOthersSettleTheJob(t *testing.T) {
 	h, rdb := startHub(t)
-	a, b := submitJob(t, h, "a", h.Pool(), 1), submitJob(t, h, "b", h.Pool(), 1)
+	a, b := submitJob(t, h, "a", h.Pool, 1), submitJob(t, h, "b", h.Pool, 1)
 	if _, err := job.Cancel(t.Context(), rdb, "q", "x", job.Ref{Name: "a"}); err != nil {
 		t.Fatal(err)
 	}
@@ -267,22 +276,22 @@ func TestForgettingAJobThatIsOverBeforeItsOutcomesHaveComeCancelsTheHandle(t *te
 
 func TestAttachFindsAJobOrSaysThatThereIsNone(t *testing.T) {
 	h, rdb := startHub(t)
-	ok := func(job.Snapshot) error { return nil }
-	if _, err := h.Attach(t.Context(), "none", Origin{}, ok, nil); !errors.Is(err, ErrUnknownJob) {
+	ok := func(job.Snapshot, *Job) error { return nil }
+	if _, err := h.Attach(t.Context(), "none", ok); !errors.Is(err, ErrUnknownJob) {
 		t.Errorf("no such job: %v, want ErrUnknownJob", err)
 	}
-	other, err := Start(t.Context(), rdb, job.NewRouter(rdb), "other", []string{"q"}, slog.New(slog.DiscardHandler))
+	other, err := Start(t.Context(), config(rdb, "other"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer other.Stop(errStopped)
-	mine := submitJob(t, h, "a", h.Pool(), 2)
+	mine := submitJob(t, h, "a", h.Pool, 2)
 	recordOut(t, h, "a", 0, "[0]", 1000)
 	no := errors.New("no")
-	if _, err := other.Attach(t.Context(), "q/a", Origin{}, func(job.Snapshot) error { return no }, nil); !errors.Is(err, no) {
+	if _, err := other.Attach(t.Context(), "q/a", func(job.Snapshot, *Job) error { return no }); !errors.Is(err, no) {
 		t.Errorf("a check that refuses: %v", err)
 	}
-	theirs, err := other.Attach(t.Context(), "q/a", Origin{}, ok, nil)
+	theirs, err := other.Attach(t.Context(), "q/a", ok)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -308,13 +317,13 @@ func TestTrackAfterRefuseIsErrClosed(t *testing.T) {
 
 func TestStopSettlesWhatIsOutstanding(t *testing.T) {
 	h, _ := startHub(t)
-	j := submitJob(t, h, "a", h.Pool(), 1)
+	j := submitJob(t, h, "a", h.Pool, 1)
 	h.Stop(errStopped)
 	waitDone(t, j.Done(), "the end")
 	if !errors.Is(j.Err(), errStopped) {
 		t.Errorf("error is %v", j.Err())
 	}
-	if n := len(h.Outstanding()); n != 0 {
+	if n := len(h.outstanding()); n != 0 {
 		t.Errorf("%d jobs are outstanding", n)
 	}
 }
@@ -324,7 +333,7 @@ func TestDrainWaitsForJobsAndCallbacks(t *testing.T) {
 	if err := h.Drain(t.Context()); err != nil {
 		t.Fatalf("with nothing to wait for: %v", err)
 	}
-	j := submitJob(t, h, "a", h.Pool(), 1)
+	j := submitJob(t, h, "a", h.Pool, 1)
 	inCallback, leave := make(chan struct{}), make(chan struct{})
 	j.OnSettle(func() { close(inCallback); <-leave })
 	why := errors.New("why")
