@@ -53,7 +53,6 @@ type chunk[A, R any] struct {
 	broken error                    // why data cannot be split
 	held   atomic.Pointer[held[R]]  // the values; Abandon replaces them while a call runs
 	saved  [][]byte                 // encoded values that another worker saved; nil: none
-	raw    call.Reads               // whether outcomes may be encoded in the raw form
 }
 
 // held are the values of a chunk.
@@ -61,8 +60,6 @@ type held[R any] struct {
 	values []R
 	left   []int // calls that were abandoned: they must not begin any more
 }
-
-func (c *chunk[A, R]) MayBeRaw() { c.raw = func() bool { return true } }
 
 func (c *chunk[A, R]) values() []R { return c.held.Load().values }
 
@@ -144,15 +141,18 @@ func (c *chunk[A, R]) Size(i int, limit time.Duration) int {
 	}
 	ctx, cancel := within(limit)
 	defer cancel()
-	data, err := c.task.values.encodeFor(ctx, c.values()[i:i+1], c.raw)
+	data, err := c.task.values.encodeFor(ctx, c.values()[i:i+1], mayBeRaw)
 	if err != nil {
 		return 0
 	}
 	return len(data)
 }
 
+// mayBeRaw allows the raw form of byte strings in outcomes.
+func mayBeRaw() bool { return true }
+
 func (c *chunk[A, R]) Encode(failed func(i int) bool, limit time.Duration) (values []byte, bad map[int]error) {
-	return c.encodeFor(failed, limit, c.raw)
+	return c.encodeFor(failed, limit, mayBeRaw)
 }
 
 func (c *chunk[A, R]) Save(failed func(i int) bool, limit time.Duration) (values []byte, bad map[int]error) {

@@ -71,27 +71,22 @@ func TestARawFormThatIsDamagedOrShortIsAnError(t *testing.T) {
 	}
 }
 
-func TestValuesAreRawOnlyWhereTheReaderReadsThat(t *testing.T) {
+func TestLargeValuesAreRawAndSavedOnesAreNot(t *testing.T) {
 	task, large := identity[[]byte](), bytes.Repeat([]byte{0xfe}, rawbytes.Least)
 	args, err := task.EncodeArgs([][]byte{large})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, raw := range []bool{false, true} {
-		c := decode(t, task, string(args), 1)
-		if raw {
-			c.MayBeRaw()
-		}
-		if err := c.Call(t.Context(), 0); err != nil {
-			t.Fatal(err)
-		}
-		values, bad := c.Encode(noneFailed, 0)
-		if bad != nil || rawbytes.Is(values) != raw || c.Size(0, 0) != len(values) {
-			t.Errorf("raw %t: values are %.10q, %v, of size %d", raw, values, bad, c.Size(0, 0))
-		}
-		saved, bad := c.Save(noneFailed, 0)
-		if bad != nil || rawbytes.Is(saved) {
-			t.Errorf("raw %t: another worker is left %.10q, %v; want JSON", raw, saved, bad)
-		}
+	c := decode(t, task, string(args), 1)
+	if err := c.Call(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	values, bad := c.Encode(noneFailed, 0)
+	if bad != nil || !rawbytes.Is(values) || c.Size(0, 0) != len(values) {
+		t.Errorf("values are %.10q, %v, of size %d", values, bad, c.Size(0, 0))
+	}
+	saved, bad := c.Save(noneFailed, 0)
+	if bad != nil || rawbytes.Is(saved) {
+		t.Errorf("another worker is left %.10q, %v; want JSON", saved, bad)
 	}
 }

@@ -55,9 +55,6 @@ type Chunk interface {
 	// returns later is dropped, and what has not begun begins no more. It must not run at the same time as other methods,
 	// except for the abandoned call.
 	Abandon(i int)
-	// MayBeRaw says that whoever reads what Encode returns knows the raw form of byte
-	// strings.
-	MayBeRaw()
 	// Size is how many bytes the value of call i, which succeeded, encodes to by
 	// itself, by Encode; 0 when it cannot be encoded.
 	Size(i int, limit time.Duration) int
@@ -68,8 +65,8 @@ type Chunk interface {
 	// values is nil. Values of failed calls are dropped: a later Encode may leave
 	// out more calls, never fewer. A *guard.Left in bad is of a value that was left behind.
 	Encode(failed func(i int) bool, limit time.Duration) (values []byte, bad map[int]error)
-	// Save is Encode for another worker, of which nothing is known: never in the raw
-	// form.
+	// Save is Encode for a checkpoint, without the raw form of byte strings: Restore takes
+	// its array apart.
 	Save(failed func(i int) bool, limit time.Duration) (values []byte, bad map[int]error)
 }
 

@@ -102,7 +102,7 @@ func (r *chunkRun) execute(t job.Taken) {
 	}
 	r.run = r.on.Executor.New(execute.Chunk{
 		Job: r.id, Number: r.Delivery.Chunk, Task: r.about.Task, Queue: r.queue, Codec: r.about.Codec, Policy: r.about.Policy,
-		Total: t.Calls, Deaths: t.Deaths, Args: t.Args, Partial: t.Part, Raw: true, Pass: r.pass,
+		Total: t.Calls, Deaths: t.Deaths, Args: t.Args, Partial: t.Part, Pass: r.pass,
 	}, r)
 	result := r.run.Do(r.ctx)
 	r.stuck = result.Stuck
@@ -176,9 +176,6 @@ func (r *chunkRun) checkpoint(ctx context.Context, part []byte, calls int) (job.
 	}
 	return states[0], nil
 }
-
-// Begin is called before the first call.
-func (r *chunkRun) Begin(int) {}
 
 // Wait begins a wait of a call, by its index in the job, for a nested job.
 func (r *chunkRun) Wait(number int, j nested.Job) (deadlock <-chan error, end func()) {

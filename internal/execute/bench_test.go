@@ -36,6 +36,20 @@ func BenchmarkCallsOfAChunk(b *testing.B) {
 	}
 }
 
+// BenchmarkAChunkOfOneCall is what most chunks of a busy queue cost the worker itself.
+func BenchmarkAChunkOfOneCall(b *testing.B) {
+	square := tasks.Define("square", func(_ context.Context, n int) (int, error) { return n * n, nil })
+	e, chunk := executor(square), chunkOf(b, square, 7)
+	b.ReportAllocs()
+	for b.Loop() {
+		r := e.New(chunk, &host{})
+		ends(b, Finished, r)
+		if o := r.Outcome(); len(o.Errors) > 0 {
+			b.Fatal(o.Errors)
+		}
+	}
+}
+
 // BenchmarkShortCalls is the price of a chunk's run beside its calls.
 func BenchmarkShortCalls(b *testing.B) {
 	square := tasks.Define("square", func(_ context.Context, n int) (int, error) { return n * n, nil })

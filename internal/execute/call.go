@@ -25,7 +25,7 @@ func (d *round) one(told *watchedCall) bool {
 	own := r.contexts.next(r, i, d.tries)
 	defer own.slot.end()
 	if t := r.policy.HardTimeout; t != nil {
-		defer d.limit(*t, d.stuck).Stop()
+		defer d.limit(*t).Stop()
 	}
 	if r.loads || d.tries > 0 {
 		d.do(inArgument)
@@ -60,14 +60,20 @@ func (d *round) one(told *watchedCall) bool {
 	if err != nil || watcher != nil {
 		return d.tell(d.returned(ctx, err))
 	}
-	if !d.claimed() { // settle, for what happens nearly always
-		return false
-	}
-	d.over()
-	r.advance()
-	r.watch.lap(i)
-	return true
+	return d.settle(fine)
 }
+
+// ending is how a call ended.
+type ending struct {
+	result  observe.CallResult
+	err     error          // as observers get it
+	failed  bool           // with:
+	fault   wire.CallError // as it travels
+	failure call.Failure   // what it says about retries
+}
+
+// fine is how calls end that return a value. It is not changed.
+var fine = &ending{result: observe.CallOK}
 
 // returned is how the current call ended that returned err.
 func (d *round) returned(ctx context.Context, err error) *ending {
@@ -143,14 +149,12 @@ func (d *round) settle(e *ending) bool {
 	if !d.claimed() {
 		return false // too late: the call was given up
 	}
-	d.over()
+	d.running, d.claim = false, nil
 	if e.result == observe.CallInterrupted {
-		r.watch.settle(d.call)
-		d.ended <- Interrupted
-		return false
+		return d.end(Interrupted)
 	}
 	r.advance()
-	if !d.measured && e.fault.Kind != wire.KindBadArgument {
+	if e.fault.Kind != wire.KindBadArgument {
 		r.watch.lap(d.call)
 	}
 	if e.failed {

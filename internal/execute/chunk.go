@@ -27,7 +27,6 @@ type Chunk struct {
 	Deaths  int    // workers that died in the chunk
 	Args    []byte // a frame of package wire
 	Partial []byte // a frame of package wire: what an earlier run saved; empty: nothing
-	Raw     bool   // all readers of the outcomes know the raw form of byte strings
 	Pass    *Pass  // the right to run. The caller ends it
 }
 
@@ -37,8 +36,6 @@ type Host interface {
 	OpenArgs(t call.Task, first, calls int, data []byte) ([]byte, error)
 	// OpenPartial decrypts what an earlier run saved.
 	OpenPartial(p wire.Partial) (wire.Partial, error)
-	// Begin is called before the first call of a run, with the number of calls to run.
-	Begin(calls int)
 	// Save saves a checkpoint, by the deadline of ctx. A checkpoint that cannot be saved
 	// costs nothing but work that is done again. If the job is over, or the chunk is another
 	// worker's, Save cancels the context of the run.
@@ -65,7 +62,8 @@ type Run struct {
 	loads  bool          // calls decode their arguments one by one
 	limit  time.Duration // of foreign code that runs for the whole chunk; 0: none
 	progress
-	saver
+	saved    time.Time     // when the last checkpoint was
+	every    time.Duration // between two of them
 	watch    stopwatch
 	contexts contexts
 }
@@ -108,7 +106,7 @@ type Result struct {
 func (e *Executor) New(c Chunk, h Host) *Run {
 	r := &Run{on: e, chunk: c, host: h, number: c.Deaths + 1}
 	r.failures = failures{worker: e.Worker, count: e.CountFailure}
-	r.watch = stopwatch{metronome: &e.metronome, count: e.Count}
+	r.watch.count = e.Count
 	return r
 }
 
@@ -121,7 +119,7 @@ func (r *Run) Do(ctx context.Context) Result {
 		return Result{End: Damaged, Err: err}
 	}
 	r.first, r.calls = first, n
-	r.saver = newSaver()
+	r.saved, r.every = time.Now(), saveEvery
 	if first+n > r.chunk.Total {
 		// The frame contradicts the record: its number of calls is no measure of how
 		// many failures to report.
@@ -145,7 +143,6 @@ func (r *Run) Do(ctx context.Context) Result {
 	} else if !pause(ctx, left) {
 		return Result{End: Interrupted}
 	}
-	r.host.Begin(n - r.finished())
 	return r.rounds()
 }
 
@@ -189,6 +186,31 @@ func pause(ctx context.Context, d time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	}
+}
+
+// A chunk that runs long saves its progress each saveEvery. When saving itself takes long
+// it is done less often, so that a twentieth of the time goes into it, but at least each
+// saveLast: the price of a death must not grow to minutes because one request hung.
+const (
+	saveEvery = time.Second
+	saveLast  = 20 * time.Second
+	saveTime  = 5 * time.Second // the deadline of one checkpoint
+)
+
+// checkpoint saves the progress. The context of the run tells whether to go on.
+func (r *Run) checkpoint() {
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(r.ctx, saveTime)
+	defer cancel()
+	p, _ := r.Partial(time.Time{})
+	r.host.Save(ctx, p)
+	r.saved = time.Now()
+	r.every = untilNextSave(r.saved.Sub(began))
+}
+
+// untilNextSave is the time between a checkpoint that took so long and the next one.
+func untilNextSave(took time.Duration) time.Duration {
+	return min(max(saveEvery, 20*took), saveLast)
 }
 
 func (r *Run) log() *slog.Logger {

@@ -32,6 +32,5 @@ type Executor struct {
 	Debug     bool              // the log wants to know how each call ended
 	Log       *slog.Logger
 
-	metronome metronome    // for all stopwatches
-	alone     sync.RWMutex // held for writing by a chunk that must not run beside others, for reading by the others; see Pass
+	alone sync.RWMutex // held for writing by a chunk that must not run beside others, for reading by the others; see Pass
 }

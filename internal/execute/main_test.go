@@ -54,8 +54,6 @@ func executor(ts ...tasks.Runner) *bench {
 
 // host is a Host that notes what it is told.
 type host struct {
-	begun  time.Time
-	toRun  int
 	saved  []wire.Partial
 	onSave func()
 	mu     sync.Mutex // guards waits
@@ -64,7 +62,6 @@ type host struct {
 
 func (h *host) OpenArgs(_ call.Task, _, _ int, data []byte) ([]byte, error) { return data, nil }
 func (h *host) OpenPartial(p wire.Partial) (wire.Partial, error)            { return p, nil }
-func (h *host) Begin(calls int)                                             { h.begun, h.toRun = time.Now(), calls }
 
 func (h *host) Save(_ context.Context, p wire.Partial) {
 	h.saved = append(h.saved, p)

@@ -36,14 +36,10 @@ func (r *Run) open(data []byte) (wire.Kind, error) {
 	if err != nil {
 		return wire.KindBadArgument, err
 	}
-	values, err := t.Chunk(data, r.calls)
-	if err != nil {
+	if r.values, err = t.Chunk(data, r.calls); err != nil {
+		r.values = nil
 		return wire.KindBadArgument, err
 	}
-	if r.chunk.Raw {
-		values.MayBeRaw()
-	}
-	r.values = values
 	return "", nil
 }
 

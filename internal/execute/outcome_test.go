@@ -81,7 +81,6 @@ func TestACheckpointIsNeverRaw(t *testing.T) {
 	e := executor(task)
 	e.MaxResult, e.Exact, e.drainAfter = size+100, true, 1 // as base64 it would be too large
 	chunk := chunkOf(t, task, size, 1)
-	chunk.Raw = true
 	r := e.New(chunk, &host{})
 	ends(t, Interrupted, r)
 	p, _ := r.Partial(time.Time{})

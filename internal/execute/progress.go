@@ -73,9 +73,6 @@ func (p *progress) pending() []wire.Pending {
 	return sorted(slices.Concat(p.again, p.turn[p.at:]))
 }
 
-// finished is the number of calls that have their outcome.
-func (p *progress) finished() int { return p.next - len(p.again) - len(p.turn[p.at:]) }
-
 // postponed is the end of a run whose failed calls wait for so long.
 func (p *progress) postponed(wait time.Duration, due time.Time) Result {
 	return Result{End: Postponed, Wait: wait, Due: due, Waiting: len(p.pending()), Last: p.last}

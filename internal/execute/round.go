@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"github.com/distpool/distpool/internal/call"
 	"github.com/distpool/distpool/internal/wire"
@@ -14,24 +16,42 @@ import (
 // end the goroutine: the next round then takes up the call that ran, at the step
 // behind the one that failed.
 type round struct {
-	run    *Run
-	ended  chan End      // the goroutine ended like this, or with died
-	died   chan struct{} // a panic or Goexit ended it: see death
-	stuck  chan struct{} // the current call passed its HardTimeout
-	death  death
-	before *round // the round that died before this one
+	run   *Run
+	ended chan End // how the goroutine ended, or died; Abandoned: the current call passed its HardTimeout
+	death death
 
-	attempt // the current one
+	// The current attempt.
+	call    int  // its index in the chunk
+	tries   int  // how often it ran before
+	running bool // its outcome has not been noted
+	doing   atomic.Int32
+	claim   *atomic.Bool                // set by what ends the call: its round, or its HardTimeout; nil without one
+	ending  *ending                     // how it ended, once observers are told
+	telling *watchedCall                // the call as observers are being told of it
+	watched atomic.Pointer[watchedCall] // the call as observers know it; the goroutine that tells its end takes it
 }
 
-// death is how a round's goroutine ended.
+// died is the end of a round of which a panic or Goexit ended the goroutine.
+const died End = -1
+
+// death is how a round's goroutine died.
 type death struct {
 	value any // of the panic; nil after runtime.Goexit
 	stack string
 }
 
-func newRound(r *Run, before *round) *round {
-	return &round{run: r, ended: make(chan End, 1), died: make(chan struct{}), stuck: make(chan struct{}, 1), before: before}
+// The steps of an attempt.
+const (
+	inTask int32 = iota
+	inArgument
+	inBegin
+	inError
+	inEnd
+)
+
+// whatIsStuck names what did not return, other than the task.
+var whatIsStuck = map[int32]string{
+	inArgument: "decoding its argument", inBegin: "the BeginCall of an observer", inError: "a method of its error", inEnd: "the EndCall of an observer",
 }
 
 // runCalls runs what is left of the chunk, one call after the other. The end is Finished,
@@ -43,21 +63,25 @@ func newRound(r *Run, before *round) *round {
 // goroutine, which then no longer touches the chunk.
 func (r *Run) runCalls() End {
 	// No goroutine counts what an abandoned call has begun.
-	r.watch.exact = r.on.Exact || r.policy.HardTimeout != nil
+	r.watch.exact = r.on.Exact || r.policy.HardTimeout != nil || r.calls == 1
+	r.watch.start()
 	defer r.watch.stop()
-	for d := newRound(r, nil); ; {
-		go d.work()
-		select {
-		case e := <-d.ended:
-			return e
-		case <-d.died:
+	d := &round{run: r, ended: make(chan End, 1)}
+	go d.work(nil)
+	for {
+		switch end := <-d.ended; end {
+		case died:
 			if !d.running {
 				panic(fmt.Sprintf("distpool: running a chunk: %v\n%s", d.death.value, d.death.stack)) // it is not the call's
 			}
-			d = newRound(r, d)
-		case <-d.stuck:
+			before := d
+			d = &round{run: r, ended: d.ended}
+			go d.work(before)
+		case Abandoned:
 			d.giveUp()
 			return Abandoned
+		default:
+			return end
 		}
 	}
 }
@@ -80,12 +104,11 @@ func (d *round) giveUp() {
 	r.on.Recycle()
 }
 
-// work runs calls until none is left, or one ends the goroutine. No foreign code runs in its
-// deferred function: it would not be under guard there.
-func (d *round) work() {
-	r := d.run
+// work runs calls until none is left, or one ends the goroutine. It begins with the one in which
+// the round before died, if there is one. No foreign code runs in its deferred function: it would
+// not be under guard there.
+func (d *round) work(before *round) {
 	returned := false
-	r.watch.start()
 	defer func() {
 		if returned {
 			return
@@ -94,67 +117,90 @@ func (d *round) work() {
 		if !d.claimed() {
 			return // abandoned before it panicked
 		}
-		if d.running && d.doing.Load() != inBegin {
-			r.watch.calls++
-			r.watch.settle(d.call)
-			d.measured = true
-		}
 		d.death = death{p, trimStack(string(debug.Stack()))}
-		close(d.died)
+		d.ended <- died
 	}()
-	if d.before != nil && !d.takeUp() {
-		returned = true
-		return
+	for more := before == nil || d.takeUp(before); more; {
+		more = d.next()
 	}
-	for {
-		i, attempts, ok := r.upcoming()
-		if !ok {
-			returned = true
-			r.watch.settle(d.call)
-			d.ended <- Finished
-			return
-		}
-		if r.ctx.Err() != nil || r.on.Draining.Load() {
-			returned = true
-			r.watch.settle(d.call)
-			d.ended <- Interrupted
-			return
-		}
-		if r.number >= r.on.MaxDeaths || r.watch.mark.Sub(r.saved) > r.every {
-			r.watch.settle(d.call)
-			r.checkpoint()
-			r.watch.start()
-		}
-		d.begin(i, attempts)
-		if !d.one(nil) {
-			returned = true
-			return
-		}
+	returned = true
+}
+
+// next runs the upcoming call. It returns false when the round is over.
+func (d *round) next() bool {
+	r := d.run
+	i, attempts, ok := r.upcoming()
+	if !ok {
+		return d.end(Finished)
 	}
+	if r.ctx.Err() != nil || r.on.Draining.Load() {
+		return d.end(Interrupted)
+	}
+	if r.number >= r.on.MaxDeaths || r.watch.mark.Sub(r.saved) > r.every {
+		r.watch.settle(d.call)
+		r.checkpoint()
+		r.watch.start()
+	}
+	d.begin(i, attempts)
+	return d.one(nil)
+}
+
+// end ends the round. It returns false.
+func (d *round) end(e End) bool {
+	d.run.watch.settle(d.call)
+	d.ended <- e
+	return false
 }
 
 // takeUp goes on with the call in which the round before died.
-func (d *round) takeUp() bool {
-	r, died := d.run, d.before
-	d.before = nil
-	d.begin(died.call, died.tries)
-	d.measured = died.measured
-	d.watched.Store(died.watched.Load())
-	doing := died.doing.Load()
+func (d *round) takeUp(before *round) bool {
+	r := d.run
+	d.begin(before.call, before.tries)
+	d.watched.Store(before.watched.Load())
+	doing := before.doing.Load()
 	if doing == inBegin { // the call itself has not begun
 		r.log().Error("an observer called runtime.Goexit in BeginCall", "call", r.first+d.call)
-		return d.one(died.telling)
+		return d.one(before.telling)
 	}
 	if t := r.policy.HardTimeout; t != nil {
-		defer d.limit(*t, d.stuck).Stop()
+		defer d.limit(*t).Stop()
 	}
 	if doing == inEnd {
 		r.log().Error("an observer called runtime.Goexit in EndCall", "call", r.first+d.call)
-		d.watched.Store(died.telling)
-		return d.tell(died.ending)
+		d.watched.Store(before.telling)
+		return d.tell(before.ending)
 	}
-	return d.tell(d.fatal(died.death))
+	return d.tell(d.fatal(before.death))
 }
+
+// begin makes the current attempt that of call i.
+func (d *round) begin(i, tries int) {
+	d.call, d.tries, d.running, d.claim = i, tries, true, nil
+	d.do(inTask)
+}
+
+func (d *round) do(step int32) {
+	if d.doing.Load() != step {
+		d.doing.Store(step)
+	}
+}
+
+// limit gives the current attempt up after its HardTimeout.
+func (d *round) limit(t time.Duration) *time.Timer {
+	claim := new(atomic.Bool)
+	d.claim = claim
+	return time.AfterFunc(t, func() {
+		if !claim.Swap(true) {
+			d.ended <- Abandoned
+		}
+	})
+}
+
+// givenUp reports whether the current attempt passed its HardTimeout.
+func (d *round) givenUp() bool { return d.claim != nil && d.claim.Load() }
+
+// claimed reports whether the current attempt is still the round's to end. It answers true once.
+func (d *round) claimed() bool { return d.claim == nil || !d.claim.Swap(true) }
 
 // trimStack drops the frames above the one that panicked or called Goexit: they
 // are the runtime's and ours.

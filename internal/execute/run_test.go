@@ -88,14 +88,13 @@ func TestLongWaitsBetweenAttemptsPostponeTheChunk(t *testing.T) {
 
 	p.Due = 0
 	chunk.Partial = p.Encode()
-	h := &host{}
-	r = executor(task).New(chunk, h)
+	r = executor(task).New(chunk, &host{})
 	ends(t, Finished, r)
 	if o := r.Outcome(); !slices.Equal(values(t, o), []int{0, 1, 2}) || len(o.Errors) > 0 {
 		t.Errorf("the outcome is %+v", o)
 	}
-	if h.toRun != 1 || !maps.Equal(runs, map[int]int{0: 1, 1: 2, 2: 1}) {
-		t.Errorf("%d calls were to run; they ran %v times", h.toRun, runs)
+	if !maps.Equal(runs, map[int]int{0: 1, 1: 2, 2: 1}) {
+		t.Errorf("the calls ran %v times", runs)
 	}
 }
 
