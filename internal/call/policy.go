@@ -56,10 +56,10 @@ func (p Policy) Encode() string {
 
 // ParsePolicy undoes Encode.
 func ParsePolicy(s string) (Policy, error) {
-	var p Policy
 	if s == "" {
-		return p, nil
+		return Policy{}, nil
 	}
+	var p Policy
 	if err := json.Unmarshal([]byte(s), &p); err != nil {
 		return Policy{}, fmt.Errorf("policy of the job: %w", err)
 	}

@@ -100,7 +100,7 @@ func (r *chunkRun) execute(t job.Taken) {
 		r.refuse(err)
 		return
 	}
-	r.run = r.on.Executor.New(execute.Chunk{
+	r.run = r.on.Executor.New(&execute.Chunk{
 		Job: r.id, Number: r.Delivery.Chunk, Task: r.about.Task, Queue: r.queue, Codec: r.about.Codec, Policy: r.about.Policy,
 		Total: t.Calls, Deaths: t.Deaths, Args: t.Args, Partial: t.Part, Pass: r.pass,
 	}, r)

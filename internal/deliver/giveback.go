@@ -72,7 +72,7 @@ func (r *chunkRun) giveBack(due time.Time) {
 func (r *chunkRun) putOff(p execute.Result) {
 	first, n := r.calls()
 	msg := fmt.Sprintf("%d of %d calls run again in %v", p.Waiting, n, p.Wait.Round(time.Millisecond))
-	if p.Last.Message != "" {
+	if p.Last != nil {
 		msg += fmt.Sprintf("; call %d, attempt %d: %s", first+p.Last.Call, p.Last.Attempts, r.shown(p.Last.Message))
 	}
 	whole := p.Due.Truncate(time.Second).Add(time.Second)

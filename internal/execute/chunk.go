@@ -51,7 +51,7 @@ type Host interface {
 // round. It is not safe for concurrent use.
 type Run struct {
 	on    *Executor
-	chunk Chunk
+	chunk *Chunk
 	host  Host
 	ctx   context.Context // of the calls
 
@@ -95,17 +95,16 @@ type Result struct {
 	Due   time.Time // Abandoned, Postponed: when the calls that failed may run again; zero: now
 
 	// Of a Postponed run.
-	Wait    time.Duration  // until Due
-	Waiting int            // calls that failed and are to run again
-	Last    wire.CallError // the last of their failures in this run; zero: none
+	Wait    time.Duration   // until Due
+	Waiting int             // calls that failed and are to run again
+	Last    *wire.CallError // the last of their failures in this run; nil: none
 
 	Err error // Damaged: why
 }
 
-// New returns the run of a chunk. Do starts it.
-func (e *Executor) New(c Chunk, h Host) *Run {
+// New returns the run of a chunk, which must not change any more. Do starts it.
+func (e *Executor) New(c *Chunk, h Host) *Run {
 	r := &Run{on: e, chunk: c, host: h, number: c.Deaths + 1}
-	r.failures = failures{worker: e.Worker, count: e.CountFailure}
 	r.watch.count = e.Count
 	return r
 }

@@ -24,19 +24,29 @@ const (
 
 // failures are the calls of a chunk that failed for good.
 type failures struct {
-	worker string           // its ID: each failure has it
-	count  func()           // is called for each failure
 	errors []wire.CallError // ascending by Call
 	size   int              // about, in bytes
 }
 
-// fail adds a failure.
-func (f *failures) fail(e wire.CallError) {
-	f.count()
-	e.Worker = f.worker
-	f.bound(&e)
-	at, _ := slices.BinarySearchFunc(f.errors, e.Call, byCall)
-	f.errors = slices.Insert(f.errors, at, e)
+// fail adds a failure of a call that runs no more.
+func (r *Run) fail(e wire.CallError) {
+	r.on.CountFailure()
+	e.Worker = r.on.Worker
+	r.bound(&e)
+	at, _ := slices.BinarySearchFunc(r.errors, e.Call, byCall)
+	r.errors = slices.Insert(r.errors, at, e)
+}
+
+// failRest fails all calls that have no outcome.
+func (r *Run) failRest(kind wire.Kind, msg string) {
+	for {
+		i, _, ok := r.upcoming()
+		if !ok {
+			return
+		}
+		r.advance()
+		r.fail(wire.CallError{Call: i, Kind: kind, Message: msg})
+	}
 }
 
 // bound shortens a failure to the sizes that may travel.

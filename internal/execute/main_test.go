@@ -88,13 +88,13 @@ func (h *host) EndWaits() {
 }
 
 // chunkOf is a chunk of the task with the arguments, from call 1000 of a large job on.
-func chunkOf[A any](t testing.TB, task tasks.Runner, args ...A) Chunk {
+func chunkOf[A any](t testing.TB, task tasks.Runner, args ...A) *Chunk {
 	t.Helper()
 	data, err := json.Marshal(args)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Chunk{
+	return &Chunk{
 		Job: "q/j", Number: 3, Task: task.Name(), Queue: "q", Codec: "json", Total: 1 << 20,
 		Args: wire.EncodeArgs(1000, len(args), data),
 	}

@@ -59,7 +59,7 @@ func TestShrinkShortensFailuresWithoutValues(t *testing.T) {
 	failing := chunkOf(t, task, 1, 2)
 	unknown := chunkOf(t, task, 1, 2)
 	unknown.Task = long
-	for name, chunk := range map[string]Chunk{"calls that fail": failing, "an unknown task": unknown} {
+	for name, chunk := range map[string]*Chunk{"calls that fail": failing, "an unknown task": unknown} {
 		r := executor(task).New(chunk, &host{})
 		ends(t, Finished, r)
 		before := len(r.Outcome().Encode())

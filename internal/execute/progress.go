@@ -15,9 +15,9 @@ type progress struct {
 	at    int            // turn before this has been run
 	next  int            // calls from here on were not begun
 
-	again []wire.Pending // calls that failed in this round, and run again in the next one; sorted
-	wait  time.Duration  // the longest wait that these ask for
-	last  wire.CallError // the last of their failures
+	again []wire.Pending  // calls that failed in this round, and run again in the next one; sorted
+	wait  time.Duration   // the longest wait that these ask for
+	last  *wire.CallError // the last of their failures; nil: none
 
 	failures // of calls that run no more
 }
@@ -42,24 +42,12 @@ func (p *progress) advance() {
 // retry notes a failure of a call that is to run again after the wait.
 func (p *progress) retry(e wire.CallError, wait time.Duration) {
 	p.again = append(p.again, wire.Pending{Call: e.Call, Attempts: e.Attempts})
-	p.wait, p.last = max(p.wait, wait), e
+	p.wait, p.last = max(p.wait, wait), &e
 }
 
 // nextRound has the calls run again that failed in this round.
 func (p *progress) nextRound() {
 	p.turn, p.at, p.again, p.wait = sorted(p.again), 0, nil, 0
-}
-
-// failRest fails all calls that have no outcome.
-func (p *progress) failRest(kind wire.Kind, msg string) {
-	for {
-		i, _, ok := p.upcoming()
-		if !ok {
-			return
-		}
-		p.advance()
-		p.fail(wire.CallError{Call: i, Kind: kind, Message: msg})
-	}
 }
 
 // lacks reports whether there is no value of call i: it failed, is to run again, or has not

@@ -82,7 +82,7 @@ func TestLongWaitsBetweenAttemptsPostponeTheChunk(t *testing.T) {
 
 	chunk.Partial = p.Encode()
 	again := ends(t, Postponed, executor(task).New(chunk, &host{})) // another worker gets it early
-	if !again.Due.Equal(res.Due.Truncate(time.Millisecond)) || again.Waiting != 1 || again.Last.Message != "" {
+	if !again.Due.Equal(res.Due.Truncate(time.Millisecond)) || again.Waiting != 1 || again.Last != nil {
 		t.Errorf("the next result is %+v, want the same due time as %+v", again, res)
 	}
 
@@ -226,9 +226,9 @@ func TestAChunkThatContradictsItselfIsDamaged(t *testing.T) {
 			c.Partial = wire.Partial{Outcome: wire.Outcome{First: 5, Calls: 2}}.Encode()
 		},
 	} {
-		c := good
+		c := *good
 		change(&c)
-		if res := executor(task).New(c, &host{}).Do(t.Context()); res.End != Damaged || res.Err == nil {
+		if res := executor(task).New(&c, &host{}).Do(t.Context()); res.End != Damaged || res.Err == nil {
 			t.Errorf("%s: the run ended with %+v", name, res)
 		}
 	}
@@ -246,9 +246,9 @@ func TestAChunkThatDoesNotOpenFails(t *testing.T) {
 		"other codec":       {func(c *Chunk) { c.Codec = "other" }, wire.KindBadArgument, `codec "other"`},
 		"unreadable policy": {func(c *Chunk) { c.Policy = "{" }, wire.KindBadArgument, "policy of the job"},
 	} {
-		c := good
+		c := *good
 		tt.change(&c)
-		r := executor(task).New(c, &host{})
+		r := executor(task).New(&c, &host{})
 		ends(t, Finished, r)
 		o := r.Outcome()
 		if ks := kinds(o); !maps.Equal(ks, map[int]wire.Kind{0: tt.kind, 1: tt.kind}) || !strings.Contains(o.Errors[0].Message, tt.says) {

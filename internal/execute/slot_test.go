@@ -25,7 +25,7 @@ func TestAPassIsGivenUpWhileItsCallWaits(t *testing.T) {
 				}
 			}
 			h := &host{}
-			r := e.New(Chunk{Pass: enter(e)}, h)
+			r := e.New(&Chunk{Pass: enter(e)}, h)
 			s := &callSlot{run: r}
 			free(false)
 			_, leave1 := s.Enter(awaited)
