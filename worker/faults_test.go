@@ -101,7 +101,7 @@ func TestACallOutlastsBeingTakenForDead(t *testing.T) {
 		b.call(t, "j", "gate", "1")
 		eventually(t, "the call runs", func() bool { return g.runs(1) == 1 })
 		d := job.Delivery{Ref: job.Ref{Name: "j"}, Number: 2}
-		again := job.Reissue{Delivery: d, Owner: b.owner(t, "j"), Died: true, Old: "j:0:1", Message: job.Message(b.lane, "gate", d, "", time.Time{})}
+		again := job.Reissue{Delivery: d, Owner: b.owner(t, "j"), Died: true, Old: "j:0:1", Task: "gate"}
 		if states, err := job.ReissueAll(t.Context(), b.rdb, b.lane, again); err != nil || states[0] != job.Reissued {
 			t.Fatal(states, err)
 		}
@@ -205,7 +205,7 @@ func TestTheLastAttemptRunsBesideNoOther(t *testing.T) {
 			t.Fatal(err)
 		}
 		b.rdb.HSet(t.Context(), job.Key(b.lane, "deadly"), "lost:0", 2)
-		if _, err := job.ReissueAll(t.Context(), b.rdb, b.lane, job.Reissue{Delivery: d, Message: job.Message(b.lane, "deadly", d, "", time.Time{})}); err != nil {
+		if _, err := job.ReissueAll(t.Context(), b.rdb, b.lane, job.Reissue{Delivery: d, Task: "deadly"}); err != nil {
 			t.Fatal(err)
 		}
 		eventually(t, "it was taken", func() bool { return b.info(t).Active == 2 })

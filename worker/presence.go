@@ -171,12 +171,9 @@ func (w *worker) answer(ctx context.Context, q fleet.Question) {
 	}
 	again := d
 	again.Number++
-	answers, err := job.ReissueAll(ctx, w.rdb, q.Lane, job.Reissue{
-		Delivery: again, Owner: w.self.ID, Old: d.TaskID(), Message: job.Message(q.Lane, s.About.Task, again, "", time.Time{}),
-	})
+	answers, err := job.ReissueAll(ctx, w.rdb, q.Lane, job.Reissue{Delivery: again, Task: s.About.Task, Owner: w.self.ID, Old: d.TaskID()})
 	if err == nil && answers[0] == job.Reissued {
-		id := names.Address{Queue: job.QueueOf(q.Lane), Name: q.Job}
-		w.log.Warn("a chunk that this worker does not run was still recorded as its own; it is issued again", "job", id.String(), "chunk", q.Chunk)
+		w.log.Warn("a chunk that this worker does not run was still recorded as its own; it is issued again", "job", job.Address(q.Lane, q.Job), "chunk", q.Chunk)
 	}
 }
 

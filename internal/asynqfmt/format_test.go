@@ -49,32 +49,22 @@ func TestTheVersionOfAsynqIsTheOneThatWasChecked(t *testing.T) {
 }
 
 func TestMessagesAreThoseOfAsynqsClient(t *testing.T) {
-	rdb, opt, _ := start(t)
+	rdb, opt, inspector := start(t)
 	client := asynq.NewClient(opt)
 	defer client.Close()
-	deadline := time.Now().Add(time.Hour)
 	info, err := client.Enqueue(asynq.NewTask("type", []byte("payload")), asynq.Queue("q"), asynq.TaskID("id"), asynq.MaxRetry(7),
-		asynq.Timeout(time.Minute), asynq.Deadline(deadline), asynq.Retention(time.Hour), asynq.Unique(time.Hour))
+		asynq.Timeout(time.Minute), asynq.Retention(time.Hour), asynq.Unique(time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}
 	stored := rdb.HGet(t.Context(), TaskKey("q", info.ID), "msg").Val()
-	m, err := ParseMessage([]byte(stored))
-	if err != nil {
-		t.Fatal(err)
+	if !IsMessage([]byte(stored)) {
+		t.Errorf("asynq's message %q is none", stored)
 	}
-	want := Message{Type: "type", Payload: []byte("payload"), ID: "id", Queue: "q", Retry: 7, Timeout: 60, Deadline: deadline.Unix()}
-	other := m.other
-	if m.other = nil; !reflect.DeepEqual(m, want) {
-		t.Errorf("asynq's message is %+v, want %+v", m, want)
-	}
-	if len(other) == 0 {
-		t.Error("the unique key and the retention were dropped")
-	}
-	m.other = other
-	again, err := ParseMessage(m.Append(nil))
-	if err != nil || !reflect.DeepEqual(again, m) {
-		t.Errorf("read again it is %+v, %v", again, err)
+	rdb.HSet(t.Context(), TaskKey("q", info.ID), "msg", AppendFailure([]byte(stored), "no such \xfffile", time.Now()))
+	failed, err := inspector.GetTaskInfo("q", info.ID)
+	if err != nil || failed.LastErr != "no such \uFFFDfile" || failed.LastFailedAt.Before(time.Now().Add(-time.Minute)) || failed.MaxRetry != 7 || failed.Retention != time.Hour {
+		t.Errorf("with a failure it is %+v, %v", failed, err)
 	}
 	plain := Message{Type: "type", ID: "plain", Queue: "q", Retry: 25, Timeout: 1800, Payload: []byte("p")}
 	if _, err := client.Enqueue(asynq.NewTask("type", []byte("p")), asynq.Queue("q"), asynq.TaskID("plain")); err != nil {
@@ -87,13 +77,9 @@ func TestMessagesAreThoseOfAsynqsClient(t *testing.T) {
 
 func TestDamagedMessagesAreRefused(t *testing.T) {
 	for _, damaged := range []string{"\x0a", "\x0a\x05ab", "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", "\x0c"} {
-		if m, err := ParseMessage([]byte(damaged)); err == nil {
-			t.Errorf("%q is the message %+v", damaged, m)
+		if IsMessage([]byte(damaged)) {
+			t.Errorf("%q is a message", damaged)
 		}
-	}
-	// A field of another kind than expected is kept and not taken.
-	if m, err := ParseMessage([]byte("\x08\x07")); err != nil || m.Type != "" {
-		t.Errorf("a type that is a number: %+v, %v", m, err)
 	}
 }
 
@@ -127,8 +113,9 @@ func TestInspectorFollowsATask(t *testing.T) {
 	run(t, rdb, `asynq_unpop(q, {'id'}) redis.call('HSET', q .. 't:id', 'state', 'pending')`)
 	expect(asynq.TaskStatePending, "")
 	run(t, rdb, pop, time.Now().Add(LeaseDuration).Unix())
-	m.Error, m.LastFailed = "call 3: no such file", time.Now().Unix()
-	run(t, rdb, `asynq_retire(q, 'id') asynq_unlease(q, {'id'}) asynq_return(q, 'id', ARGV[1], ARGV[2])`, due.Unix(), m.Append(nil))
+	at := time.Now()
+	failed := AppendFailure(m.Append(nil), "call 3: no such file", at)
+	run(t, rdb, `asynq_retire(q, 'id') asynq_unlease(q, {'id'}) asynq_return(q, 'id', ARGV[1], ARGV[2])`, due.Unix(), failed)
 	if info := expect(asynq.TaskStateRetry, "call 3: no such file"); info.NextProcessAt.Unix() != due.Unix() {
 		t.Errorf("it is due at %v, want %v", info.NextProcessAt, due)
 	}
@@ -138,8 +125,8 @@ func TestInspectorFollowsATask(t *testing.T) {
 	run(t, rdb, pop, time.Now().Add(LeaseDuration).Unix())
 	run(t, rdb, `asynq_retire(q, 'id') asynq_unlease(q, {'id'}) asynq_archive(q, 'id', ARGV[1], ARGV[2])
 		asynq_count(q, 'processed', 1, ARGV[3], ARGV[4]) asynq_count(q, 'failed', 1, ARGV[3], ARGV[4])`,
-		m.Append(nil), time.Now().Unix(), time.Now().UTC().Format(time.DateOnly), time.Now().Add(CountersLast).Unix())
-	if info := expect(asynq.TaskStateArchived, "call 3: no such file"); info.LastFailedAt.Unix() != m.LastFailed {
+		failed, time.Now().Unix(), time.Now().UTC().Format(time.DateOnly), time.Now().Add(CountersLast).Unix())
+	if info := expect(asynq.TaskStateArchived, "call 3: no such file"); info.LastFailedAt.Unix() != at.Unix() {
 		t.Errorf("it failed at %v", info.LastFailedAt)
 	}
 	if q, err := inspector.GetQueueInfo("q"); err != nil || q.Processed != 1 || q.Failed != 1 || q.ProcessedTotal != 1 || q.FailedTotal != 1 {
@@ -148,7 +135,7 @@ func TestInspectorFollowsATask(t *testing.T) {
 	if err := inspector.DeleteTask("q", "id"); err != nil {
 		t.Fatal(err)
 	}
-	run(t, rdb, `asynq_schedule(q, 'id', ARGV[1], ARGV[2])`, (&Message{Type: "square", Payload: m.Payload, ID: "id", Queue: "q"}).Append(nil), due.Unix())
+	run(t, rdb, `asynq_schedule(q, 'id', ARGV[1], ARGV[2])`, m.Append(nil), due.Unix())
 	if info := expect(asynq.TaskStateScheduled, ""); info.NextProcessAt.Unix() != due.Unix() {
 		t.Errorf("it is due at %v, want %v", info.NextProcessAt, due)
 	}

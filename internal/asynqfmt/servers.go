@@ -75,7 +75,7 @@ func (s Server) encode() []byte {
 	b = appendInt(b, 4, int64(s.Concurrency))
 	for queue, weight := range s.Queues {
 		entry := appendInt(appendString(nil, 1, queue), 2, int64(weight))
-		b = protowire.AppendBytes(protowire.AppendTag(b, 5, protowire.BytesType), entry)
+		b = appendBytes(b, 5, entry)
 	}
 	if s.Strict {
 		b = appendInt(b, 6, 1)
@@ -93,7 +93,7 @@ func (s Server) encodeRunning(r Running) []byte {
 	b = appendString(b, 3, s.ID)
 	b = appendString(b, 4, r.TaskID)
 	b = appendString(b, 5, r.Type)
-	b = protowire.AppendBytes(protowire.AppendTag(b, 6, protowire.BytesType), r.Payload)
+	b = appendBytes(b, 6, r.Payload)
 	b = appendString(b, 7, r.Queue)
 	b = appendTime(b, 8, r.Started)
 	return appendTime(b, 9, r.Deadline)
@@ -102,5 +102,5 @@ func (s Server) encodeRunning(r Running) []byte {
 // appendTime appends a google.protobuf.Timestamp.
 func appendTime(b []byte, number protowire.Number, t time.Time) []byte {
 	stamp := appendInt(appendInt(nil, 1, t.Unix()), 2, int64(t.Nanosecond()))
-	return protowire.AppendBytes(protowire.AppendTag(b, number, protowire.BytesType), stamp)
+	return appendBytes(b, number, stamp)
 }

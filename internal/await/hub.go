@@ -21,7 +21,6 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/distpool/distpool/internal/job"
-	"github.com/distpool/distpool/internal/names"
 )
 
 // Config is what a Hub works with. Nothing but Settled may be left out.
@@ -273,7 +272,7 @@ func (h *Hub) message(channel, payload string) {
 
 func (h *Hub) notice(lane string, n job.Notice) {
 	h.mu.Lock()
-	j, ok := h.jobs[names.Address{Queue: job.QueueOf(lane), Name: n.Name}.String()]
+	j, ok := h.jobs[job.Address(lane, n.Name)]
 	h.mu.Unlock()
 	if !ok || j.Ref != n.Ref {
 		return // another pool's job on a borrowed channel, or one that is settled

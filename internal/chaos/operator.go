@@ -9,7 +9,6 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
-	"github.com/distpool/distpool/internal/asynqfmt"
 	"github.com/distpool/distpool/internal/history"
 	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/internal/names"
@@ -126,11 +125,7 @@ func (d *driver) duplicate(ctx context.Context, id string) (int, error) {
 		}
 		d.duplicates++
 		again := job.Delivery{Ref: s.Ref, Chunk: chunk, Number: duplicateNumber + d.duplicates}
-		m, err := asynqfmt.ParseMessage(job.Message(at.lane, s.About.Task, again, "", time.Time{}))
-		if err != nil {
-			return n, err
-		}
-		_, err = client.EnqueueContext(ctx, asynq.NewTask(m.Type, m.Payload), asynq.TaskID(m.ID), asynq.Queue(m.Queue), asynq.MaxRetry(m.Retry), asynq.Timeout(time.Duration(m.Timeout)*time.Second))
+		_, err = client.EnqueueContext(ctx, asynq.NewTask(s.About.Task, job.Payload(at.lane, again)), asynq.TaskID(again.TaskID()), asynq.Queue(at.lane))
 		if err != nil {
 			return n, err
 		}

@@ -22,7 +22,7 @@ const (
 		"info llen lpop lpush lrange lrem ltrim memory|usage mget pexpire ping pttl publish rpop rpush sadd set setex " +
 		"sismember smembers srem subscribe time unlink zadd zcard zcount zrange zrangebyscore zrem zremrangebyrank " +
 		"zremrangebyscore zrevrange"
-	producerCommands = "del eval evalsha exists get hdel hget hincrby hkeys hlen hmget hset hsetnx " +
+	producerCommands = "del eval evalsha exists get hdel hexists hget hincrby hkeys hlen hmget hset hsetnx " +
 		"hstrlen info llen lpos lpush lrange lrem lset ltrim mget pexpire ping pttl publish rpush sadd set " +
 		"sismember smembers srem subscribe time unlink unsubscribe xadd xdel xrange zadd zrange zrem zscore"
 )

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/distpool/distpool/internal/inspect"
-	"github.com/distpool/distpool/internal/job"
 )
 
 func told(t *testing.T, d inspect.Detail, waits string, s screen) string {
@@ -26,7 +25,7 @@ func TestAJobIsToldInLines(t *testing.T) {
 	d.Calls, d.Done, d.Failed, d.Chunks, d.Recorded, d.Running = 2000, 1000, 1, 20, 10, 2
 	d.Deaths = 3
 	since := d.Read.Add(-2 * time.Second).UnixMilli()
-	d.Runs = []job.ChunkRun{{Chunk: 10, Owner: "host:1:abc", Since: since}, {Chunk: 11}, {Chunk: 12, Owner: "host:2:def", Since: since}}
+	d.Runs = []inspect.ChunkRun{{Chunk: 10, Owner: "host:1:abc", Since: since}, {Chunk: 11}, {Chunk: 12, Owner: "host:2:def", Since: since}}
 	const want = "job        J\n" +
 		"task       sleep\n" +
 		"queue      q\n" +

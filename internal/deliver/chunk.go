@@ -128,11 +128,11 @@ func (r *chunkRun) load(t *job.Taken) (err error) {
 			if !errors.Is(err, job.ErrFrameGone) {
 				return args, err
 			}
-			h, err := job.Holdings(ctx, r.on.Redis, r.lane, []job.Delivery{r.Delivery})
+			stands, err := job.Stands(ctx, r.on.Redis, r.lane, []job.Delivery{r.Delivery})
 			switch {
 			case err != nil:
 				return nil, err
-			case h[0].Waits && h[0].Owner == r.on.Executor.Worker:
+			case stands[0].Waits && stands[0].Owner == r.on.Executor.Worker:
 				return nil, errLost
 			}
 			return nil, errOver

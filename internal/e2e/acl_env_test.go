@@ -254,7 +254,7 @@ func (g *guarded) look(t *testing.T, id string) {
 		check("lengths", c.HLen(ctx(t), key).Err())
 		check("chunks", c.HKeys(ctx(t), key).Err())
 		check("part of them", c.HScan(ctx(t), key, 0, "", 10).Err())
-		_, err = job.Stands(ctx(t), c, lane, ref.Name, []int{0}, false)
+		_, err = job.Stands(ctx(t), c, lane, []job.Delivery{{Ref: ref}})
 		check("how a chunk stands", err)
 		check("the jobs", c.Scan(ctx(t), 0, "distpool:{*", 100).Err())
 		_, err = fleet.Workers(ctx(t), c)

@@ -76,7 +76,7 @@ func TestTheRulesOfTheSecurityPageAreEnoughAndNoneIsIdle(t *testing.T) {
 	n, err = supervise.Revive(ctx(t), g.as(t, roleProducer), owners{g.as(t, roleProducer)}, lane, ref, 1)
 	same(t, "deliveries of a job that waits that were issued again", n, err, 0)
 	w := g.as(t, roleWorker)
-	issued := job.Reissue{Delivery: job.Delivery{Ref: ref, Number: 1}, Message: job.Message(lane, square.Name(), job.Delivery{Ref: ref, Number: 1}, "", time.Time{})}
+	issued := job.Reissue{Delivery: job.Delivery{Ref: ref, Number: 1}, Task: square.Name()}
 	states, err := job.ReissueAll(ctx(t), w, lane, issued)
 	same(t, "the same by a worker", fmt.Sprint(states), err, fmt.Sprint([]job.State{job.Delivered}))
 	must(t, job.Discard(ctx(t), w, lane, ref.Name, []byte("@ ABC 70000"))) // of outcomes that are not wanted

@@ -49,23 +49,23 @@ func cellOf(cells []Cell, chunk int) int {
 // early reports whether the job ended before its time. Its record may lack arguments then.
 func (j Job) early() bool { return j.Status == Canceled || j.Status == Expired }
 
-// countCells counts chunks into cells, from what job.Standing says. It returns those that workers
+// countCells counts chunks into cells, from what standing says. It returns those that workers
 // hold or have given back.
-func (d *Detail) countCells(stands map[int]job.Stand) (begun []int) {
-	for k, stand := range stands {
-		if k >= d.Chunks {
+func (d *Detail) countCells(stands map[int]stand) (begun []int) {
+	for k, is := range stands {
+		if k < 0 || k >= d.Chunks {
 			continue
 		}
 		c := &d.Cells[cellOf(d.Cells, k)]
 		switch {
-		case stand == job.HasValues:
+		case is == hasValues:
 			c.Done++
-		case stand == job.HasFailed:
+		case is == hasFailed:
 			c.Failed++
-		case stand == job.IsRun && !d.Status.Over():
+		case is == isRun && !d.Status.Over():
 			c.Running++
 			begun = append(begun, k)
-		case stand == job.GivenBack:
+		case is == givenBack:
 			begun = append(begun, k)
 			c.waiting++
 		default:
@@ -115,18 +115,18 @@ func (in *Inspector) sample(ctx context.Context, d *Detail) (begun []int, err er
 			chunks = append(chunks, c.First+rand.IntN(c.Chunks))
 		}
 	}
-	stands, err := job.Stands(ctx, in.rdb, d.lane, d.Name, chunks, d.early())
+	stands, err := in.stands(ctx, d.Job, chunks)
 	if err != nil {
 		return nil, err
 	}
 	for i := range d.Cells {
 		c := &d.Cells[i]
 		done, failed := 0, 0
-		for _, stand := range stands[i*each : (i+1)*each] {
-			switch stand {
-			case job.HasValues:
+		for _, is := range stands[i*each : (i+1)*each] {
+			switch is {
+			case hasValues:
 				done++
-			case job.HasFailed:
+			case hasFailed:
 				failed++
 			}
 		}

@@ -133,13 +133,13 @@ func (in *Inspector) fillPage(ctx context.Context, j Job, q FailedQuery, chunks 
 // failedChunks lists chunks with failed calls from the given one on, in order. next is where to
 // go on, -1 if these are all.
 func (in *Inspector) failedChunks(ctx context.Context, j Job, from int) (failed []int, next int, err error) {
-	stands, known, err := job.Standing(ctx, in.rdb, j.lane, j.Name, exactFields)
+	stands, known, err := in.standing(ctx, j)
 	if err != nil {
 		return nil, 0, err
 	}
 	if known {
-		for k, stand := range stands {
-			if stand == job.HasFailed && k >= from {
+		for k, is := range stands {
+			if is == hasFailed && k >= from {
 				failed = append(failed, k)
 			}
 		}
@@ -151,9 +151,9 @@ func (in *Inspector) failedChunks(ctx context.Context, j Job, from int) (failed 
 	for i := range chunks {
 		chunks[i] = from + i
 	}
-	some, err := job.Stands(ctx, in.rdb, j.lane, j.Name, chunks, j.early())
-	for i, stand := range some {
-		if stand == job.HasFailed {
+	some, err := in.stands(ctx, j, chunks)
+	for i, is := range some {
+		if is == hasFailed {
 			failed = append(failed, chunks[i])
 		}
 	}
@@ -165,8 +165,8 @@ func (in *Inspector) failedChunks(ctx context.Context, j Job, from int) (failed 
 
 // failedFields are where the frames of chunks with failed calls are: of each chunk its
 // outcomes, then its arguments.
-func failedFields(chunks []int) []job.Field {
-	fields := make([]job.Field, 0, 2*len(chunks))
+func failedFields(chunks []int) []string {
+	fields := make([]string, 0, 2*len(chunks))
 	for _, k := range chunks {
 		fields = append(fields, job.OutOf(k), job.KeptOf(k))
 	}
@@ -175,7 +175,7 @@ func failedFields(chunks []int) []job.Field {
 
 // failedSizes is how much there is to read of each chunk.
 func (in *Inspector) failedSizes(ctx context.Context, j Job, chunks []int) ([]int, error) {
-	each, err := job.FrameSizes(ctx, in.rdb, j.lane, j.Name, failedFields(chunks))
+	each, err := in.frameSizes(ctx, j, failedFields(chunks))
 	if err != nil {
 		return nil, err
 	}
@@ -205,7 +205,7 @@ type FailedChunk struct {
 // readFailed reads chunks. It leaves out those of which there
 // is nothing to read: the outcomes of a stream leave Redis once they are taken.
 func (in *Inspector) readFailed(ctx context.Context, j Job, chunks []int) ([]FailedChunk, error) {
-	frames, err := job.Frames(ctx, in.rdb, j.lane, j.Name, failedFields(chunks))
+	frames, err := in.frames(ctx, j, failedFields(chunks))
 	if err != nil {
 		return nil, err
 	}

@@ -13,11 +13,11 @@ import (
 // Detail is one job with what goes on in it.
 type Detail struct {
 	Job
-	Cells   []Cell         // its chunks, in order
-	Sampled bool           // Cells are an estimate from a sample of the chunks
-	Runs    []job.ChunkRun // chunks that workers hold, the oldest first, then those given back; maxRuns at the most
-	RunsAll int            // how many there are; of a very large job, as far as known
-	Workers []string       // the workers that hold chunks, as far as Runs tells
+	Cells   []Cell     // its chunks, in order
+	Sampled bool       // Cells are an estimate from a sample of the chunks
+	Runs    []ChunkRun // chunks that workers hold, the oldest first, then those given back; maxRuns at the most
+	RunsAll int        // how many there are; of a very large job, as far as known
+	Workers []string   // the workers that hold chunks, as far as Runs tells
 }
 
 const (
@@ -66,7 +66,7 @@ func (in *Inspector) fillDetail(ctx context.Context, d *Detail, cells int) error
 		return nil
 	}
 	d.Cells = divide(d.Chunks, cells)
-	stands, known, err := job.Standing(ctx, in.rdb, d.lane, d.Name, exactFields)
+	stands, known, err := in.standing(ctx, d.Job)
 	if err != nil {
 		return err
 	}
@@ -84,7 +84,7 @@ func (in *Inspector) fillDetail(ctx context.Context, d *Detail, cells int) error
 	}
 	slices.Sort(begun)
 	d.RunsAll = len(begun)
-	if d.Runs, err = job.Runs(ctx, in.rdb, d.lane, d.Name, begun[:min(len(begun), maxRuns)]); err != nil {
+	if d.Runs, err = in.runs(ctx, d.Job, begun[:min(len(begun), maxRuns)]); err != nil {
 		return err
 	}
 	for _, r := range d.Runs {
@@ -92,8 +92,8 @@ func (in *Inspector) fillDetail(ctx context.Context, d *Detail, cells int) error
 			d.Workers = append(d.Workers, r.Owner)
 		}
 	}
-	slices.SortFunc(d.Runs, func(a, b job.ChunkRun) int { return cmp.Compare(a.Since, b.Since) })
-	if i := slices.IndexFunc(d.Runs, func(r job.ChunkRun) bool { return r.Since > 0 }); i > 0 {
+	slices.SortFunc(d.Runs, func(a, b ChunkRun) int { return cmp.Compare(a.Since, b.Since) })
+	if i := slices.IndexFunc(d.Runs, func(r ChunkRun) bool { return r.Since > 0 }); i > 0 {
 		d.Runs = append(d.Runs[i:], d.Runs[:i]...) // those that were given back, of which the time is unknown, come last
 	}
 	slices.Sort(d.Workers)

@@ -77,7 +77,7 @@ func TestChunksAreCountedIntoCells(t *testing.T) {
 		if c := now.Cells[9]; c.Running != 1 {
 			t.Errorf("the last cell is %+v, want it running", c)
 		}
-		i := slices.IndexFunc(now.Runs, func(r job.ChunkRun) bool { return r.Chunk == 9 })
+		i := slices.IndexFunc(now.Runs, func(r inspect.ChunkRun) bool { return r.Chunk == 9 })
 		if i < 0 || now.Runs[i].Owner != "w2" || now.Runs[i].Deaths != 1 || time.Since(time.UnixMilli(now.Runs[i].Since)).Abs() > fleettest.Patience {
 			t.Errorf("the runs are %+v", now.Runs)
 		}

@@ -38,7 +38,7 @@ func (s Status) Over() bool {
 
 // Job is what the record says of a job, at the time Read.
 type Job struct {
-	job.Overview
+	Overview
 	ID     string // its address
 	Queue  string
 	Task   string
@@ -51,14 +51,14 @@ type Job struct {
 	lane string
 }
 
-func newJob(a names.Address, lane string, o job.Overview, now time.Time) Job {
+func newJob(a names.Address, lane string, o Overview, now time.Time) Job {
 	return Job{
 		Overview: o, ID: a.String(), Queue: a.Queue, Task: o.About.Task, Codec: o.About.Codec, Policy: o.About.Policy, Start: o.About.Start,
 		Status: statusOf(o, now), Read: now, lane: lane,
 	}
 }
 
-func statusOf(o job.Overview, now time.Time) Status {
+func statusOf(o Overview, now time.Time) Status {
 	switch {
 	case o.State == job.Unstarted:
 		return Expired
@@ -274,13 +274,13 @@ func (in *Inspector) overviews(ctx context.Context, ids []string, now time.Time)
 		if lanes[i], err = in.router.Find(ctx, a.Queue, a.Name); err != nil {
 			return nil, err
 		}
-		cmds[i] = job.QueueOverview(ctx, p, lanes[i], a.Name)
+		cmds[i] = p.HMGet(ctx, job.Key(lanes[i], a.Name), overviewFields...)
 	}
 	_, _ = p.Exec(ctx) // each reply is looked at below
 	jobs := make([]Job, len(ids))
 	for i, id := range ids {
 		a := names.SplitAddress(id)
-		o, err := job.ParseOverview(a.Name, cmds[i])
+		o, err := parseOverview(a.Name, cmds[i])
 		if err != nil && !job.IsDamaged(err) {
 			return nil, err
 		}

@@ -134,7 +134,7 @@ func die(t *testing.T, rdb redis.UniversalClient, id string, chunk int, worker s
 	t.Helper()
 	lane, d := place(t, rdb, id, chunk, 2)
 	old := job.Delivery{Ref: d.Ref, Chunk: chunk, Number: 1}
-	states, err := job.ReissueAll(t.Context(), rdb, lane, job.Reissue{Delivery: d, Owner: worker, Died: true, Old: old.TaskID(), Message: job.Message(lane, "t", d, "", time.Time{})})
+	states, err := job.ReissueAll(t.Context(), rdb, lane, job.Reissue{Delivery: d, Owner: worker, Died: true, Old: old.TaskID(), Task: "t"})
 	if err != nil || states[0] != job.Reissued {
 		t.Fatalf("reissue answers %q, %v", states, err)
 	}

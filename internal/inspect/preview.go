@@ -216,15 +216,15 @@ func asJSON(data []byte) []byte {
 // argsOf reads the framed arguments of a chunk, or those that were kept since
 // calls of it failed; note says why there are none.
 func (in *Inspector) argsOf(ctx context.Context, j Job, chunk int) (frame []byte, note string) {
-	for _, field := range []job.Field{job.ArgsOf(chunk), job.KeptOf(chunk)} {
-		at := []job.Field{field}
-		size, err := job.FrameSizes(ctx, in.rdb, j.lane, j.Name, at)
+	for _, field := range []string{job.ArgsOf(chunk), job.KeptOf(chunk)} {
+		at := []string{field}
+		size, err := in.frameSizes(ctx, j, at)
 		if err == nil && size[0] > maxDeliveryArgs {
 			return nil, fmt.Sprintf("%d bytes of arguments, too many to be shown", size[0])
 		}
 		if err == nil && size[0] > 0 {
 			var frames [][]byte
-			if frames, err = job.Frames(ctx, in.rdb, j.lane, j.Name, at); err == nil && frames[0] != nil {
+			if frames, err = in.frames(ctx, j, at); err == nil && frames[0] != nil {
 				return frames[0], ""
 			}
 		}

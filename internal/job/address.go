@@ -3,7 +3,14 @@ package job
 import (
 	"strconv"
 	"strings"
+
+	"github.com/distpool/distpool/internal/names"
 )
+
+// Address is what people name the job of a lane by.
+func Address(lane, name string) string {
+	return names.Address{Queue: QueueOf(lane), Name: name}.String()
+}
 
 // Ref names one job in its lane. Gen is set for chosen names only: see the field gen.
 type Ref struct {

@@ -87,7 +87,7 @@ func TestADeliveryThatWasIssuedAgainDoesNotRun(t *testing.T) {
 	onAll(t, func(t *testing.T, rdb redis.UniversalClient) {
 		submit(t, rdb, Sealed, newCall(lane, "j"))
 		rdb.LMove(t.Context(), asynqfmt.PendingKey(lane), asynqfmt.ActiveKey(lane), "RIGHT", "LEFT")
-		again := Reissue{Delivery: Delivery{Ref{Name: "j"}, 0, 2}, Old: "j:0:1", Message: message(lane, "j:0:2")}
+		again := Reissue{Delivery: Delivery{Ref{Name: "j"}, 0, 2}, Old: "j:0:1", Task: "square"}
 		if got, err := ReissueAll(t.Context(), rdb, lane, again); err != nil || got[0] != Reissued {
 			t.Fatalf("reissue answers %v, %v", got, err)
 		}
@@ -226,7 +226,7 @@ func TestDamagedNumbersHarmNoNeighbours(t *testing.T) {
 
 func TestATaskThatIsNoDeliveryIsArchived(t *testing.T) {
 	onAll(t, func(t *testing.T, rdb redis.UniversalClient) {
-		m := asynqfmt.Message{Type: "other", ID: "foreign", Queue: lane, Error: "no delivery of distpool: \xff"}
+		m := asynqfmt.Message{Type: "other", ID: "foreign", Queue: lane}
 		rdb.HSet(t.Context(), asynqfmt.TaskKey(lane, "foreign"), "msg", m.Append(nil), "state", "pending")
 		rdb.LPush(t.Context(), asynqfmt.PendingKey(lane), "foreign")
 		taken := take(t, rdb, 1)

@@ -16,11 +16,7 @@ const MaxForwarded = 100
 // noted there: asynq counts in whole seconds, and callers know better. It returns how many
 // were there.
 func Start(ctx context.Context, c redis.Scripter, lane string, taskIDs ...string) (int, error) {
-	args := append(make([]any, 0, 3+len(taskIDs)), lane, "", 0)
-	for _, id := range taskIDs {
-		args = append(args, id)
-	}
-	return run(ctx, c, forwardScript, lane, args).Int()
+	return run(ctx, c, forwardScript, lane, appendAll([]any{lane, "", 0}, taskIDs)).Int()
 }
 
 // Forward makes deliveries pending that are due. It returns how many these were; more may be

@@ -141,6 +141,14 @@ func joinPieces(name string, size int, cmds []*redis.StringCmd) ([]byte, error) 
 	return large, nil
 }
 
+// FrameSize is the size of a frame, or of the large one that it is a reference to.
+func FrameSize(frame []byte) int {
+	if _, size, ok := parseReference(frame); ok {
+		return size
+	}
+	return len(frame)
+}
+
 // parseReference reports false for a frame that is no reference.
 func parseReference(frame []byte) (token string, size int, ok bool) {
 	m := reference.FindSubmatch(frame)

@@ -1,6 +1,7 @@
 package job
 
 import (
+	"strconv"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -11,6 +12,15 @@ func Prefix(lane string) string { return "distpool:{" + lane + "}:" }
 
 // Key is the hash of one job.
 func Key(lane, name string) string { return Prefix(lane) + "job:" + name }
+
+// ArgsOf is the field with the arguments of a chunk that has no outcomes.
+func ArgsOf(chunk int) string { return "args:" + strconv.Itoa(chunk) }
+
+// KeptOf is the field with the arguments of a chunk with failed calls.
+func KeptOf(chunk int) string { return "kept:" + strconv.Itoa(chunk) }
+
+// OutOf is the field with the outcomes of a chunk.
+func OutOf(chunk int) string { return "out:" + strconv.Itoa(chunk) }
 
 // ReplyChannel is the channel on which a pool hears of its jobs in a lane.
 func ReplyChannel(lane, pool string) string { return Prefix(lane) + "reply:" + pool }

@@ -94,13 +94,13 @@ func TestAMapIsDoneWithItsLastChunk(t *testing.T) {
 		if s := snapshot(t, rdb, "m"); s.State != Sealed || s.Recorded != 4 || s.Done != 4 || s.Running != 1 {
 			t.Fatalf("before the last: %+v", s)
 		}
-		claims, err := Claims(t.Context(), rdb, lane, Ref{Name: "m"}, 0, 5)
-		if err != nil || len(claims) != 5 {
-			t.Fatalf("claims %+v, %v", claims, err)
+		stands, err := Stands(t.Context(), rdb, lane, []Delivery{taken[0].Delivery, taken[1].Delivery, taken[2].Delivery, {Ref: Ref{Name: "m"}, Chunk: 9}, {Ref: Ref{Name: "m", Gen: "B"}}})
+		if err != nil {
+			t.Fatal(err)
 		}
-		for i, c := range claims {
-			if c.Waits != (i == 2) || c.Lost || (c.Owner != "") != (i == 2) {
-				t.Fatalf("chunk %d: %+v; want chunk 2 to be without outcomes", i, c)
+		for i, want := range []Stand{{Task: "square"}, {Task: "square"}, {Task: "square", Waits: true, Owner: worker, Number: 1}, {Task: "square", Lost: true}, {}} {
+			if stands[i] != want {
+				t.Errorf("chunk %d stands as %+v, want %+v", i, stands[i], want)
 			}
 		}
 		finish(t, rdb, OK, done(taken[2]))
@@ -146,7 +146,7 @@ func TestAChunkHasOneOwner(t *testing.T) {
 		submit(t, rdb, Open, newMap(lane, "m", 1, true))
 		taken := take(t, rdb, 1)
 		d := taken[0].Delivery
-		again := Reissue{Delivery: Delivery{d.Ref, 0, 2}, Owner: "worker-2", Message: message(lane, "m:0:2")}
+		again := Reissue{Delivery: Delivery{d.Ref, 0, 2}, Owner: "worker-2", Task: "square"}
 		reissue := func(want State) {
 			t.Helper()
 			got, err := ReissueAll(t.Context(), rdb, lane, again)

@@ -2,6 +2,7 @@ package job
 
 import (
 	"context"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -37,14 +38,13 @@ type Reissue struct {
 	Owner    string // the worker that owns the chunk and does not run it any more; empty: none does
 	Died     bool   // that worker died in it: this counts against the chunk
 	Old      string // task ID of the delivery that is over; empty: there is none
-	Message  []byte // asynq's, of the new delivery
+	Task     string // of the job
 }
 
 // The further answers of ReissueAll.
 const (
-	Busy      State = "busy"     // another worker owns the chunk
-	IsOut     State = "recorded" // it has its outcomes
-	Delivered State = "exists"   // the new delivery is there already
+	Busy      State = "busy"   // another worker owns the chunk
+	Delivered State = "exists" // the new delivery is there already
 	Reissued  State = "ok"
 )
 
@@ -57,11 +57,11 @@ func ReissueAll(ctx context.Context, c redis.Scripter, lane string, chunks ...Re
 		if r.Died {
 			died = "1"
 		}
-		id := r.TaskID()
-		if r.EndOnly {
-			id = ""
+		id, message := "", []byte(nil)
+		if !r.EndOnly {
+			id, message = r.TaskID(), Message(lane, r.Task, r.Delivery, "", time.Time{})
 		}
-		args = append(args, r.Name, r.Gen, r.Chunk, r.Owner, died, r.Old, id, r.Message)
+		args = append(args, r.Name, r.Gen, r.Chunk, r.Owner, died, r.Old, id, message)
 	}
 	return states(run(ctx, c, reissueScript, lane, args), lane, len(chunks))
 }

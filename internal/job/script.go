@@ -24,13 +24,21 @@ var (
 	consumeScript    = newScript("consume", "", "frames")
 	dropArgsScript   = newScript("dropargs", "", "frames")
 	discardScript    = newScript("discard", "")
-	putBackScript    = newScript("putback", asynqfmt.Lua("unpop"))
+	traceScript      = newScript("trace", "")
 	forwardScript    = newScript("forward", asynqfmt.Lua("forward"))
-	trimScript       = newScript("trim", asynqfmt.Lua("trim"))
-	withdrawScript   = newScript("withdraw", asynqfmt.Lua("withdraw"))
 	unarchiveScript  = newScript("unarchive", asynqfmt.Lua("unarchive"))
 	reissueScript    = newScript("reissue", asynqfmt.Lua("enqueue", "retire", "unlease"))
+
+	// These change no job. ARGV[1] is the lane.
+	putBackScript  = moveScript("unpop", "asynq_unpop(q, {unpack(ARGV, 2)}) return 0")
+	withdrawScript = moveScript("withdraw", "return asynq_withdraw(q, {unpack(ARGV, 4)}, tonumber(ARGV[2]), tonumber(ARGV[3]))")
+	trimScript     = moveScript("trim", "return asynq_trim(q, tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4]))")
 )
+
+// moveScript is a script that calls one of asynq's moves.
+func moveScript(move, call string) *redis.Script {
+	return redis.NewScript(asynqfmt.Lua(move) + "local q = 'asynq:{' .. ARGV[1] .. '}:'\n" + call)
+}
 
 // newScript is the named script behind the functions of head and those of the given files.
 func newScript(name, head string, functions ...string) *redis.Script {
@@ -44,6 +52,14 @@ func newScript(name, head string, functions ...string) *redis.Script {
 		b.Write(text)
 	}
 	return redis.NewScript(b.String())
+}
+
+// appendAll appends values to the arguments of a script.
+func appendAll[T any](args []any, values []T) []any {
+	for _, v := range values {
+		args = append(args, v)
+	}
+	return args
 }
 
 // run runs a script in its lane, and loads it where the server does not have it.

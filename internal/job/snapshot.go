@@ -28,10 +28,13 @@ type Snapshot struct {
 	Out      []byte // outcomes of the only chunk of a job of one chunk, or the reference to a large frame
 }
 
-var snapshotFields = []string{
+// CountFields are the fields that a Snapshot is read from, but for the outcomes.
+var CountFields = []string{
 	"about", "gen", "reply", "state", "reason", "calls", "chunks", "recorded", "done", "failed", "running",
-	"created", "finished", "expires", "own:0", "out:0", "counted:0",
+	"created", "finished", "expires", "own:0", "counted:0",
 }
+
+var snapshotFields = append(CountFields[:len(CountFields):len(CountFields)], "out:0")
 
 // QueueSnapshot adds the reading of a job to a pipeline; ParseSnapshot takes the reply.
 func QueueSnapshot(ctx context.Context, p redis.Cmdable, lane, name string) *redis.SliceCmd {
@@ -45,15 +48,15 @@ func Read(ctx context.Context, c redis.Cmdable, lane, name string) (Snapshot, er
 
 // ParseSnapshot reads the reply of QueueSnapshot.
 func ParseSnapshot(name string, cmd *redis.SliceCmd) (Snapshot, error) {
-	f, err := fieldsOf(snapshotFields, cmd)
+	f, err := FieldsOf(snapshotFields, cmd)
 	if err != nil {
 		return Snapshot{}, err
 	}
-	return parseSnapshot(name, f)
+	return ParseFields(name, f)
 }
 
-// fieldsOf reads the fields of a hash by their names, without those that are not there.
-func fieldsOf(names []string, cmd *redis.SliceCmd) (map[string]string, error) {
+// FieldsOf reads the fields of a hash by their names, without those that are not there.
+func FieldsOf(names []string, cmd *redis.SliceCmd) (map[string]string, error) {
 	reply, err := cmd.Result()
 	if err != nil {
 		return nil, damaged(err)
@@ -67,7 +70,8 @@ func fieldsOf(names []string, cmd *redis.SliceCmd) (map[string]string, error) {
 	return f, nil
 }
 
-func parseSnapshot(name string, f map[string]string) (s Snapshot, err error) {
+// ParseFields makes a Snapshot of fields of a job.
+func ParseFields(name string, f map[string]string) (s Snapshot, err error) {
 	s = Snapshot{Ref: Ref{Name: name, Gen: f["gen"]}, State: Gone}
 	if f["about"] == "" {
 		return s, nil
@@ -192,13 +196,5 @@ func ParseOut(cmd *redis.StringCmd) ([]byte, error) {
 // QueueOut adds to a pipeline the reading of the outcomes of a chunk; ParseOut takes the reply.
 // redis.Nil says that there are none. They may be the reference to a large frame.
 func QueueOut(ctx context.Context, p redis.Cmdable, lane, name string, chunk int) *redis.StringCmd {
-	return p.HGet(ctx, Key(lane, name), "out:"+strconv.Itoa(chunk))
-}
-
-func numbered(prefix string, from, n int) []string {
-	fields := make([]string, n)
-	for i := range fields {
-		fields[i] = prefix + strconv.Itoa(from+i)
-	}
-	return fields
+	return p.HGet(ctx, Key(lane, name), OutOf(chunk))
 }

@@ -52,8 +52,8 @@ func sizeOf(args []any) int {
 	return n
 }
 
-// defaultTTL is how long the record of a job without the field ttl lives once it is over.
-const defaultTTL = time.Hour
+// DefaultTTL is how long the record of a job without the field ttl lives once it is over.
+const DefaultTTL = time.Hour
 
 // New creates a job with its first chunks. Life must be at least a millisecond.
 func New(j Job, chunks []Chunk) Submission {
@@ -69,7 +69,7 @@ func New(j Job, chunks []Chunk) Submission {
 	if j.Chunks != 1 || j.Open {
 		fields = append(fields, "chunks", j.Chunks)
 	}
-	if j.TTL != defaultTTL {
+	if j.TTL != DefaultTTL {
 		fields = append(fields, "ttl", j.TTL.Milliseconds())
 	}
 	return submission("new "+string(state), j.Ref, max(j.Life, time.Millisecond), j.Within, j.Calls, j.Chunks, fields, chunks)

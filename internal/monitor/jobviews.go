@@ -137,7 +137,7 @@ type jobView struct {
 
 // run is a chunk that a worker has begun.
 type run struct {
-	job.ChunkRun
+	inspect.ChunkRun
 	For time.Duration
 }
 

@@ -261,13 +261,13 @@ func (c *Consumer) lost(ctx context.Context, lane string) ([]string, error) {
 	if len(unknown) == 0 {
 		return nil, nil
 	}
-	holdings, err := job.Holdings(ctx, c.cfg.Redis, lane, unknown)
+	stands, err := job.Stands(ctx, c.cfg.Redis, lane, unknown)
 	if err != nil {
 		return nil, err
 	}
 	var lost []string
-	for i, h := range holdings {
-		if h.Waits && h.Owner == c.cfg.Worker {
+	for i, s := range stands {
+		if s.Waits && s.Owner == c.cfg.Worker {
 			lost = append(lost, unknown[i].TaskID())
 		}
 	}

@@ -5,19 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/distpool/distpool/internal/job"
 )
 
-const (
-	// reviveChunks is how many chunks of a job one Revive looks at.
-	reviveChunks = 100
-	// reviveNumbers is how many deliveries of a chunk are looked for.
-	reviveNumbers = 4
-)
+// reviveChunks is how many chunks of a job one Revive looks at.
+const reviveChunks = 100
 
 // Owners is what Revive asks of the workers.
 type Owners interface {
@@ -31,37 +26,37 @@ type Owners interface {
 // lost, deleted or archived. It ends the job if one of its chunks is lost. It looks at some
 // chunks, from one at random on, so that repeated calls see all. It returns how many it issued.
 func Revive(ctx context.Context, c redis.UniversalClient, owners Owners, lane string, ref job.Ref, chunks int) (int, error) {
-	if chunks == 0 {
-		return 0, nil
-	}
 	n := min(chunks, reviveChunks)
-	from := 0
-	if chunks > n {
-		from = rand.IntN(chunks - n + 1)
+	from := rand.IntN(chunks - n + 1)
+	ds := make([]job.Delivery, n)
+	for i := range ds {
+		ds[i] = job.Delivery{Ref: ref, Chunk: from + i, Number: 1}
 	}
-	claims, err := job.Claims(ctx, c, lane, ref, from, n)
+	stands, err := job.Stands(ctx, c, lane, ds)
 	if err != nil {
 		return 0, err
 	}
 	var failed error
 	var lost []job.Reissue
-	for _, s := range claims {
+	for i, s := range stands {
+		d := ds[i]
+		d.Number = max(d.Number, s.Number)
 		switch {
 		case s.Lost:
-			_, err := job.Cancel(ctx, c, lane, job.Corrupt.Because(lostChunk(s.Chunk)), ref)
+			_, err := condemn(ctx, c, lane, d)
 			return 0, err
 		case !s.Waits:
 		case s.Owner == "":
-			lost = append(lost, job.Reissue{Delivery: s.Delivery})
+			lost = append(lost, job.Reissue{Delivery: d, Task: s.Task})
 		default:
 			alive, err := owners.IsAlive(ctx, s.Owner)
 			if err == nil && alive {
-				err = owners.Ask(ctx, s.Owner, lane, []job.Delivery{s.Delivery})
+				err = owners.Ask(ctx, s.Owner, lane, []job.Delivery{d})
 			}
 			if err != nil {
 				failed = errors.Join(failed, fmt.Errorf("asking worker %s: %w", s.Owner, err))
 			} else if !alive {
-				lost = append(lost, job.Reissue{Delivery: s.Delivery, Owner: s.Owner, Died: true, Old: s.TaskID()})
+				lost = append(lost, job.Reissue{Delivery: d, Task: s.Task, Owner: s.Owner, Died: true, Old: d.TaskID()})
 			}
 		}
 	}
@@ -69,9 +64,11 @@ func Revive(ctx context.Context, c redis.UniversalClient, owners Owners, lane st
 	return issued, errors.Join(err, failed)
 }
 
-// lostChunk says what is wrong with a chunk of which nothing is left.
-func lostChunk(chunk int) string {
-	return fmt.Sprintf("chunk %d has neither arguments nor outcomes", chunk)
+// condemn ends the job of a chunk that is lost. It reports whether the job is canceled.
+func condemn(ctx context.Context, c redis.UniversalClient, lane string, d job.Delivery) (bool, error) {
+	why := job.Corrupt.Because(fmt.Sprintf("chunk %d has neither arguments nor outcomes", d.Chunk))
+	states, err := job.Cancel(ctx, c, lane, why, d.Ref)
+	return err == nil && states[0] == job.Canceled, err
 }
 
 // reissue issues those chunks again of which no delivery is on its way.
@@ -79,25 +76,21 @@ func reissue(ctx context.Context, c redis.UniversalClient, lane string, lost []j
 	if len(lost) == 0 {
 		return 0, nil
 	}
-	var ds []job.Delivery
-	for _, l := range lost {
-		for n := range reviveNumbers {
-			ds = append(ds, job.Delivery{Ref: l.Ref, Chunk: l.Chunk, Number: l.Number + n})
-		}
+	// In another order each time: see job.NextNumbers.
+	rand.Shuffle(len(lost), func(i, k int) { lost[i], lost[k] = lost[k], lost[i] })
+	ds := make([]job.Delivery, len(lost))
+	for i, l := range lost {
+		ds[i] = l.Delivery
 	}
-	traces, err := job.Traces(ctx, c, lane, ds)
+	numbers, err := job.NextNumbers(ctx, c, lane, ds)
 	if err != nil {
 		return 0, err
 	}
 	var again []job.Reissue
 	for i, l := range lost {
-		next := nextNumber(traces[i*reviveNumbers:][:reviveNumbers])
-		if next < 0 {
-			continue
+		if l.Number = numbers[i]; l.Number > 0 {
+			again = append(again, l)
 		}
-		l.Number += next
-		l.Message = job.Message(lane, traces[i*reviveNumbers].Task, l.Delivery, "", time.Time{})
-		again = append(again, l)
 	}
 	states, err := job.ReissueAll(ctx, c, lane, again...)
 	issued := 0
@@ -107,20 +100,4 @@ func reissue(ctx context.Context, c redis.UniversalClient, lane string, lost []j
 		}
 	}
 	return issued, err
-}
-
-// nextNumber is the number of the delivery to issue, counted from the first one; -1 when one is on
-// its way.
-func nextNumber(traces []job.Trace) int {
-	next := 0
-	for i, t := range traces {
-		switch {
-		case t.State == "":
-		case t.State == "archived", t.State == "completed", t.Lost:
-			next = i + 1
-		default: // pending, active, scheduled or retry: it will come
-			return -1
-		}
-	}
-	return next
 }

@@ -3,7 +3,6 @@ package supervise
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"slices"
 	"time"
@@ -11,7 +10,6 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/distpool/distpool/internal/job"
-	"github.com/distpool/distpool/internal/names"
 )
 
 const (
@@ -136,34 +134,32 @@ func (s *Supervisor) active(ctx context.Context, lane string) error {
 	w := s.lanes[lane]
 	forgetOthers(w.unbegun, ids)
 	forgetOthers(w.asked, ids)
-	out, alive, err := s.read(ctx, lane, ids)
+	ds, stands, alive, err := s.read(ctx, lane, ids)
 	if err != nil || alive == nil {
 		return err
 	}
 	now := time.Now()
-	var lost []orphan
+	var lost []job.Reissue
 	questions := map[string][]job.Delivery{}
-	for _, o := range out {
-		id := o.TaskID()
+	for i, st := range stands {
+		d, id := ds[i], ds[i].TaskID()
+		again := after(d, st)
+		again.Old, again.EndOnly = id, !st.Waits
 		switch {
-		case !o.Waits:
-			o.over = true
-			lost = append(lost, o)
-		case o.Owner == "":
+		case st.Waits && st.Owner == "":
 			if longer(w.unbegun, id, now, unbegunFor) {
-				lost = append(lost, o)
+				lost = append(lost, again)
 			}
 			continue
-		case !alive[o.Owner]:
-			o.died = true
-			lost = append(lost, o)
+		case !st.Waits || !alive[st.Owner]:
+			lost = append(lost, again)
 		case longer(w.asked, id, now, askAfter):
 			w.asked[id] = now
-			questions[o.Owner] = append(questions[o.Owner], o.Delivery)
+			questions[st.Owner] = append(questions[st.Owner], d)
 		}
 		delete(w.unbegun, id)
 	}
-	errs := []error{s.reissue(ctx, lane, lost, true)}
+	errs := []error{s.reissue(ctx, lane, lost)}
 	for worker, chunks := range questions {
 		errs = append(errs, s.cfg.Fleet.Ask(ctx, worker, lane, chunks))
 	}
@@ -196,63 +192,46 @@ func forgetOthers(since map[string]time.Time, ids []string) {
 	}
 }
 
-// orphan is a delivery that no worker runs.
-type orphan struct {
-	job.Delivery
-	job.Holding
-	died bool // its owner did
-	over bool // its chunk is over: only the delivery ends
-}
-
 // read reads how the chunks of deliveries stand, and after that which workers are alive: a
 // worker that has joined meanwhile is among them. Tasks that are no deliveries are left out.
 // alive is nil where it is not certain.
-func (s *Supervisor) read(ctx context.Context, lane string, ids []string) (out []orphan, alive map[string]bool, err error) {
-	var deliveries []job.Delivery
+func (s *Supervisor) read(ctx context.Context, lane string, ids []string) (ds []job.Delivery, stands []job.Stand, alive map[string]bool, err error) {
 	for _, id := range ids {
 		if d, ok := job.ParseTaskID(id); ok {
-			deliveries = append(deliveries, d)
+			ds = append(ds, d)
 		}
 	}
-	if len(deliveries) == 0 {
-		return nil, map[string]bool{}, nil
+	if len(ds) == 0 {
+		return nil, nil, map[string]bool{}, nil
 	}
-	holdings, err := job.Holdings(ctx, s.cfg.Redis, lane, deliveries)
-	if err != nil {
-		return nil, nil, err
+	if stands, err = job.Stands(ctx, s.cfg.Redis, lane, ds); err != nil {
+		return nil, nil, nil, err
 	}
 	alive, certain, err := s.cfg.Fleet.Alive(ctx)
 	if err != nil || !certain {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	out = make([]orphan, len(deliveries))
-	for i := range out {
-		out[i] = orphan{Delivery: deliveries[i], Holding: holdings[i]}
-	}
-	return out, alive, nil
+	return ds, stands, alive, nil
 }
 
-// reissue gives the chunks new deliveries. The number of a new delivery follows from that of
-// the old one, so two leaders make the same.
-func (s *Supervisor) reissue(ctx context.Context, lane string, lost []orphan, active bool) error {
+// after is the delivery that follows on one whose chunk no worker runs. Its number follows from that
+// of the old one, so two leaders make the same.
+func after(d job.Delivery, s job.Stand) job.Reissue {
+	d.Number++
+	return job.Reissue{Delivery: d, Task: s.Task, Owner: s.Owner, Died: s.Owner != ""}
+}
+
+// reissue gives the chunks new deliveries.
+func (s *Supervisor) reissue(ctx context.Context, lane string, lost []job.Reissue) error {
 	for some := range slices.Chunk(lost, atOnce) {
-		chunks := make([]job.Reissue, len(some))
-		for i, o := range some {
-			d := o.Delivery
-			d.Number++
-			chunks[i] = job.Reissue{Delivery: d, EndOnly: o.over, Owner: o.Owner, Died: o.died, Message: job.Message(lane, o.Task, d, "", time.Time{})}
-			if active {
-				chunks[i].Old = o.TaskID()
-			}
-		}
-		answers, err := job.ReissueAll(ctx, s.cfg.Redis, lane, chunks...)
+		answers, err := job.ReissueAll(ctx, s.cfg.Redis, lane, some...)
 		if err != nil {
 			return err
 		}
-		for i, o := range some {
-			if answers[i] == job.Reissued && !o.over {
+		for i, r := range some {
+			if answers[i] == job.Reissued && !r.EndOnly {
 				s.cfg.Logger.Info("a chunk that no worker deals with is issued again",
-					"lane", lane, "job", o.Name, "chunk", o.Chunk, "task", o.Task, "owner", o.Owner, "died", o.died)
+					"lane", lane, "job", job.Address(lane, r.Name), "chunk", r.Chunk, "task", r.Task, "owner", r.Owner, "died", r.Died)
 			}
 		}
 	}
@@ -279,7 +258,7 @@ func (s *Supervisor) archived(ctx context.Context, lane string) error {
 		w.skip = 0
 	}
 	for range maxTrims {
-		oldest, err := job.OldestArchived(ctx, s.cfg.Redis, lane, job.MaxTrimmed)
+		oldest, err := job.OldestArchived(ctx, s.cfg.Redis, lane, 0, job.MaxTrimmed)
 		if err != nil {
 			return err
 		}
@@ -295,50 +274,27 @@ func (s *Supervisor) archived(ctx context.Context, lane string) error {
 }
 
 // revive issues the chunks of archived deliveries again that no live worker runs, and ends jobs
-// that cannot end. It reports false where it is not certain which workers are alive.
+// that cannot end, of which no handle may be waiting for. It reports false where it is not certain
+// which workers are alive.
 func (s *Supervisor) revive(ctx context.Context, lane string, ids []string) (certain bool, err error) {
-	out, alive, err := s.read(ctx, lane, ids)
+	ds, stands, alive, err := s.read(ctx, lane, ids)
 	if err != nil || alive == nil {
 		return false, err
 	}
-	var lost []orphan
-	var suspects []job.Delivery
-	for _, o := range out {
-		switch {
-		case o.Waits && !alive[o.Owner]:
-			o.died = o.Owner != ""
-			lost = append(lost, o)
-		case o.Lives && !o.Waits:
-			suspects = append(suspects, o.Delivery)
+	var lost []job.Reissue
+	for i, st := range stands {
+		switch d := ds[i]; {
+		case st.Waits && !alive[st.Owner]:
+			lost = append(lost, after(d, st))
+		case st.Lost:
+			canceled, err := condemn(ctx, s.cfg.Redis, lane, d)
+			if err != nil {
+				return false, err
+			}
+			if canceled {
+				s.cfg.Logger.Error("a job was canceled because its record is damaged", "job", job.Address(lane, d.Name), "chunk", d.Chunk)
+			}
 		}
 	}
-	if err := s.condemn(ctx, lane, suspects); err != nil {
-		return false, err
-	}
-	return true, s.reissue(ctx, lane, lost, false)
-}
-
-// condemn ends the jobs of chunks that are lost, of which no handle may be waiting for.
-func (s *Supervisor) condemn(ctx context.Context, lane string, suspects []job.Delivery) error {
-	if len(suspects) == 0 {
-		return nil
-	}
-	lost, err := job.Lost(ctx, s.cfg.Redis, lane, suspects)
-	if err != nil {
-		return err
-	}
-	for i, d := range suspects {
-		if !lost[i] {
-			continue
-		}
-		why := job.Corrupt.Because(fmt.Sprintf("chunk %d has neither arguments nor outcomes", d.Chunk))
-		states, err := job.Cancel(ctx, s.cfg.Redis, lane, why, d.Ref)
-		if err != nil {
-			return err
-		}
-		if states[0] == job.Canceled {
-			s.cfg.Logger.Error("a job was canceled because its record is damaged", "job", names.Address{Queue: job.QueueOf(lane), Name: d.Name}.String(), "chunk", d.Chunk)
-		}
-	}
-	return nil
+	return true, s.reissue(ctx, lane, lost)
 }

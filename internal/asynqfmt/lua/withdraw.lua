@@ -1,7 +1,7 @@
 -- Removes deliveries that wait. Those in pending are looked for among n entries from the given
--- one on. Answers how many were removed, and those of the others that are in pending.
+-- one on. Answers those of the others that are in pending.
 local function asynq_withdraw(q, ids, from, n)
-  local unwanted, removed = {}, 0
+  local unwanted = {}
   for _, id in ipairs(ids) do
     local state = redis.call('HGET', q .. 't:' .. id, 'state')
     if state == 'pending' then
@@ -9,7 +9,6 @@ local function asynq_withdraw(q, ids, from, n)
     elseif state == 'scheduled' or state == 'retry' then
       redis.call('ZREM', q .. state, id)
       redis.call('DEL', q .. 't:' .. id)
-      removed = removed + 1
     end
   end
   -- LREM searches from an end of the list, which may be long. So those that were found are
@@ -26,7 +25,6 @@ local function asynq_withdraw(q, ids, from, n)
       end
       redis.call('DEL', q .. 't:' .. id)
       unwanted[id] = nil
-      removed = removed + 1
     end
   end
   if marked > 0 then
@@ -39,5 +37,5 @@ local function asynq_withdraw(q, ids, from, n)
   for id in pairs(unwanted) do
     waiting[#waiting + 1] = id
   end
-  return removed, waiting
+  return waiting
 end

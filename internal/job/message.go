@@ -1,0 +1,66 @@
+package job
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/distpool/distpool/internal/asynqfmt"
+	"github.com/distpool/distpool/internal/names"
+)
+
+// asynq's own time limits and retries must never end a delivery: the record decides.
+const (
+	asynqTimeout = 10 * 365 * 24 * time.Hour
+	asynqRetries = 10000
+)
+
+// Payload is the payload of a delivery: it tells people, and programs that know no more of the
+// task, which chunk it runs.
+func Payload(lane string, d Delivery) []byte {
+	return []byte(payloadOf(lane, d.Name) + `","chunk":` + strconv.Itoa(d.Chunk) + "}")
+}
+
+// payloadOf is how the payloads of the deliveries of a job begin. No address needs quoting.
+func payloadOf(lane, name string) string { return `{"job":"` + Address(lane, name) }
+
+// ParsePayload reads what Payload wrote. It reports false for the payload of another task.
+func ParsePayload(payload []byte) (job names.Address, chunk int, ok bool) {
+	var p struct {
+		Job   string `json:"job"`
+		Chunk *int   `json:"chunk"`
+	}
+	if err := json.Unmarshal(payload, &p); err != nil || p.Chunk == nil || *p.Chunk < 0 {
+		return job, 0, false
+	}
+	job, err := names.ParseAddress(p.Job, "") // a bare name is no address
+	return job, *p.Chunk, err == nil
+}
+
+// Message is asynq's message of a delivery. errText is the error of its last run, at failed;
+// empty: there was none.
+func Message(lane, task string, d Delivery, errText string, failed time.Time) []byte {
+	m := asynqfmt.Message{
+		Type: task, ID: d.TaskID(), Queue: lane, Retry: asynqRetries, Timeout: int64(asynqTimeout.Seconds()), Payload: Payload(lane, d),
+	}.Append(nil)
+	if errText != "" {
+		m = asynqfmt.AppendFailure(m, errText, failed)
+	}
+	return m
+}
+
+// Failed is asynq's message of a task, whatever program made it, with the error of its last run.
+func Failed(ctx context.Context, c redis.Cmdable, lane, taskID, errText string, failed time.Time) ([]byte, error) {
+	stored, err := c.HGet(ctx, asynqfmt.TaskKey(lane, taskID), "msg").Bytes()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return nil, err
+	}
+	if len(stored) == 0 || !asynqfmt.IsMessage(stored) {
+		stored = asynqfmt.Message{ID: taskID, Queue: lane}.Append(nil)
+	}
+	return asynqfmt.AppendFailure(stored, errText, failed), nil
+}
