@@ -1,5 +1,5 @@
-// Package job is the record of every job in Redis, and the only code that reads or
-// changes it.
+// Package job is the record of every job in Redis, and the only code that changes it. What people
+// alone look at is read by package inspect.
 //
 // # One job, one hash
 //
