@@ -39,8 +39,8 @@ type Config struct {
 	Client redis.UniversalClient
 
 	// Queue is where jobs go unless the Queue option names another.
-	// Defaults to DefaultQueue ("distpool"). A queue that plain asynq servers
-	// serve as well must not be used.
+	// Defaults to DefaultQueue ("distpool"). A queue that asynq servers
+	// serve must not be used, unless they have the handler of package asynqhandler.
 	Queue string
 
 	// ResultTTL is how long Redis keeps a job once it is over, for those who

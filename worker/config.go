@@ -52,8 +52,8 @@ type Config struct {
 
 	// Queues names the queues to serve, with weights: a queue of weight 3 is asked
 	// first three times as often as one of weight 1. A weight is 1 to 1000.
-	// Defaults to DefaultQueue ("distpool") alone. Plain asynq servers must not
-	// serve the same queues.
+	// Defaults to DefaultQueue ("distpool") alone. Asynq servers must not
+	// serve the same queues, unless with the handler of package asynqhandler.
 	Queues map[string]int
 
 	// StrictPriority makes a queue of a higher weight go first always: queues of

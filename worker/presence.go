@@ -107,8 +107,11 @@ func (w *worker) checkRunning(ctx context.Context) {
 	w.handler.Check(ctx, fleet.BeatEvery)
 }
 
-// list has asynq list the worker, and what it runs, for people.
+// list has asynq list the worker, and what it runs, for people. An asynq.Server lists itself.
 func (w *worker) list(ctx context.Context, running []asynqfmt.Running) {
+	if w.hosted != nil {
+		return
+	}
 	ctx, cancel := context.WithTimeout(ctx, dutyTime)
 	defer cancel()
 	_, err := w.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
@@ -123,16 +126,22 @@ func (w *worker) list(ctx context.Context, running []asynqfmt.Running) {
 // server is the worker as asynq lists it.
 func (w *worker) server(running []asynqfmt.Running) asynqfmt.Server {
 	s := asynqfmt.Server{
-		Host: w.self.Host, PID: w.self.PID, ID: w.self.ID, Concurrency: w.cfg.Concurrency, Queues: map[string]int{},
+		Host: w.self.Host, PID: w.self.PID, ID: w.self.ID, Concurrency: w.cfg.Concurrency, Queues: w.weights(),
 		Strict: w.cfg.StrictPriority, Status: "active", Started: w.self.Started, Running: running,
 	}
 	if w.draining.Load() {
 		s.Status = "stopped"
 	}
-	for _, lane := range w.lanes() {
-		s.Queues[lane] = w.cfg.Queues[job.QueueOf(lane)]
-	}
 	return s
+}
+
+// weights are the weights of the worker's lanes.
+func (w *worker) weights() map[string]int {
+	weights := map[string]int{}
+	for _, lane := range w.lanes() {
+		weights[lane] = w.cfg.Queues[job.QueueOf(lane)]
+	}
+	return weights
 }
 
 // nameQueues names the worker's queues to asynq's tools, which may have been made to forget them.

@@ -20,6 +20,7 @@ import (
 	"github.com/distpool/distpool/internal/deliver"
 	"github.com/distpool/distpool/internal/execute"
 	"github.com/distpool/distpool/internal/fleet"
+	"github.com/distpool/distpool/internal/hosted"
 	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/internal/nested"
 	"github.com/distpool/distpool/internal/observers"
@@ -87,6 +88,7 @@ func Run(ctx context.Context, cfg Config, ts ...tasks.Runner) error {
 		return err
 	}
 	w.watchBy(watcher)
+	w.hosted = hosted.From(ctx)
 	if err := w.init(ctx); err != nil {
 		return unlessStopped(ctx, w.log, err)
 	}
@@ -161,7 +163,8 @@ type worker struct {
 	consumer *queue.Consumer
 	executor execute.Executor
 	handler  deliver.Handler
-	waits    nested.Waits // of calls, for nested jobs
+	waits    nested.Waits        // of calls, for nested jobs
+	hosted   func(hosted.Worker) // nil: it takes its deliveries itself
 	counters
 
 	// calls is the context of all calls; abort cancels it.
@@ -228,10 +231,16 @@ func (w *worker) wire(listen redis.UniversalClient) {
 	for _, name := range slices.Sorted(maps.Keys(w.cfg.Queues)) {
 		cfg.Queues = append(cfg.Queues, queue.Queue{Name: name, Weight: w.cfg.Queues[name]})
 	}
-	w.consumer = queue.NewConsumer(cfg)
 	h := &w.handler
+	if w.hosted != nil {
+		cfg.Slots, h.Hosted = 0, true
+	}
+	w.consumer = queue.NewConsumer(cfg)
 	h.Redis, h.Executor, h.Signer, h.Waits = w.rdb, &w.executor, signing.New(w.cfg.Keyring), &w.waits
 	h.OnRefused, h.Yield = w.cfg.OnRefused, w.consumer.Yield
+	if h.Hosted {
+		h.Yield = func(_ string, rest time.Duration) { time.Sleep(rest) } // the delivery keeps its slot of the server
+	}
 	h.Calls, h.ReturnBy, h.Drains, h.Gone = w.calls, w.returnBy, w.drains, w.gone
 	h.Start(w.cfg.Concurrency)
 }
@@ -261,6 +270,9 @@ func (w *worker) run(ctx context.Context) error {
 	serving, stopServing := context.WithCancel(context.Background())
 	served := inBackground(func() { w.consumer.Serve(serving) })
 	w.log.Info("the worker serves", "queues", w.cfg.Queues, "slots", w.cfg.Concurrency, "tasks", w.self.Tasks)
+	if w.hosted != nil {
+		w.hosted(hosted.Worker{Queues: w.weights(), Deliver: w.deliver})
+	}
 	var why error
 	select {
 	case <-ctx.Done():
@@ -277,6 +289,16 @@ func (w *worker) run(ctx context.Context) error {
 	}
 	w.log.Info("the worker has drained", "calls", w.ran.Load())
 	return why
+}
+
+// deliver deals with a delivery that an asynq.Server has taken.
+func (w *worker) deliver(ctx context.Context, lane, taskID, task string) error {
+	over, ok := w.consumer.Begin(lane, taskID)
+	if !ok {
+		return w.handler.PutBack(ctx, lane, taskID, task)
+	}
+	defer over()
+	return w.handler.Deliver(ctx, lane, taskID)
 }
 
 // recycle makes the worker drain and Run return why.

@@ -36,7 +36,10 @@ type chunkRun struct {
 	fate     observe.ChunkFate // how its run ended; empty: its record could not be read
 	enlisted bool              // it is among the worker's running chunks
 
-	over func()        // the delivery has been dealt with
+	dealt bool   // Redis has taken what became of the chunk
+	why   string // the delivery is to be archived, with this error; empty: it is not
+
+	over func(error)   // the delivery has been dealt with; for an asynq.Server: how it is to end
 	done chan struct{} // closed then
 }
 
@@ -55,7 +58,7 @@ func (r *chunkRun) close() {
 		r.on.mu.Unlock()
 	}
 	close(r.done)
-	r.over()
+	r.over(r.ending())
 }
 
 // end is close for a chunk that ran, with what its observers are told. err is why there are no

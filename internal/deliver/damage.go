@@ -55,6 +55,9 @@ func (r *chunkRun) archive(why error) {
 
 // dismiss has asynq archive a task.
 func (r *chunkRun) dismiss(taskID, why string) {
+	if r.why = why; r.on.Hosted {
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), askTime)
 	defer cancel()
 	_, err := untilDone(ctx, func(ctx context.Context) (job.Answer, error) {

@@ -32,7 +32,7 @@ func (r *chunkRun) drop(fate observe.ChunkFate) {
 	// The record knows that the job is over, or the chunk another worker's; if it is not, the
 	// chunk is given back.
 	_, err := untilDone(ctx, func(ctx context.Context) (job.Answer, error) {
-		return r.on.recorder.send(ctx, r.lane, r.returned(nil, 0, job.Head))
+		return r.finish(ctx, r.returned(nil, 0, job.Head))
 	})
 	if err != nil {
 		r.logger().Debug("ending a delivery failed; supervision ends it", "error", err)
@@ -42,7 +42,7 @@ func (r *chunkRun) drop(fate observe.ChunkFate) {
 
 // returned gives the chunk back.
 func (r *chunkRun) returned(part []byte, calls int, where string) job.Finished {
-	return job.Return(r.Delivery, part, calls, where, job.Message(r.lane, r.about.Task, r.Delivery, "", time.Time{}))
+	return r.hosted(job.Return(r.Delivery, part, calls, where, job.Message(r.lane, r.about.Task, r.next(), "", time.Time{})))
 }
 
 // giveBack lets another worker go on with the chunk, at once. Calls that are to
@@ -80,7 +80,7 @@ func (r *chunkRun) putOff(p execute.Result) {
 		return untilAnswered(r, "release", f)
 	}
 	answer, err := r.handOver(until, p.Due, func(part []byte, calls int) job.Finished {
-		return job.PutOff(r.Delivery, part, calls, whole, job.Message(r.lane, r.about.Task, r.Delivery, msg, time.Now()))
+		return r.hosted(job.PutOff(r.Delivery, part, calls, whole, job.Message(r.lane, r.about.Task, r.next(), msg, time.Now())))
 	})
 	switch {
 	case isFinal(err):
@@ -96,7 +96,7 @@ func (r *chunkRun) putOff(p execute.Result) {
 		r.end(observe.ChunkTaken, nil) // its job is over, or another worker took it
 		return
 	}
-	h, lane, id := r.on, r.lane, r.TaskID()
+	h, lane, id := r.on, r.lane, r.next().TaskID()
 	time.AfterFunc(time.Until(p.Due), func() {
 		ctx, cancel := context.WithTimeout(h.Calls, askTime)
 		defer cancel()
@@ -139,7 +139,7 @@ func (r *chunkRun) handOver(until func(func(context.Context) (job.Answer, error)
 }
 
 func (r *chunkRun) handOverStored(ctx context.Context, part []byte, finished int, entry func(part []byte, calls int) job.Finished) (job.Answer, error) {
-	answer, err := r.on.recorder.send(ctx, r.lane, entry(part, finished))
+	answer, err := r.finish(ctx, entry(part, finished))
 	if err != nil || answer != job.NotOwner || len(part) == 0 {
 		return answer, err
 	}
@@ -147,5 +147,5 @@ func (r *chunkRun) handOverStored(ctx context.Context, part []byte, finished int
 	if state, err := r.checkpoint(ctx, part, finished); err != nil || state.Ended() {
 		return answer, err
 	}
-	return r.on.recorder.send(ctx, r.lane, entry(part, finished))
+	return r.finish(ctx, entry(part, finished))
 }

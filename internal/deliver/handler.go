@@ -26,6 +26,9 @@ type Handler struct {
 	OnRefused func(secure.Refusal)
 	// Yield lets other workers go first: the lane rests here.
 	Yield func(lane string, rest time.Duration)
+	// Hosted says that an asynq.Server takes the deliveries, and ends them as Deliver tells it. A
+	// chunk that is given back gets a new delivery then.
+	Hosted bool
 
 	// Calls is the context of all calls. When it ends, what has not run is given back until ReturnBy.
 	Calls    context.Context

@@ -48,7 +48,11 @@ func (r *chunkRun) recording(frame []byte) job.Finished {
 	if o.Failed > 0 {
 		o.Message = job.Message(r.lane, r.about.Task, r.Delivery, r.summary(r.shown(r.failures()[0].Message)), time.Now())
 	}
-	return job.Record(r.Delivery, o)
+	recording := job.Record(r.Delivery, o)
+	if r.on.Hosted {
+		recording = recording.Hosted("")
+	}
+	return recording
 }
 
 // recordAlone records outcomes until Redis answers. If it refuses them for their size, calls
@@ -86,7 +90,7 @@ func (r *chunkRun) recordUntilAnswered(frame []byte) (job.Answer, error) {
 			}
 			stored = s
 		}
-		answer, err := h.recorder.send(ctx, r.lane, r.recording(stored[0]))
+		answer, err := r.finish(ctx, r.recording(stored[0]))
 		if err == nil && answer == job.NoFrame {
 			stored, err = nil, errUnstored
 		}
@@ -102,8 +106,12 @@ func (r *chunkRun) recordUntilAnswered(frame []byte) (job.Answer, error) {
 
 // recorded ends the chunk as the record has answered.
 func (r *chunkRun) recorded(answer job.Answer) {
+	r.note(answer)
 	switch answer {
 	case job.OK:
+		if failures := r.failures(); len(failures) > 0 {
+			r.why = r.summary(r.shown(failures[0].Message))
+		}
 		r.end(observe.ChunkRecorded, nil)
 	case job.BadJob:
 		r.condemn(errDamaged)

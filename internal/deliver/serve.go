@@ -14,6 +14,10 @@ import (
 // Serve deals with one delivery, in a slot of its own. It returns when the slot is free; over
 // is called when the delivery has been dealt with, which may be later.
 func (h *Handler) Serve(lane string, t job.Taken, over func()) {
+	h.serve(lane, t, func(error) { over() })
+}
+
+func (h *Handler) serve(lane string, t job.Taken, over func(error)) {
 	h.busy.Add(1)
 	defer h.busy.Add(-1)
 	r := h.newRun(lane, t, over)
@@ -37,7 +41,7 @@ func verdict(deaths int) observe.Verdict {
 }
 
 // newRun makes the run of a delivery that was taken.
-func (h *Handler) newRun(lane string, t job.Taken, over func()) *chunkRun {
+func (h *Handler) newRun(lane string, t job.Taken, over func(error)) *chunkRun {
 	queue := job.QueueOf(lane)
 	r := &chunkRun{
 		Delivery: t.Delivery, on: h, lane: lane, queue: queue, id: names.Address{Queue: queue, Name: t.Name}.String(),
@@ -117,7 +121,7 @@ func (h *Handler) takeAlone(r *chunkRun, t *job.Taken) bool {
 		return false
 	}
 	taken, err := untilAnswered(r, "take", func(ctx context.Context) ([]job.Taken, error) {
-		return job.Take(ctx, h.Redis, r.lane, job.Taking{Worker: h.Executor.Worker, Room: 1, Moved: []string{r.TaskID()}, Now: time.Now()})
+		return h.take(ctx, r.lane, r.TaskID(), 0)
 	})
 	if err == nil && len(taken) == 1 && taken[0].Verdict == job.Run {
 		*t = taken[0]
@@ -128,8 +132,7 @@ func (h *Handler) takeAlone(r *chunkRun, t *job.Taken) bool {
 	case err != nil:
 		h.giveUp(r, false, job.Head)
 	case len(taken) == 1:
-		h.Refuse(r.lane, taken[0])
-		r.close()
+		h.refuse(r, taken[0])
 	default:
 		r.close()
 	}
@@ -143,9 +146,9 @@ func (h *Handler) giveUp(r *chunkRun, owned bool, where string) {
 	defer cancel()
 	_, err := untilDone(ctx, func(ctx context.Context) (job.Answer, error) {
 		if !owned {
-			return job.OK, job.PutBack(ctx, h.Redis, r.lane, r.TaskID())
+			return job.OK, r.putBack(ctx)
 		}
-		return h.recorder.send(ctx, r.lane, r.returned(nil, 0, where))
+		return r.finish(ctx, r.returned(nil, 0, where))
 	})
 	if err != nil {
 		r.logger().Warn("giving a chunk back failed; supervision finds it", "error", err)
@@ -154,8 +157,10 @@ func (h *Handler) giveUp(r *chunkRun, owned bool, where string) {
 
 // Refuse deals with a delivery that gets no slot.
 func (h *Handler) Refuse(lane string, t job.Taken) {
-	r := h.newRun(lane, t, func() {})
-	defer r.cancel(nil)
+	h.refuse(h.newRun(lane, t, func(error) {}), t)
+}
+
+func (h *Handler) refuse(r *chunkRun, t job.Taken) {
 	switch t.Verdict {
 	case job.Run: // no slot is free
 		h.giveUp(r, true, job.Head)
@@ -163,15 +168,17 @@ func (h *Handler) Refuse(lane string, t job.Taken) {
 		h.giveUp(r, false, job.Head)
 	case job.WasRecorded, job.HadEnded, job.WasGone, job.Occupied:
 		r.delivered(observe.Verdict(t.Verdict), t)
+		r.dealt = true
+		r.close()
 	case job.Late:
 		r.delivered(observe.Ended, t)
 		states, err := untilAnswered(r, "expire", func(ctx context.Context) ([]job.State, error) {
-			return job.Expire(ctx, h.Redis, lane, r.Ref)
+			return job.Expire(ctx, h.Redis, r.lane, r.Ref)
 		})
 		h.giveUp(r, err == nil && states[0].Ended(), job.Head) // it ends, unless its job has begun meanwhile
 	case job.NoArgs:
 		r.delivered(observe.Refused, t)
-		s, err := job.Read(context.Background(), h.Redis, lane, r.Name)
+		s, err := job.Read(context.Background(), h.Redis, r.lane, r.Name)
 		if err == nil && s.State == job.Open && r.Delivery.Chunk >= s.Chunks {
 			r.unread(errCut)
 			return
@@ -181,13 +188,19 @@ func (h *Handler) Refuse(lane string, t job.Taken) {
 		if r.Name == "" {
 			r.delivered(observe.Foreign, t)
 			r.dismiss(t.TaskID, fmt.Sprintf("task %q is no delivery of distpool; if another program uses this queue, give it one of its own", t.TaskID))
+			r.close()
 			return
 		}
 		r.delivered(observe.Refused, t)
-		_, err := job.Read(context.Background(), h.Redis, lane, r.Name)
+		_, err := job.Read(context.Background(), h.Redis, r.lane, r.Name)
 		if err == nil || !job.IsDamaged(err) {
 			err = errDamaged
 		}
 		r.condemn(err)
+	default:
+		if t.Verdict == job.Held {
+			r.delivered(observe.Busy, t)
+		}
+		r.close()
 	}
 }

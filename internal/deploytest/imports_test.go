@@ -9,7 +9,7 @@ import (
 // What only tests need would make every user's program larger, and its list of
 // dependencies longer.
 func TestTestDependenciesStayOutOfThePrograms(t *testing.T) {
-	cmd := exec.Command("go", "list", "-deps", "./cmd/...", "./producer/...", "./results/...", "./tasks/...", "./worker/...")
+	cmd := exec.Command("go", "list", "-deps", "./cmd/...", "./asynqhandler/...", "./producer/...", "./results/...", "./tasks/...", "./worker/...")
 	cmd.Dir = root
 	out, err := cmd.Output()
 	if err != nil {
@@ -46,7 +46,7 @@ func TestTestDependenciesStayOutOfThePrograms(t *testing.T) {
 // The test kit's embedded Redis must not become part of a program that only
 // submits or works. The programs under cmd embed one on purpose, for the demo.
 func TestTheEmbeddedRedisStaysOutOfThePackages(t *testing.T) {
-	cmd := exec.Command("go", "list", "-deps", "./producer/...", "./results/...", "./tasks/...", "./worker/...")
+	cmd := exec.Command("go", "list", "-deps", "./asynqhandler/...", "./producer/...", "./results/...", "./tasks/...", "./worker/...")
 	cmd.Dir = root
 	out, err := cmd.Output()
 	if err != nil {
@@ -68,7 +68,7 @@ func TestTheEmbeddedRedisStaysOutOfThePackages(t *testing.T) {
 // Metrics and traces are for those who import them: a program that does not must
 // not carry Prometheus or OpenTelemetry.
 func TestPrometheusAndOpenTelemetryStayOutOfThePackages(t *testing.T) {
-	cmd := exec.Command("go", "list", "-deps", "./observe/...", "./producer/...", "./results/...", "./tasks/...", "./worker/...", "./pooltest/...", "./health/...")
+	cmd := exec.Command("go", "list", "-deps", "./observe/...", "./asynqhandler/...", "./producer/...", "./results/...", "./tasks/...", "./worker/...", "./pooltest/...", "./health/...")
 	cmd.Dir = root
 	out, err := cmd.Output()
 	if err != nil {

@@ -74,6 +74,7 @@ type workerSpec struct {
 	Observer  string   // a method and how it misbehaves; none: no observer
 	Log       string   // how its log handler misbehaves; none: it does not
 	Refused   string   // a list to which what it refuses is appended
+	Asynq     bool     // a stock asynq.Server takes its deliveries
 }
 
 // run runs the worker until ctx ends.
@@ -137,6 +138,9 @@ func (s workerSpec) run(ctx context.Context, log io.Writer) error {
 		cfg.Shutdown = func(ctx context.Context) error {
 			return client(s.Redis).Set(ctx, s.Shutdown, ctx.Value(initKey{}), 0).Err()
 		}
+	}
+	if s.Asynq || os.Getenv("XASYNQ") != "" {
+		return s.serveByAsynq(ctx, cfg, known)
 	}
 	return worker.Run(ctx, cfg, known...)
 }

@@ -64,6 +64,13 @@ func Dismiss(taskID string, message []byte) Finished {
 	return Finished{[]any{"dismiss", taskID, "", "", 0, 0, message}}
 }
 
+// Hosted is the entry of a chunk whose delivery an asynq.Server has taken, and ends itself.
+// next is the task ID of the delivery with which a chunk that is given back comes again.
+func (f Finished) Hosted(next string) Finished {
+	f.args[1] = next
+	return f
+}
+
 // Answer is what Finish says of one entry.
 type Answer string
 

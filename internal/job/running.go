@@ -53,15 +53,11 @@ const (
 func ReissueAll(ctx context.Context, c redis.Scripter, lane string, chunks ...Reissue) ([]State, error) {
 	args := append(make([]any, 0, 1+8*len(chunks)), lane)
 	for _, r := range chunks {
-		died := ""
-		if r.Died {
-			died = "1"
-		}
 		id, message := "", []byte(nil)
 		if !r.EndOnly {
 			id, message = r.TaskID(), Message(lane, r.Task, r.Delivery, "", time.Time{})
 		}
-		args = append(args, r.Name, r.Gen, r.Chunk, r.Owner, died, r.Old, id, message)
+		args = append(args, r.Name, r.Gen, r.Chunk, r.Owner, flag(r.Died), r.Old, id, message)
 	}
 	return states(run(ctx, c, reissueScript, lane, args), lane, len(chunks))
 }

@@ -22,6 +22,7 @@ const (
 	NoArgs  Verdict = "missing" // its arguments are not there, and neither is an outcome: the job is damaged
 	Paused  Verdict = "paused"  // nothing: the queue is paused, and the delivery is in pending again
 	Damaged Verdict = "damaged" // its job is not readable, or the task is no delivery of distpool
+	Held    Verdict = "held"    // nothing: a worker has the chunk by a delivery that asynq has moved. This one stays in active for the supervisor
 
 	// With these the delivery has ended.
 	WasRecorded Verdict = "recorded" // its chunk has its outcomes
@@ -34,7 +35,7 @@ const (
 // IsOver reports whether there is nothing to do about the delivery.
 func (v Verdict) IsOver() bool {
 	switch v {
-	case WasRecorded, HadEnded, WasGone, Occupied, Stale, Paused:
+	case WasRecorded, HadEnded, WasGone, Occupied, Stale, Paused, Held:
 		return true
 	}
 	return false
@@ -63,6 +64,7 @@ type Taking struct {
 	Moved  []string  // task IDs of deliveries that are in active already: without a lease, or this worker's
 	Budget int       // how many workers may die in a chunk before a call of it is given up. The attempt before that gets the verdict Alone; 0: it does not
 	Waits  bool      // the worker wants to know how long deliveries waited
+	Hosted bool      // an asynq.Server has moved the deliveries, and ends them itself: Take leaves them in active
 	Now    time.Time // by the clock of this process, as asynq has it
 }
 
@@ -70,13 +72,9 @@ type Taking struct {
 // chunks that may run. Deliveries of which nothing is to be done end here.
 // If the reply is lost, the record says which chunks are the worker's.
 func Take(ctx context.Context, c redis.Scripter, lane string, t Taking) ([]Taken, error) {
-	args := append(make([]any, 0, 9+len(t.Moved)), lane, t.Worker, t.Most, t.Now.Add(asynqfmt.LeaseDuration).Unix(), t.Room)
+	args := append(make([]any, 0, 10+len(t.Moved)), lane, t.Worker, t.Most, t.Now.Add(asynqfmt.LeaseDuration).Unix(), t.Room)
 	args = append(args, day(t.Now)...)
-	waits := ""
-	if t.Waits {
-		waits = "1"
-	}
-	args = append(args, t.Budget, waits)
+	args = append(args, t.Budget, flag(t.Waits), flag(t.Hosted))
 	for _, id := range t.Moved {
 		args = append(args, id)
 	}
@@ -103,6 +101,14 @@ func PutBack(ctx context.Context, c redis.Scripter, lane string, taskIDs ...stri
 		args = append(args, id)
 	}
 	return run(ctx, c, putBackScript, lane, args).Err()
+}
+
+// flag is a truth value as scripts have it.
+func flag(b bool) string {
+	if b {
+		return "1"
+	}
+	return ""
 }
 
 // day is the date of asynq's counters, and when they go.

@@ -24,7 +24,7 @@ type Config struct {
 	// is Redis, whose pool must then be larger than the number of lanes.
 	Listen redis.UniversalClient
 	Worker string // its ID in the records of jobs
-	Slots  int    // how many deliveries run at once
+	Slots  int    // how many deliveries run at once; 0: it takes none, and those of Begin run
 	Queues []Queue
 	Strict bool // queues of a smaller weight wait until all others are empty
 	// Lanes returns the lanes of a queue, of which there may be more each time. nil: each queue
@@ -66,6 +66,7 @@ type Consumer struct {
 	mu     sync.Mutex                     // guards all below
 	lanes  []*listener                    // dispatch writes it, and reads it without the lock
 	leased map[string]map[string]struct{} // by lane: the task IDs of deliveries that are dealt with
+	served bool                           // Serve has returned: Wait may wait
 }
 
 // moved is a delivery that a listener has moved to active; id is empty if it cannot listen,
@@ -122,6 +123,9 @@ func (c *Consumer) Serve(ctx context.Context) {
 		close(over)
 	}()
 	c.hush(over)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.served = true
 }
 
 // hush gives back what comes in after the end of dispatch.
@@ -175,14 +179,25 @@ func (c *Consumer) Yield(lane string, rest time.Duration) {
 	}
 }
 
+// Begin notes a delivery that is dealt with until over is called: its lease is renewed, and Wait
+// waits. After Serve it reports false, and notes nothing.
+func (c *Consumer) Begin(lane, id string) (over func(), ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.served {
+		return nil, false
+	}
+	c.lease(lane, id)
+	c.running.Add(1)
+	return sync.OnceFunc(func() {
+		c.unlease(lane, id)
+		c.running.Done()
+	}), true
+}
+
 // start runs a delivery in a slot.
 func (c *Consumer) start(lane string, t job.Taken) {
-	c.lease(lane, t.TaskID)
-	c.running.Add(1)
-	over := sync.OnceFunc(func() {
-		c.unlease(lane, t.TaskID)
-		c.running.Done()
-	})
+	over, _ := c.Begin(lane, t.TaskID)
 	go func() {
 		defer func() { c.free <- struct{}{} }()
 		c.cfg.Run(lane, t, over)
@@ -191,11 +206,11 @@ func (c *Consumer) start(lane string, t job.Taken) {
 
 // refuse deals with a delivery that gets no slot.
 func (c *Consumer) refuse(lane string, t job.Taken) {
-	c.lease(lane, t.TaskID)
-	c.running.Go(func() {
-		defer c.unlease(lane, t.TaskID)
+	over, _ := c.Begin(lane, t.TaskID)
+	go func() {
+		defer over()
 		c.cfg.Refuse(lane, t)
-	})
+	}()
 }
 
 // putBack gives a delivery back to its lane that has found no slot.

@@ -10,9 +10,8 @@ import (
 	"github.com/distpool/distpool/internal/job"
 )
 
+// lease notes a delivery whose lease is to be renewed. The caller has the lock.
 func (c *Consumer) lease(lane, id string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	if c.leased[lane] == nil {
 		c.leased[lane] = map[string]struct{}{}
 	}

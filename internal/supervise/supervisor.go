@@ -20,6 +20,9 @@ const (
 	// unbegunFor is how long a delivery may be active without an owner of its chunk. A
 	// worker takes it at once, so that worker died in between.
 	unbegunFor = 10 * time.Second
+	// overFor is how long a delivery may be active after the end of its chunk: an asynq.Server
+	// ends its deliveries itself, right after the chunk was recorded.
+	overFor = 5 * time.Second
 	// askAfter is how long a live worker may hold a chunk before it is asked whether it
 	// runs it, and the time between two questions: a failover may have lost the outcome.
 	askAfter = 30 * time.Second
@@ -68,7 +71,7 @@ type Supervisor struct {
 
 // watch is what the leader remembers of one lane.
 type watch struct {
-	unbegun map[string]time.Time // task ID of an active delivery -> since when its chunk is seen without an owner
+	unbegun map[string]time.Time // task ID of an active delivery -> since when its chunk is seen without an owner, or over
 	asked   map[string]time.Time // task ID of an active delivery -> since when a live worker holds its chunk, or was asked
 	skip    int                  // archived deliveries before the next ones to read
 }
@@ -146,12 +149,17 @@ func (s *Supervisor) active(ctx context.Context, lane string) error {
 		again := after(d, st)
 		again.Old, again.EndOnly = id, !st.Waits
 		switch {
-		case st.Waits && st.Owner == "":
+		case !st.Waits:
+			if longer(w.unbegun, id, now, overFor) {
+				lost = append(lost, again)
+			}
+			continue
+		case st.Owner == "":
 			if longer(w.unbegun, id, now, unbegunFor) {
 				lost = append(lost, again)
 			}
 			continue
-		case !st.Waits || !alive[st.Owner]:
+		case !alive[st.Owner]:
 			lost = append(lost, again)
 		case longer(w.asked, id, now, askAfter):
 			w.asked[id] = now
@@ -250,7 +258,11 @@ func (s *Supervisor) archived(ctx context.Context, lane string) error {
 	if err != nil {
 		return err
 	}
-	if certain, err := s.revive(ctx, lane, append(newest, others...)); err != nil || !certain {
+	seen := append(newest, others...)
+	if !slices.ContainsFunc(seen, isDelivery) {
+		return nil // of a program that is no part of distpool
+	}
+	if certain, err := s.revive(ctx, lane, seen); err != nil || !certain {
 		return err
 	}
 	w.skip += len(others)
@@ -271,6 +283,11 @@ func (s *Supervisor) archived(ctx context.Context, lane string) error {
 		}
 	}
 	return nil
+}
+
+func isDelivery(taskID string) bool {
+	_, ok := job.ParseTaskID(taskID)
+	return ok
 }
 
 // revive issues the chunks of archived deliveries again that no live worker runs, and ends jobs

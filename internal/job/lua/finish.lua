@@ -3,8 +3,9 @@
 -- KEYS: see script.go.
 -- ARGV: 1 lane, 2 worker, 3 the date (YYYY-MM-DD, UTC), 4 when that day's counters go
 -- (Unix, s), 5 the largest outcomes that travel in notices, in bytes, 6 the command that
--- publishes, 7 how many entries, then for each entry: what, asynq's task ID, the job's name,
--- gen, chunk, the delivery's number, and
+-- publishes, 7 how many entries, then for each entry: what, asynq's task ID (of a delivery that an
+-- asynq.Server has taken: that of the next one, which a "return" makes), the job's name, gen, chunk,
+-- the delivery's number, and
 --   "record"   framed outcomes (or the reference to a large frame), calls of the chunk, failed calls, the slowest call as
 --              "MS CALL" or "", and asynq's message if calls failed: then the delivery is
 --              archived with it

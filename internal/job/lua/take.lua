@@ -6,8 +6,9 @@
 -- s), 5 how many bytes of arguments at the most (the first chunk may have more), 6 the date
 -- (YYYY-MM-DD, UTC), 7 when that day's counters go (Unix, s), 8 how many workers may die in a
 -- chunk before a call of it is given up ("0": chunks that are to run alone are begun, too), 9 "1"
--- if the worker wants to know how long deliveries waited, else "", then the task IDs of
--- deliveries that BLMOVE has moved to active already.
+-- if the worker wants to know how long deliveries waited, else "", 10 "1" if an asynq.Server has
+-- taken the deliveries and ends them itself: then none leaves active here; else "", then the task
+-- IDs of deliveries that BLMOVE, or that server, has moved to active already.
 -- Reply, an array for each delivery: its task ID, a verdict, and where there is a job, about:
 --   "run", about, calls of the job, arguments, how many workers died in the chunk, what a
 --     checkpoint saved ("" for nothing), how long the delivery was pending (ms; -1: not known)
@@ -20,10 +21,11 @@
 -- and these, of which the delivery has ended:
 --   "recorded"  its chunk has its outcomes
 --   "ended", "gone"   so is its job
---   "busy"      a worker runs its chunk by another delivery. A chunk that has an owner and no
---               delivery in active keeps this one there, for supervision to find: asynq's
---               recoverer takes deliveries away whose lease is over
+--   "busy"      a worker runs its chunk by another delivery
 --   "stale"     it was issued again
+-- and this one, which stays in active for supervision to find:
+--   "held"      a worker has its chunk, by a delivery that is not in active: asynq's recoverer
+--               takes deliveries away whose lease is over
 
 local q, d = 'asynq:{' .. ARGV[1] .. '}:', 'distpool:{' .. ARGV[1] .. '}:job:'
 local room = tonumber(ARGV[5])
@@ -32,12 +34,13 @@ local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local now_ms = string.format('%.0f', now) -- Lua is slow when it has to make a number a string
 local n, budget = tonumber(ARGV[3]), tonumber(ARGV[8])
 local ids = n > 0 and asynq_pop(q, n, ARGV[4]) or {}
-local back, over, replies, moved, paused = {}, {}, {}, {}, false
+local back, over, replies, moved, paused, hosted = {}, {}, {}, {}, false, ARGV[10] ~= ''
 
-if ARGV[10] then
-  paused = redis.call('EXISTS', q .. 'paused') == 1
-  for i = 10, #ARGV do
-    if redis.call('HEXISTS', q .. 't:' .. ARGV[i], 'state') == 1 then
+if ARGV[11] then
+  paused = not hosted and redis.call('EXISTS', q .. 'paused') == 1
+  for i = 11, #ARGV do
+    local state = redis.call('HGET', q .. 't:' .. ARGV[i], 'state')
+    if state and (state == 'active' or not hosted) then
       redis.call('ZADD', q .. 'lease', ARGV[4], ARGV[i])
       table.insert(ids, 1, ARGV[i])
       moved[ARGV[i]] = true
@@ -86,7 +89,7 @@ for i = 1, #ids do
         ended = 'busy'
       else
         redis.call('HSET', q .. 't:' .. id, 'state', 'active')
-        replies[#replies + 1] = {id, 'busy', j[1]}
+        replies[#replies + 1] = {id, 'held', j[1]}
       end
     elseif paused and moved[id] then
       back[#back + 1] = id
@@ -129,10 +132,12 @@ for i = 1, #ids do
   end
 end
 
-asynq_unpop(q, back)
-asynq_unlease(q, over)
-for i = 1, #over do
-  asynq_retire(q, over[i])
+if not hosted then
+  asynq_unpop(q, back)
+  asynq_unlease(q, over)
+  for i = 1, #over do
+    asynq_retire(q, over[i])
+  end
+  asynq_delete(q, over, ARGV[6], ARGV[7])
 end
-asynq_delete(q, over, ARGV[6], ARGV[7])
 return replies
