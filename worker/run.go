@@ -238,9 +238,6 @@ func (w *worker) wire(listen redis.UniversalClient) {
 	w.consumer = queue.NewConsumer(cfg)
 	h.Redis, h.Executor, h.Signer, h.Waits = w.rdb, &w.executor, signing.New(w.cfg.Keyring), &w.waits
 	h.OnRefused, h.Yield = w.cfg.OnRefused, w.consumer.Yield
-	if h.Hosted {
-		h.Yield = func(_ string, rest time.Duration) { time.Sleep(rest) } // the delivery keeps its slot of the server
-	}
 	h.Calls, h.ReturnBy, h.Drains, h.Gone = w.calls, w.returnBy, w.drains, w.gone
 	h.Start(w.cfg.Concurrency)
 }

@@ -36,8 +36,9 @@ type chunkRun struct {
 	fate     observe.ChunkFate // how its run ended; empty: its record could not be read
 	enlisted bool              // it is among the worker's running chunks
 
-	dealt bool   // Redis has taken what became of the chunk
-	why   string // the delivery is to be archived, with this error; empty: it is not
+	dealt bool          // Redis has taken what became of the chunk
+	why   string        // the delivery is to be archived, with this error; empty: it is not
+	rests time.Duration // how long the slot of an asynq.Server rests after that
 
 	over func(error)   // the delivery has been dealt with; for an asynq.Server: how it is to end
 	done chan struct{} // closed then

@@ -24,7 +24,7 @@ type Handler struct {
 
 	// OnRefused is told of what is refused because of its signature; it may be nil.
 	OnRefused func(secure.Refusal)
-	// Yield lets other workers go first: the lane rests here.
+	// Yield lets other workers go first: the lane rests here. Unused if Hosted.
 	Yield func(lane string, rest time.Duration)
 	// Hosted says that an asynq.Server takes the deliveries, and ends them as Deliver tells it. A
 	// chunk that is given back gets a new delivery then.

@@ -38,14 +38,15 @@ func (h *Handler) Deliver(ctx context.Context, lane, taskID string) error {
 		return err
 	}
 	ended := make(chan error, 1)
-	over := func(err error) { ended <- err }
+	r := h.newRun(lane, t, func(err error) { ended <- err })
 	if t.Verdict == job.Run || t.Verdict == job.Alone {
-		go h.serve(lane, t, over)
+		go h.serve(r, t)
 	} else {
-		h.refuse(h.newRun(lane, t, over), t)
+		h.refuse(r, t)
 	}
 	select {
 	case err := <-ended:
+		pause(ctx, r.rests)
 		return err
 	case <-ctx.Done():
 	}
@@ -54,11 +55,7 @@ func (h *Handler) Deliver(ctx context.Context, lane, taskID string) error {
 		return err
 	case <-time.After(cancelTime):
 	}
-	for _, r := range h.all() {
-		if r.lane == lane && r.TaskID() == taskID {
-			r.cancel(ErrDraining)
-		}
-	}
+	r.cancel(ErrDraining)
 	return <-ended
 }
 
@@ -162,8 +159,20 @@ func (r *chunkRun) putBack(ctx context.Context) error {
 	return err
 }
 
+// yield lets other workers go first: the lane rests here, or the slot of the asynq.Server does.
+func (r *chunkRun) yield(rest time.Duration) {
+	if r.on.Hosted {
+		r.rests = rest
+		return
+	}
+	r.on.Yield(r.lane, rest)
+}
+
 // pause waits, until ctx ends.
 func pause(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

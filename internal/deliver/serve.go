@@ -14,13 +14,12 @@ import (
 // Serve deals with one delivery, in a slot of its own. It returns when the slot is free; over
 // is called when the delivery has been dealt with, which may be later.
 func (h *Handler) Serve(lane string, t job.Taken, over func()) {
-	h.serve(lane, t, func(error) { over() })
+	h.serve(h.newRun(lane, t, func(error) { over() }), t)
 }
 
-func (h *Handler) serve(lane string, t job.Taken, over func(error)) {
+func (h *Handler) serve(r *chunkRun, t job.Taken) {
 	h.busy.Add(1)
 	defer h.busy.Add(-1)
-	r := h.newRun(lane, t, over)
 	if !h.ready(r, &t) {
 		return
 	}

@@ -47,12 +47,12 @@ func (h *Handler) turnAway(r *chunkRun, owned bool, t job.Taken) bool {
 	switch {
 	case err != nil:
 		r.logger().Debug("asking for workers that know a task failed", "error", err)
-		h.Yield(r.lane, fleetFor)
+		r.yield(fleetFor)
 	case knowing == 0:
 		return false
 	default:
 		r.delivered(observe.Elsewhere, t)
-		h.Yield(r.lane, h.strangers.next(r.lane, ignorant))
+		r.yield(h.strangers.next(r.lane, ignorant))
 	}
 	h.giveUp(r, owned, job.Tail)
 	return true
