@@ -151,10 +151,7 @@ func (r *chunkRun) putBack(ctx context.Context) error {
 	if !r.on.Hosted {
 		return job.PutBack(ctx, r.on.Redis, r.lane, r.TaskID())
 	}
-	next := r.next()
-	_, err := job.ReissueAll(ctx, r.on.Redis, r.lane, job.Reissue{
-		Delivery: next, Message: job.Message(r.lane, r.about.Task, next, "", time.Time{}),
-	})
+	_, err := job.ReissueAll(ctx, r.on.Redis, r.lane, job.Reissue{Delivery: r.next(), Task: r.about.Task})
 	r.dealt = err == nil
 	return err
 }
