@@ -59,7 +59,7 @@ func applyAsync[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], arg
 
 // spend returns what removes the record of a job once its caller has all values: nothing, if
 // anybody else may want it.
-func (p *pool) spend(o options, submitted *await.Job) func() {
+func (p *pool) spend(o *options, submitted *await.Job) func() {
 	if !o.spent {
 		return func() {}
 	}

@@ -135,7 +135,7 @@ func (d description) entry(ref job.Ref, chunks []job.Chunk) (job.Submission, err
 }
 
 // describe describes a job of the task, but for its calls.
-func (p *pool) describe(t erasedTask, o options) description {
+func (p *pool) describe(t erasedTask, o *options) description {
 	d := description{
 		Job:   job.Job{Pool: p.hub.Pool, Life: p.cfg.JobTTL, TTL: o.ttl},
 		About: job.About{Task: t.Name(), Codec: t.Codec().Name(), Policy: o.policy.Over(t.Policy()).Encode()},
@@ -158,21 +158,17 @@ func (p *pool) lane(ctx context.Context, of, name string) (string, error) {
 // store gives chunks their first deliveries, and puts those of their arguments apart that are
 // large. It reports whether there were such.
 func (p *pool) store(ctx context.Context, lane, task string, ref job.Ref, start time.Time, batch []job.Chunk) (large bool, err error) {
-	frames := make([][]byte, len(batch))
-	for i, c := range batch {
-		frames[i] = c.Args
-	}
-	if frames, err = job.Store(ctx, p.rdb, lane, ref.Name, frames...); err != nil {
-		return false, fmt.Errorf("storing large arguments: %w", err)
-	}
 	if !start.IsZero() {
 		// asynq counts in seconds: never start early for that.
 		start = start.Add(time.Second - time.Nanosecond).Truncate(time.Second)
 	}
 	for i := range batch {
 		d := job.Delivery{Ref: ref, Chunk: batch[i].Number, Number: 1}
-		large = large || job.IsReference(frames[i])
-		batch[i].Args, batch[i].TaskID, batch[i].Due = frames[i], d.TaskID(), start
+		if batch[i].Args, err = job.Store(ctx, p.rdb, lane, ref.Name, batch[i].Args); err != nil {
+			return large, fmt.Errorf("storing large arguments: %w", err)
+		}
+		large = large || job.IsReference(batch[i].Args)
+		batch[i].TaskID, batch[i].Due = d.TaskID(), start
 		batch[i].Message = job.Message(lane, task, d, "", time.Time{})
 	}
 	return large, nil

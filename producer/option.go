@@ -235,11 +235,11 @@ const blockingTTL = 10 * time.Minute
 // heard of nothing.
 const leastTTL = 10 * time.Second
 
-func (p *Pool) options(opts []Option, blocking bool) (options, error) {
-	o := options{queue: p.cfg.Queue, ttl: p.cfg.ResultTTL}
+func (p *Pool) options(opts []Option, blocking bool) (*options, error) {
+	o := &options{queue: p.cfg.Queue, ttl: p.cfg.ResultTTL}
 	for _, opt := range opts {
-		if err := opt(&o); err != nil {
-			return options{}, err
+		if err := opt(o); err != nil {
+			return nil, err
 		}
 	}
 	if o.key != "" {

@@ -40,7 +40,7 @@ type stream struct {
 	pool    *Pool
 	name    string // of its job
 	task    erasedTask
-	options options
+	options *options
 	log     string // how errors call it
 
 	failure error                   // what the loop got as its last pair; of the loop
@@ -120,7 +120,7 @@ func (p *Pool) openStream(ctx context.Context, t erasedTask, opts []Option) (*st
 		return nil, fmt.Errorf("%s: counting the workers' slots: %w", s.log, err)
 	}
 	if p.watcher.on {
-		ctx, s.watched = p.watcher.begin(ctx, t, &s.options)
+		ctx, s.watched = p.watcher.begin(ctx, t, s.options)
 	}
 	s.sendCtx, s.abort = context.WithCancel(context.WithoutCancel(ctx))
 	return s, nil

@@ -39,7 +39,7 @@ type encoder func(lo, hi int, raw call.Reads) ([]byte, error)
 
 // submit puts a job of n calls into Redis, in as few round trips as its size
 // allows, and returns it, tracked.
-func (p *Pool) submit(ctx context.Context, t erasedTask, o options, n int, encode encoder) (submitted *await.Job, err error) {
+func (p *Pool) submit(ctx context.Context, t erasedTask, o *options, n int, encode encoder) (submitted *await.Job, err error) {
 	if err := p.enter(); err != nil {
 		return nil, err
 	}
@@ -49,7 +49,7 @@ func (p *Pool) submit(ctx context.Context, t erasedTask, o options, n int, encod
 	}
 	if p.watcher.on {
 		var end func(*await.Job, error)
-		ctx, end = p.watcher.begin(ctx, t, &o)
+		ctx, end = p.watcher.begin(ctx, t, o)
 		defer func() { end(submitted, err) }()
 	}
 	if err := p.inline.Submitting(ctx); err != nil {
@@ -80,7 +80,7 @@ func (p *Pool) submit(ctx context.Context, t erasedTask, o options, n int, encod
 	if err != nil {
 		return nil, fmt.Errorf("submitting %q: %w", t.Name(), err)
 	}
-	p.inline.Submitted(ctx, submitted.Done())
+	p.inline.Submitted(ctx, submitted.Over())
 	return submitted, nil
 }
 
@@ -100,7 +100,7 @@ func (p *Pool) automaticSize(ctx context.Context, queue string, n int) (int, err
 type submission struct {
 	pool    *Pool
 	task    erasedTask
-	options options
+	options *options
 	name    string // of the job
 	calls   int
 	cut     cutter

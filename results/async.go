@@ -21,7 +21,7 @@ func NewAsyncResult[T any](hub *await.Hub, job *await.Job, decode Decoder[T]) *A
 		if !ok || o.Calls != 1 || o.First != 0 {
 			return zero, fmt.Errorf("%s: %w: no outcome of a single call in it", r.describe(), ErrCorrupt)
 		}
-		c, err := DecodeChunk(job, o, decode)
+		c, err := DecodeChunk(job, *o, decode)
 		switch {
 		case err != nil:
 			return zero, err

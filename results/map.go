@@ -48,7 +48,7 @@ func (m *MapResult[R]) decodeAll() ([]R, error) {
 			filled[o.First+i] = true
 		}
 		c := Chunk[R]{values: values[o.First : o.First+o.Calls : o.First+o.Calls], first: o.First}
-		if err := c.decode(m.job, o, m.decode); err != nil {
+		if err := c.decode(m.job, *o, m.decode); err != nil {
 			return nil, err
 		}
 		failed = append(failed, c.failed...)

@@ -123,7 +123,7 @@ func (b *bed) submit(t *testing.T, name string, about job.About, size int, args 
 		if err != nil {
 			t.Fatal(err)
 		}
-		chunks = append(chunks, job.Chunk{Number: d.Chunk, Args: stored[0], TaskID: d.TaskID(), Message: job.Message(b.lane, about.Task, d, "", time.Time{})})
+		chunks = append(chunks, job.Chunk{Number: d.Chunk, Args: stored, TaskID: d.TaskID(), Message: job.Message(b.lane, about.Task, d, "", time.Time{})})
 	}
 	j := job.New(job.Job{Ref: job.Ref{Name: name}, About: text, Pool: "pool", Calls: len(args), Chunks: len(chunks), Life: time.Hour, TTL: time.Hour}, chunks)
 	if states, err := job.Submit(t.Context(), b.rdb, b.lane, []job.Submission{j}); err != nil || states[0] != job.Sealed {

@@ -55,7 +55,7 @@ const attachAgain = 5 * time.Millisecond
 func (h *Hub) tracked(id string) *Job {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.jobs[id]
+	return h.jobs[names.SplitAddress(id)]
 }
 
 // trackSnapshot starts waiting for the job of which snap was read. When a job of this ID

@@ -149,6 +149,11 @@ func (j *Job) Done() <-chan struct{} {
 	if inCallback() {
 		return j.over
 	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.done == nil {
+		j.done = make(chan struct{})
+	}
 	return j.done
 }
 

@@ -15,7 +15,7 @@ import (
 func (h *Hub) Expire(j *Job, after time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.jobs[j.ID] != j {
+	if h.jobs[j.address()] != j {
 		return // settled
 	}
 	if j.expiry != nil {
@@ -24,7 +24,7 @@ func (h *Hub) Expire(j *Job, after time.Duration) {
 	j.expiry = time.AfterFunc(after, func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		if h.jobs[j.ID] == j {
+		if h.jobs[j.address()] == j {
 			h.overdue = append(h.overdue, j)
 			h.kick()
 		}

@@ -16,7 +16,7 @@ func (h *Hub) Forget(ctx context.Context, j *Job) error {
 		j.forgetting(-1)
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		if h.jobs[j.ID] == j {
+		if h.jobs[j.address()] == j {
 			h.markDirty(j)
 		}
 	}()

@@ -55,7 +55,7 @@ type Hub struct {
 	wake      chan struct{} // there is something to read now
 
 	mu      sync.Mutex // guards all below
-	jobs    map[string]*Job
+	jobs    map[names.Address]*Job
 	polls   []*Job         // every tracked job once, the one that is next first
 	dirty   map[*Job]bool  // the set of jobs to read now
 	wanted  []chunkRef     // outcomes to read now, too large for their notices
@@ -80,7 +80,7 @@ func Start(ctx context.Context, cfg Config) (*Hub, error) {
 		callbacks: callbackQueue{log: cfg.Log},
 		stop:      stop,
 		wake:      make(chan struct{}, 1),
-		jobs:      map[string]*Job{},
+		jobs:      map[names.Address]*Job{},
 		dirty:     map[*Job]bool{},
 		borrows:   map[string]int{},
 	}
@@ -138,12 +138,12 @@ func (h *Hub) Track(j *Job) (*Job, error) {
 	if h.closed {
 		return nil, ErrClosed
 	}
-	if known, ok := h.jobs[j.ID]; ok {
+	if known, ok := h.jobs[j.address()]; ok {
 		return known, nil
 	}
 	j.hub = h
 	j.heard = time.Now()
-	h.jobs[j.ID] = j
+	h.jobs[j.address()] = j
 	h.polls = append(h.polls, j)
 	if len(h.jobs) == 1 { // the reader sleeps while there is none
 		h.kick()
@@ -229,13 +229,13 @@ func (h *Hub) Stop(err error) {
 }
 
 // settled is told by a job, once, that it is settled.
-func (h *Hub) settled(j *Job, callbacks []func()) {
+func (h *Hub) settled(j *Job, done chan struct{}, callbacks []func()) {
 	if h.Settled != nil {
 		h.Settled(j)
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	delete(h.jobs, j.ID)
+	delete(h.jobs, j.address())
 	delete(h.dirty, j)
 	if len(h.jobs) == 0 {
 		h.polls = nil // or they would keep what is here of the jobs until there is another one
@@ -247,10 +247,11 @@ func (h *Hub) settled(j *Job, callbacks []func()) {
 	// In this order, so that who sees the job done finds it no longer outstanding,
 	// and who sees nothing outstanding finds the callbacks queued.
 	close(j.over)
-	if len(callbacks) == 0 {
-		close(j.done)
-	} else {
-		h.callbacks.push(j.ID, append(callbacks, func() { close(j.done) })...)
+	switch {
+	case len(callbacks) > 0:
+		h.callbacks.push(j.ID, append(callbacks, func() { close(done) })...)
+	case done != j.over:
+		close(done)
 	}
 	if len(h.jobs) == 0 && h.drained != nil {
 		close(h.drained)
@@ -261,18 +262,19 @@ func (h *Hub) settled(j *Job, callbacks []func()) {
 // message takes in one message of the subscription.
 func (h *Hub) message(channel, payload string) {
 	lane, ok := job.LaneOfReply(channel)
-	notices, err := job.ParseNotices(payload)
-	if err != nil || !ok {
-		h.Log.Error("ignoring a notice", "queue", lane, "error", err)
-	}
-	for _, n := range notices {
-		h.notice(lane, n)
+	queue := job.QueueOf(lane)
+	for n, err := range job.ParseNotices(payload) {
+		if err != nil || !ok {
+			h.Log.Error("ignoring a notice", "channel", channel, "error", err)
+			return
+		}
+		h.notice(names.Address{Queue: queue, Name: n.Name}, n)
 	}
 }
 
-func (h *Hub) notice(lane string, n job.Notice) {
+func (h *Hub) notice(at names.Address, n job.Notice) {
 	h.mu.Lock()
-	j, ok := h.jobs[job.Address(lane, n.Name)]
+	j, ok := h.jobs[at]
 	h.mu.Unlock()
 	if !ok || j.Ref != n.Ref {
 		return // another pool's job on a borrowed channel, or one that is settled

@@ -36,7 +36,6 @@ type Job struct {
 	expiry *time.Timer // see Hub.Expire; guarded by the hub's mu
 
 	over chan struct{} // closed once settled
-	done chan struct{} // closed after that and after the callbacks that were registered by then
 
 	large atomic.Bool // frames of it are kept apart from its record
 
@@ -46,18 +45,19 @@ type Job struct {
 	moved     time.Time  // when it last told of progress, or its deliveries were looked for
 	counts    Counts
 	speed     speed
-	places    places               // of the outcomes that have arrived, in the order of their recording
-	outcomes  map[int]wire.Outcome // by chunk; those of a stream until they are taken
-	arrival   []int                // chunks of outcomes, in the order in which they arrived here
-	recorded  map[int]int          // only of a stream: the places of these, by chunk
-	awaited   map[int]struct{}     // only of a stream: chunks that were submitted and have not arrived
-	taken     int                  // only of a stream: chunks that were taken
-	misses    map[int]int          // by chunk: how often outcomes were absent that the record claims to have
-	forgets   int                  // how many Forgets of this process are under way: they know why the record is gone
+	places    places                // of the outcomes that have arrived, in the order of their recording
+	outcomes  map[int]*wire.Outcome // by chunk; those of a stream until they are taken
+	arrival   []int                 // chunks of outcomes, in the order in which they arrived here
+	recorded  map[int]int           // only of a stream: the places of these, by chunk
+	awaited   map[int]struct{}      // only of a stream: chunks that were submitted and have not arrived
+	taken     int                   // only of a stream: chunks that were taken
+	misses    map[int]int           // by chunk: how often outcomes were absent that the record claims to have
+	forgets   int                   // how many Forgets of this process are under way: they know why the record is gone
 	settled   bool
 	err       error         // settled without all outcomes, for this reason
 	swept     bool          // the hub was told that nothing of it is to be left
 	callbacks []func()      // run when settled
+	done      chan struct{} // closed after over and after these callbacks; nil while nobody has asked for it
 	changed   chan struct{} // closed at the next change; nil while nobody listens
 }
 
@@ -81,14 +81,16 @@ type Counts struct {
 
 // NewJob makes a job of the queue, in a lane of it, that waits to be tracked by a Hub.
 func NewJob(lane string, ref job.Ref, task string, calls, chunks int, sealed bool) *Job {
-	queue := job.QueueOf(lane)
-	j := &Job{ID: names.Address{Queue: queue, Name: ref.Name}.String(), Lane: lane, Ref: ref, Task: task, Queue: queue, over: make(chan struct{}), done: make(chan struct{}), outcomes: map[int]wire.Outcome{}}
+	j := &Job{Lane: lane, Ref: ref, Task: task, Queue: job.QueueOf(lane), over: make(chan struct{}), outcomes: map[int]*wire.Outcome{}}
+	j.ID = j.address().String()
 	j.counts = Counts{State: job.Open, Calls: calls, Chunks: chunks}
 	if sealed {
 		j.counts.State = job.Sealed
 	}
 	return j
 }
+
+func (j *Job) address() names.Address { return names.Address{Queue: j.Queue, Name: j.Ref.Name} }
 
 // Settled reports whether the job is over as far as this process is concerned:
 // every outcome is here, or an error says why there will be none.
@@ -125,7 +127,7 @@ func (j *Job) Rate() float64 {
 }
 
 // Outcomes returns the outcomes that have arrived, by chunk.
-func (j *Job) Outcomes() map[int]wire.Outcome {
+func (j *Job) Outcomes() map[int]*wire.Outcome {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.settled && !j.streams() {
@@ -141,7 +143,7 @@ func (j *Job) Arrived(seen int) (news []wire.Outcome, ended bool, changed <-chan
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for _, chunk := range j.arrival[min(seen, len(j.arrival)):] {
-		news = append(news, j.outcomes[chunk])
+		news = append(news, *j.outcomes[chunk])
 	}
 	return news, j.settled, j.listen()
 }
@@ -287,7 +289,7 @@ func (j *Job) keep(out recorded) error {
 	}
 	delete(j.misses, out.chunk)
 	delete(j.misses, unlisted)
-	j.outcomes[out.chunk] = o
+	j.outcomes[out.chunk] = &o
 	j.arrival = append(j.arrival, out.chunk)
 	return nil
 }
@@ -364,9 +366,16 @@ func (j *Job) settle(err error) {
 	j.counts.Running = 0
 	callbacks := j.callbacks
 	j.callbacks = nil
+	if j.done == nil {
+		j.done = j.over
+		if len(callbacks) > 0 {
+			j.done = make(chan struct{})
+		}
+	}
+	done := j.done
 	j.announce()
 	j.mu.Unlock()
-	j.hub.settled(j, callbacks)
+	j.hub.settled(j, done, callbacks)
 }
 
 func (j *Job) announce() {

@@ -36,7 +36,7 @@ func (h *Hub) openNotice(j *Job, n *job.Notice) bool {
 func (h *Hub) reread(j *Job) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.jobs[j.ID] == j {
+	if h.jobs[j.address()] == j {
 		h.markDirty(j)
 	}
 }

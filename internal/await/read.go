@@ -92,7 +92,7 @@ func (h *Hub) pollDue() {
 		j := h.polls[0]
 		h.polls[0] = nil
 		h.polls = h.polls[1:]
-		if h.jobs[j.ID] != j {
+		if h.jobs[j.address()] != j {
 			continue
 		}
 		h.polls = append(h.polls, j)
@@ -315,7 +315,7 @@ func (h *Hub) readOutcomes(ctx context.Context, refs []chunkRef) error {
 					continue
 				}
 				h.mu.Lock()
-				if h.jobs[ref.job.ID] == ref.job {
+				if h.jobs[ref.job.address()] == ref.job {
 					h.markDirty(ref.job)
 				}
 				h.mu.Unlock()

@@ -41,7 +41,7 @@ func (j *Job) Take() (news []Arrival, ended bool, changed <-chan struct{}) {
 	if len(j.arrival) > 0 {
 		news = make([]Arrival, len(j.arrival))
 		for i, chunk := range j.arrival {
-			news[i] = Arrival{chunk, j.recorded[chunk], j.outcomes[chunk]}
+			news[i] = Arrival{chunk, j.recorded[chunk], *j.outcomes[chunk]}
 		}
 		j.taken += len(j.arrival)
 		j.arrival = j.arrival[:0]

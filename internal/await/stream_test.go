@@ -94,7 +94,7 @@ func TestStreamTakesNoOutcomeTwice(t *testing.T) {
 // Terminate looks at the outcomes of a stream that goes on taking what is left.
 func TestOutcomesOfAStreamThatIsOverMayBeReadWhileTheyAreTaken(t *testing.T) {
 	j := NewStream("q", "j", "square")
-	j.outcomes[0], j.arrival, j.settled = wire.Outcome{}, []int{0}, true
+	j.outcomes[0], j.arrival, j.settled = &wire.Outcome{}, []int{0}, true
 	outcomes := j.Outcomes()
 	if news, ended, _ := j.Take(); len(news) != 1 || !ended {
 		t.Errorf("taken are %v, ended: %v", news, ended)

@@ -160,7 +160,7 @@ func (r *chunkRun) Save(ctx context.Context, p wire.Partial) {
 	var state job.State
 	stored, err := job.Store(ctx, r.on.Redis, r.lane, r.Name, r.partialFrame(p))
 	if err == nil {
-		state, err = r.checkpoint(ctx, stored[0], p.Finished())
+		state, err = r.checkpoint(ctx, stored, p.Finished())
 	}
 	switch {
 	case err == nil:

@@ -124,7 +124,7 @@ func (r *chunkRun) handOver(until func(func(context.Context) (job.Answer, error)
 				if err != nil {
 					return "", err
 				}
-				stored = s[0]
+				stored = s
 			}
 			answer, err := r.handOverStored(ctx, stored, finished, entry)
 			if err == nil && answer == job.NoFrame {

@@ -81,7 +81,7 @@ func (r *chunkRun) recordAlone(frame []byte) {
 
 func (r *chunkRun) recordUntilAnswered(frame []byte) (job.Answer, error) {
 	h := r.on
-	var stored [][]byte
+	var stored []byte
 	answer, err := untilAnswered(r, "record", func(ctx context.Context) (job.Answer, error) {
 		if stored == nil {
 			s, err := job.Store(ctx, h.Redis, r.lane, r.Name, frame)
@@ -90,7 +90,7 @@ func (r *chunkRun) recordUntilAnswered(frame []byte) (job.Answer, error) {
 			}
 			stored = s
 		}
-		answer, err := r.finish(ctx, r.recording(stored[0]))
+		answer, err := r.finish(ctx, r.recording(stored))
 		if err == nil && answer == job.NoFrame {
 			stored, err = nil, errUnstored
 		}
@@ -99,7 +99,7 @@ func (r *chunkRun) recordUntilAnswered(frame []byte) (job.Answer, error) {
 	if stored != nil && (err != nil || answer != job.OK) {
 		ctx, cancel := context.WithTimeout(context.Background(), askTime)
 		defer cancel()
-		_ = job.Discard(ctx, h.Redis, r.lane, r.Name, stored...) // otherwise it goes by itself
+		_ = job.Discard(ctx, h.Redis, r.lane, r.Name, stored) // otherwise it goes by itself
 	}
 	return answer, err
 }

@@ -9,9 +9,9 @@ import "context"
 type Hook struct {
 	// Before runs before anything is sent. Its error refuses the submission.
 	Before func(ctx context.Context) error
-	// After runs once the job is in Redis, and before its handle is returned. done
+	// After runs once the job is in Redis, and before its handle is returned. over
 	// closes when the job is over.
-	After func(ctx context.Context, done <-chan struct{})
+	After func(ctx context.Context, over <-chan struct{})
 }
 
 type key struct{}
@@ -34,8 +34,8 @@ func (h *Hook) Submitting(ctx context.Context) error {
 }
 
 // Submitted is called when the job is in Redis.
-func (h *Hook) Submitted(ctx context.Context, done <-chan struct{}) {
+func (h *Hook) Submitted(ctx context.Context, over <-chan struct{}) {
 	if h != nil {
-		h.After(ctx, done)
+		h.After(ctx, over)
 	}
 }

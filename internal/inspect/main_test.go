@@ -94,7 +94,7 @@ func createOf(t *testing.T, rdb redis.UniversalClient, j testJob, n int, frames 
 		if err != nil {
 			t.Fatal(err)
 		}
-		cs = append(cs, job.Chunk{Number: k, Args: stored[0], TaskID: d.TaskID(), Message: job.Message(lane, j.Task, d, "", time.Time{}), Due: j.Start})
+		cs = append(cs, job.Chunk{Number: k, Args: stored, TaskID: d.TaskID(), Message: job.Message(lane, j.Task, d, "", time.Time{}), Due: j.Start})
 	}
 	states, err := job.Submit(t.Context(), rdb, lane, []job.Submission{job.New(job.Job{
 		Ref: d.Ref, About: text, Pool: "pool", Calls: n * j.Chunks, Chunks: j.Chunks, Life: time.Hour, TTL: time.Hour,
@@ -153,11 +153,11 @@ func rec(t *testing.T, rdb redis.UniversalClient, id string, chunk, n int, slow 
 func recOf(t *testing.T, rdb redis.UniversalClient, id string, chunk int, o wire.Outcome, slow time.Duration) {
 	t.Helper()
 	lane, d := place(t, rdb, id, chunk, 1)
-	frames, err := job.Store(t.Context(), rdb, lane, d.Name, o.Encode())
+	frame, err := job.Store(t.Context(), rdb, lane, d.Name, o.Encode())
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := job.Outcomes{Frame: frames[0], Calls: o.Calls, Failed: len(o.Errors), SlowCall: o.First, SlowTook: slow}
+	out := job.Outcomes{Frame: frame, Calls: o.Calls, Failed: len(o.Errors), SlowCall: o.First, SlowTook: slow}
 	if out.Failed > 0 {
 		out.Message = job.Message(lane, "t", d, "no", time.Now())
 	}

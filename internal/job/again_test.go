@@ -165,7 +165,7 @@ func TestLargeFramesOfAStreamLiveWithIt(t *testing.T) {
 			t.Fatal(err)
 		}
 		cs := someChunks(lane, "m", 0, 1)
-		cs[0].Args = refs[0]
+		cs[0].Args = refs
 		stream := New(Job{Ref: Ref{Name: "m"}, About: "1 square", Pool: "pool", Calls: 1, Chunks: 1, Open: true, Life: 10 * time.Second, TTL: time.Minute}, cs)
 		submit(t, rdb, Open, stream, Add(Ref{Name: "m"}, 2, 2, false, time.Hour, someChunks(lane, "m", 1, 1)))
 		for _, key := range keys(t, rdb, "distpool:{q}:*") {
@@ -173,10 +173,10 @@ func TestLargeFramesOfAStreamLiveWithIt(t *testing.T) {
 				t.Errorf("%s lives for %v, and the stream for an hour", key, ttl)
 			}
 		}
-		if err := Discard(t.Context(), rdb, lane, "m", refs[0], []byte("@ NOTADOPTED 65536")); err != nil {
+		if err := Discard(t.Context(), rdb, lane, "m", refs, []byte("@ NOTADOPTED 65536")); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Load(t.Context(), rdb, lane, "m", refs[0]); err != nil {
+		if _, err := Load(t.Context(), rdb, lane, "m", refs); err != nil {
 			t.Errorf("a frame of the job was discarded: %v", err)
 		}
 	})

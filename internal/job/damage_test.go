@@ -103,11 +103,14 @@ func TestLargeFramesLiveWithTheirJob(t *testing.T) {
 		frames := func() int { return len(keys(t, rdb, "distpool:{q}:frame:*")) }
 		store := func(name string) []byte {
 			t.Helper()
-			refs, err := Store(t.Context(), rdb, lane, name, large, []byte("small"))
-			if err != nil || !IsReference(refs[0]) || string(refs[1]) != "small" {
-				t.Fatalf("stored as %q, %v", refs, err)
+			ref, err := Store(t.Context(), rdb, lane, name, large)
+			if err != nil || !IsReference(ref) {
+				t.Fatalf("stored as %q, %v", ref, err)
 			}
-			return refs[0]
+			if small, err := Store(t.Context(), rdb, lane, name, []byte("small")); err != nil || string(small) != "small" {
+				t.Fatalf("stored as %q, %v", small, err)
+			}
+			return ref
 		}
 		call := func(name string, args []byte) Submission {
 			cs := someChunks(lane, name, 0, 1)

@@ -71,6 +71,21 @@ func (f Finished) Hosted(next string) Finished {
 	return f
 }
 
+func sizeOf(args []any) int {
+	n := 0
+	for _, a := range args {
+		switch a := a.(type) {
+		case []byte:
+			n += len(a)
+		case string:
+			n += len(a)
+		default:
+			n += 8
+		}
+	}
+	return n
+}
+
 // Answer is what Finish says of one entry.
 type Answer string
 

@@ -21,8 +21,9 @@ const (
 	// LargeFrame is the smallest size of a frame that is kept apart, in bytes.
 	LargeFrame = 64 << 10
 	// pieceSize is the size of the pieces in which a large frame travels, so that no request
-	// has more than 1 MiB: the smallest limit that a Redis can have. frames.lua has it, too.
-	pieceSize = 512 << 10
+	// has more than 1 MiB: the smallest limit that a Redis can have. With its header a piece fits into
+	// 512 KiB, since Redis's allocator gives a byte more than that 640. frames.lua has it, too.
+	pieceSize = 512<<10 - 64
 	// maxLarge bounds what a reference may claim, in bytes.
 	maxLarge = 512 << 20
 	// unclaimed is how long a frame lives that no script has made a job's.
@@ -49,27 +50,21 @@ func pieces(token string, size int) []string {
 // other frame begins with its first byte.
 func IsReference(frame []byte) bool { return len(frame) > 0 && frame[0] == '@' }
 
-// Store puts the large frames of a job into keys of their own, and
-// returns the frames with references in place of these. The tokens are drawn, so no
-// reference is ever to another frame than its own.
-func Store(ctx context.Context, c redis.Cmdable, lane, name string, frames ...[]byte) ([][]byte, error) {
-	stored := make([][]byte, len(frames))
-	large := c.Pipeline()
-	for i, frame := range frames {
-		stored[i] = frame
-		if len(frame) >= LargeFrame {
-			token := rand.Text()
-			for piece, part := range pieces(token, len(frame)) {
-				large.Set(ctx, frameKey(lane, name, part), frame[piece*pieceSize:min((piece+1)*pieceSize, len(frame))], unclaimed)
-			}
-			stored[i] = fmt.Appendf(nil, "@ %s %d", token, len(frame))
+// Store puts a large frame of a job into a key of its own, and returns the reference to it;
+// any other frame is returned as it is. The token is drawn, so no reference is ever to another
+// frame than its own.
+func Store(ctx context.Context, c redis.Cmdable, lane, name string, frame []byte) ([]byte, error) {
+	if len(frame) < LargeFrame {
+		return frame, nil
+	}
+	token := rand.Text()
+	_, err := c.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for piece, part := range pieces(token, len(frame)) {
+			p.Set(ctx, frameKey(lane, name, part), frame[piece*pieceSize:min((piece+1)*pieceSize, len(frame))], unclaimed)
 		}
-	}
-	if large.Len() == 0 {
-		return stored, nil
-	}
-	_, err := large.Exec(ctx)
-	return stored, err
+		return nil
+	})
+	return fmt.Appendf(nil, "@ %s %d", token, len(frame)), err
 }
 
 // Discard removes stored frames that no script has made the job's.

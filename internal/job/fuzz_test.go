@@ -20,7 +20,7 @@ func FuzzParseNotices(f *testing.F) {
 	f.Add("a  out 0 1 1 0 0 done 3\nxyz\n")
 	f.Add("a G end -1 0 0 0 0 canceled 0\n\nb  rec 2 1 1 0 -1 sealed 0\n\n")
 	f.Fuzz(func(t *testing.T, message string) {
-		all, err := ParseNotices(message)
+		all, err := noticesOf(message)
 		size := 0
 		for _, n := range all {
 			size += len(n.Frame)

@@ -1,8 +1,10 @@
 package job
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
-	"strconv"
+	"iter"
 	"strings"
 )
 
@@ -33,43 +35,57 @@ const (
 
 // ParseNotices reads a message of a reply channel: notices, each a line of ten words, the
 // last of which is the size of the frame behind it, and a line feed behind that. What comes
-// behind a notice that does not parse is lost.
-func ParseNotices(message string) ([]Notice, error) {
-	var all []Notice
-	for message != "" {
-		n, rest, err := cutNotice(message)
-		if err != nil {
-			return all, err
+// behind a notice that does not parse is lost: the error is the last element.
+func ParseNotices(message string) iter.Seq2[Notice, error] {
+	return func(yield func(Notice, error) bool) {
+		for message != "" {
+			n, rest, err := cutNotice(message)
+			if err != nil {
+				err, rest = fmt.Errorf("corrupt notice %.80q: %w", message, err), ""
+			}
+			if !yield(n, err) {
+				return
+			}
+			message = rest
 		}
-		all, message = append(all, n), rest
 	}
-	return all, nil
 }
 
 func cutNotice(message string) (n Notice, rest string, err error) {
 	line, rest, _ := strings.Cut(message, "\n")
-	f := strings.Split(line, " ")
-	if len(f) != 10 {
-		return n, "", fmt.Errorf("corrupt notice %.80q", message)
+	words := 0
+	word := func() (w string) {
+		w, line, _ = strings.Cut(line, " ")
+		words++
+		return w
 	}
-	n = Notice{Ref: Ref{f[0], f[1]}, What: What(f[2]), State: State(f[8])}
-	size := 0
-	for i, to := range map[int]*int{4: &n.Recorded, 5: &n.Done, 6: &n.Failed, 7: &n.Running, 9: &size} {
-		text := f[i]
-		if i == 7 {
-			text = strings.TrimPrefix(text, "-") // for people only
+	count := func() (c int) {
+		w := word()
+		if words == 8 {
+			w = strings.TrimPrefix(w, "-") // Running is for people only
 		}
-		if *to, err = parseCount(text); err != nil {
-			return n, "", fmt.Errorf("corrupt notice %.80q: %w", message, err)
-		}
+		c, e := parseCount(w)
+		err = cmp.Or(err, e)
+		return c
 	}
-	if n.Chunk = -1; n.What != EndedEarly || f[3] != "-1" {
-		if n.Chunk, err = parseCount(f[3]); err != nil {
-			return n, "", fmt.Errorf("corrupt notice %.80q: %w", message, err)
-		}
+	if strings.Count(line, " ") != 9 {
+		return n, "", errors.New("it has not ten words")
+	}
+	n.Ref = Ref{word(), word()}
+	n.What = What(word())
+	if n.Chunk = -1; n.What == EndedEarly && strings.HasPrefix(line, "-1 ") {
+		word()
+	} else {
+		n.Chunk = count()
+	}
+	n.Recorded, n.Done, n.Failed, n.Running = count(), count(), count(), count()
+	n.State = State(word())
+	size := count()
+	if err != nil {
+		return Notice{}, "", err
 	}
 	if size >= len(rest) || rest[size] != '\n' {
-		return n, "", fmt.Errorf("corrupt notice %.80q: its frame of %s bytes is cut", message, strconv.Itoa(size))
+		return Notice{}, "", fmt.Errorf("its frame of %d bytes is cut", size)
 	}
 	n.Frame = []byte(rest[:size])
 	return n, rest[size+1:], nil

@@ -32,22 +32,22 @@ type Chunk struct {
 }
 
 // Submission is one entry of Submit: a new job, or more chunks of an open one.
-type Submission struct{ args []any }
+type Submission struct{ *entry }
+
+type entry struct {
+	create bool
+	job    Job
+	chunks []Chunk
+}
+
+// entryBytes is about how many bytes an entry has beside its chunks and its description.
+const entryBytes = 128
 
 // Size is about how many bytes the entry has.
-func (s Submission) Size() int { return sizeOf(s.args) }
-
-func sizeOf(args []any) int {
-	n := 0
-	for _, a := range args {
-		switch a := a.(type) {
-		case []byte:
-			n += len(a)
-		case string:
-			n += len(a)
-		default:
-			n += 8
-		}
+func (s Submission) Size() int {
+	n := entryBytes + len(s.job.About)
+	for _, c := range s.chunks {
+		n += len(c.Args) + len(c.TaskID) + len(c.Message)
 	}
 	return n
 }
@@ -57,47 +57,63 @@ const DefaultTTL = time.Hour
 
 // New creates a job with its first chunks. Life must be at least a millisecond.
 func New(j Job, chunks []Chunk) Submission {
-	fields := append(make([]any, 0, 12), "about", j.About, "reply", j.Pool)
-	state := Sealed
-	if j.Open {
-		state = Open
-		fields = append(fields, "state", string(Open))
-	}
-	if j.Calls != 1 || j.Open { // a job that grows must have its totals
-		fields = append(fields, "calls", j.Calls)
-	}
-	if j.Chunks != 1 || j.Open {
-		fields = append(fields, "chunks", j.Chunks)
-	}
-	if j.TTL != DefaultTTL {
-		fields = append(fields, "ttl", j.TTL.Milliseconds())
-	}
-	return submission("new "+string(state), j.Ref, max(j.Life, time.Millisecond), j.Within, j.Calls, j.Chunks, fields, chunks)
+	j.Life = max(j.Life, time.Millisecond)
+	return Submission{&entry{true, j, chunks}}
 }
 
 // Add adds chunks to an open job, which then has these totals. seal says that no more
 // will come. The record lives for life from now on; 0 leaves that as it is. Chunks come in
 // their order: an addition is not made before those before it are.
 func Add(job Ref, calls, chunks int, seal bool, life time.Duration, more []Chunk) Submission {
-	state := Open
-	if seal {
-		state = Sealed
-	}
-	return submission(string(state), job, life, 0, calls, chunks, nil, more)
+	return Submission{&entry{false, Job{Ref: job, Calls: calls, Chunks: chunks, Open: !seal, Life: life}, more}}
 }
 
-func submission(what string, job Ref, life, within time.Duration, calls, total int, fields []any, chunks []Chunk) Submission {
-	args := make([]any, 0, 9+len(fields)+5*len(chunks))
-	args = append(args, what, job.Name, job.Gen, life.Milliseconds(), within.Milliseconds(), calls, total, len(fields)/2, len(chunks))
-	args = append(args, fields...)
-	for _, c := range chunks {
+// usualFields is how many fields of a new job are given, as a rule.
+const usualFields = 3
+
+// length is how many arguments append appends, as a rule.
+func (s Submission) length() int { return 9 + 2*usualFields + 5*len(s.chunks) }
+
+// append appends the entry as submit reads it.
+func (s Submission) append(args []any) []any {
+	what := Sealed
+	if s.job.Open {
+		what = Open
+	}
+	if s.create {
+		what = "new " + what
+	}
+	args = append(args, string(what), s.job.Name, s.job.Gen, s.job.Life.Milliseconds(), s.job.Within.Milliseconds(), s.job.Calls, s.job.Chunks, 0, len(s.chunks))
+	if fields := len(args); s.create {
+		args = s.job.fields(args)
+		args[fields-2] = (len(args) - fields) / 2
+	}
+	for _, c := range s.chunks {
 		due := ""
 		if !c.Due.IsZero() {
 			due = strconv.FormatInt(c.Due.Unix(), 10)
 		}
 		args = append(args, string(ArgsOf(c.Number)), c.Args, c.TaskID, c.Message, due)
 	}
-	return Submission{args}
+	return args
+}
+
+// fields appends the fields of a new job. What is left out means the default.
+func (j Job) fields(args []any) []any {
+	args = append(args, "about", j.About, "reply", j.Pool)
+	if j.Open {
+		args = append(args, "state", string(Open))
+	}
+	if j.Calls != 1 || j.Open { // a job that grows must have its totals
+		args = append(args, "calls", j.Calls)
+	}
+	if j.Chunks != 1 || j.Open {
+		args = append(args, "chunks", j.Chunks)
+	}
+	if j.TTL != DefaultTTL {
+		args = append(args, "ttl", j.TTL.Milliseconds())
+	}
+	return args
 }
 
 // The further answers of Submit. None of these entries was made.
@@ -115,11 +131,11 @@ const (
 func Submit(ctx context.Context, c redis.Scripter, lane string, entries []Submission) ([]State, error) {
 	n := 3
 	for _, e := range entries {
-		n += len(e.args)
+		n += e.length()
 	}
 	args := append(make([]any, 0, n), lane, publishBy(c), len(entries))
 	for _, e := range entries {
-		args = append(args, e.args...)
+		args = e.append(args)
 	}
 	return states(run(ctx, c, submitScript, lane, args), lane, len(entries))
 }

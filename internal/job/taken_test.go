@@ -132,10 +132,10 @@ func TestLargeFramesTravelInPieces(t *testing.T) {
 		store := func(frame []byte) []byte {
 			t.Helper()
 			stored, err := Store(t.Context(), rdb, lane, "j", frame)
-			if err != nil || !IsReference(stored[0]) {
+			if err != nil || !IsReference(stored) {
 				t.Fatalf("storing a frame: %.80q, %v", stored, err)
 			}
-			return stored[0]
+			return stored
 		}
 		load := func(what string, ref, want []byte) {
 			t.Helper()

@@ -15,7 +15,7 @@ end
 local function frame_pieces(ref)
   local token, bytes = string.match(ref, '^@ (%w+) (%d+)$')
   local pieces = {token}
-  for i = 1, math.min(math.ceil(bytes / 524288), 1024) - 1 do
+  for i = 1, math.min(math.ceil(bytes / 524224), 1024) - 1 do
     pieces[i + 1] = token .. ':' .. i
   end
   return pieces
