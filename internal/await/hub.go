@@ -265,7 +265,7 @@ func (h *Hub) message(channel, payload string) {
 	queue := job.QueueOf(lane)
 	for n, err := range job.ParseNotices(payload) {
 		if err != nil || !ok {
-			h.Log.Error("ignoring a notice", "channel", channel, "error", err)
+			h.Log.Error("ignoring a notice", "queue", queue, "error", err)
 			return
 		}
 		h.notice(names.Address{Queue: queue, Name: n.Name}, n)
