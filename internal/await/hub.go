@@ -21,6 +21,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/distpool/distpool/internal/job"
+	"github.com/distpool/distpool/internal/names"
 )
 
 // Config is what a Hub works with. Nothing but Settled may be left out.

@@ -22,7 +22,9 @@ const (
 // Payload is the payload of a delivery: it tells people, and programs that know no more of the
 // task, which chunk it runs.
 func Payload(lane string, d Delivery) []byte {
-	return []byte(payloadOf(lane, d.Name) + `","chunk":` + strconv.Itoa(d.Chunk) + "}")
+	head := payloadOf(lane, d.Name)
+	b := append(make([]byte, 0, len(head)+32), head...)
+	return append(strconv.AppendInt(append(b, `","chunk":`...), int64(d.Chunk), 10), '}')
 }
 
 // payloadOf is how the payloads of the deliveries of a job begin. No address needs quoting.
@@ -41,12 +43,15 @@ func ParsePayload(payload []byte) (job names.Address, chunk int, ok bool) {
 	return job, *p.Chunk, err == nil
 }
 
+// usualMessage is the size of most messages, or more.
+const usualMessage = 256
+
 // Message is asynq's message of a delivery. errText is the error of its last run, at failed;
 // empty: there was none.
 func Message(lane, task string, d Delivery, errText string, failed time.Time) []byte {
 	m := asynqfmt.Message{
 		Type: task, ID: d.TaskID(), Queue: lane, Retry: asynqRetries, Timeout: int64(asynqTimeout.Seconds()), Payload: Payload(lane, d),
-	}.Append(nil)
+	}.Append(make([]byte, 0, usualMessage))
 	if errText != "" {
 		m = asynqfmt.AppendFailure(m, errText, failed)
 	}
