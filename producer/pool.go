@@ -227,6 +227,7 @@ func (p *pool) release() {
 	}
 	p.starter.stop()
 	p.sweeper.stop()
+	p.jobs.stop()
 	p.listing.stop()
 	p.hub.Stop(ErrClosed)
 	p.watcher.stop()

@@ -3,6 +3,8 @@ package queue
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 )
@@ -23,7 +25,7 @@ const sendTime = 30 * time.Second
 // Batch sends entries of concurrent goroutines together, lane by lane. What costs on a busy
 // connection is the round trip and the call of a script, not the entry.
 //
-// No entry waits for company: an entry that finds fewer than two batches under way goes out
+// Without Gather no entry waits for company: an entry that finds fewer than two batches under way goes out
 // at once. Only entries that come while more are under way gather, and go out together: the
 // busier it gets, the more entries share a round trip.
 //
@@ -33,6 +35,8 @@ type Batch[E, A any] struct {
 	Send func(ctx context.Context, lane string, entries []E) ([]A, error)
 	// Size is how many bytes an entry has.
 	Size func(E) int
+	// Gather is how long an entry waits for others. It is for entries that no caller waits for.
+	Gather time.Duration
 
 	mu    sync.Mutex // guards all below
 	lines map[string]*line[E, A]
@@ -40,9 +44,10 @@ type Batch[E, A any] struct {
 
 // line is what is on its way to one lane.
 type line[E, A any] struct {
-	underWay int
-	waiting  []item[E, A]
-	settling []chan struct{} // closed when nothing waits or is under way
+	underWay  int
+	waiting   []item[E, A]
+	gathering bool            // a timer starts what waits
+	settling  []chan struct{} // closed when nothing waits or is under way
 }
 
 type item[E, A any] struct {
@@ -80,10 +85,21 @@ func (b *Batch[E, A]) Do(ctx context.Context, lane string, entry E) (A, error) {
 	}
 }
 
+// SettleAll is Settle for every lane.
+func (b *Batch[E, A]) SettleAll() {
+	b.mu.Lock()
+	lanes := slices.Collect(maps.Keys(b.lines))
+	b.mu.Unlock()
+	for _, lane := range lanes {
+		b.Settle(lane)
+	}
+}
+
 // Settle waits until all that was sent to the lane before has its answer.
 func (b *Batch[E, A]) Settle(lane string) {
 	b.mu.Lock()
 	l := b.line(lane)
+	b.start(lane, l)
 	if l.underWay == 0 {
 		b.mu.Unlock()
 		return
@@ -101,7 +117,17 @@ func (b *Batch[E, A]) Go(lane string, entry E, done func(A, error)) {
 	defer b.mu.Unlock()
 	l := b.line(lane)
 	l.waiting = append(l.waiting, item[E, A]{entry, done})
-	b.start(lane, l)
+	if b.Gather == 0 {
+		b.start(lane, l)
+	} else if !l.gathering {
+		l.gathering = true
+		time.AfterFunc(b.Gather, func() {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			l.gathering = false
+			b.start(lane, l)
+		})
+	}
 }
 
 // start starts a goroutine that sends what waits, unless enough are at it. It is called
