@@ -143,7 +143,7 @@ func TestLogLinesSayWhichJobChunkAndCall(t *testing.T) {
 var names = []string{
 	"worker", "job", "chunk", "call", "task", "queue", "attempt", "delivery", "deliveries", "error",
 	"answer", "calls", "chunks", "dead", "failed", "fate", "grace", "nested", "outcome", "panic", "queues", "reason",
-	"request", "result", "slots", "stack", "tasks", "took", "verb", "verdict", "wait", "workers",
+	"lane", "owner", "died", "request", "result", "slots", "stack", "tasks", "took", "verb", "verdict", "wait", "workers",
 }
 
 func TestLogAttributesHaveTheSameNamesEverywhere(t *testing.T) {
@@ -157,7 +157,7 @@ func TestLogAttributesHaveTheSameNamesEverywhere(t *testing.T) {
 		}
 	}
 	seen := 0
-	for _, dir := range []string{".", "../internal/deliver", "../internal/execute", "../producer", "../internal/await", "../tasks"} {
+	for _, dir := range []string{".", "../internal/deliver", "../internal/execute", "../internal/supervise", "../internal/queue", "../internal/fleet", "../internal/nested", "../producer", "../internal/await", "../tasks"} {
 		files, err := filepath.Glob(dir + "/*.go")
 		if err != nil {
 			t.Fatal(err)

@@ -76,7 +76,7 @@ func TestLongWaitsBetweenAttemptsPostponeTheChunk(t *testing.T) {
 		t.Errorf("the result is %+v", res)
 	}
 	p, ok := r.Partial(res.Due)
-	if !ok || p.Finished() != 2 || !p.IsPending(1) {
+	if !ok || p.Finished() != 2 || len(p.Pending) != 1 || p.Pending[0].Call != 1 {
 		t.Fatalf("the partial is %+v, %v", p, ok)
 	}
 
@@ -164,7 +164,7 @@ func TestAHardTimeoutAbandonsItsCall(t *testing.T) {
 	if res := ends(t, Abandoned, r); !res.Stuck || res.Due.IsZero() {
 		t.Errorf("the result is %+v; want the next attempt on another worker", res)
 	}
-	if p, _ := r.Partial(time.Time{}); !p.IsPending(0) {
+	if p, _ := r.Partial(time.Time{}); len(p.Pending) != 1 || p.Pending[0].Call != 0 {
 		t.Errorf("the partial is %+v", p)
 	}
 }

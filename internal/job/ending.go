@@ -23,22 +23,18 @@ func Expire(ctx context.Context, c redis.Scripter, lane string, jobs ...Ref) ([]
 	return end(ctx, c, lane, string(Unstarted), "late", jobs)
 }
 
-func end(ctx context.Context, c redis.Scripter, lane, reason, when string, jobs []Ref) ([]State, error) {
-	args := append(make([]any, 0, 2+4*len(jobs)), lane, publishBy(c))
-	for _, j := range jobs {
-		args = append(args, j.Name, j.Gen, reason, when)
-	}
-	return states(run(ctx, c, cancelScript, lane, args), lane, len(jobs))
-}
-
 // Forget removes every trace of jobs of one lane but their deliveries, of which nothing is
 // run any more. It answers the state that each was in.
 func Forget(ctx context.Context, c redis.Scripter, lane string, jobs ...Ref) ([]State, error) {
-	args := append(make([]any, 0, 2+2*len(jobs)), lane, publishBy(c))
+	return end(ctx, c, lane, string(Forgotten), "forget", jobs)
+}
+
+func end(ctx context.Context, c redis.Scripter, lane, reason, how string, jobs []Ref) ([]State, error) {
+	args := append(make([]any, 0, 2+4*len(jobs)), lane, publishBy(c))
 	for _, j := range jobs {
-		args = append(args, j.Name, j.Gen)
+		args = append(args, j.Name, j.Gen, reason, how)
 	}
-	return states(run(ctx, c, forgetScript, lane, args), lane, len(jobs))
+	return states(run(ctx, c, cancelScript, lane, args), lane, len(jobs))
 }
 
 // Remove removes the records of jobs that are over, of which nothing is left but these: no large

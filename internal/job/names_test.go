@@ -1,6 +1,7 @@
 package job
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -104,4 +105,51 @@ func TestDescriptionsAreReadAsTheyAreWritten(t *testing.T) {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}
+}
+
+// A queue gets more lanes: old jobs stay in theirs, and are found there.
+func TestAQueueCanGetMoreLanes(t *testing.T) {
+	onAll(t, func(t *testing.T, rdb redis.UniversalClient) {
+		if _, ok := rdb.(*redis.ClusterClient); !ok {
+			if err := NewRouter(rdb).SetLanes(t.Context(), "grows", 6); err == nil {
+				t.Error("a queue that is in one slot got lanes")
+			}
+			return
+		}
+		lanes := func(want int) []string {
+			t.Helper()
+			all, err := NewRouter(rdb).Lanes(t.Context(), "grows")
+			if err != nil || len(all) != want {
+				t.Fatalf("the lanes are %q, %v; want %d", all, err, want)
+			}
+			return all
+		}
+		old := lanes(3)
+		name := "j" // a job that six lanes have elsewhere
+		for i := 0; LaneOf(Lanes("grows", 3), name) == LaneOf(Lanes("grows", 6), name); i++ {
+			name = fmt.Sprint("j", i)
+		}
+		lane := LaneOf(old, name)
+		if err := rdb.HSet(t.Context(), Key(lane, name), "about", "1 square").Err(); err != nil {
+			t.Fatal(err)
+		}
+		if err := NewRouter(rdb).SetLanes(t.Context(), "grows", 6); err != nil {
+			t.Fatal(err)
+		}
+		lanes(3) // until each Router has read the number
+		if err := NewRouter(rdb).SetLanes(t.Context(), "grows", 5); err == nil {
+			t.Error("lanes were taken away")
+		}
+		if err := rdb.HSet(t.Context(), lanesKey, "grows", "6@1 3@0").Err(); err != nil { // half a minute later
+			t.Fatal(err)
+		}
+		lanes(6)
+		r := NewRouter(rdb)
+		if got, err := r.Find(t.Context(), "grows", name); err != nil || got != lane {
+			t.Errorf("job %s is found in lane %q, %v; want %q", name, got, err, lane)
+		}
+		if got, err := r.Lane(t.Context(), "grows", name); err != nil || got != LaneOf(Lanes("grows", 6), name) {
+			t.Errorf("a new job %s goes to lane %q, %v", name, got, err)
+		}
+	})
 }

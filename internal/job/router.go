@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -43,14 +44,14 @@ type Router struct {
 	renewed time.Time // when this Router last gave the numbers their time to live
 }
 
-// layout is the numbers of lanes of a queue.
+// layout is the lanes of a queue by the numbers that it has had, the newest first.
 type layout struct {
-	numbers []laneNumber
-	read    time.Time
+	sets []laneSet
+	read time.Time
 }
 
-type laneNumber struct {
-	n     int
+type laneSet struct {
+	lanes []string
 	since time.Time
 }
 
@@ -69,54 +70,44 @@ func NewRouter(rdb redis.UniversalClient) *Router {
 
 // Lanes returns every lane of the queue that may have jobs, the lanes of new jobs first.
 func (r *Router) Lanes(ctx context.Context, queue string) ([]string, error) {
-	l, err := r.layout(ctx, queue)
-	if err != nil {
-		return nil, err
-	}
+	sets, err := r.current(ctx, queue)
 	var all []string
-	for _, n := range l.current() {
-		for _, lane := range Lanes(queue, n) {
+	for _, lanes := range sets {
+		for _, lane := range lanes {
 			if !slices.Contains(all, lane) {
 				all = append(all, lane)
 			}
 		}
 	}
-	return all, nil
+	return all, err
 }
 
 // Lane is the lane of a new job of this name.
 func (r *Router) Lane(ctx context.Context, queue, name string) (string, error) {
-	if r.cluster == nil {
-		return queue, nil
-	}
-	l, err := r.layout(ctx, queue)
+	sets, err := r.current(ctx, queue)
 	if err != nil {
 		return "", err
 	}
-	return LaneOf(Lanes(queue, l.current()[0]), name), nil
+	return LaneOf(sets[0], name), nil
 }
 
 // Find is the lane that has the job of this name. If none has, it is that of a new job.
 func (r *Router) Find(ctx context.Context, queue, name string) (string, error) {
-	if r.cluster == nil {
-		return queue, nil
-	}
-	l, err := r.layout(ctx, queue)
+	sets, err := r.current(ctx, queue)
 	if err != nil {
 		return "", err
 	}
-	var candidates []string
-	for _, n := range l.current() {
-		if lane := LaneOf(Lanes(queue, n), name); !slices.Contains(candidates, lane) {
-			candidates = append(candidates, lane)
+	newest := LaneOf(sets[0], name)
+	for _, older := range sets[1:] {
+		lane := LaneOf(older, name)
+		if lane == newest {
+			continue
 		}
-	}
-	for _, lane := range candidates[1:] { // those of older numbers
 		if there, err := r.rdb.Exists(ctx, Key(lane, name)).Result(); err != nil || there == 1 {
 			return lane, err
 		}
 	}
-	return candidates[0], nil
+	return newest, nil
 }
 
 // Forget removes what is known of the lanes of a queue that is gone.
@@ -136,123 +127,100 @@ func (r *Router) SetLanes(ctx context.Context, queue string, n int) error {
 	if r.cluster == nil {
 		return fmt.Errorf("%d lanes for queue %q: Redis is no Cluster, and a queue has one lane", n, queue)
 	}
-	for {
-		was, err := r.rdb.HGet(ctx, lanesKey, queue).Result()
+	return r.rdb.Watch(ctx, func(tx *redis.Tx) error {
+		was, err := tx.HGet(ctx, lanesKey, queue).Result()
 		if err != nil && !errors.Is(err, redis.Nil) {
 			return err
 		}
-		if l := parseLayout(was); len(l.numbers) > 0 && n <= l.numbers[0].n {
-			return fmt.Errorf("%d lanes for queue %q: it has %d, and lanes cannot be taken away", n, queue, l.numbers[0].n)
+		if l := parseLayout(queue, was); len(l.sets) > 0 && n <= len(l.sets[0].lanes) {
+			return fmt.Errorf("%d lanes for queue %q: it has %d, and lanes cannot be taken away", n, queue, len(l.sets[0].lanes))
 		}
-		is := fmt.Sprintf("%d@%d %s", n, time.Now().Add(lanesAhead).UnixMilli(), was)
-		swapped, err := swapScript.Run(ctx, r.rdb, []string{lanesKey}, queue, was, strings.TrimSpace(is), lanesTTL.Milliseconds()).Bool()
-		if err != nil || swapped {
-			return err
-		}
-	}
+		_, err = tx.TxPipelined(ctx, func(p redis.Pipeliner) error {
+			p.HSet(ctx, lanesKey, queue, strings.TrimSpace(fmt.Sprintf("%d@%d %s", n, time.Now().Add(lanesAhead).UnixMilli(), was)))
+			p.PExpire(ctx, lanesKey, lanesTTL)
+			return nil
+		})
+		return err
+	}, lanesKey)
 }
 
-// swapScript sets a field of a hash if its value is still what was read of it.
-var swapScript = redis.NewScript(`
-if (redis.call('HGET', KEYS[1], ARGV[1]) or '') ~= ARGV[2] then
-  return 0
-end
-redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
-redis.call('PEXPIRE', KEYS[1], ARGV[4])
-return 1`)
-
-func (r *Router) layout(ctx context.Context, queue string) (layout, error) {
+// current is the lanes by each number that is in use, those of new jobs first.
+func (r *Router) current(ctx context.Context, queue string) ([][]string, error) {
 	if r.cluster == nil {
-		return layout{numbers: []laneNumber{{n: 1}}}, nil
+		return [][]string{{queue}}, nil
 	}
 	r.mu.Lock()
 	l := r.known[queue]
 	r.mu.Unlock()
-	if len(l.numbers) > 0 && time.Since(l.read) < lanesFor {
-		return l, nil
+	if time.Since(l.read) >= lanesFor {
+		var err error
+		if l, err = r.read(ctx, queue); err != nil {
+			return nil, fmt.Errorf("reading the lanes of queue %q: %w", queue, err)
+		}
 	}
+	sets := make([][]string, 0, len(l.sets))
+	for _, s := range l.sets {
+		if len(sets) == 0 && len(l.sets) > 1 && time.Now().Before(s.since) {
+			continue
+		}
+		sets = append(sets, s.lanes)
+	}
+	return sets, nil
+}
+
+func (r *Router) read(ctx context.Context, queue string) (layout, error) {
 	text, err := r.rdb.HGet(ctx, lanesKey, queue).Result()
-	if errors.Is(err, redis.Nil) && r.reading {
-		return layout{numbers: []laneNumber{{n: 1}}}, nil
-	}
 	if errors.Is(err, redis.Nil) {
+		if r.reading {
+			return parseLayout(queue, "1@0"), nil
+		}
 		text, err = r.first(ctx, queue)
 	}
-	if err == nil {
-		err = r.renew(ctx)
-	}
 	if err != nil {
-		return layout{}, fmt.Errorf("reading the lanes of queue %q: %w", queue, err)
+		return layout{}, err
 	}
-	l = parseLayout(text)
-	l.read = time.Now()
-	if len(l.numbers) == 0 {
+	l := parseLayout(queue, text)
+	if len(l.sets) == 0 {
 		return layout{}, fmt.Errorf("%w: field %q of %s is %.80q, not numbers of lanes", errDamaged, queue, lanesKey, text)
 	}
 	r.mu.Lock()
 	r.known[queue] = l
-	r.mu.Unlock()
-	return l, nil
-}
-
-// renew gives the numbers of lanes their time to live, once in a while.
-func (r *Router) renew(ctx context.Context) error {
-	r.mu.Lock()
 	due := !r.reading && time.Since(r.renewed) > lanesRenewed
+	if due {
+		r.renewed = time.Now()
+	}
 	r.mu.Unlock()
-	if !due {
-		return nil
+	if due {
+		err = r.rdb.PExpire(ctx, lanesKey, lanesTTL).Err()
 	}
-	if err := r.rdb.PExpire(ctx, lanesKey, lanesTTL).Err(); err != nil {
-		return err
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.renewed = time.Now()
-	return nil
+	return l, err
 }
 
 // first gives a queue that has no number of lanes the number of masters.
 func (r *Router) first(ctx context.Context, queue string) (string, error) {
-	var mu sync.Mutex
-	masters := 0
+	var masters atomic.Int64
 	err := r.cluster.ForEachMaster(ctx, func(context.Context, *redis.Client) error {
-		mu.Lock()
-		defer mu.Unlock()
-		masters++
+		masters.Add(1)
 		return nil
 	})
 	if err != nil {
 		return "", err
 	}
-	if err := r.rdb.HSetNX(ctx, lanesKey, queue, fmt.Sprintf("%d@0", min(max(1, masters), MaxLanes))).Err(); err != nil {
+	if err := r.rdb.HSetNX(ctx, lanesKey, queue, fmt.Sprintf("%d@0", min(max(1, masters.Load()), MaxLanes))).Err(); err != nil {
 		return "", err
 	}
 	return r.rdb.HGet(ctx, lanesKey, queue).Result()
 }
 
-func parseLayout(text string) layout {
-	var l layout
+func parseLayout(queue, text string) layout {
+	l := layout{read: time.Now()}
 	for word := range strings.FieldsSeq(text) {
 		n, since, _ := strings.Cut(word, "@")
 		number, err := strconv.Atoi(n)
 		ms, err2 := strconv.ParseInt(since, 10, 64)
 		if err == nil && err2 == nil && number >= 1 && number <= MaxLanes {
-			l.numbers = append(l.numbers, laneNumber{number, time.UnixMilli(ms)})
+			l.sets = append(l.sets, laneSet{Lanes(queue, number), time.UnixMilli(ms)})
 		}
 	}
 	return l
-}
-
-// current is the numbers of lanes that are in use, that of new jobs first.
-func (l layout) current() []int {
-	var ns []int
-	now := time.Now()
-	for _, n := range l.numbers {
-		if len(ns) == 0 && n.since.After(now) && len(l.numbers) > 1 {
-			continue
-		}
-		ns = append(ns, n.n)
-	}
-	return ns
 }

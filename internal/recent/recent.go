@@ -131,22 +131,11 @@ func ParsePosition(s string) (Position, error) {
 		return Position{}, nil
 	}
 	var p Position
-	f := strings.Split(s, "-")
-	if len(f) != 4 {
-		return p, fmt.Errorf("%q is not a place in the list of jobs; start without one", s)
+	_, err := fmt.Sscanf(s, "%d-%d-%d-%d", &p.Time, &p.Seq, &p.Stream, &p.Index)
+	if err != nil || p.String() != s || p.Time < 0 || p.Seq < 0 || p.Stream < 0 || p.Stream >= 2*ListShards || p.Index < 0 || p.Index > batchJobs {
+		return Position{}, fmt.Errorf("%q is not a place in the list of jobs; start without one", s)
 	}
-	ints := make([]int64, 4)
-	for i := range f {
-		n, err := strconv.ParseInt(f[i], 10, 62)
-		if err != nil || n < 0 {
-			return p, fmt.Errorf("%q is not a place in the list of jobs; start without one", s)
-		}
-		ints[i] = n
-	}
-	if ints[2] >= 2*ListShards || ints[3] > batchJobs {
-		return p, fmt.Errorf("%q is not a place in the list of jobs; start without one", s)
-	}
-	return Position{ints[0], ints[1], int(ints[2]), int(ints[3])}, nil
+	return p, nil
 }
 
 // listEntry is one flush of a pool.
@@ -208,68 +197,61 @@ func NewLister(c redis.Cmdable, from Position) *Lister {
 	return l
 }
 
-// readAhead is how many entries of a stream are read at once: few at first, since
-// one may name thousands of jobs, and more when they turn out to be small.
-func (l *Lister) readAhead() int { return min(2<<l.trips, 32) }
-
-// fill reads on in the streams of which nothing is ahead, in one round trip.
+// fill reads on until something is ahead in each stream that is not over, in a round trip for
+// all streams.
 func (l *Lister) fill(ctx context.Context) error {
-	cmds, n := map[int]*redis.XMessageSliceCmd{}, l.readAhead()
-	p := l.c.Pipeline()
-	for i := range l.streams {
-		if s := &l.streams[i]; len(s.ahead) == 0 && !s.over {
-			cmds[i] = p.XRevRangeN(ctx, s.key, s.last, "-", int64(n))
+	for {
+		// Few entries at first, since one may name thousands of jobs, and more when they turn out to be small.
+		n := min(2<<l.trips, 32)
+		cmds, p := map[int]*redis.XMessageSliceCmd{}, l.c.Pipeline()
+		for i := range l.streams {
+			if s := &l.streams[i]; len(s.ahead) == 0 && !s.over {
+				cmds[i] = p.XRevRangeN(ctx, s.key, s.last, "-", int64(n))
+			}
+		}
+		if len(cmds) == 0 {
+			return nil
+		}
+		l.trips = min(l.trips+1, 4)
+		if _, err := p.Exec(ctx); err != nil {
+			return err
+		}
+		for i, cmd := range cmds {
+			l.read(i, cmd.Val())
+			l.streams[i].over = len(cmd.Val()) < n
 		}
 	}
-	if len(cmds) == 0 {
-		return nil
-	}
-	l.trips = min(l.trips+1, 4)
-	if _, err := p.Exec(ctx); err != nil {
-		return err
-	}
-	for i, cmd := range cmds {
-		s := &l.streams[i]
-		messages := cmd.Val()
-		for _, m := range messages {
-			e := parseEntry(m, i%2 == 0)
-			if l.started && i == l.at.Stream && e.time == l.at.Time && e.seq == l.at.Seq {
-				e.jobs = e.jobs[:min(len(e.jobs), l.at.Index)]
-			}
-			if len(e.jobs) > 0 {
-				s.ahead = append(s.ahead, e)
-			}
-			s.last = "(" + m.ID
+}
+
+// read takes entries of a stream.
+func (l *Lister) read(stream int, messages []redis.XMessage) {
+	s := &l.streams[stream]
+	for _, m := range messages {
+		e := parseEntry(m, stream%2 == 0)
+		if l.started && stream == l.at.Stream && e.time == l.at.Time && e.seq == l.at.Seq {
+			e.jobs = e.jobs[:min(len(e.jobs), l.at.Index)]
 		}
-		s.over = len(messages) < n
+		if len(e.jobs) > 0 {
+			s.ahead = append(s.ahead, e)
+		}
+		s.last = "(" + m.ID
 	}
-	return nil
 }
 
 // Next returns the next older job, and ok false at the end of the list.
 func (l *Lister) Next(ctx context.Context) (job Listed, ok bool, err error) {
+	if err := l.fill(ctx); err != nil {
+		return Listed{}, false, err
+	}
 	best := -1
-	for best < 0 {
-		missing := false
-		for i := range l.streams {
-			s := &l.streams[i]
-			if len(s.ahead) == 0 {
-				missing = missing || !s.over
-				continue
-			}
-			// Of entries of the same ID, the one of the higher stream is first.
-			if best < 0 || !older(s.ahead[0], l.streams[best].ahead[0]) {
-				best = i
-			}
+	for i, s := range l.streams {
+		// Of entries of the same ID, the one of the higher stream is first.
+		if len(s.ahead) > 0 && (best < 0 || !older(s.ahead[0], l.streams[best].ahead[0])) {
+			best = i
 		}
-		if missing {
-			best = -1
-			if err := l.fill(ctx); err != nil {
-				return Listed{}, false, err
-			}
-		} else if best < 0 {
-			return Listed{}, false, nil
-		}
+	}
+	if best < 0 {
+		return Listed{}, false, nil
 	}
 	s := &l.streams[best]
 	e := &s.ahead[0]

@@ -137,17 +137,11 @@ func (e *Error) Error() string { return e.detail }
 // codec, queue, policy and total are looked at: the times are those that were
 // signed, and must include now. A Total of 0 is not compared.
 func (s *Signer) CheckFrame(p Place, t Terms, frame []byte, now time.Time) error {
-	if s == nil {
-		return nil
-	}
-	if !wire.IsSigned(frame) {
+	if s == nil || !wire.IsSigned(frame) {
 		return s.unsigned(p)
 	}
 	sig, inner, err := wire.CutSignature(frame)
-	if err != nil {
-		return &Error{p.What, secure.Malformed, "", fmt.Sprintf("the signature of the %s does not parse: %v", p.What, err)}
-	}
-	if err := s.check(p, t, sig, inner); err != nil {
+	if err := s.check(p, t, sig, err, inner); err != nil {
 		return err
 	}
 	switch atMs := now.UnixMilli(); {
@@ -156,7 +150,7 @@ func (s *Signer) CheckFrame(p Place, t Terms, frame []byte, now time.Time) error
 	case sig.NotBefore > 0 && atMs < sig.NotBefore-Leeway.Milliseconds():
 		return &Error{p.What, secure.Early, sig.Key, fmt.Sprintf("the %s were signed for use from %s on", things(p.What), stamp(sig.NotBefore))}
 	case t.Total > 0 && sig.Total >= 0 && sig.Total != t.Total:
-		return &Error{p.What, secure.Mismatch, sig.Key, fmt.Sprintf("the record says that the job has %d calls, but it was signed with %d", t.Total, sig.Total)}
+		return totalDiffers(p, t, sig)
 	}
 	return nil
 }
@@ -164,28 +158,26 @@ func (s *Signer) CheckFrame(p Place, t Terms, frame []byte, now time.Time) error
 // CheckText checks texts against a signature that was kept apart from them. t has
 // the total and the start that the record claims.
 func (s *Signer) CheckText(p Place, t Terms, signature string, now time.Time, texts ...string) error {
-	if s == nil {
-		return nil
-	}
-	if signature == "" {
+	if s == nil || signature == "" {
 		return s.unsigned(p)
 	}
 	sig, err := wire.ParseSignature([]byte(signature))
-	if err != nil {
-		return &Error{p.What, secure.Malformed, "", fmt.Sprintf("the signature of the %s does not parse: %v", p.What, err)}
-	}
-	if err := s.check(p, t, sig, appendText(nil, texts...)); err != nil {
+	if err := s.check(p, t, sig, err, appendText(nil, texts...)); err != nil {
 		return err
 	}
 	switch {
 	case sig.Total >= 0 && sig.Total != t.Total:
-		return &Error{p.What, secure.Mismatch, sig.Key, fmt.Sprintf("the record says that the job has %d calls, but it was signed with %d", t.Total, sig.Total)}
+		return totalDiffers(p, t, sig)
 	case sig.NotBefore != t.NotBefore:
 		return &Error{p.What, secure.Mismatch, sig.Key, "the record's time of start is not the one that was signed"}
 	case sig.Expires > 0 && now.UnixMilli() > sig.Expires+Leeway.Milliseconds():
 		return &Error{p.What, secure.Expired, sig.Key, fmt.Sprintf("the job was signed for use until %s, and is a copy", stamp(sig.Expires))}
 	}
 	return nil
+}
+
+func totalDiffers(p Place, t Terms, sig wire.Signature) error {
+	return &Error{p.What, secure.Mismatch, sig.Key, fmt.Sprintf("the record says that the job has %d calls, but it was signed with %d", t.Total, sig.Total)}
 }
 
 // things says what was refused, in the plural.
@@ -200,13 +192,17 @@ func things(what string) string {
 }
 
 func (s *Signer) unsigned(p Place) error {
-	if s.allowUnsigned {
+	if s == nil || s.allowUnsigned {
 		return nil
 	}
-	return &Error{p.What, secure.Unsigned, "", fmt.Sprintf("the %s have no signature; give whoever writes them the keyring", things(p.What))}
+	return &Error{p.What, secure.Unsigned, "", fmt.Sprintf("the %s have no signature; give their writer the keyring", things(p.What))}
 }
 
-func (s *Signer) check(p Place, t Terms, sig wire.Signature, data []byte) error {
+// check checks a signature, which was parsed with the given error.
+func (s *Signer) check(p Place, t Terms, sig wire.Signature, parsed error, data []byte) error {
+	if parsed != nil {
+		return &Error{p.What, secure.Malformed, "", fmt.Sprintf("the signature of the %s does not parse: %v", p.What, parsed)}
+	}
 	key, ok := s.keys[sig.Key]
 	if !ok {
 		return &Error{p.What, secure.UnknownKey, sig.Key, fmt.Sprintf("the %s are signed with key %q, which is not on the keyring here", things(p.What), sig.Key)}

@@ -14,12 +14,18 @@ const MaxCalls = 1 << 30
 // EncodeArgs frames the encoded arguments of the n calls that start at call
 // first of the job.
 func EncodeArgs(first, n int, data []byte) []byte {
-	b := make([]byte, 0, len(data)+24)
-	b = strconv.AppendInt(b, int64(first), 10)
-	b = append(b, ' ')
-	b = strconv.AppendInt(b, int64(n), 10)
-	b = append(b, '\n')
-	return append(b, data...)
+	return append(appendHeader(make([]byte, 0, len(data)+24), first, n), data...)
+}
+
+// appendHeader appends the first line of a frame.
+func appendHeader(b []byte, nums ...int) []byte {
+	for i, n := range nums {
+		if i > 0 {
+			b = append(b, ' ')
+		}
+		b = strconv.AppendInt(b, int64(n), 10)
+	}
+	return append(b, '\n')
 }
 
 // ParseArgs undoes EncodeArgs. data aliases b.

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 )
 
 // Kind says what went wrong with a call. It is part of the wire format: values
@@ -64,13 +63,7 @@ func (o Outcome) Encode() []byte {
 		}
 	}
 	b := make([]byte, 0, len(errs)+len(o.Values)+36)
-	b = strconv.AppendInt(b, int64(o.First), 10)
-	b = append(b, ' ')
-	b = strconv.AppendInt(b, int64(o.Calls), 10)
-	b = append(b, ' ')
-	b = strconv.AppendInt(b, int64(len(errs)), 10)
-	b = append(b, '\n')
-	b = append(b, errs...)
+	b = append(appendHeader(b, o.First, o.Calls, len(errs)), errs...)
 	return append(b, o.Values...)
 }
 

@@ -3,7 +3,6 @@ package wire
 import (
 	"encoding/json"
 	"fmt"
-	"strconv"
 )
 
 // Partial is what an unfinished chunk has so far, for whoever goes on with it.
@@ -31,16 +30,6 @@ type pendingPart struct {
 // Finished is the number of calls that have their outcome.
 func (p Partial) Finished() int { return p.Next - len(p.Pending) }
 
-// IsPending reports whether the call is to run again.
-func (p Partial) IsPending(i int) bool {
-	for _, c := range p.Pending {
-		if c.Call == i {
-			return true
-		}
-	}
-	return false
-}
-
 // Encode frames the partial.
 func (p Partial) Encode() []byte {
 	var pending []byte
@@ -50,11 +39,7 @@ func (p Partial) Encode() []byte {
 			panic("distpool: encoding pending calls: " + err.Error()) // ints always encode
 		}
 	}
-	b := strconv.AppendInt(nil, int64(p.Next), 10)
-	b = append(b, ' ')
-	b = strconv.AppendInt(b, int64(len(pending)), 10)
-	b = append(b, '\n')
-	b = append(b, pending...)
+	b := append(appendHeader(nil, p.Next, len(pending)), pending...)
 	return append(b, p.Outcome.Encode()...)
 }
 

@@ -18,13 +18,10 @@ for i = 4, #ARGV, 2 do
   local out, kept = 'out:' .. ARGV[i], 'kept:' .. ARGV[i]
   local size = redis.call('HSTRLEN', key, kept)
   if frames then
-    for _, frame in ipairs(redis.call('HMGET', key, out, kept)) do
-      if frame and frame_is(frame) then
-        frame_drop(prefix, ARGV[2], frame)
-      end
-    end
-    local apart = size > 0 and string.match(redis.call('HGET', key, kept), '^@ %w+ (%d+)$')
-    size = tonumber(apart or size)
+    local both = redis.call('HMGET', key, out, kept)
+    frame_drop(prefix, ARGV[2], both[1])
+    frame_drop(prefix, ARGV[2], both[2])
+    size = tonumber(string.match(both[2] or '', '^@ %w+ (%d+)$') or size)
   end
   removed = removed + redis.call('HDEL', key, out)
   redis.call('HDEL', key, kept, 'order:' .. ARGV[i + 1])

@@ -15,9 +15,7 @@ if j.err or (j[1] or '') ~= ARGV[3] or j[2] ~= 'canceled' then
 end
 if j[3] then
   for _, args in ipairs(redis.call('HMGET', key, unpack(fields))) do
-    if args and frame_is(args) then
-      frame_drop(prefix, name, args)
-    end
+    frame_drop(prefix, name, args)
   end
 end
 return redis.call('HDEL', key, unpack(fields))

@@ -41,8 +41,9 @@ local function frame_adopt(prefix, name, ref, ms, now)
   end
 end
 
-local function frame_drop(prefix, name, ref)
-  for _, piece in ipairs(frame_pieces(ref)) do
+-- Removes a frame that was the job's, if it is a large one.
+local function frame_drop(prefix, name, frame)
+  for _, piece in ipairs(frame and frame_is(frame) and frame_pieces(frame) or {}) do
     redis.call('SREM', prefix .. 'frames:' .. name, piece)
     redis.call('UNLINK', prefix .. 'frame:' .. name .. ':' .. piece)
   end

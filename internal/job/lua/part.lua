@@ -10,7 +10,7 @@ local function save_part(prefix, key, name, chunk, part, frames, now)
   if large then
     frame_adopt(prefix, name, part, redis.call('PTTL', key), now)
   end
-  if before and before ~= part and frame_is(before) then
+  if before ~= part then
     frame_drop(prefix, name, before)
   end
   return true

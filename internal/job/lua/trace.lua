@@ -6,14 +6,16 @@
 -- Reply, for each chunk: the number of the delivery to issue; 0: one is on its way.
 
 local q = 'asynq:{' .. ARGV[1] .. '}:'
-local replies, older, active = {}, {}, nil
+local replies = {}
 
 -- Since when the delivery is pending that is taken next, ns. The list is first in, first out, so
 -- a delivery that became pending before that is not in it, as far as both times are by one clock.
--- asynq does not say it of one that was given back.
+-- If one of these is in the list, which takes Redis time in proportion to its length, the times of
+-- the others say nothing. asynq does not say the time of a delivery that was given back.
 local head = redis.call('LRANGE', q .. 'pending', -1, -1)[1]
 local clocks_differ = 5e9
 local oldest = (tonumber(head and redis.call('HGET', q .. 't:' .. head, 'pending_since') or '') or 0) - clocks_differ
+local old_is_there
 
 for i = 2, #ARGV do
   local chunk, first = string.match(ARGV[i], '^(.*:)(%d+)$')
@@ -21,45 +23,24 @@ for i = 2, #ARGV do
   for n = number, number + 3 do
     local id = chunk .. n
     local t = redis.call('HMGET', q .. 't:' .. id, 'state', 'pending_since')
-    local state, there = t[1], true
-    if state == 'archived' or state == 'completed' then
-      there = false
+    local state, since, there = t[1], tonumber(t[2] or '') or 0, false
+    if state == 'pending' and since > 0 and since < oldest then
+      if old_is_there == nil then
+        old_is_there = redis.call('LPOS', q .. 'pending', id) and true or false
+      end
+      there = old_is_there
     elseif state == 'pending' then
-      local since = tonumber(t[2] or '') or 0
       there = head
-      if head and since > 0 and since < oldest then
-        older[#older + 1] = {i - 1, n, id}
-        state = nil
-      end
     elseif state == 'active' then
-      if not active then
-        active = {}
-        for _, its in ipairs(redis.call('LRANGE', q .. 'active', 0, -1)) do
-          active[its] = true
-        end
-      end
-      there = active[id]
-    elseif state then
+      there = redis.call('LPOS', q .. 'active', id)
+    elseif state == 'scheduled' or state == 'retry' then
       there = redis.call('ZSCORE', q .. state, id)
     end
-    if state and there then
-      coming = true
-    elseif state then
+    coming = coming or there
+    if state and not there then -- archived, completed, or Redis has lost the list
       number = n + 1
     end
   end
   replies[i - 1] = coming and 0 or number
-end
-
--- Their times may be by another clock than that of the head. If the first one is in the list,
--- which takes Redis time in proportion to its length, the times of the others say nothing.
-local lost = older[1] and not redis.call('LPOS', q .. 'pending', older[1][3])
-for _, it in ipairs(older) do
-  local i, n = it[1], it[2]
-  if not lost then
-    replies[i] = 0
-  elseif replies[i] ~= 0 then
-    replies[i] = math.max(replies[i], n + 1)
-  end
 end
 return replies
