@@ -55,7 +55,7 @@ func (s *starter) add(j *await.Job, chunks int, after time.Duration) {
 			ids[i] = job.Delivery{Ref: j.Ref, Chunk: i, Number: 1}.TaskID()
 		}
 		for some := range slices.Chunk(ids, startAtOnce) {
-			if _, err := job.Start(ctx, s.rdb, j.Lane, some...); err != nil {
+			if _, err := job.Start(ctx, s.rdb, j.Lane, time.Now(), some...); err != nil {
 				return // this is a favour: workers start them too
 			}
 		}

@@ -15,7 +15,7 @@ var moves embed.FS
 //	enqueue   asynq_enqueue(q, id, msg, now_ns)      a new task, not yet in a list
 //	push      asynq_push(q, ids)                     into pending, at its end
 //	schedule  asynq_schedule(q, id, msg, at)         a new task that is not due yet
-//	forward   asynq_forward(q, id, now_ns)           from scheduled or retry to pending
+//	forward   asynq_forward(q, id, now_ns, by)       from scheduled or retry to pending
 //	pop       asynq_pop(q, n, lease)                 from pending to active
 //	unpop     asynq_unpop(q, ids)                    back to the head of pending
 //	retire    asynq_retire(q, id)                    off active

@@ -21,7 +21,7 @@ const (
 	workerCommands = "blmove client|id client|unblock del eval evalsha exists expire expireat get hdel hexists hget hincrby hmget hset hsetnx incrby " +
 		"info llen lpop lpush lrange lrem ltrim memory|usage mget pexpire ping pttl publish rpop rpush sadd set setex " +
 		"sismember smembers srem subscribe time unlink zadd zcard zcount zrange zrangebyscore zrem zremrangebyrank " +
-		"zremrangebyscore zrevrange"
+		"zremrangebyscore zrevrange zscore"
 	producerCommands = "del eval evalsha exists get hdel hexists hget hincrby hkeys hlen hmget hset hsetnx " +
 		"hstrlen info llen lpos lpush lrange lrem lset ltrim mget pexpire ping pttl publish rpush sadd set " +
 		"sismember smembers srem subscribe time unlink unsubscribe xadd xdel xrange zadd zrange zrem zscore"

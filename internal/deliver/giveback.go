@@ -51,7 +51,7 @@ func (r *chunkRun) giveBack(due time.Time) {
 	ctx, cancel := context.WithDeadline(context.Background(), r.on.ReturnBy())
 	defer cancel()
 	until := func(f func(context.Context) (job.Answer, error)) (job.Answer, error) { return untilDone(ctx, f) }
-	answer, err := r.handOver(until, due, func(part []byte, calls int) job.Finished { return r.returned(part, calls, job.Head) })
+	answer, err := r.handOver(until, due, 0, func(part []byte, calls int) job.Finished { return r.returned(part, calls, job.Head) })
 	switch {
 	case isFinal(err):
 		r.condemn(err)
@@ -79,7 +79,7 @@ func (r *chunkRun) putOff(p execute.Result) {
 	until := func(f func(context.Context) (job.Answer, error)) (job.Answer, error) {
 		return untilAnswered(r, "release", f)
 	}
-	answer, err := r.handOver(until, p.Due, func(part []byte, calls int) job.Finished {
+	answer, err := r.handOver(until, p.Due, r.next().Number, func(part []byte, calls int) job.Finished {
 		return r.hosted(job.PutOff(r.Delivery, part, calls, whole, job.Message(r.lane, r.about.Task, r.next(), msg, time.Now())))
 	})
 	switch {
@@ -100,20 +100,21 @@ func (r *chunkRun) putOff(p execute.Result) {
 	time.AfterFunc(time.Until(p.Due), func() {
 		ctx, cancel := context.WithTimeout(h.Calls, askTime)
 		defer cancel()
-		_, _ = untilDone(ctx, func(ctx context.Context) (int, error) { return job.Start(ctx, h.Redis, lane, id) })
+		_, _ = untilDone(ctx, func(ctx context.Context) (int, error) { return job.Start(ctx, h.Redis, lane, time.Now(), id) })
 	})
 	r.end(observe.ChunkPutBack, nil)
 }
 
 // handOver gives the chunk back by the entry, with what it has so far. Calls that wait are due at
-// the given time; the zero time is now. What Redis refuses for its size it would refuse of the
-// outcomes, too.
-func (r *chunkRun) handOver(until func(func(context.Context) (job.Answer, error)) (job.Answer, error), due time.Time, entry func(part []byte, calls int) job.Finished) (job.Answer, error) {
+// the given time; the zero time is now. waits is the number of the delivery that waits until then,
+// or 0. What Redis refuses for its size it would refuse of the outcomes, too.
+func (r *chunkRun) handOver(until func(func(context.Context) (job.Answer, error)) (job.Answer, error), due time.Time, waits int, entry func(part []byte, calls int) job.Finished) (job.Answer, error) {
 	for {
 		var part []byte
 		finished := 0
 		if r.run != nil {
 			if p, ok := r.run.Partial(due); ok {
+				p.Waits = waits
 				part, finished = r.partialFrame(p), p.Finished()
 			}
 		}

@@ -109,8 +109,12 @@ func (r *chunkRun) partialFrame(p wire.Partial) []byte {
 	return r.on.Signer.Frame(r.place(secure.Checkpoint, r.about.Task), signing.Terms{}, p.Encode())
 }
 
-// OpenPartial opens what an earlier owner saved.
+// OpenPartial opens what an earlier owner saved. The delivery that waited for the time of the
+// next attempts may come before it: an operator has it run now.
 func (r *chunkRun) OpenPartial(p wire.Partial) (_ wire.Partial, err error) {
+	if p.Waits == r.Number {
+		p.Due = 0
+	}
 	if r.sealer != nil {
 		p.Outcome, err = r.frames().OpenOutcome(sealing.Checkpoint, p.Outcome)
 	}

@@ -12,11 +12,14 @@ import (
 // MaxForwarded bounds how many deliveries of each kind one run of the forward script moves.
 const MaxForwarded = 100
 
-// Start makes deliveries pending that wait in asynq's scheduled or retry set, whatever time is
-// noted there: asynq counts in whole seconds, and callers know better. It returns how many
-// were there.
-func Start(ctx context.Context, c redis.Scripter, lane string, taskIDs ...string) (int, error) {
-	return run(ctx, c, forwardScript, lane, appendAll([]any{lane, "", 0}, taskIDs)).Int()
+// startAhead is how much later than now the time may be, in seconds, for which a delivery that is
+// due waits: asynq counts in whole seconds.
+const startAhead = 2
+
+// Start makes deliveries pending that wait in asynq's scheduled or retry set and are due now. One
+// that has been put off again since then stays. It returns how many became pending.
+func Start(ctx context.Context, c redis.Scripter, lane string, now time.Time, taskIDs ...string) (int, error) {
+	return run(ctx, c, forwardScript, lane, appendAll([]any{lane, now.Unix() + startAhead, 0}, taskIDs)).Int()
 }
 
 // Forward makes deliveries pending that are due. It returns how many these were; more may be

@@ -11,6 +11,7 @@ import (
 type Partial struct {
 	Next    int       // index in the chunk: calls from here on were not begun
 	Due     int64     // Unix time in ms before which the pending calls are not to run; 0: now
+	Waits   int       // number of the delivery that waits until then: when it comes it is time; 0: none waits
 	Pending []Pending // calls below Next that ran, failed, and are to run again; ascending by Call
 	Outcome           // of all other calls below Next
 }
@@ -24,6 +25,7 @@ type Pending struct {
 // pendingPart is the JSON of a partial's pending calls.
 type pendingPart struct {
 	Due   int64     `json:"due,omitempty"`
+	Waits int       `json:"waits,omitempty"`
 	Calls []Pending `json:"calls,omitempty"`
 }
 
@@ -35,7 +37,7 @@ func (p Partial) Encode() []byte {
 	var pending []byte
 	if p.Due != 0 || len(p.Pending) > 0 {
 		var err error
-		if pending, err = json.Marshal(pendingPart{p.Due, p.Pending}); err != nil {
+		if pending, err = json.Marshal(pendingPart{p.Due, p.Waits, p.Pending}); err != nil {
 			panic("distpool: encoding pending calls: " + err.Error()) // ints always encode
 		}
 	}
@@ -59,7 +61,7 @@ func ParsePartial(b []byte) (Partial, error) {
 		if err := json.Unmarshal(rest[:nums[1]], &part); err != nil {
 			return Partial{}, fmt.Errorf("partial outcomes of a chunk: pending calls: %w", err)
 		}
-		p.Due, p.Pending = part.Due, part.Calls
+		p.Due, p.Waits, p.Pending = part.Due, part.Waits, part.Calls
 	}
 	if p.Outcome, err = parseOutcome(rest[nums[1]:]); err != nil {
 		return Partial{}, err

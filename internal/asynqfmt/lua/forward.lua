@@ -1,8 +1,16 @@
--- Moves a task from scheduled or retry to the end of pending. Answers whether it was there.
-local function asynq_forward(q, id, now_ns)
-  if redis.call('ZREM', q .. 'scheduled', id) == 0 and redis.call('ZREM', q .. 'retry', id) == 0 then
+-- Moves a task from scheduled or retry to the end of pending, if its time there is not after by
+-- (Unix, s). Answers whether it was so.
+local function asynq_forward(q, id, now_ns, by)
+  local set = 'scheduled'
+  local at = redis.call('ZSCORE', q .. set, id)
+  if not at then
+    set = 'retry'
+    at = redis.call('ZSCORE', q .. set, id)
+  end
+  if not at or tonumber(at) > by then
     return false
   end
+  redis.call('ZREM', q .. set, id)
   redis.call('LPUSH', q .. 'pending', id)
   redis.call('HSET', q .. 't:' .. id, 'state', 'pending', 'pending_since', now_ns)
   return true
