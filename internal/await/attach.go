@@ -107,7 +107,7 @@ func (h *Hub) borrow(channel string) {
 	defer h.mu.Unlock()
 	h.borrows[channel]++
 	if h.borrows[channel] == 1 {
-		h.sub.want(channel, true)
+		h.sub.Add(channel)
 	}
 }
 
@@ -119,6 +119,6 @@ func (h *Hub) giveBack(channel string) {
 	}
 	if h.borrows[channel]--; h.borrows[channel] == 0 {
 		delete(h.borrows, channel)
-		h.sub.want(channel, false)
+		h.sub.Remove(channel)
 	}
 }

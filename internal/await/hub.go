@@ -1,5 +1,5 @@
-// Package await lets a process wait for its jobs: one subscription, one
-// goroutine that reads, however many jobs are outstanding.
+// Package await lets a process wait for its jobs: one subscription (on a Cluster one for each lane),
+// one goroutine that reads, however many jobs are outstanding.
 //
 // Notices are hints, polling is the truth. A recording publishes a notice on
 // the job's reply channel, with the outcomes in it when they are small, so the
@@ -14,13 +14,13 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/distpool/distpool/internal/job"
+	"github.com/distpool/distpool/internal/listen"
 	"github.com/distpool/distpool/internal/names"
 )
 
@@ -50,7 +50,7 @@ type Config struct {
 type Hub struct {
 	Config
 	callbacks callbackQueue
-	sub       *subscription
+	sub       *listen.Listener
 	stop      context.CancelFunc
 	finished  sync.WaitGroup
 	wake      chan struct{} // there is something to read now
@@ -85,16 +85,19 @@ func Start(ctx context.Context, cfg Config) (*Hub, error) {
 		dirty:     map[*Job]bool{},
 		borrows:   map[string]int{},
 	}
-	h.sub = newSubscription(cfg.Redis, h)
-	channels := make([]string, len(cfg.Lanes))
-	for i, lane := range cfg.Lanes {
-		channels[i] = job.ReplyChannel(lane, cfg.Pool)
+	h.sub = listen.New(listen.Config{Redis: cfg.Redis, Silence: pingEvery, Message: h.message, Subscribed: h.resync, Refused: func(err error) {
+		cfg.Log.Warn("Redis refuses the subscription to notices; polling for outcomes instead", "error", err)
+	}})
+	for _, lane := range cfg.Lanes {
+		h.sub.Add(job.ReplyChannel(lane, cfg.Pool))
 	}
-	if err := h.sub.open(ctx, channels); err != nil {
-		stop()
-		return nil, fmt.Errorf("subscribing to %s: %w", strings.Join(channels, " "), err)
+	for _, lane := range cfg.Lanes {
+		if err := h.sub.Await(ctx, job.ReplyChannel(lane, cfg.Pool)); err != nil {
+			stop()
+			h.sub.Close()
+			return nil, fmt.Errorf("subscribing to %s: %w", job.ReplyChannel(lane, cfg.Pool), err)
+		}
 	}
-	h.finished.Go(func() { h.sub.run(run) })
 	h.finished.Go(func() { h.read(run) })
 	h.finished.Go(func() { h.watchStalls(run) })
 	return h, nil
@@ -122,13 +125,24 @@ func (h *Hub) clear(j *Job, forgotten bool) {
 	}
 }
 
+// pingEvery is how long a subscription may be silent before it is asked whether it stands.
+const pingEvery = 3 * time.Second
+
 // listenTime bounds the wait for a further subscription.
 const listenTime = time.Second
 
 // Listen has the hub hear of this pool's jobs in a lane. It waits a while until that is so:
 // what it does not hear of is polled.
 func (h *Hub) Listen(ctx context.Context, lane string) {
-	h.sub.listen(ctx, job.ReplyChannel(lane, h.Pool))
+	channel := job.ReplyChannel(lane, h.Pool)
+	if h.sub.Add(channel) {
+		return
+	}
+	soon, cancel := context.WithTimeout(ctx, listenTime)
+	defer cancel()
+	if h.sub.Await(soon, channel) != nil && ctx.Err() == nil {
+		h.sub.GiveUp(channel) // the next one need not wait
+	}
 }
 
 // Track starts waiting for a job. When a job of this ID is tracked already, that
@@ -225,7 +239,7 @@ func (h *Hub) Stop(err error) {
 		j.fail(err)
 	}
 	h.stop()
-	h.sub.close()
+	h.sub.Close()
 	h.finished.Wait()
 }
 
@@ -311,12 +325,16 @@ func (h *Hub) notice(at names.Address, n job.Notice) {
 	}
 }
 
-// resync reads every job: the subscription is new, notices may have been missed.
-func (h *Hub) resync() {
+// resync reads every job of a channel's lane: the subscription is new, notices may have been
+// missed.
+func (h *Hub) resync(channel string) {
+	lane, _ := job.LaneOfReply(channel)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, j := range h.jobs {
-		h.markDirty(j)
+		if j.Lane == lane {
+			h.markDirty(j)
+		}
 	}
 }
 

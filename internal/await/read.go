@@ -75,10 +75,22 @@ func (h *Hub) read(ctx context.Context) {
 	}
 }
 
+// pause waits for d; false means that ctx ended first.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
 // pollDue marks the jobs dirty from which nothing was heard for too long.
 func (h *Hub) pollDue() {
 	every, batch := healthyPoll, healthyBatch
-	if !h.sub.healthy.Load() {
+	if !h.sub.Healthy() {
 		every, batch = deafPoll, deafBatch
 	}
 	now := time.Now()

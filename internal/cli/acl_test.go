@@ -47,17 +47,14 @@ func newGuardedSite(t *testing.T, clustered bool) guardedSite {
 		g.url = servers[0].URL()
 	}
 	rules := redistest.Rules(t, securityPage, "QUEUE", "distpool", "PASSWORD", userPassword)
-	each, monitors := clusterRules(t)
+	more := clusterRules(t)
 	for _, s := range servers {
 		admin := redis.NewClient(&redis.Options{Addr: s.Addr()})
 		t.Cleanup(func() { _ = admin.Close() })
 		g.servers = append(g.servers, admin)
 		for user, line := range rules {
 			if clustered {
-				line = append(slices.Clone(line), each...) // after -@all
-			}
-			if clustered && (user == "distpool-monitor" || user == "distpool-canceler") {
-				line = append(line, monitors...)
+				line = slices.Concat(line, more[""], more[user]) // after -@all
 			}
 			redistest.SetUser(t, admin, user, line)
 		}
@@ -69,20 +66,24 @@ func newGuardedSite(t *testing.T, clustered bool) guardedSite {
 	return g
 }
 
-// clusterRules are what the page says that each user, and those of monitors, need in
-// a Cluster, too.
-func clusterRules(t *testing.T) (each, monitors []string) {
+// clusterRules are what the page says that users need in a Cluster, too; "" is all of them.
+func clusterRules(t *testing.T) map[string][]string {
 	t.Helper()
 	page, err := os.ReadFile(securityPage)
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, rest, found := strings.Cut(string(page), "each user needs\n`")
-	lists := strings.SplitN(rest, "`", 4)
-	if !found || len(lists) != 4 {
+	paragraph, _, _ := strings.Cut(rest, "\n\n")
+	lists := strings.Split(paragraph, "`")
+	if !found || len(lists) < 8 {
 		t.Fatalf("%s says nothing of Clusters", securityPage)
 	}
-	return strings.Fields(lists[0]), strings.Fields(lists[2])
+	monitors, runs, cancels := strings.Fields(lists[2]), strings.Fields(lists[4]), strings.Fields(lists[6])
+	return map[string][]string{
+		"": strings.Fields(lists[0]), "distpool-monitor": monitors, "distpool-canceler": slices.Concat(monitors, cancels),
+		"distpool-producer": runs, "distpool-worker": runs,
+	}
 }
 
 // as is the site of a user.

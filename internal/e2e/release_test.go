@@ -56,18 +56,36 @@ func TestReleaseLeavesTheJobsAlone(t *testing.T) {
 // subscribers counts the pools that listen.
 func subscribers(t *testing.T, e *env) int64 {
 	t.Helper()
-	var mu sync.Mutex
 	pools := map[string]bool{} // a pool has a channel in each lane
-	must(t, e.eachServer(t, func(ctx context.Context, c *redis.Client) error {
-		names, err := c.PubSubChannels(ctx, "distpool:{*}:reply:*").Result()
+	for name := range e.replies(t) {
+		pools[name[strings.LastIndex(name, ":")+1:]] = true
+	}
+	return int64(len(pools))
+}
+
+// replies are the reply channels that pools listen to, with the number of subscriptions to each.
+func (e *env) replies(t *testing.T) map[string]int64 {
+	t.Helper()
+	const pattern = "distpool:{*}:reply:*"
+	all := map[string]int64{}
+	var mu sync.Mutex // guards all
+	note := func(channels map[string]int64) {
 		mu.Lock()
 		defer mu.Unlock()
-		for _, name := range names { // a subscription is with one server of a Cluster
-			pools[name[strings.LastIndex(name, ":")+1:]] = true
+		for name, n := range channels {
+			all[name] += n
+		}
+	}
+	must(t, e.eachServer(t, func(ctx context.Context, c *redis.Client) error {
+		names, err := c.PubSubChannels(ctx, pattern).Result()
+		note(c.PubSubNumSub(ctx, names...).Val())
+		if _, clustered := e.rdb.(*redis.ClusterClient); clustered && err == nil {
+			names, err = c.PubSubShardChannels(ctx, pattern).Result()
+			note(c.PubSubShardNumSub(ctx, names...).Val())
 		}
 		return err
 	}))
-	return int64(len(pools))
+	return all
 }
 
 func TestADroppedPoolLeavesNothingBehind(t *testing.T) {

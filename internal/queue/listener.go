@@ -192,6 +192,9 @@ func (l *listener) wait(ctx context.Context) (string, error) {
 	l.mu.Unlock()
 	if err != nil && !errors.Is(err, redis.Nil) {
 		l.disconnect()
+		if c, ok := l.consumer.cfg.Listen.(*redis.ClusterClient); ok {
+			c.ReloadState(ctx) // the lane may be at another master now
+		}
 	}
 	return id, err
 }
