@@ -17,8 +17,7 @@ const hearAgain = 5 * time.Second
 
 // hearEnds hears of jobs that ended before their time, and cancels their calls.
 func (w *worker) hearEnds(ctx context.Context) {
-	channels := func() []string {
-		var all []string
+	channels := func() (all []string) {
 		for _, lane := range w.lanes() {
 			all = append(all, job.ControlChannel(lane))
 		}
@@ -52,12 +51,14 @@ func (w *worker) hearCancels(ctx context.Context) {
 // hear calls f with the messages of channels, of which there may be more each time, until ctx ends.
 // Where the user has no right to them, refused is called once.
 func (w *worker) hear(ctx context.Context, channels func() []string, refused func(error), f func(*redis.Message)) {
-	told := false
 	for ctx.Err() == nil {
 		err := w.hearOnce(ctx, channels, f)
-		if err != nil && strings.Contains(err.Error(), "NOPERM") && !told {
-			told = true
+		if err == nil {
+			continue
+		}
+		if strings.Contains(err.Error(), "NOPERM") {
 			refused(err)
+			refused = func(error) {}
 		}
 		select {
 		case <-ctx.Done():
@@ -66,7 +67,7 @@ func (w *worker) hear(ctx context.Context, channels func() []string, refused fun
 	}
 }
 
-// hearOnce is hear until the subscription is refused, or there are more channels.
+// hearOnce is hear until the subscription fails, or the channels are others.
 func (w *worker) hearOnce(ctx context.Context, channels func() []string, f func(*redis.Message)) error {
 	known := channels()
 	sub := w.rdb.Subscribe(ctx, known...)
@@ -80,21 +81,16 @@ func (w *worker) hearOnce(ctx context.Context, channels func() []string, f func(
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
+			return ctx.Err()
 		case m, ok := <-messages:
 			if !ok {
-				return nil
+				return redis.ErrClosed
 			}
 			f(m)
 		case <-look.C:
-			more := slices.DeleteFunc(channels(), func(c string) bool { return slices.Contains(known, c) })
-			if len(more) == 0 {
-				continue
+			if !slices.Equal(known, channels()) {
+				return nil
 			}
-			if err := sub.Subscribe(ctx, more...); err != nil {
-				return err
-			}
-			known = append(known, more...)
 		}
 	}
 }
