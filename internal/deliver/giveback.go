@@ -52,7 +52,9 @@ func (r *chunkRun) giveBack(due time.Time) {
 		return
 	}
 	if err != nil {
-		r.on.notReturned(r)
+		if r.on.Executor.Draining.Load() { // otherwise the delivery may well come back to this worker
+			r.on.unreturned.Add(1)
+		}
 		r.Logger().Warn("giving a chunk back failed; it is taken over once this worker counts as dead", "error", err)
 	}
 	r.end(observe.ChunkGivenBack, err)

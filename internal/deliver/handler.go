@@ -60,7 +60,7 @@ var (
 func (h *Handler) Start(slots int) {
 	h.recorder = newRecorder(h.Redis, h.Executor.Worker, slots)
 	h.fleet = fleet.NewView(h.Redis)
-	h.running, h.unreturned, h.rests = map[chunkKey]*chunkRun{}, map[chunkKey]bool{}, map[string]rest{}
+	h.running, h.rests = map[chunkKey]*chunkRun{}, map[string]rest{}
 }
 
 // Busy is the number of slots that are taken.

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/distpool/distpool/internal/asynqfmt"
@@ -13,9 +14,10 @@ import (
 
 // chunks are what is under way here.
 type chunks struct {
-	mu         sync.Mutex // guards all below
-	running    map[chunkKey]*chunkRun
-	unreturned map[chunkKey]bool // chunks of which Redis took neither the outcomes nor what was left
+	unreturned atomic.Int64 // chunks of which Redis took neither the outcomes nor what was left, while the worker drained
+
+	mu      sync.Mutex // guards running
+	running map[chunkKey]*chunkRun
 }
 
 type chunkKey struct {
@@ -122,27 +124,12 @@ func (r *chunkRun) heed(s job.State) {
 	}
 }
 
-// notReturned notes that Redis took neither the chunk's outcomes nor what was left of it,
-// if the worker drains: otherwise the delivery may well come back to it.
-func (h *Handler) notReturned(r *chunkRun) {
-	if !h.Executor.Draining.Load() {
-		return
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.unreturned[r.key()] = true
-}
-
 // Abandon gives back what still runs, without what it has, and returns how many chunks were
 // given up: these, and those that Redis did not take back.
 func (h *Handler) Abandon(ctx context.Context) int {
-	h.mu.Lock()
-	left := slices.Collect(maps.Values(h.running))
-	abandoned := maps.Clone(h.unreturned)
-	h.mu.Unlock()
+	left := h.all()
 	for _, r := range left {
-		abandoned[r.key()] = true
 		_, _ = r.send(ctx, r.returned(nil, 0, job.Head))
 	}
-	return len(abandoned)
+	return len(left) + int(h.unreturned.Load())
 }

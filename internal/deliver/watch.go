@@ -40,7 +40,10 @@ func (r *chunkRun) beginWatched() {
 	if o := r.on.Executor.Observers; o != nil {
 		c := &observe.Chunk{
 			Job: r.chunk.Job, Chunk: r.chunk.Number, Task: r.chunk.Task, Queue: r.chunk.Queue, Worker: r.on.Executor.Worker,
-			Number: r.Number, Headers: decodeHeaders(r.headers),
+			Number: r.Number,
+		}
+		if len(r.headers) > 0 {
+			_ = json.Unmarshal(r.headers, &c.Headers) // they are not worth an error
 		}
 		r.ctx = o.BeginChunk(r.ctx, c)
 		r.watched = c
@@ -73,14 +76,4 @@ func (r *chunkRun) endWatched(fate observe.ChunkFate, err error) {
 		r.Logger().DebugContext(r.ctx, "a chunk ended", "queue", r.chunk.Queue, "delivery", r.Number,
 			"fate", end.Fate, "calls", end.Calls, "failed", len(failures), "took", time.Since(r.started))
 	}
-}
-
-// decodeHeaders reads what a submission's observers gave the job. They are not
-// worth an error.
-func decodeHeaders(data json.RawMessage) map[string]string {
-	var headers map[string]string
-	if len(data) > 0 {
-		_ = json.Unmarshal(data, &headers)
-	}
-	return headers
 }
