@@ -15,7 +15,7 @@ import (
 type View struct {
 	rdb redis.UniversalClient
 
-	reading sync.Mutex // held while the registry is read, so that one reads for all
+	reading chan struct{} // has one while the registry is read, so that one reads for all
 	known   atomic.Pointer[census]
 
 	mu      sync.Mutex // guards all below
@@ -33,7 +33,9 @@ type census struct {
 const maxAge = time.Second
 
 // NewView makes a View.
-func NewView(rdb redis.UniversalClient) *View { return &View{rdb: rdb} }
+func NewView(rdb redis.UniversalClient) *View {
+	return &View{rdb: rdb, reading: make(chan struct{}, 1)}
+}
 
 func serves(ws []Worker, queue string) bool {
 	return slices.ContainsFunc(ws, func(w Worker) bool { return w.Serves(queue) })
@@ -68,8 +70,12 @@ func (v *View) WorkersNow(ctx context.Context) ([]Worker, error) { return v.sinc
 
 // since returns the live workers as they were after some time.
 func (v *View) since(ctx context.Context, after time.Time) ([]Worker, error) {
-	v.reading.Lock()
-	defer v.reading.Unlock()
+	select {
+	case v.reading <- struct{}{}:
+		defer func() { <-v.reading }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 	if known := v.known.Load(); known != nil && known.at.After(after) {
 		return known.workers, nil
 	}
