@@ -112,7 +112,7 @@ func (p *pool) revive(ctx context.Context, j *await.Job) {
 	known, n := j.Counts(), 0
 	state, err := job.Check(ctx, p.rdb, j.Lane, j.Ref, known.Chunks, known.State == job.Sealed)
 	if err == nil && !state.Ended() {
-		n, err = supervise.Revive(ctx, p.rdb, owners{p.rdb}, j.Lane, j.Ref, known.Chunks)
+		n, err = supervise.Revive(ctx, p.rdb, fleet.Owners{Redis: p.rdb}, j.Lane, j.Ref, known.Chunks)
 	}
 	if err != nil {
 		p.cfg.Logger.Warn("looking for lost deliveries failed; will try again", "job", j.ID, "task", j.Task, "error", err)

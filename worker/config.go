@@ -177,7 +177,10 @@ func (c Config) validate() error {
 	if c.ArchiveAge < 0 || c.ArchiveAge > longestArchived {
 		return fmt.Errorf("worker.Config: field ArchiveAge is %v; use a positive duration up to %v, or 0 for %v", c.ArchiveAge, longestArchived, DefaultArchiveAge)
 	}
-	return c.checkKeyring()
+	if err := c.Keyring.Validate(); err != nil {
+		return fmt.Errorf("worker.Config: field Keyring: %w", err)
+	}
+	return nil
 }
 
 // connect returns the client to use and whether it is the worker's to close.

@@ -176,7 +176,7 @@ func TestAWorkerGivesBackWhatItDoesNotRun(t *testing.T) {
 		b.rdb.HDel(t.Context(), key, "state", "out:0", "finished")
 		b.rdb.HSet(t.Context(), key, "args:0", "0 1\n[7]", "own:0", self+" 1 1")
 		ask := func(name string) {
-			if err := fleet.Ask(t.Context(), b.rdb, self, []fleet.Question{{Lane: b.lane, Job: name, Number: 1}}); err != nil {
+			if err := (fleet.Owners{Redis: b.rdb}).Ask(t.Context(), self, b.lane, []job.Delivery{{Ref: job.Ref{Name: name}, Number: 1}}); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -168,21 +168,20 @@ func (w *worker) allLanes(ctx context.Context) ([]string, error) {
 
 // answer gives a chunk back that the record says this worker holds, if it does not run it.
 func (w *worker) answer(ctx context.Context, q fleet.Question) {
-	d := job.Delivery{Ref: job.Ref{Name: q.Job, Gen: q.Gen}, Chunk: q.Chunk, Number: q.Number}
-	if w.consumer.Holds(q.Lane, d.TaskID()) {
+	if w.consumer.Holds(q.Lane, q.TaskID()) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, dutyTime)
 	defer cancel()
-	s, err := job.Read(ctx, w.rdb, q.Lane, q.Job)
+	s, err := job.Read(ctx, w.rdb, q.Lane, q.Name)
 	if err != nil || s.State.Ended() {
 		return
 	}
-	again := d
+	again := q.Delivery
 	again.Number++
-	answers, err := job.ReissueAll(ctx, w.rdb, q.Lane, job.Reissue{Delivery: again, Task: s.About.Task, Owner: w.self.ID, Old: d.TaskID()})
+	answers, err := job.ReissueAll(ctx, w.rdb, q.Lane, job.Reissue{Delivery: again, Task: s.About.Task, Owner: w.self.ID, Old: q.TaskID()})
 	if err == nil && answers[0] == job.Reissued {
-		w.log.Warn("a chunk that this worker does not run was still recorded as its own; it is issued again", "job", job.Address(q.Lane, q.Job), "chunk", q.Chunk)
+		w.log.Warn("a chunk that this worker does not run was still recorded as its own; it is issued again", "job", job.Address(q.Lane, q.Name), "chunk", q.Chunk)
 	}
 }
 

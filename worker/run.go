@@ -58,6 +58,9 @@ func Run(ctx context.Context, cfg Config, ts ...tasks.Runner) error {
 		return err
 	}
 	known := index(ts)
+	if err := checkKeys(known); err != nil {
+		return fmt.Errorf("starting a worker: %w", err)
+	}
 	watcher, err := observers.Workers(cfg.Observers, cfg.Logger)
 	if err != nil {
 		return fmt.Errorf("worker.Config: %w", err)
@@ -83,9 +86,6 @@ func Run(ctx context.Context, cfg Config, ts ...tasks.Runner) error {
 	defer close(w.gone)
 	if err := w.self.CheckSize(); err != nil {
 		return fmt.Errorf("starting a worker: %w", err)
-	}
-	if err := w.checkKeys(); err != nil {
-		return err
 	}
 	w.watchBy(watcher)
 	w.hosted = hosted.From(ctx)
@@ -148,6 +148,18 @@ func index(ts []tasks.Runner) map[string]call.Task {
 		known[t.Name()] = tasks.Erase(t)
 	}
 	return known
+}
+
+// checkKeys says what is wrong with the keys of codecs that encrypt, before a delivery is taken.
+func checkKeys(known map[string]call.Task) error {
+	for name, t := range known {
+		if s := call.SealerOf(t); s != nil {
+			if _, err := s.Seal(nil, nil); err != nil {
+				return fmt.Errorf("task %q: %w", name, err)
+			}
+		}
+	}
+	return nil
 }
 
 // worker is one running worker.

@@ -13,9 +13,8 @@ import (
 
 // condemn ends a job whose record is damaged, so that no handle waits for it, and the delivery.
 func (r *chunkRun) condemn(why error) {
-	r.logger().Error("canceling a job whose record is damaged", "error", why)
-	r.doom(job.Corrupt.Because(why.Error()))
-	r.archive(why)
+	r.Logger().Error("canceling a job whose record is damaged", "error", why)
+	r.doom(job.Corrupt.Because(why.Error()), why)
 }
 
 // unread ends a delivery whose chunk's arguments could not be read.
@@ -24,10 +23,9 @@ func (r *chunkRun) unread(why error) {
 	case errors.Is(why, errOver):
 		r.drop(observe.ChunkCanceled)
 	case errors.Is(why, errLost), errors.Is(why, errCut):
-		r.logger().Error("canceling a job whose arguments were lost", "error", why)
-		why = fmt.Errorf("chunk %d: %w", r.Delivery.Chunk, why)
-		r.doom(job.Missing.Because(why.Error()))
-		r.archive(why)
+		r.Logger().Error("canceling a job whose arguments were lost", "error", why)
+		why = fmt.Errorf("chunk %d: %w", r.chunk.Number, why)
+		r.doom(job.Missing.Because(why.Error()), why)
 	case errors.Is(why, ErrDraining):
 		r.interrupted()
 	default:
@@ -35,22 +33,21 @@ func (r *chunkRun) unread(why error) {
 	}
 }
 
-// doom ends the job, if its record lets it.
-func (r *chunkRun) doom(reason string) {
-	ctx, cancel := context.WithTimeout(context.Background(), askTime)
-	defer cancel()
-	_, err := untilDone(ctx, func(ctx context.Context) ([]job.State, error) {
-		return job.Cancel(ctx, r.on.Redis, r.lane, reason, r.Ref)
-	})
-	if err != nil {
-		r.logger().Error("canceling it failed", "error", err)
-	}
-}
-
-// archive ends the delivery of a job that cannot be run, where operators see why.
-func (r *chunkRun) archive(why error) {
+// doom ends the job for the reason, if its record lets it, and the delivery, where operators see why.
+func (r *chunkRun) doom(reason string, why error) {
+	r.cancelJob(reason)
 	r.dismiss(r.TaskID(), execute.Truncate(why.Error(), execute.MaxMessage))
 	r.end("", why)
+}
+
+func (r *chunkRun) cancelJob(reason string) {
+	err := r.untilAnswered("cancel", func(ctx context.Context) error {
+		_, err := job.Cancel(ctx, r.on.Redis, r.lane, reason, r.Ref)
+		return err
+	})
+	if err != nil {
+		r.Logger().Error("canceling it failed", "error", err)
+	}
 }
 
 // dismiss has asynq archive a task.
@@ -58,16 +55,11 @@ func (r *chunkRun) dismiss(taskID, why string) {
 	if r.why = why; r.on.Hosted {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), askTime)
-	defer cancel()
-	_, err := untilDone(ctx, func(ctx context.Context) (job.Answer, error) {
+	r.try("archiving a delivery", func(ctx context.Context) error {
 		message, err := job.Failed(ctx, r.on.Redis, r.lane, taskID, why, time.Now())
-		if err != nil {
-			return "", err
+		if err == nil {
+			_, err = r.send(ctx, job.Dismiss(taskID, message))
 		}
-		return r.on.recorder.send(ctx, r.lane, job.Dismiss(taskID, message))
+		return err
 	})
-	if err != nil {
-		r.logger().Debug("archiving a delivery failed", "error", err)
-	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/distpool/distpool/internal/execute"
+	"github.com/distpool/distpool/internal/fleet"
 	"github.com/distpool/distpool/internal/nested"
 	"github.com/distpool/distpool/internal/signing"
 	"github.com/distpool/distpool/secure"
@@ -36,9 +37,10 @@ type Handler struct {
 	Drains   <-chan struct{} // closed when no more deliveries are taken
 	Gone     <-chan struct{} // closed when the worker has ended
 
-	busy      atomic.Int64 // slots that are taken
-	recorder  *recorder
-	strangers strangers
+	busy     atomic.Int64 // slots that are taken
+	recorder *recorder
+	fleet    *fleet.View
+	strangers
 	chunks
 }
 
@@ -55,7 +57,11 @@ var (
 )
 
 // Start makes the Handler ready for a worker of so many slots.
-func (h *Handler) Start(slots int) { h.recorder = newRecorder(h.Redis, h.Executor.Worker, slots) }
+func (h *Handler) Start(slots int) {
+	h.recorder = newRecorder(h.Redis, h.Executor.Worker, slots)
+	h.fleet = fleet.NewView(h.Redis)
+	h.running, h.rests = map[chunkKey]*chunkRun{}, map[string]rest{}
+}
 
 // Busy is the number of slots that are taken.
 func (h *Handler) Busy() int { return int(h.busy.Load()) }

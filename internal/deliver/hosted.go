@@ -40,9 +40,9 @@ func (h *Handler) Deliver(ctx context.Context, lane, taskID string) error {
 	ended := make(chan error, 1)
 	r := h.newRun(lane, t, func(err error) { ended <- err })
 	if t.Verdict == job.Run || t.Verdict == job.Alone {
-		go h.serve(r, t)
+		go r.serve(t.Verdict == job.Run)
 	} else {
-		h.refuse(r, t)
+		r.refuse(t)
 	}
 	select {
 	case err := <-ended:
@@ -69,18 +69,20 @@ func (h *Handler) PutBack(ctx context.Context, lane, taskID, task string) error 
 	}
 	ended := make(chan error, 1)
 	r := h.newRun(lane, job.Taken{Delivery: d, TaskID: taskID}, func(err error) { ended <- err })
-	r.about.Task = task
-	h.giveUp(r, false, job.Head)
+	r.chunk.Task = task
+	r.giveUp(false, job.Head)
 	return <-ended
 }
 
 // takeHosted makes the worker the owner of the chunk, if it may run.
 func (h *Handler) takeHosted(ctx context.Context, lane, taskID string) (job.Taken, error) {
 	for began := time.Now(); ; pause(ctx, heldAgain) {
-		taken, err := untilDone(ctx, func(context.Context) ([]job.Taken, error) {
+		var taken []job.Taken
+		err := untilDone(ctx, func(context.Context) (err error) {
 			ctx, cancel := context.WithTimeout(context.Background(), askTime)
 			defer cancel()
-			return h.take(ctx, lane, taskID, Budget)
+			taken, err = h.take(ctx, lane, taskID, Budget)
+			return err
 		})
 		switch {
 		case err != nil:
@@ -130,15 +132,6 @@ func (r *chunkRun) hosted(entry job.Finished) job.Finished {
 	return entry
 }
 
-// finish sends one entry about the chunk, once.
-func (r *chunkRun) finish(ctx context.Context, entry job.Finished) (job.Answer, error) {
-	answer, err := r.on.recorder.send(ctx, r.lane, entry)
-	if err == nil {
-		r.note(answer)
-	}
-	return answer, err
-}
-
 // note notes whether the chunk is dealt with.
 func (r *chunkRun) note(answer job.Answer) {
 	if answer != job.NotOwner && answer != job.NoFrame {
@@ -151,7 +144,7 @@ func (r *chunkRun) putBack(ctx context.Context) error {
 	if !r.on.Hosted {
 		return job.PutBack(ctx, r.on.Redis, r.lane, r.TaskID())
 	}
-	_, err := job.ReissueAll(ctx, r.on.Redis, r.lane, job.Reissue{Delivery: r.next(), Task: r.about.Task})
+	_, err := job.ReissueAll(ctx, r.on.Redis, r.lane, job.Reissue{Delivery: r.next(), Task: r.chunk.Task})
 	r.dealt = err == nil
 	return err
 }

@@ -1,7 +1,6 @@
 package deliver
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -20,51 +19,45 @@ import (
 // there is sealed and signed. Nothing of a chunk is looked at before that.
 
 func (r *chunkRun) place(what, task string) signing.Place {
-	return signing.Place{What: what, Job: r.signed(), Task: task, Chunk: r.Delivery.Chunk}
+	return signing.Place{What: what, Job: r.signed(), Task: task, Chunk: r.chunk.Number}
 }
 
 // signed is the job as signatures name it.
-func (r *chunkRun) signed() signing.Ref { return signing.Ref{ID: r.id, Gen: r.Gen} }
+func (r *chunkRun) signed() signing.Ref { return signing.Ref{ID: r.chunk.Job, Gen: r.Gen} }
 
 // trust checks the signatures of what was taken.
-func (r *chunkRun) trust(t job.Taken) error {
+func (r *chunkRun) trust() error {
 	s := r.on.Signer
 	if s == nil {
 		return nil
 	}
-	terms := signing.Terms{Codec: r.about.Codec, Queue: r.queue, Policy: r.about.Policy, Total: t.Calls}
-	if err := s.CheckFrame(r.place(secure.Arguments, r.about.Task), terms, t.Args, time.Now()); err != nil {
+	terms := signing.Terms{Codec: r.chunk.Codec, Queue: r.chunk.Queue, Policy: r.chunk.Policy, Total: r.chunk.Total}
+	if err := s.CheckFrame(r.place(secure.Arguments, r.chunk.Task), terms, r.chunk.Args, time.Now()); err != nil {
 		return err
 	}
-	if len(t.Part) == 0 {
+	if len(r.chunk.Partial) == 0 {
 		return nil
 	}
-	return s.CheckFrame(r.place(secure.Checkpoint, r.about.Task), signing.Terms{}, t.Part, time.Now())
+	return s.CheckFrame(r.place(secure.Checkpoint, r.chunk.Task), signing.Terms{}, r.chunk.Partial, time.Now())
 }
 
-// refuse ends a job whose signature is missing or wrong.
-func (r *chunkRun) refuse(why error) {
+// distrust ends a job whose signature is missing or wrong.
+func (r *chunkRun) distrust(why error) {
 	h := r.on
-	refusal := secure.Refusal{Job: r.id, Chunk: r.Delivery.Chunk, Task: r.about.Task, Queue: r.queue}
+	refusal := secure.Refusal{Job: r.chunk.Job, Chunk: r.chunk.Number, Task: r.chunk.Task, Queue: r.chunk.Queue}
 	var e *signing.Error
 	if errors.As(why, &e) {
 		refusal.What, refusal.Reason, refusal.Key = e.What, e.Reason, e.Key
 	}
-	r.logger().Error("refusing a job because of its signature", "reason", refusal.Reason, "error", why)
+	r.Logger().Error("refusing a job because of its signature", "reason", refusal.Reason, "error", why)
 	if h.OnRefused != nil {
 		guard.Callback(h.Executor.Log, "Config.OnRefused", func() { h.OnRefused(refusal) })
 	}
-	_, err := untilAnswered(r, "refuse", func(ctx context.Context) ([]job.State, error) {
-		return job.Cancel(ctx, h.Redis, r.lane, job.Untrusted.Because(why.Error()), r.Ref)
-	})
-	if err != nil {
-		r.logger().Error("ending a refused job failed", "error", err)
-	}
-	r.archive(why)
+	r.doom(job.Untrusted.Because(why.Error()), why)
 }
 
 func (r *chunkRun) frames() sealing.Frames {
-	return sealing.Frames{Sealer: r.sealer, Job: r.signed(), Task: r.about.Task, Chunk: r.Delivery.Chunk}
+	return sealing.Frames{Sealer: r.sealer, Job: r.signed(), Task: r.chunk.Task, Chunk: r.chunk.Number}
 }
 
 // OpenArgs opens the arguments of a chunk of the task.
@@ -100,13 +93,13 @@ func (r *chunkRun) seal(what string, o wire.Outcome) wire.Outcome {
 // outcomeFrame is what is recorded of a chunk that is over.
 func (r *chunkRun) outcomeFrame(o wire.Outcome) []byte {
 	o = r.seal(sealing.Outcomes, o)
-	return r.on.Signer.Frame(r.place(secure.Outcomes, r.about.Task), signing.Terms{}, o.Encode())
+	return r.on.Signer.Frame(r.place(secure.Outcomes, r.chunk.Task), signing.Terms{}, o.Encode())
 }
 
 // partialFrame is what is saved of a chunk that is not over.
 func (r *chunkRun) partialFrame(p wire.Partial) []byte {
 	p.Outcome = r.seal(sealing.Checkpoint, p.Outcome)
-	return r.on.Signer.Frame(r.place(secure.Checkpoint, r.about.Task), signing.Terms{}, p.Encode())
+	return r.on.Signer.Frame(r.place(secure.Checkpoint, r.chunk.Task), signing.Terms{}, p.Encode())
 }
 
 // OpenPartial opens what an earlier owner saved. The delivery that waited for the time of the

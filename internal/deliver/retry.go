@@ -30,35 +30,45 @@ var (
 
 // untilAnswered repeats a request about the chunk while Redis cannot be reached or is out of
 // memory, until the worker gives up its calls.
-func untilAnswered[T any](r *chunkRun, what string, f func(context.Context) (T, error)) (T, error) {
+func (r *chunkRun) untilAnswered(what string, f func(context.Context) error) error {
 	h, warned := r.on, false
-	v, err := untilDone(h.Calls, func(context.Context) (T, error) {
+	err := untilDone(h.Calls, func(context.Context) error {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
-		v, err := f(ctx)
+		err := f(ctx)
 		if err != nil && !isFinal(err) && !warned {
 			warned = true
-			h.Executor.Log.Warn("Redis does not answer; will keep trying", "job", r.id, "chunk", r.Delivery.Chunk, "request", what, "error", err)
+			h.Executor.Log.Warn("Redis does not answer; will keep trying", "job", r.chunk.Job, "chunk", r.chunk.Number, "request", what, "error", err)
 		}
-		return v, err
+		return err
 	})
 	if err != nil && h.Calls.Err() != nil {
-		return v, fmt.Errorf("%s: %w", what, ErrDraining)
+		return fmt.Errorf("%s: %w", what, ErrDraining)
 	}
-	return v, err
+	return err
+}
+
+// try repeats a request about the chunk for some seconds: supervision puts right what it does not do.
+func (r *chunkRun) try(what string, f func(context.Context) error) {
+	ctx, cancel := context.WithTimeout(context.Background(), askTime)
+	defer cancel()
+	if err := untilDone(ctx, f); err != nil {
+		r.Logger().Warn(what+" failed; supervision sees to it", "error", err)
+	}
 }
 
 // untilDone repeats a request until it succeeds, fails for good, or ctx ends.
-func untilDone[T any](ctx context.Context, f func(context.Context) (T, error)) (T, error) {
+func untilDone(ctx context.Context, f func(context.Context) error) error {
 	wait := backoff.NewExponentialBackOff()
 	wait.InitialInterval, wait.MaxInterval = 20*time.Millisecond, time.Second
-	return backoff.Retry(ctx, func() (T, error) {
-		v, err := f(ctx)
+	_, err := backoff.Retry(ctx, func() (struct{}, error) {
+		err := f(ctx)
 		if err != nil && isFinal(err) {
 			err = backoff.Permanent(err)
 		}
-		return v, err
+		return struct{}{}, err
 	}, backoff.WithBackOff(wait), backoff.WithMaxElapsedTime(0))
+	return err
 }
 
 // isFinal reports whether the same request would fail again: the record is damaged, or

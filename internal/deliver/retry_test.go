@@ -47,12 +47,12 @@ func TestWhatIsRecordedInTheBackgroundIsBounded(t *testing.T) {
 	for _, c := range []struct{ slots, size, want int }{{2, 10, backgroundChunks}, {200, 10, 200}, {2, 1 << 20, 8}, {2, 100 << 20, 1}} {
 		rec := newRecorder(nil, "w", c.slots)
 		var entered atomic.Int64
-		leaves := make(chan func(), 1000)
+		over := make(chan struct{})
 		go func() {
+			defer close(over)
 			for range 300 {
-				leave := rec.enter(c.size)
+				rec.enter(c.size)
 				entered.Add(1)
-				leaves <- leave
 			}
 		}()
 		for end := time.Now().Add(10 * time.Second); int(entered.Load()) < c.want && time.Now().Before(end); {
@@ -65,7 +65,8 @@ func TestWhatIsRecordedInTheBackgroundIsBounded(t *testing.T) {
 			}
 		}
 		for range 300 {
-			(<-leaves)()
+			rec.leave(c.size)
 		}
+		<-over
 	}
 }

@@ -5,17 +5,19 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/distpool/distpool/internal/asynqfmt"
 	"github.com/distpool/distpool/internal/job"
 )
 
-// chunks are what is under way here. The zero value is ready.
+// chunks are what is under way here.
 type chunks struct {
-	mu         sync.Mutex // guards all below
-	running    map[chunkKey]*chunkRun
-	unreturned map[chunkKey]bool // chunks of which Redis took neither the outcomes nor what was left
+	unreturned atomic.Int64 // chunks of which Redis took neither the outcomes nor what was left, while the worker drained
+
+	mu      sync.Mutex // guards running
+	running map[chunkKey]*chunkRun
 }
 
 type chunkKey struct {
@@ -31,19 +33,18 @@ const (
 	mostListed = 1000
 )
 
-// enlist notes that the chunk runs here. If it does already, it returns that run.
-func (h *Handler) enlist(r *chunkRun) *chunkRun {
+// enlist notes that the chunk runs here. If it does already, it reports false, and the delivery is
+// given back after that run.
+func (h *Handler) enlist(r *chunkRun) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if other, ok := h.running[r.key()]; ok {
-		return other
-	}
-	if h.running == nil {
-		h.running = map[chunkKey]*chunkRun{}
+		other.twins = append(other.twins, r)
+		return false
 	}
 	h.running[r.key()] = r
 	r.enlisted = true
-	return nil
+	return true
 }
 
 // all returns the chunks that run, the oldest first.
@@ -60,7 +61,7 @@ func (h *Handler) Running() []asynqfmt.Running {
 	for i := range listed {
 		r := all[i]
 		listed[i] = asynqfmt.Running{
-			TaskID: r.TaskID(), Type: r.about.Task, Payload: job.Payload(r.lane, r.Delivery), Queue: r.lane, Started: r.started, Deadline: r.started.AddDate(10, 0, 0),
+			TaskID: r.TaskID(), Type: r.chunk.Task, Payload: job.Payload(r.lane, r.Delivery), Queue: r.lane, Started: r.started, Deadline: r.started.AddDate(10, 0, 0),
 		}
 	}
 	return listed
@@ -79,7 +80,7 @@ func (h *Handler) Ended(lane string, ended job.Ref) {
 func (h *Handler) Cancel(taskID, why string) {
 	for _, r := range h.all() {
 		if r.TaskID() == taskID {
-			go r.doom(why)
+			go r.cancelJob(why)
 		}
 	}
 }
@@ -123,33 +124,12 @@ func (r *chunkRun) heed(s job.State) {
 	}
 }
 
-// notReturned notes that Redis took neither the chunk's outcomes nor what was left of it,
-// if the worker drains: otherwise the delivery may well come back to it.
-func (h *Handler) notReturned(r *chunkRun) {
-	if !h.Executor.Draining.Load() {
-		return
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.unreturned == nil {
-		h.unreturned = map[chunkKey]bool{}
-	}
-	h.unreturned[r.key()] = true
-}
-
 // Abandon gives back what still runs, without what it has, and returns how many chunks were
 // given up: these, and those that Redis did not take back.
 func (h *Handler) Abandon(ctx context.Context) int {
-	h.mu.Lock()
-	left := slices.Collect(maps.Values(h.running))
-	abandoned := maps.Clone(h.unreturned)
-	h.mu.Unlock()
+	left := h.all()
 	for _, r := range left {
-		if abandoned == nil {
-			abandoned = map[chunkKey]bool{}
-		}
-		abandoned[r.key()] = true
-		_, _ = h.recorder.send(ctx, r.lane, r.returned(nil, 0, job.Head))
+		_, _ = r.send(ctx, r.returned(nil, 0, job.Head))
 	}
-	return len(abandoned)
+	return len(left) + int(h.unreturned.Load())
 }

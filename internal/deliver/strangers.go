@@ -3,7 +3,6 @@ package deliver
 import (
 	"context"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"time"
 
@@ -22,16 +21,14 @@ const (
 	restWorkers = 8
 	// restForget is how long a lane without such deliveries is remembered.
 	restForget = time.Second
-	// fleetFor is how long it is believed which workers there are.
-	fleetFor = time.Second
+	// restBlind is how long a lane rests if the registry of workers cannot be read.
+	restBlind = time.Second
 )
 
-// strangers are the deliveries that come here and are for other workers. The zero value is ready.
+// strangers are the deliveries that come here and are for other workers.
 type strangers struct {
-	mu     sync.Mutex // guards all below
-	others []fleet.Worker
-	read   time.Time
-	rests  map[string]rest // by lane
+	resting sync.Mutex      // guards rests
+	rests   map[string]rest // by lane
 }
 
 // rest is the last rest of a lane.
@@ -42,63 +39,60 @@ type rest struct {
 
 // turnAway gives a delivery back whose task is not known here, but to another live worker of its
 // queue. It reports false if there is none: then the calls fail.
-func (h *Handler) turnAway(r *chunkRun, owned bool, t job.Taken) bool {
-	knowing, ignorant, err := h.elsewhere(r.about.Task, r.queue)
+func (r *chunkRun) turnAway(owned bool) bool {
+	h := r.on
+	knowing, ignorant, err := h.elsewhere(r.chunk.Task, r.chunk.Queue)
 	switch {
 	case err != nil:
-		r.logger().Debug("asking for workers that know a task failed", "error", err)
-		r.yield(fleetFor)
+		r.Logger().Debug("asking for workers that know a task failed", "error", err)
+		r.yield(restBlind)
 	case knowing == 0:
 		return false
 	default:
-		r.delivered(observe.Elsewhere, t)
-		r.yield(h.strangers.next(r.lane, ignorant))
+		r.delivered(observe.Elsewhere)
+		r.yield(h.nextRest(r.lane, ignorant))
 	}
-	h.giveUp(r, owned, job.Tail)
+	r.giveUp(owned, job.Tail)
 	return true
 }
 
-// next is how long a lane rests that has a delivery for others, of which so many workers do not
+// nextRest is how long a lane rests that has a delivery for others, of which so many workers do not
 // know the task. It is half as much more or less: workers must not throw each other their calls
 // in step.
-func (s *strangers) next(lane string, ignorant int) time.Duration {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (s *strangers) nextRest(lane string, ignorant int) time.Duration {
+	s.resting.Lock()
+	defer s.resting.Unlock()
 	now, d := time.Now(), restFirst
 	if last := s.rests[lane]; now.Sub(last.at) < restForget {
 		d = min(2*last.lasts, restLast*time.Duration(max(1, ignorant/restWorkers)))
-	}
-	if s.rests == nil {
-		s.rests = map[string]rest{}
 	}
 	s.rests[lane] = rest{d, now}
 	return d/2 + rand.N(d)
 }
 
 // elsewhere counts the live workers of the queue that know the task, and those that do not, this
-// one among them. That none knows it is never believed for long: calls fail by it.
+// one among them. That none knows it is only believed of a registry that was just read: calls fail
+// by it.
 func (h *Handler) elsewhere(task, queue string) (knowing, ignorant int, err error) {
-	s := &h.strangers
-	s.mu.Lock()
-	others, old := s.others, time.Since(s.read) > fleetFor
-	s.mu.Unlock()
-	knows := func(o fleet.Worker) bool { return o.ID != h.Executor.Worker && o.Serves(queue) && o.Knows(task) }
-	if old || !slices.ContainsFunc(others, knows) {
-		ctx, cancel := context.WithTimeout(context.Background(), askTime)
-		defer cancel()
-		if others, err = fleet.Workers(ctx, h.Redis); err != nil {
+	ctx, cancel := context.WithTimeout(context.Background(), askTime)
+	defer cancel()
+	for _, read := range []func(context.Context) ([]fleet.Worker, error){h.fleet.Workers, h.fleet.WorkersNow} {
+		workers, err := read(ctx)
+		if err != nil {
 			return 0, 0, err
 		}
-		s.mu.Lock()
-		s.others, s.read = others, time.Now()
-		s.mu.Unlock()
-	}
-	for _, o := range others {
-		switch {
-		case knows(o):
-			knowing++
-		case o.Serves(queue):
-			ignorant++
+		knowing, ignorant = 0, 0
+		for _, o := range workers {
+			switch {
+			case !o.Serves(queue):
+			case o.ID != h.Executor.Worker && o.Knows(task):
+				knowing++
+			default:
+				ignorant++
+			}
+		}
+		if knowing > 0 {
+			break
 		}
 	}
 	return knowing, ignorant, nil

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/distpool/distpool/internal/execute"
-	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/observe"
 )
 
@@ -15,20 +14,20 @@ import (
 // then none of this runs.
 
 // delivered tells what came of a delivery.
-func (r *chunkRun) delivered(v observe.Verdict, t job.Taken) {
+func (r *chunkRun) delivered(v observe.Verdict) {
 	h := r.on
 	if h.Executor.Observers == nil {
 		return
 	}
-	o := observe.Delivery{Job: r.id, Chunk: r.Delivery.Chunk, Task: r.about.Task, Queue: r.queue, Number: r.Number, Verdict: v}
+	o := observe.Delivery{Job: r.chunk.Job, Chunk: r.chunk.Number, Task: r.chunk.Task, Queue: r.chunk.Queue, Number: r.Number, Verdict: v}
 	if v == observe.Foreign {
 		o.Job = ""
 	}
 	if v == observe.Run || v == observe.Lost {
-		o.Deaths = t.Deaths
+		o.Deaths = r.chunk.Deaths
 	}
-	if v == observe.Run && o.Deaths == 0 && len(t.Part) == 0 && r.Number == 1 && t.Waited >= 0 {
-		o.Waited, o.Wait = true, t.Waited
+	if v == observe.Run && o.Deaths == 0 && len(r.chunk.Partial) == 0 && r.Number == 1 && r.waited >= 0 {
+		o.Waited, o.Wait = true, r.waited
 	}
 	h.Executor.Observers.Deliver(o)
 	if h.Executor.Debug {
@@ -36,30 +35,32 @@ func (r *chunkRun) delivered(v observe.Verdict, t job.Taken) {
 	}
 }
 
-// executeWatched is execute, with observers looking on.
-func (r *chunkRun) executeWatched(t job.Taken) {
+// beginWatched tells that the chunk is going to run.
+func (r *chunkRun) beginWatched() {
 	if o := r.on.Executor.Observers; o != nil {
 		c := &observe.Chunk{
-			Job: r.id, Chunk: r.Delivery.Chunk, Task: r.about.Task, Queue: r.queue, Worker: r.on.Executor.Worker,
-			Number: r.Number, Headers: decodeHeaders(r.about.Headers),
+			Job: r.chunk.Job, Chunk: r.chunk.Number, Task: r.chunk.Task, Queue: r.chunk.Queue, Worker: r.on.Executor.Worker,
+			Number: r.Number,
+		}
+		if len(r.headers) > 0 {
+			_ = json.Unmarshal(r.headers, &c.Headers) // they are not worth an error
 		}
 		r.ctx = o.BeginChunk(r.ctx, c)
 		r.watched = c
 	}
-	r.execute(t)
 }
 
-// endWatched tells how the chunk has ended. err is why it was refused.
-func (r *chunkRun) endWatched(err error) {
+// endWatched tells how the chunk has ended; without a fate it was refused, and err says why.
+func (r *chunkRun) endWatched(fate observe.ChunkFate, err error) {
 	o, c := r.on.Executor.Observers, r.watched
 	if o == nil || c == nil {
 		return
 	}
-	_, calls := r.calls()
-	failures := r.failures()
-	end := observe.ChunkEnd{Fate: r.fate, Calls: calls}
+	_, calls := r.run.Calls()
+	failures := r.run.Failures()
+	end := observe.ChunkEnd{Fate: fate, Calls: calls}
 	switch {
-	case r.fate == "":
+	case fate == "":
 		end.Fate, end.Err = observe.ChunkRefused, err
 	case len(failures) > 0:
 		end.Failed = map[string]int{}
@@ -67,22 +68,12 @@ func (r *chunkRun) endWatched(err error) {
 			end.Failed[string(e.Kind)]++
 		}
 		end.Err = errors.New(r.summary(execute.Truncate(failures[0].Message, 1000)))
-	case r.fate != observe.ChunkRecorded && r.ctx.Err() != nil:
+	case fate != observe.ChunkRecorded && r.ctx.Err() != nil:
 		end.Err = context.Cause(r.ctx)
 	}
 	o.EndChunk(r.ctx, c, end)
 	if r.on.Executor.Debug {
-		r.logger().DebugContext(r.ctx, "a chunk ended", "queue", r.queue, "delivery", r.Number,
+		r.Logger().DebugContext(r.ctx, "a chunk ended", "queue", r.chunk.Queue, "delivery", r.Number,
 			"fate", end.Fate, "calls", end.Calls, "failed", len(failures), "took", time.Since(r.started))
 	}
-}
-
-// decodeHeaders reads what a submission's observers gave the job. They are not
-// worth an error.
-func decodeHeaders(data json.RawMessage) map[string]string {
-	var headers map[string]string
-	if len(data) > 0 {
-		_ = json.Unmarshal(data, &headers)
-	}
-	return headers
 }

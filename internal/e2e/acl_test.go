@@ -13,6 +13,7 @@ import (
 	"github.com/hibiken/asynq"
 
 	"github.com/distpool/distpool/internal/asynqfmt"
+	"github.com/distpool/distpool/internal/fleet"
 	"github.com/distpool/distpool/internal/inspect"
 	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/internal/redistest"
@@ -73,7 +74,7 @@ func TestTheRulesOfTheSecurityPageAreEnoughAndNoneIsIdle(t *testing.T) {
 	}
 	// It is looked for, by a pool that waits for it, and by a worker.
 	lane, ref := g.lane(t, never.ID()), g.ref(t, never.ID())
-	n, err = supervise.Revive(ctx(t), g.as(t, roleProducer), owners{g.as(t, roleProducer)}, lane, ref, 1)
+	n, err = supervise.Revive(ctx(t), g.as(t, roleProducer), fleet.Owners{Redis: g.as(t, roleProducer)}, lane, ref, 1)
 	same(t, "deliveries of a job that waits that were issued again", n, err, 0)
 	w := g.as(t, roleWorker)
 	issued := job.Reissue{Delivery: job.Delivery{Ref: ref, Number: 1}, Task: square.Name()}
@@ -82,7 +83,7 @@ func TestTheRulesOfTheSecurityPageAreEnoughAndNoneIsIdle(t *testing.T) {
 	must(t, job.Discard(ctx(t), w, lane, ref.Name, []byte("@ ABC 70000"))) // of outcomes that are not wanted
 	_, err = asynq.NewInspectorFromRedisClient(w).GetQueueInfo(g.queue)    // for metrics
 	must(t, err)
-	must(t, owners{w}.Ask(ctx(t), "nobody", lane, []job.Delivery{issued.Delivery}))
+	must(t, (fleet.Owners{Redis: w}).Ask(ctx(t), "nobody", lane, []job.Delivery{issued.Delivery}))
 	state, err := job.Check(ctx(t), g.as(t, roleProducer), lane, ref, 1, true)
 	same(t, "its state", state, err, job.Sealed)
 	if err := never.Cancel(ctx(t)); err != nil {
@@ -177,7 +178,7 @@ func TestTheRulesOfTheSecurityPageAreEnoughAndNoneIsIdle(t *testing.T) {
 	}
 	g.look(t, held.ID())
 	// A pool that misses the outcome asks the worker that holds the chunk.
-	n, err = supervise.Revive(ctx(t), g.as(t, roleProducer), owners{g.as(t, roleProducer)}, g.lane(t, held.ID()), g.ref(t, held.ID()), 1)
+	n, err = supervise.Revive(ctx(t), g.as(t, roleProducer), fleet.Owners{Redis: g.as(t, roleProducer)}, g.lane(t, held.ID()), g.ref(t, held.ID()), 1)
 	same(t, "deliveries that were issued again although the call runs", n, err, 0)
 	dying.kill()
 	g.awaitStarted(t, mark, 2)

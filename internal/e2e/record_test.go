@@ -10,7 +10,6 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/distpool/distpool/internal/asynqfmt"
-	"github.com/distpool/distpool/internal/fleet"
 	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/internal/names"
 )
@@ -171,21 +170,6 @@ func (e *env) awaitDraining(t *testing.T, worker string) {
 		must(t, err)
 		return slices.ContainsFunc(servers, func(s *asynq.ServerInfo) bool { return s.ID == worker && s.Status == "stopped" })
 	})
-}
-
-// owners asks the workers.
-type owners struct{ rdb redis.UniversalClient }
-
-func (o owners) IsAlive(ctx context.Context, worker string) (bool, error) {
-	return fleet.Alive(ctx, o.rdb, worker)
-}
-
-func (o owners) Ask(ctx context.Context, worker, lane string, chunks []job.Delivery) error {
-	var questions []fleet.Question
-	for _, d := range chunks {
-		questions = append(questions, fleet.Question{Lane: lane, Job: d.Name, Gen: d.Gen, Chunk: d.Chunk, Number: d.Number})
-	}
-	return fleet.Ask(ctx, o.rdb, worker, questions)
 }
 
 // waitingFours lists the jobs of which four deliveries wait in the case's queue.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/distpool/distpool/internal/call"
 	"github.com/distpool/distpool/internal/guard"
+	"github.com/distpool/distpool/internal/observers"
 	"github.com/distpool/distpool/internal/wire"
 	"github.com/distpool/distpool/observe"
 	"github.com/distpool/distpool/tasks"
@@ -20,7 +21,7 @@ var errBeginTookLong = errors.New("the call passed its HardTimeout before its Be
 
 // one runs the current call. It returns false when the round is over with it. told is
 // the call if observers were told of its begin already.
-func (d *round) one(told *watchedCall) bool {
+func (d *round) one(told *observers.Call) bool {
 	r, i := d.run, d.call
 	own := r.contexts.next(r, i, d.tries)
 	defer own.slot.end()

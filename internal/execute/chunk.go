@@ -102,9 +102,9 @@ type Result struct {
 	Err error // Damaged: why
 }
 
-// New returns the run of a chunk, which must not change any more. Do starts it.
+// New returns the run of a chunk, which must not change once Do has started it.
 func (e *Executor) New(c *Chunk, h Host) *Run {
-	r := &Run{on: e, chunk: c, host: h, number: c.Deaths + 1}
+	r := &Run{on: e, chunk: c, host: h}
 	r.watch.count = e.Count
 	return r
 }
@@ -112,7 +112,7 @@ func (e *Executor) New(c *Chunk, h Host) *Run {
 // Do runs the chunk. ctx is the context of its calls; whatever ends the run early cancels
 // it, and says why in its cause.
 func (r *Run) Do(ctx context.Context) Result {
-	r.ctx = ctx
+	r.ctx, r.number = ctx, r.chunk.Deaths+1
 	first, n, data, err := wire.ParseArgs(r.chunk.Args)
 	if err != nil {
 		return Result{End: Damaged, Err: err}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/distpool/distpool/internal/call"
+	"github.com/distpool/distpool/internal/observers"
 	"github.com/distpool/distpool/internal/wire"
 )
 
@@ -25,10 +26,10 @@ type round struct {
 	tries   int  // how often it ran before
 	running bool // its outcome has not been noted
 	doing   atomic.Int32
-	claim   *atomic.Bool                // set by what ends the call: its round, or its HardTimeout; nil without one
-	ending  *ending                     // how it ended, once observers are told
-	telling *watchedCall                // the call as observers are being told of it
-	watched atomic.Pointer[watchedCall] // the call as observers know it; the goroutine that tells its end takes it
+	claim   *atomic.Bool                   // set by what ends the call: its round, or its HardTimeout; nil without one
+	ending  *ending                        // how it ended, once observers are told
+	telling *observers.Call                // the call as observers are being told of it
+	watched atomic.Pointer[observers.Call] // the call as observers know it; the goroutine that tells its end takes it
 }
 
 // died is the end of a round of which a panic or Goexit ended the goroutine.

@@ -9,25 +9,18 @@ import (
 	"github.com/distpool/distpool/observe"
 )
 
-// watchedCall is the current call as observers know it.
-type watchedCall struct {
-	observers.Call
-	began time.Time
-}
-
 // beginCall tells that the current call begins, and returns the context for it. It goes
 // on with w, if an observer ended the goroutine that told of it.
-func (d *round) beginCall(ctx context.Context, watcher *observers.Worker, w *watchedCall) context.Context {
+func (d *round) beginCall(ctx context.Context, watcher *observers.Worker, w *observers.Call) context.Context {
 	if w == nil {
 		r := d.run
-		w = &watchedCall{Call: observers.Call{Context: ctx, Call: &observe.Call{
+		w = &observers.Call{Context: ctx, Call: &observe.Call{
 			Job: r.chunk.Job, Chunk: r.chunk.Number, Call: r.first + d.call, Task: r.chunk.Task, Queue: r.chunk.Queue,
 			Worker: r.on.Worker, Attempt: d.tries + 1,
-		}}}
+		}}
 	}
 	d.telling = w
-	watcher.BeginCall(&w.Call)
-	w.began = time.Now()
+	watcher.BeginCall(w)
 	d.watched.Store(w)
 	return w.Context
 }
@@ -56,14 +49,14 @@ func (d *round) endGivenUp(err error) {
 	}
 }
 
-func (d *round) tellEnd(w *watchedCall, result observe.CallResult, err error) {
+func (d *round) tellEnd(w *observers.Call, result observe.CallResult, err error) {
 	r := d.run
-	end := observe.CallEnd{Result: result, Err: err, Took: time.Since(w.began)}
-	r.on.Observers.EndCall(&w.Call, end)
+	end := observe.CallEnd{Result: result, Err: err, Took: time.Since(w.Began)}
+	r.on.Observers.EndCall(w, end)
 	if !r.on.Debug {
 		return
 	}
-	attrs := []any{"call", w.Call.Call.Call, "attempt", w.Attempt, "result", result, "took", end.Took}
+	attrs := []any{"call", w.Call.Call, "attempt", w.Attempt, "result", result, "took", end.Took}
 	if err != nil {
 		attrs = append(attrs, "error", err)
 	}

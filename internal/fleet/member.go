@@ -10,7 +10,6 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/internal/nested"
 )
 
@@ -29,9 +28,10 @@ const (
 // Member is a worker's own place in the fleet. Run, one supervisor and Troubled may be used at
 // the same time.
 type Member struct {
-	rdb  redis.UniversalClient
-	self Worker
-	log  *slog.Logger
+	Owners // of chunks
+	rdb    redis.UniversalClient
+	self   Worker
+	log    *slog.Logger
 
 	// Run has these.
 	described   []byte // the description that Redis has; nil: not certain
@@ -45,7 +45,7 @@ type Member struct {
 
 // New returns the member that self describes. It is none before it joins.
 func New(rdb redis.UniversalClient, self Worker, log *slog.Logger) *Member {
-	return &Member{rdb: rdb, self: self, log: log}
+	return &Member{Owners: Owners{rdb}, rdb: rdb, self: self, log: log}
 }
 
 // Join registers the worker. How other workers did before is not known, so it counts as
@@ -75,7 +75,7 @@ func (m *Member) Run(ctx context.Context, d Duties) {
 	ticker := time.NewTicker(BeatEvery)
 	defer ticker.Stop()
 	healthy := true
-	m.pulse.next(Counts{}) // what happens before the first heartbeat counts, too
+	m.pulse.next(time.Now(), Counts{}) // what happens before the first heartbeat counts, too
 	for n := 1; ; n++ {
 		select {
 		case <-ctx.Done():
@@ -139,7 +139,8 @@ func (m *Member) beat(ctx context.Context, held []nested.HeldSlot) error {
 // publish publishes how this worker is doing, if that has changed. Nothing depends on it: what
 // fails is tried again with the next heartbeat.
 func (m *Member) publish(ctx context.Context, c Counts) {
-	s, changed := m.pulse.next(c)
+	now := time.Now()
+	s, changed := m.pulse.next(now, c)
 	if !changed {
 		return
 	}
@@ -147,12 +148,12 @@ func (m *Member) publish(ctx context.Context, c Counts) {
 	defer cancel()
 	data, err := json.Marshal(s)
 	if err == nil && m.rdb.Set(ctx, statsPrefix+m.self.ID, data, remember).Err() == nil {
-		m.pulse.sent(s)
+		m.pulse.published, m.pulse.at = &s, now
 	}
 }
 
 func (m *Member) answer(ctx context.Context, answer func(context.Context, Question)) {
-	questions, err := Asked(ctx, m.rdb, m.self.ID)
+	questions, err := asked(ctx, m.rdb, m.self.ID)
 	if err != nil {
 		m.log.Debug("reading what this worker was asked failed", "error", err)
 	}
@@ -181,13 +182,4 @@ func (m *Member) Alive(ctx context.Context) (map[string]bool, bool, error) {
 		alive[w.ID] = true
 	}
 	return alive, !m.Troubled(), nil
-}
-
-// Ask asks a worker whether it still runs these chunks of a lane.
-func (m *Member) Ask(ctx context.Context, worker, lane string, chunks []job.Delivery) error {
-	questions := make([]Question, len(chunks))
-	for i, d := range chunks {
-		questions[i] = Question{Lane: lane, Job: d.Name, Gen: d.Gen, Chunk: d.Chunk, Number: d.Number}
-	}
-	return Ask(ctx, m.rdb, worker, questions)
 }

@@ -134,8 +134,8 @@ func TestAMemberBeatsAndDoesItsDuties(t *testing.T) {
 	<-failed
 	<-failed // so the first heartbeat was refused
 	server.SetError("")
-	want := Question{Job: "j", Gen: "g", Chunk: 7}
-	if err := Ask(t.Context(), rdb, "w", []Question{want}); err != nil {
+	want := Question{"q", job.Delivery{Ref: job.Ref{Name: "j", Gen: "g"}, Chunk: 7, Number: 2}}
+	if err := m.Ask(t.Context(), "w", want.Lane, []job.Delivery{want.Delivery}); err != nil {
 		t.Fatal(err)
 	}
 	if got := <-beaten; !reflect.DeepEqual(got, held) {
@@ -202,8 +202,8 @@ func TestAMemberServesItsSupervisor(t *testing.T) {
 	if err := f.Ask(t.Context(), "alive", "q", []job.Delivery{{Ref: job.Ref{Name: "a", Gen: "g"}, Chunk: 3, Number: 2}}); err != nil {
 		t.Fatal(err)
 	}
-	asked, err := Asked(t.Context(), rdb, "alive")
-	if want := (Question{Lane: "q", Job: "a", Gen: "g", Chunk: 3, Number: 2}); err != nil || len(asked) != 1 || asked[0] != want {
+	asked, err := asked(t.Context(), rdb, "alive")
+	if want := (Question{"q", job.Delivery{Ref: job.Ref{Name: "a", Gen: "g"}, Chunk: 3, Number: 2}}); err != nil || len(asked) != 1 || asked[0] != want {
 		t.Errorf("the worker was asked %+v, %v; want %+v", asked, err, want)
 	}
 }

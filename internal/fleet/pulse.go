@@ -16,8 +16,7 @@ const (
 // pulse makes the numbers that a worker publishes with its heartbeat, out of
 // counters that only grow. A worker that does nothing publishes nothing.
 type pulse struct {
-	now       func() time.Time // nil: time.Now
-	samples   []sample         // of the last rateOver
+	samples   []sample // of the last rateOver
 	history   []int64
 	step      time.Time // when the current step of the history began
 	atStep    int64     // calls by then
@@ -38,11 +37,7 @@ const republish = 5 * time.Minute
 const fading = 2*BeatEvery + BeatEvery/2
 
 // next returns what to publish, and false when that has been published already.
-func (p *pulse) next(c Counts) (Stats, bool) {
-	now := time.Now()
-	if p.now != nil {
-		now = p.now()
-	}
+func (p *pulse) next(now time.Time, c Counts) (Stats, bool) {
 	p.samples = append(p.samples, sample{now, c.Calls})
 	for len(p.samples) > 2 && now.Sub(p.samples[1].at) >= rateOver {
 		p.samples = p.samples[1:]
@@ -63,14 +58,6 @@ func (p *pulse) next(c Counts) (Stats, bool) {
 		return s, false
 	}
 	return s, true
-}
-
-// sent notes that s was published.
-func (p *pulse) sent(s Stats) {
-	p.published, p.at = &s, time.Now()
-	if p.now != nil {
-		p.at = p.now()
-	}
 }
 
 // keepHistory closes the steps that have passed. The steps of all workers begin

@@ -8,11 +8,11 @@ import (
 
 func TestPulseTellsTheRateAndFallsSilentWhenNothingMoves(t *testing.T) {
 	now := time.Unix(1_000_000_010, 0) // five seconds into a step
-	p := pulse{now: func() time.Time { return now }}
+	var p pulse
 	beat := func(calls int64) (Stats, bool) {
-		s, changed := p.next(Counts{Calls: calls})
+		s, changed := p.next(now, Counts{Calls: calls})
 		if changed {
-			p.sent(s)
+			p.published, p.at = &s, now
 		}
 		return s, changed
 	}
@@ -53,12 +53,12 @@ func TestPulseTellsTheRateAndFallsSilentWhenNothingMoves(t *testing.T) {
 
 func TestPulseSurvivesALongPause(t *testing.T) {
 	now := time.Unix(1_000_000_000, 0)
-	p := pulse{now: func() time.Time { return now }}
-	p.next(Counts{})
+	var p pulse
+	p.next(now, Counts{})
 	now = now.Add(48 * time.Hour)
-	p.next(Counts{Calls: 10})
+	p.next(now, Counts{Calls: 10})
 	now = now.Add(HistoryStep)
-	if s, _ := p.next(Counts{Calls: 25}); !slices.Equal(s.History, []int64{15}) {
+	if s, _ := p.next(now, Counts{Calls: 25}); !slices.Equal(s.History, []int64{15}) {
 		t.Errorf("the history is %v, want what happened after the pause", s.History)
 	}
 }

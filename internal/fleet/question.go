@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/distpool/distpool/internal/job"
 )
 
 const (
@@ -22,24 +24,30 @@ const (
 // that lost its last writes may have forgotten an outcome, and still know the chunk's owner. The
 // worker gives back what it does not run.
 type Question struct {
-	Lane   string `json:"lane,omitempty"`
-	Job    string `json:"job"`
-	Gen    string `json:"gen,omitempty"`
-	Chunk  int    `json:"chunk"`
-	Number int    `json:"number,omitempty"` // of the delivery
+	Lane string
+	job.Delivery
 }
 
-// Ask puts questions to a worker.
-func Ask(ctx context.Context, c redis.Cmdable, worker string, questions []Question) error {
-	asked := make([]any, len(questions))
-	for i, q := range questions {
-		data, err := json.Marshal(q)
+// Owners asks about workers that own chunks.
+type Owners struct{ Redis redis.Cmdable }
+
+// IsAlive reports whether the worker counts as alive.
+func (o Owners) IsAlive(ctx context.Context, worker string) (bool, error) {
+	n, err := o.Redis.Exists(ctx, workerPrefix+worker).Result()
+	return n == 1, err
+}
+
+// Ask asks a worker whether it still runs these chunks of a lane.
+func (o Owners) Ask(ctx context.Context, worker, lane string, chunks []job.Delivery) error {
+	asked := make([]any, len(chunks))
+	for i, d := range chunks {
+		data, err := json.Marshal(Question{lane, d})
 		if err != nil {
 			return err
 		}
 		asked[i] = data
 	}
-	_, err := c.Pipelined(ctx, func(p redis.Pipeliner) error {
+	_, err := o.Redis.Pipelined(ctx, func(p redis.Pipeliner) error {
 		p.RPush(ctx, askPrefix+worker, asked...)
 		p.LTrim(ctx, askPrefix+worker, -askedMost, -1)
 		p.PExpire(ctx, askPrefix+worker, askFor)
@@ -48,9 +56,9 @@ func Ask(ctx context.Context, c redis.Cmdable, worker string, questions []Questi
 	return err
 }
 
-// Asked takes the questions to a worker, up to 64 at once. There may be some beside an error.
-func Asked(ctx context.Context, c redis.Cmdable, worker string) ([]Question, error) {
-	asked, err := c.LPopCount(ctx, askPrefix+worker, askedAtOnce).Result()
+// asked takes the questions to a worker, up to 64 at once. There may be some beside an error.
+func asked(ctx context.Context, c redis.Cmdable, worker string) ([]Question, error) {
+	list, err := c.LPopCount(ctx, askPrefix+worker, askedAtOnce).Result()
 	if err != nil {
 		if errors.Is(err, redis.Nil) {
 			err = nil
@@ -58,7 +66,7 @@ func Asked(ctx context.Context, c redis.Cmdable, worker string) ([]Question, err
 		return nil, err
 	}
 	var questions []Question
-	for _, data := range asked {
+	for _, data := range list {
 		var q Question
 		if jerr := json.Unmarshal([]byte(data), &q); jerr != nil {
 			err = fmt.Errorf("a question to worker %s: %w", worker, jerr)

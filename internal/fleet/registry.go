@@ -63,12 +63,6 @@ func Unregister(ctx context.Context, c redis.Cmdable, worker string) error {
 	return err
 }
 
-// Alive reports whether the worker counts as alive.
-func Alive(ctx context.Context, c redis.Cmdable, worker string) (bool, error) {
-	n, err := c.Exists(ctx, workerPrefix+worker).Result()
-	return n == 1, err
-}
-
 // Workers lists the workers that count as alive. Entries that do not parse are left out: one
 // of them must not keep all others from being seen.
 func Workers(ctx context.Context, c redis.Cmdable) ([]Worker, error) {

@@ -18,7 +18,7 @@ func TestWorkerIsInTheRegistryUntilItLeaves(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
 		alive := func(want bool) {
 			t.Helper()
-			if ok, err := Alive(t.Context(), rdb, worker1.ID); err != nil || ok != want {
+			if ok, err := alive(t, rdb, worker1.ID); err != nil || ok != want {
 				t.Errorf("alive: %t, %v; want %t", ok, err, want)
 			}
 			ws, err := Workers(t.Context(), rdb)
@@ -81,11 +81,11 @@ func TestWorkerThatFallsSilentCountsAsDead(t *testing.T) {
 		}
 		server.FastForward(4 * time.Second)
 	}
-	if ok, err := Alive(t.Context(), rdb, "w"); err != nil || !ok {
+	if ok, err := alive(t, rdb, "w"); err != nil || !ok {
 		t.Errorf("4 s after a heartbeat: alive %t, %v", ok, err)
 	}
 	server.FastForward(2 * time.Second)
-	if ok, err := Alive(t.Context(), rdb, "w"); err != nil || ok {
+	if ok, err := alive(t, rdb, "w"); err != nil || ok {
 		t.Errorf("6 s after a heartbeat: alive %t, %v", ok, err)
 	}
 	if ws, err := Workers(t.Context(), rdb); err != nil || len(ws) != 0 {
@@ -118,4 +118,8 @@ func TestAnEntryThatDoesNotParseHidesNoOther(t *testing.T) {
 			t.Errorf("workers: %+v, %v; want the good one", ws, err)
 		}
 	})
+}
+
+func alive(t *testing.T, rdb redis.UniversalClient, worker string) (bool, error) {
+	return Owners{rdb}.IsAlive(t.Context(), worker)
 }

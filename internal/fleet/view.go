@@ -15,7 +15,7 @@ import (
 type View struct {
 	rdb redis.UniversalClient
 
-	reading sync.Mutex // held while the registry is read, so that one reads for all
+	reading chan struct{} // has one while the registry is read, so that one reads for all
 	known   atomic.Pointer[census]
 
 	mu      sync.Mutex // guards all below
@@ -33,49 +33,58 @@ type census struct {
 const maxAge = time.Second
 
 // NewView makes a View.
-func NewView(rdb redis.UniversalClient) *View { return &View{rdb: rdb} }
-
-func (c *census) serves(queue string) bool {
-	return slices.ContainsFunc(c.workers, func(w Worker) bool { return w.Serves(queue) })
+func NewView(rdb redis.UniversalClient) *View {
+	return &View{rdb: rdb, reading: make(chan struct{}, 1)}
 }
 
-func (c *census) old() bool { return c == nil || time.Since(c.at) > maxAge }
+func serves(ws []Worker, queue string) bool {
+	return slices.ContainsFunc(ws, func(w Worker) bool { return w.Serves(queue) })
+}
 
 // Slots returns the number of calls that the live workers of the queue run at
 // the same time; 0 when none is known.
 func (v *View) Slots(ctx context.Context, queue string) (int, error) {
-	known, err := v.read(ctx)
-	if err != nil {
-		return 0, err
-	}
+	ws, err := v.Workers(ctx)
 	n := 0
-	for _, w := range known.workers {
+	for _, w := range ws {
 		if w.Serves(queue) {
 			n += w.Concurrency
 		}
 	}
-	return n, nil
+	return n, err
 }
 
 // Serves reports whether a live worker serves the queue.
 func (v *View) Serves(ctx context.Context, queue string) (bool, error) {
-	known, err := v.read(ctx)
-	return err == nil && known.serves(queue), err
+	ws, err := v.Workers(ctx)
+	return serves(ws, queue), err
 }
 
-func (v *View) read(ctx context.Context) (*census, error) {
-	v.reading.Lock()
-	defer v.reading.Unlock()
-	if known := v.known.Load(); !known.old() {
-		return known, nil
+// Workers returns the live workers.
+func (v *View) Workers(ctx context.Context) ([]Worker, error) {
+	return v.since(ctx, time.Now().Add(-maxAge))
+}
+
+// WorkersNow is Workers, read after it was called.
+func (v *View) WorkersNow(ctx context.Context) ([]Worker, error) { return v.since(ctx, time.Now()) }
+
+// since returns the live workers as they were after some time.
+func (v *View) since(ctx context.Context, after time.Time) ([]Worker, error) {
+	select {
+	case v.reading <- struct{}{}:
+		defer func() { <-v.reading }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
 	}
+	if known := v.known.Load(); known != nil && known.at.After(after) {
+		return known.workers, nil
+	}
+	began := time.Now()
 	ws, err := Workers(ctx, v.rdb)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		v.known.Store(&census{ws, began})
 	}
-	known := &census{ws, time.Now()}
-	v.known.Store(known)
-	return known, nil
+	return ws, err
 }
 
 // Unserved reports whether the queue had no live worker when the registry was
@@ -83,10 +92,10 @@ func (v *View) read(ctx context.Context) (*census, error) {
 // the background, for later calls.
 func (v *View) Unserved(queue string) bool {
 	known := v.known.Load()
-	if known.old() {
+	if known == nil || time.Since(known.at) > maxAge {
 		v.lookAgain()
 	}
-	return known != nil && !known.serves(queue)
+	return known != nil && !serves(known.workers, queue)
 }
 
 func (v *View) lookAgain() {
@@ -99,7 +108,7 @@ func (v *View) lookAgain() {
 	v.look.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), maxAge)
 		defer cancel()
-		_, _ = v.read(ctx) // when that fails, what is known stays
+		_, _ = v.Workers(ctx) // when that fails, what is known stays
 		v.mu.Lock()
 		defer v.mu.Unlock()
 		v.looking = false

@@ -131,6 +131,7 @@ type Worker struct{ guarded[observe.Worker] }
 type Call struct {
 	*observe.Call
 	Context context.Context // of the last observer that began
+	Began   time.Time       // when all had been told of its begin
 	began   int             // so many observers were told of its begin, and not of its end
 }
 
@@ -168,6 +169,7 @@ func (os *Worker) BeginCall(c *Call) {
 		c.began++
 		os.here("BeginCall", o, func(o observe.Worker) { c.Context = within(o.BeginCall(c.Context, c.Call), c.Context) })
 	}
+	c.Began = time.Now()
 }
 
 // EndCall tells those observers of the end of c that were told of its begin. It is to be

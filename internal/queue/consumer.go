@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -56,7 +57,9 @@ type Consumer struct {
 	yields chan yield
 	ended  chan struct{} // closed: dispatch hears nothing any more
 
-	held int // slots that dispatch holds: it has not given them to a delivery yet
+	held  int            // slots that dispatch holds: it has not given them to a delivery yet
+	slots int            // that have a goroutine
+	work  chan *delivery // for these goroutines
 
 	running sync.WaitGroup // Run until over, and Refuse
 	asking  sync.WaitGroup // requests for deliveries
@@ -91,7 +94,7 @@ func NewConsumer(cfg Config) *Consumer {
 		cfg.Lanes = func(_ context.Context, queue string) ([]string, error) { return []string{queue}, nil }
 	}
 	c := &Consumer{
-		cfg: cfg, free: make(chan struct{}, cfg.Slots), leased: map[string]map[string]struct{}{},
+		cfg: cfg, free: make(chan struct{}, cfg.Slots), work: make(chan *delivery, cfg.Slots), leased: map[string]map[string]struct{}{},
 		moved: make(chan moved), late: make(chan answer), grown: make(chan []*listener), yields: make(chan yield), ended: make(chan struct{}),
 	}
 	for range cfg.Slots {
@@ -110,6 +113,7 @@ func (c *Consumer) Serve(ctx context.Context) {
 	others.Go(func() { c.forward(ctx) })
 	others.Go(func() { c.grow(ctx) })
 	c.dispatch(ctx)
+	close(c.work)
 	for range c.held {
 		c.free <- struct{}{}
 	}
@@ -179,29 +183,58 @@ func (c *Consumer) Yield(lane string, rest time.Duration) {
 	}
 }
 
+// delivery is one that is dealt with.
+type delivery struct {
+	consumer *Consumer
+	lane, id string
+	taken    job.Taken
+	isOver   atomic.Bool
+}
+
+// over says that the delivery has been dealt with.
+func (d *delivery) over() {
+	if !d.isOver.Swap(true) {
+		d.consumer.unlease(d.lane, d.id)
+		d.consumer.running.Done()
+	}
+}
+
 // Begin notes a delivery that is dealt with until over is called: its lease is renewed, and Wait
 // waits. After Serve it reports false, and notes nothing.
 func (c *Consumer) Begin(lane, id string) (over func(), ok bool) {
+	d := &delivery{consumer: c, lane: lane, id: id}
+	return d.over, c.begin(d)
+}
+
+func (c *Consumer) begin(d *delivery) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.served {
-		return nil, false
+		return false
 	}
-	c.lease(lane, id)
+	c.lease(d.lane, d.id)
 	c.running.Add(1)
-	return sync.OnceFunc(func() {
-		c.unlease(lane, id)
-		c.running.Done()
-	}), true
+	return true
 }
 
 // start runs a delivery in a slot.
 func (c *Consumer) start(lane string, t job.Taken) {
-	over, _ := c.Begin(lane, t.TaskID)
-	go func() {
-		defer func() { c.free <- struct{}{} }()
-		c.cfg.Run(lane, t, over)
-	}()
+	d := &delivery{consumer: c, lane: lane, id: t.TaskID, taken: t}
+	c.begin(d)
+	c.work <- d // there is room: no more run than there are slots
+	if c.slots < c.cfg.Slots {
+		c.slots++
+		go c.slot()
+	}
+}
+
+// slot runs deliveries, one after the other. A new goroutine for each would have to grow its stack
+// each time, which is a tenth of what a short call costs a worker.
+func (c *Consumer) slot() {
+	for d := range c.work {
+		c.cfg.Run(d.lane, d.taken, d.over)
+		c.free <- struct{}{}
+	}
 }
 
 // refuse deals with a delivery that gets no slot.
