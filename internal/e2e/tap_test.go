@@ -36,7 +36,7 @@ func sha1Of(t *testing.T, name string) string {
 		source = append(source, asynqfmt.Lua("retire", "unlease", "return", "archive", "count", "delete")...)
 		files = append(files, "kept", "slow")
 	}
-	for _, file := range append(files, name) {
+	for _, file := range append(files, "publish", name) {
 		b, err := os.ReadFile(filepath.Join("..", "job", "lua", file+".lua"))
 		must(t, err)
 		source = append(source, b...)
