@@ -3,10 +3,12 @@ package producer
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"time"
 
 	"github.com/distpool/distpool/internal/await"
 	"github.com/distpool/distpool/internal/call"
+	"github.com/distpool/distpool/internal/submit"
 	"github.com/distpool/distpool/observe"
 	"github.com/distpool/distpool/results"
 	"github.com/distpool/distpool/tasks"
@@ -41,29 +43,36 @@ func ApplyAsync[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], arg
 	return r, err
 }
 
-func applyAsync[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], arg A, opts []Option, blocking bool) (*results.AsyncResult[R], func(), error) {
-	o, err := p.options(opts, blocking)
-	if err != nil {
-		return nil, nil, err
-	}
-	o.chunkSize = 1
-	o.origin.Verb = observe.Apply
-	submitted, err := p.submit(ctx, t, o, 1, func(_, _ int, raw call.Reads) ([]byte, error) {
+func applyAsync[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], arg A, opts []Option, blocking bool) (r *results.AsyncResult[R], spend func(), err error) {
+	job, spend, err := p.submit(ctx, t, opts, blocking, observe.Apply, 1, func(_, _ int, raw call.Reads) ([]byte, error) {
 		return tasks.EncodeFor(ctx, t, []A{arg}, raw)
 	})
 	if err != nil {
 		return nil, nil, err
 	}
-	return results.NewAsyncResult(p.hub, submitted, decoder(t)), p.spend(o, submitted), nil
+	return results.NewAsyncResult(p.pool.Hub, job, submit.Decoder(t)), spend, nil
 }
 
-// spend returns what removes the record of a job once its caller has all values: nothing, if
-// anybody else may want it.
-func (p *pool) spend(o *options, submitted *await.Job) func() {
-	if !o.spent {
-		return func() {}
+// submit puts a job of n calls into Redis. spend removes its record, once its caller has all values: it
+// does nothing if other processes may want the record.
+func (p *Pool) submit(ctx context.Context, t submit.Task, opts []Option, blocking bool, verb observe.Verb, n int, encode submit.Encoder) (job *await.Job, spend func(), err error) {
+	defer runtime.KeepAlive(p) // once it is in, the submission is waited for, even if the Pool is dropped
+	o, spent, err := p.options(opts, blocking)
+	if err != nil {
+		return nil, nil, err
 	}
-	return func() { p.dispose(submitted) }
+	o.Origin.Verb = verb
+	if verb == observe.Apply {
+		o.ChunkSize = 1
+	}
+	if job, err = p.pool.Submit(ctx, t, o, n, encode); err != nil {
+		return nil, nil, err
+	}
+	return job, func() {
+		if spent {
+			p.pool.Dispose(job)
+		}
+	}, nil
 }
 
 type canceler interface{ Cancel(context.Context) error }
@@ -72,7 +81,7 @@ type canceler interface{ Cancel(context.Context) error }
 // returns err with what becomes of the job. Canceling is an effort, not a promise: the
 // caller cannot be told, and does not wait.
 func (p *Pool) abandonJob(ctx context.Context, r canceler, opts []Option, err error) error {
-	if o, oerr := p.options(opts, true); oerr != nil || o.id != "" {
+	if o, _, oerr := p.options(opts, true); oerr != nil || o.Key != "" {
 		return fmt.Errorf("%w; the job goes on, since others may wait for its ID", err)
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)

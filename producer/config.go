@@ -111,7 +111,10 @@ func (c Config) validate() error {
 	if c.MaxArgument < 0 {
 		return fmt.Errorf("producer.Config: field MaxArgument is %d; use a positive number of bytes, or 0 for %d", c.MaxArgument, DefaultMaxArgument)
 	}
-	return c.checkKeyring()
+	if err := c.Keyring.Validate(); err != nil {
+		return fmt.Errorf("producer.Config: field Keyring: %w", err)
+	}
+	return nil
 }
 
 // connect returns the client to use and whether it is the pool's to close.

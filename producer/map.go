@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/distpool/distpool/internal/call"
+	"github.com/distpool/distpool/internal/submit"
 	"github.com/distpool/distpool/observe"
 	"github.com/distpool/distpool/results"
 	"github.com/distpool/distpool/tasks"
@@ -51,17 +52,12 @@ func StarmapAsync[A tasks.Tuple, R any](ctx context.Context, p *Pool, t *tasks.T
 	return MapAsync(ctx, p, t, args, opts...)
 }
 
-func mapAsync[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], args []A, opts []Option, blocking bool) (*results.MapResult[R], func(), error) {
-	o, err := p.options(opts, blocking)
-	if err != nil {
-		return nil, nil, err
-	}
-	o.origin.Verb = observe.Map
-	submitted, err := p.submit(ctx, t, o, len(args), func(lo, hi int, raw call.Reads) ([]byte, error) {
+func mapAsync[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], args []A, opts []Option, blocking bool) (m *results.MapResult[R], spend func(), err error) {
+	job, spend, err := p.submit(ctx, t, opts, blocking, observe.Map, len(args), func(lo, hi int, raw call.Reads) ([]byte, error) {
 		return tasks.EncodeFor(ctx, t, args[lo:hi], raw)
 	})
 	if err != nil {
 		return nil, nil, err
 	}
-	return results.NewMapResult(p.hub, submitted, decoder(t)), p.spend(o, submitted), nil
+	return results.NewMapResult(p.pool.Hub, job, submit.Decoder(t)), spend, nil
 }

@@ -5,42 +5,22 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/distpool/distpool/internal/await"
 	"github.com/distpool/distpool/internal/bounds"
-	"github.com/distpool/distpool/internal/call"
 	"github.com/distpool/distpool/internal/names"
+	"github.com/distpool/distpool/internal/submit"
 	"github.com/distpool/distpool/tasks"
 )
 
 // Option changes one submission.
-type Option func(*options) error
-
-type options struct {
-	queue     string
-	chunkSize int // 0: automatic
-	ttl       time.Duration
-	policy    call.Policy
-	spent     bool   // nobody but the caller can want the record: it goes once that has the values
-	key       string // the name that the caller chose; "" for one that is drawn
-	id        string // of a job of a chosen name: its address
-
-	expiresIn time.Duration // 0: never
-	start     time.Time     // zero: at once
-	delayed   string        // the option that set start
-	window    int           // of a stream; 0: automatic
-
-	// Not of the caller.
-	origin  await.Origin
-	headers string // of the job's observers, encoded
-}
+type Option func(*submit.Options) error
 
 // Queue sends the job to the named queue instead of Config.Queue.
 func Queue(name string) Option {
-	return func(o *options) error {
+	return func(o *submit.Options) error {
 		if err := names.CheckQueue(name); err != nil {
 			return fmt.Errorf("producer.Queue: %w", err)
 		}
-		o.queue = name
+		o.Queue = name
 		return nil
 	}
 }
@@ -52,11 +32,11 @@ func Queue(name string) Option {
 // 1 MiB. A given size is kept exactly. Streams, whose length nobody knows, find
 // their automatic size from how long the calls take: see IMap.
 func ChunkSize(n int) Option {
-	return func(o *options) error {
+	return func(o *submit.Options) error {
 		if n < 0 {
 			return fmt.Errorf("producer.ChunkSize(%d): the size of a chunk cannot be negative; use a positive number of calls, or 0 for automatic", n)
 		}
-		o.chunkSize = n
+		o.ChunkSize = n
 		return nil
 	}
 }
@@ -69,11 +49,11 @@ func ChunkSize(n int) Option {
 // slots leaves some of these idle. Chunks are never larger than the window.
 // Other verbs ignore it.
 func Window(n int) Option {
-	return func(o *options) error {
+	return func(o *submit.Options) error {
 		if n < 0 {
 			return fmt.Errorf("producer.Window(%d): a window cannot be negative; use a positive number of calls, or 0 for automatic", n)
 		}
-		o.window = n
+		o.Window = n
 		return nil
 	}
 }
@@ -82,11 +62,11 @@ func Window(n int) Option {
 // Config.ResultTTL. A shorter time than 10 s is taken for 10 s: who waits must be able to
 // fetch the value. d must be at least 1ms.
 func ResultTTL(d time.Duration) Option {
-	return func(o *options) error {
+	return func(o *submit.Options) error {
 		if d < time.Millisecond || d > bounds.Longest {
 			return fmt.Errorf("producer.ResultTTL(%v): results live for 1ms to 100 years; use a duration between", d)
 		}
-		o.ttl = d
+		o.TTL = d
 		return nil
 	}
 }
@@ -94,12 +74,12 @@ func ResultTTL(d time.Duration) Option {
 // Retry lets the job's failing calls run again, up to n times, instead of what
 // the task says: see tasks.Retry. Retry(0, tasks.Backoff{}) turns retries off.
 func Retry(n int, b tasks.Backoff) Option {
-	return func(o *options) error {
+	return func(o *submit.Options) error {
 		p, err := tasks.RetryPolicy(n, b)
 		if err != nil {
 			return fmt.Errorf("producer.Retry: %w", err)
 		}
-		o.policy.Retries, o.policy.Backoff = p.Retries, p.Backoff
+		o.Policy.Retries, o.Policy.Backoff = p.Retries, p.Backoff
 		return nil
 	}
 }
@@ -123,11 +103,11 @@ func Retry(n int, b tasks.Backoff) Option {
 // Apply, Map and Starmap keep such a job for Config.ResultTTL, as their Async
 // forms do, and do not cancel it when their context ends: others may wait for it.
 func ID(key string) Option {
-	return func(o *options) error {
+	return func(o *submit.Options) error {
 		if err := names.CheckJob(key); err != nil {
 			return fmt.Errorf("producer.ID: %w", err)
 		}
-		o.key = key
+		o.Key = key
 		return nil
 	}
 }
@@ -137,8 +117,8 @@ func ID(key string) Option {
 // its context and returns a value later has succeeded. A d longer than the HardTimeout,
 // the job's or else the task's, is refused with the submission.
 func CallTimeout(d time.Duration) Option {
-	return func(o *options) error {
-		o.policy.CallTimeout = &d
+	return func(o *submit.Options) error {
+		o.Policy.CallTimeout = &d
 		return checkLimit("CallTimeout", d)
 	}
 }
@@ -147,8 +127,8 @@ func CallTimeout(d time.Duration) Option {
 // of what the task says, and has the worker started afresh: see
 // tasks.HardTimeout.
 func HardTimeout(d time.Duration) Option {
-	return func(o *options) error {
-		o.policy.HardTimeout = &d
+	return func(o *submit.Options) error {
+		o.Policy.HardTimeout = &d
 		return checkLimit("HardTimeout", d)
 	}
 }
@@ -169,22 +149,22 @@ func checkLimit(name string, d time.Duration) error {
 // No worker starts a job that is late; when none runs, the pools that have a
 // handle on the job end it. Time is taken by the clock of Redis.
 func ExpiresIn(d time.Duration) Option {
-	return func(o *options) error {
+	return func(o *submit.Options) error {
 		if d < time.Millisecond || d > bounds.Longest {
 			return fmt.Errorf("producer.ExpiresIn(%v): use 1ms to 100 years, or leave the option out for a job that waits as long as it must", d)
 		}
-		o.expiresIn = d
+		o.ExpiresIn = d
 		return nil
 	}
 }
 
 // Delay starts the job after d and not before. 0 is at once. See At.
 func Delay(d time.Duration) Option {
-	return func(o *options) error {
+	return func(o *submit.Options) error {
 		if d < 0 {
 			return fmt.Errorf("producer.Delay(%v): a delay cannot be negative; use 0 or leave the option out to start at once", d)
 		}
-		return o.startAt("Delay", time.Now().Add(d), d > 0)
+		return startAt(o, "Delay", time.Now().Add(d), d > 0)
 	}
 }
 
@@ -197,34 +177,26 @@ func Delay(d time.Duration) Option {
 // thousand chunks, it is up to 6 seconds later: workers look for delayed work only
 // so often. Not before holds as far as the clocks of producers and workers agree.
 func At(t time.Time) Option {
-	return func(o *options) error {
+	return func(o *submit.Options) error {
 		if t.IsZero() {
 			return fmt.Errorf("producer.At(%v): the zero time is no time to start; leave the option out to start at once", t)
 		}
-		return o.startAt("At", t, time.Until(t) > 0)
+		return startAt(o, "At", t, time.Until(t) > 0)
 	}
 }
 
-func (o *options) startAt(option string, t time.Time, ahead bool) error {
+func startAt(o *submit.Options, option string, t time.Time, ahead bool) error {
 	if time.Until(t) > bounds.Longest {
 		return fmt.Errorf("producer.%s: %v is more than 100 years ahead; no job can wait for that", option, t)
 	}
-	if o.delayed != "" && o.delayed != option {
+	if o.Delayed != "" && o.Delayed != option {
 		return errors.New("producer.Delay and producer.At exclude each other: use one of them")
 	}
-	o.delayed, o.start = option, time.Time{}
+	o.Delayed, o.Start = option, time.Time{}
 	if ahead {
-		o.start = t
+		o.Start = t
 	}
 	return nil
-}
-
-// delay is how long the job waits before it may start.
-func (o *options) delay() time.Duration {
-	if o.start.IsZero() {
-		return 0
-	}
-	return max(0, time.Until(o.start))
 }
 
 // blockingTTL is how long results of Apply, Map and Starmap stay: nobody but
@@ -235,22 +207,21 @@ const blockingTTL = 10 * time.Minute
 // heard of nothing.
 const leastTTL = 10 * time.Second
 
-func (p *Pool) options(opts []Option, blocking bool) (*options, error) {
-	o := &options{queue: p.cfg.Queue, ttl: p.cfg.ResultTTL}
+// options puts the options of a submission together. spent says that no process but the caller
+// can want the record: it goes once the caller has the values.
+func (p *Pool) options(opts []Option, blocking bool) (o *submit.Options, spent bool, err error) {
+	o = &submit.Options{Queue: p.cfg.Queue, TTL: p.cfg.ResultTTL}
 	for _, opt := range opts {
 		if err := opt(o); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 	}
-	if o.key != "" {
-		o.id = names.Address{Queue: o.queue, Name: o.key}.String()
-	}
-	if o.ttl == 0 {
-		o.ttl = DefaultResultTTL
-		if blocking && o.id == "" { // an ID that was chosen may be known to others
-			o.ttl, o.spent = blockingTTL, true
+	if o.TTL == 0 {
+		o.TTL = DefaultResultTTL
+		if blocking && o.Key == "" { // an ID that was chosen may be known to others
+			o.TTL, spent = blockingTTL, true
 		}
 	}
-	o.ttl = max(o.ttl, leastTTL)
-	return o, nil
+	o.TTL = max(o.TTL, leastTTL)
+	return o, spent, nil
 }

@@ -1,11 +1,7 @@
 package await
 
 import (
-	"bytes"
-	"log/slog"
-	"runtime"
 	"slices"
-	"strings"
 	"testing"
 )
 
@@ -26,29 +22,4 @@ func TestCallbacksRunOnceAndInOrderBeforeDone(t *testing.T) {
 	if !slices.Equal(ran, []int{0, 1, 2, 3}) {
 		t.Errorf("callbacks ran in the order %v", ran)
 	}
-}
-
-func TestCallbackThatPanicsOrExitsHarmsNoOther(t *testing.T) {
-	var out bytes.Buffer
-	q := &callbackQueue{log: slog.New(slog.NewTextHandler(&out, nil))}
-	var ran []string
-	q.push("J",
-		func() { ran = append(ran, "first") },
-		func() { panic("boom") },
-		func() { ran = append(ran, "after panic") },
-		runtime.Goexit,
-		func() { ran = append(ran, "after Goexit") },
-		runtime.Goexit, // the last one
-	)
-	waitDone(t, q.wait(), "an idle queue")
-	if want := []string{"first", "after panic", "after Goexit"}; !slices.Equal(ran, want) {
-		t.Errorf("ran %q, want %q", ran, want)
-	}
-	if !strings.Contains(out.String(), "boom") || strings.Count(out.String(), "level=ERROR") != 1 {
-		t.Errorf("the log is\n%s\nwant the panic, once", out.String())
-	}
-	again := make(chan struct{})
-	q.push("J", func() { close(again) })
-	waitDone(t, again, "a callback after that")
-	waitDone(t, q.wait(), "an idle queue")
 }

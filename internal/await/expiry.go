@@ -9,24 +9,42 @@ import (
 )
 
 // Expire ends the job once the given time has passed, unless a chunk of it has
-// begun. Workers refuse to begin a job that is late, but when none runs somebody
+// begun. Workers refuse to begin a job that is late, but without any worker the pool
 // must end it. The record says what late is: by the clock of Redis, so being
 // early here is harmless.
 func (h *Hub) Expire(j *Job, after time.Duration) {
+	h.after(j, &j.expiry, after, func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.overdue = append(h.overdue, j)
+		h.kick()
+	})
+}
+
+// AtStart has f called once the given time has passed, unless the job is settled by then.
+// Stop waits for f.
+func (h *Hub) AtStart(j *Job, after time.Duration, f func()) { h.after(j, &j.start, after, f) }
+
+// after calls f in d, unless the job is settled by then. slot is the job's timer for that.
+func (h *Hub) after(j *Job, slot **time.Timer, d time.Duration, f func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.jobs[j.address()] != j {
 		return // settled
 	}
-	if j.expiry != nil {
-		j.expiry.Stop()
+	if *slot != nil {
+		(*slot).Stop()
 	}
-	j.expiry = time.AfterFunc(after, func() {
+	*slot = time.AfterFunc(d, func() {
 		h.mu.Lock()
-		defer h.mu.Unlock()
-		if h.jobs[j.address()] == j {
-			h.overdue = append(h.overdue, j)
-			h.kick()
+		waits := h.jobs[j.address()] == j
+		if waits {
+			h.finished.Add(1) // no job waits once Stop waits
+		}
+		h.mu.Unlock()
+		if waits {
+			defer h.finished.Done()
+			f()
 		}
 	})
 }

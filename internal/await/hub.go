@@ -19,6 +19,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/distpool/distpool/internal/callbacks"
 	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/internal/listen"
 	"github.com/distpool/distpool/internal/names"
@@ -49,7 +50,7 @@ type Config struct {
 // Hub waits for the jobs of one pool. It is safe for concurrent use.
 type Hub struct {
 	Config
-	callbacks callbackQueue
+	callbacks callbacks.Queue
 	sub       *listen.Listener
 	stop      context.CancelFunc
 	finished  sync.WaitGroup
@@ -78,7 +79,7 @@ func Start(ctx context.Context, cfg Config) (*Hub, error) {
 	run, stop := context.WithCancel(context.Background())
 	h := &Hub{
 		Config:    cfg,
-		callbacks: callbackQueue{log: cfg.Log},
+		callbacks: callbacks.Queue{Log: cfg.Log},
 		stop:      stop,
 		wake:      make(chan struct{}, 1),
 		jobs:      map[names.Address]*Job{},
@@ -211,13 +212,13 @@ func (h *Hub) Drain(ctx context.Context) error {
 		return err
 	}
 	// Asked only now: a job's callbacks are queued before it stops being outstanding.
-	return until(ctx, h.callbacks.wait())
+	return until(ctx, h.callbacks.Idle())
 }
 
 // InCallback reports whether it is called by a callback, while one of the hub's runs:
 // what waits for these then would wait for itself.
 func (h *Hub) InCallback() bool {
-	return h.callbacks.busy() && inCallback()
+	return h.callbacks.Waits()
 }
 
 func until(ctx context.Context, c <-chan struct{}) error {
@@ -244,7 +245,7 @@ func (h *Hub) Stop(err error) {
 }
 
 // settled is told by a job, once, that it is settled.
-func (h *Hub) settled(j *Job, done chan struct{}, callbacks []func()) {
+func (h *Hub) settled(j *Job, done chan struct{}, waiting []func()) {
 	if h.Settled != nil {
 		h.Settled(j)
 	}
@@ -256,15 +257,17 @@ func (h *Hub) settled(j *Job, done chan struct{}, callbacks []func()) {
 		h.polls = nil // or they would keep what is here of the jobs until there is another one
 	}
 	h.giveBack(j.borrowed)
-	if j.expiry != nil {
-		j.expiry.Stop()
+	for _, timer := range []*time.Timer{j.expiry, j.start} {
+		if timer != nil {
+			timer.Stop()
+		}
 	}
 	// In this order, so that who sees the job done finds it no longer outstanding,
 	// and who sees nothing outstanding finds the callbacks queued.
 	close(j.over)
 	switch {
-	case len(callbacks) > 0:
-		h.callbacks.push(j.ID, append(callbacks, func() { close(done) })...)
+	case len(waiting) > 0:
+		h.callbacks.Push(j.ID, append(waiting, func() { close(done) })...)
 	case done != j.over:
 		close(done)
 	}

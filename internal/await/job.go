@@ -33,7 +33,7 @@ type Job struct {
 
 	hub *Hub
 
-	expiry *time.Timer // see Hub.Expire; guarded by the hub's mu
+	expiry, start *time.Timer // see Hub.Expire and AtStart; guarded by the hub's mu
 
 	over chan struct{} // closed once settled
 

@@ -38,6 +38,9 @@ func (h *Hub) readLeftover(ctx context.Context, j *Job, recordings int) error {
 				continue
 			}
 			if err == nil {
+				frame, err = j.open(chunk, frame)
+			}
+			if err == nil {
 				j.mu.Lock()
 				err = j.keep(recorded{chunk, batch[i], frame})
 				j.mu.Unlock()

@@ -1,4 +1,4 @@
-package producer
+package recent
 
 import (
 	"fmt"
@@ -7,7 +7,6 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/distpool/distpool/internal/recent"
 	"github.com/distpool/distpool/internal/redistest"
 )
 
@@ -38,7 +37,7 @@ func full(t *testing.T, rdb redis.UniversalClient, is bool) {
 func listed(t *testing.T, rdb redis.UniversalClient) map[string]bool {
 	t.Helper()
 	ids := map[string]bool{}
-	for l := recent.NewLister(rdb, recent.Position{}); ; {
+	for l := NewLister(rdb, Position{}); ; {
 		job, ok, err := l.Next(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -50,15 +49,15 @@ func listed(t *testing.T, rdb redis.UniversalClient) map[string]bool {
 	}
 }
 
-func unsent(l *listing) int {
+func unsent(l *Writer) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.unsent)
 }
 
-func counts(t *testing.T, rdb redis.UniversalClient) recent.ListCounts {
+func counts(t *testing.T, rdb redis.UniversalClient) ListCounts {
 	t.Helper()
-	n, err := recent.CountList(t.Context(), rdb)
+	n, err := CountList(t.Context(), rdb)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,18 +67,18 @@ func counts(t *testing.T, rdb redis.UniversalClient) recent.ListCounts {
 func TestJobsAreListedOnceThereIsRoomForThem(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Start(t).Client(t)
-	l := newListing(rdb)
+	l := NewWriter(rdb)
 	full(t, rdb, true)
-	l.note("q/A", "square", "q", true)
+	l.Note(Listed{ID: "q/A", Task: "square", Queue: "q", Single: true})
 	eventually(t, "the list is refused", func() bool { return unsent(l) == 1 })
-	l.note("q/B", "square", "q", false)
+	l.Note(Listed{ID: "q/B", Task: "square", Queue: "q", Single: false})
 	full(t, rdb, false)
 	eventually(t, "both are listed", func() bool { return len(listed(t, rdb)) == 2 })
 	full(t, rdb, true)
-	l.note("q/C", "square", "q", true)
+	l.Note(Listed{ID: "q/C", Task: "square", Queue: "q", Single: true})
 	eventually(t, "the list is refused again", func() bool { return unsent(l) == 1 })
 	full(t, rdb, false)
-	l.stop()
+	l.Stop()
 	if ids := listed(t, rdb); !ids["q/A"] || !ids["q/B"] || !ids["q/C"] {
 		t.Errorf("listed are %v, want all three", ids)
 	}
@@ -91,20 +90,20 @@ func TestJobsAreListedOnceThereIsRoomForThem(t *testing.T) {
 func TestJobsThatWaitToBeListedAreBoundedAndCounted(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Start(t).Client(t)
-	l := newListing(rdb)
+	l := NewWriter(rdb)
 	l.armed = true // no flush but the last
 	const each, rounds = 3, mostUnsent + 2
 	for i := range rounds {
-		b := &recent.Batch{}
+		b := &Batch{}
 		for k := range each {
-			b.Add(recent.Listed{ID: fmt.Sprintf("J%d-%d", i, k), Task: "square", Queue: "q", Single: true})
+			b.Add(Listed{ID: fmt.Sprintf("J%d-%d", i, k), Task: "square", Queue: "q", Single: true})
 		}
-		l.keep([]*recent.Batch{b})
+		l.keep([]*Batch{b})
 	}
 	if n := unsent(l); n != mostUnsent {
 		t.Errorf("%d batches wait, want %d", n, mostUnsent)
 	}
-	l.stop()
+	l.Stop()
 	if ids := listed(t, rdb); len(ids) != each*mostUnsent {
 		t.Errorf("%d jobs are listed, want %d", len(ids), each*mostUnsent)
 	}
@@ -124,8 +123,8 @@ func TestAListThatIsForbiddenIsNotTriedForEver(t *testing.T) {
 	}
 	rdb := redis.NewClient(&redis.Options{Addr: s.Addr(), Username: "nolist", Password: "secret"})
 	defer rdb.Close()
-	l := newListing(rdb)
-	l.note("q/A", "square", "q", true)
+	l := NewWriter(rdb)
+	l.Note(Listed{ID: "q/A", Task: "square", Queue: "q", Single: true})
 	l.flush()
 	if n := unsent(l); n != 0 {
 		t.Errorf("%d batches wait for a right that is not there", n)
@@ -133,5 +132,5 @@ func TestAListThatIsForbiddenIsNotTriedForEver(t *testing.T) {
 	if n := admin.Do(t.Context(), "ACL", "LOG").Val(); len(n.([]any)) != 1 {
 		t.Errorf("ACL LOG has %v, want one entry: the list was not tried", n)
 	}
-	l.stop()
+	l.Stop()
 }

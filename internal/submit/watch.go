@@ -1,4 +1,4 @@
-package producer
+package submit
 
 import (
 	"context"
@@ -47,11 +47,15 @@ func (w *watcher) stop() {
 	}
 }
 
-// begin begins a submission. The returned end must be called once, with the job
-// if there is one.
-func (w *watcher) begin(ctx context.Context, t erasedTask, o *options) (_ context.Context, end func(*await.Job, error)) {
-	s := &observe.Submission{Task: t.Name(), Queue: o.queue, Verb: o.origin.Verb}
-	o.origin.Since = time.Now()
+// Watch begins a submission, as observers see it. The returned end must be called once, with the
+// job if there is one.
+func (p *Pool) Watch(ctx context.Context, t Task, o *Options) (_ context.Context, end func(*await.Job, error)) {
+	w := &p.watcher
+	if !w.on {
+		return ctx, func(*await.Job, error) {}
+	}
+	s := &observe.Submission{Task: t.Name(), Queue: o.Queue, Verb: o.Origin.Verb}
+	o.Origin.Since = time.Now()
 	ctx = w.observer.BeginSubmit(ctx, s)
 	o.headers = encodeHeaders(s.Headers)
 	return ctx, func(job *await.Job, err error) {
@@ -64,7 +68,7 @@ func (w *watcher) begin(ctx context.Context, t erasedTask, o *options) (_ contex
 			w.log.DebugContext(ctx, "a submission failed", "job", s.Job, "task", s.Task, "queue", s.Queue, "verb", s.Verb, "error", err)
 		} else {
 			w.log.DebugContext(ctx, "submitted", "job", s.Job, "task", s.Task, "queue", s.Queue, "verb", s.Verb,
-				"calls", s.Calls, "chunks", s.Chunks, "took", time.Since(o.origin.Since))
+				"calls", s.Calls, "chunks", s.Chunks, "took", time.Since(o.Origin.Since))
 		}
 	}
 }
@@ -114,7 +118,7 @@ func jobOutcome(err error, failed int) observe.JobOutcome {
 		return observe.JobCorrupt
 	case errors.Is(err, results.ErrExpired):
 		return observe.JobExpired
-	case errors.Is(err, ErrClosed):
+	case errors.Is(err, results.ErrClosed):
 		return observe.JobReleased
 	}
 	return observe.JobError

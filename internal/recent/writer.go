@@ -1,4 +1,4 @@
-package producer
+package recent
 
 import (
 	"context"
@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-
-	"github.com/distpool/distpool/internal/recent"
 )
 
 const (
@@ -22,42 +20,43 @@ const (
 	mostUnsent = 8
 )
 
-// listing makes the pool's jobs findable by people who do not know their IDs. It
+// Writer makes the pool's jobs findable by people who do not know their IDs. It
 // is no part of a submission: jobs are noted in memory, and a flush in the
 // background lists all that have gathered, in one command. A pool that has nothing to
 // list sends nothing. What a flush cannot send is sent later, and may be listed
 // twice, which readers expect; what there is no room for until then is counted, so that
 // whoever reads the list knows that it is not complete.
-type listing struct {
+type Writer struct {
 	rdb redis.UniversalClient
 
 	mu      sync.Mutex // guards all below
-	batch   *recent.Batch
-	unsent  []*recent.Batch // by flushes that failed, oldest first
-	missed  int             // jobs of batches for which there was no room in unsent
-	shard   int             // of the next flush
+	batch   *Batch
+	unsent  []*Batch // by flushes that failed, oldest first
+	missed  int      // jobs of batches for which there was no room in unsent
+	shard   int      // of the next flush
 	armed   bool
 	stopped bool
 	flights sync.WaitGroup // flushes under way
 }
 
-func newListing(rdb redis.UniversalClient) *listing {
-	return &listing{rdb: rdb, batch: &recent.Batch{}, shard: rand.IntN(recent.ListShards)}
+// NewWriter makes a Writer of one pool.
+func NewWriter(rdb redis.UniversalClient) *Writer {
+	return &Writer{rdb: rdb, batch: &Batch{}, shard: rand.IntN(ListShards)}
 }
 
-// note takes a job that was submitted.
-func (l *listing) note(id, task, queue string, single bool) {
+// Note takes a job that was submitted.
+func (l *Writer) Note(j Listed) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.stopped {
 		return
 	}
-	l.batch.Add(recent.Listed{ID: id, Task: task, Queue: queue, Single: single})
+	l.batch.Add(j)
 	l.arm(listEvery)
 }
 
 // arm has a flush come. It is called with mu held.
-func (l *listing) arm(after time.Duration) {
+func (l *Writer) arm(after time.Duration) {
 	if !l.armed {
 		l.armed = true
 		time.AfterFunc(after, l.flush)
@@ -65,7 +64,7 @@ func (l *listing) arm(after time.Duration) {
 }
 
 // flush lists what has gathered.
-func (l *listing) flush() {
+func (l *Writer) flush() {
 	l.mu.Lock()
 	l.armed = false
 	if l.stopped {
@@ -80,7 +79,7 @@ func (l *listing) flush() {
 }
 
 // take returns what there is to send, and starts a new batch. It is called with mu held.
-func (l *listing) take() (batches []*recent.Batch, shard int) {
+func (l *Writer) take() (batches []*Batch, shard int) {
 	batches, shard = l.unsent, l.shard
 	if l.batch.Len() > 0 {
 		batches = append(batches, l.batch)
@@ -89,16 +88,16 @@ func (l *listing) take() (batches []*recent.Batch, shard int) {
 		batches[len(batches)-1].Unlisted += l.missed
 		l.missed = 0
 	}
-	l.batch, l.unsent = &recent.Batch{}, nil
-	l.shard = (l.shard + 1) % recent.ListShards
+	l.batch, l.unsent = &Batch{}, nil
+	l.shard = (l.shard + 1) % ListShards
 	return batches, shard
 }
 
-func (l *listing) send(batches []*recent.Batch, shard int, until time.Time) {
+func (l *Writer) send(batches []*Batch, shard int, until time.Time) {
 	ctx, cancel := context.WithDeadline(context.Background(), until)
 	defer cancel()
 	for i, batch := range batches {
-		switch err := recent.List(ctx, l.rdb, shard, batch); {
+		switch err := List(ctx, l.rdb, shard, batch); {
 		case redis.HasErrorPrefix(err, "NOPERM"):
 			return // nor will it be any time later
 		case err != nil:
@@ -109,7 +108,7 @@ func (l *listing) send(batches []*recent.Batch, shard int, until time.Time) {
 }
 
 // keep takes batches back that could not be sent.
-func (l *listing) keep(batches []*recent.Batch) {
+func (l *Writer) keep(batches []*Batch) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.unsent = append(batches, l.unsent...) // other flushes may have failed meanwhile
@@ -123,8 +122,8 @@ func (l *listing) keep(batches []*recent.Batch) {
 	}
 }
 
-// stop lists what is left, and ends.
-func (l *listing) stop() {
+// Stop lists what is left, and ends.
+func (l *Writer) Stop() {
 	until := time.Now().Add(listPatience)
 	l.mu.Lock()
 	l.stopped = true

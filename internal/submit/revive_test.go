@@ -1,4 +1,4 @@
-package producer
+package submit
 
 import (
 	"bytes"
@@ -18,10 +18,10 @@ func TestTheLogSaysOnceThatNoWorkerServesAQueue(t *testing.T) {
 	rdb := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
 	t.Cleanup(func() { rdb.Close() })
 	var log bytes.Buffer
-	p := &pool{cfg: Config{Logger: slog.New(slog.NewTextHandler(&log, nil))}, fleet: fleet.NewView(rdb)}
+	p := &Pool{Config: Config{Logger: slog.New(slog.NewTextHandler(&log, nil))}, said: map[string]time.Time{}}
 	look := func(queue string) {
 		p.fleet = fleet.NewView(rdb) // as when a second has passed
-		p.absence.look(t.Context(), p, &await.Job{ID: "j", Queue: queue, Task: "square"})
+		p.sayUnserved(t.Context(), &await.Job{ID: "j", Queue: queue, Task: "square"})
 	}
 	says := func(when string, first, second int) {
 		t.Helper()

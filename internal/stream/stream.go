@@ -1,8 +1,9 @@
-package producer
+package stream
 
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"math"
 	"runtime"
@@ -14,10 +15,10 @@ import (
 	"github.com/distpool/distpool/internal/await"
 	"github.com/distpool/distpool/internal/call"
 	"github.com/distpool/distpool/internal/guard"
-	"github.com/distpool/distpool/internal/names"
+	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/internal/nested"
+	"github.com/distpool/distpool/internal/submit"
 	"github.com/distpool/distpool/internal/wire"
-	"github.com/distpool/distpool/observe"
 )
 
 const (
@@ -35,22 +36,16 @@ const (
 // stream is one loop over a stream, without its types. Three goroutines have a
 // part in it: the reader appends arguments, the sender submits them as chunks and
 // collects outcomes, the loop yields these. The job is open while the input is,
-// and is known to nobody else.
+// and is known to no other process.
 type stream struct {
-	pool    *Pool
-	name    string // of its job
-	task    erasedTask
-	options *options
-	log     string // how errors call it
-
+	submit.Outgoing
 	failure error                   // what the loop got as its last pair; of the loop
-	watched func(*await.Job, error) // ends what observers see of it; nil without them
+	watched func(*await.Job, error) // ends what observers see of it
 
 	wake      chan struct{} // to the sender: the reader has something
 	room      chan struct{} // to the reader: the window may have moved
 	arrived   chan struct{} // to the loop: there is something in ready, or the end
 	stop      chan struct{} // closed when the loop is over
-	enough    chan struct{} // closed when the reader shall stop
 	inputRead chan struct{} // closed when the reader has ended
 	sent      chan struct{} // closed when the sender has ended
 
@@ -63,7 +58,8 @@ type stream struct {
 	slack   atomic.Int64
 	full    atomic.Bool
 
-	endInput sync.Once // guards the closing of enough
+	reading  context.Context // ends when the reader shall stop
+	endInput context.CancelFunc
 
 	mu       sync.Mutex // guards all below
 	wanted   int        // arguments that are worth waking the sender for
@@ -78,7 +74,7 @@ type stream struct {
 	sendCtx context.Context
 	abort   context.CancelFunc
 	pace    pace
-	cut     cutter
+	cutter  submit.Cutter
 	job     *await.Job
 	chunks  int
 	sealed  bool
@@ -90,48 +86,38 @@ type arguments interface {
 	drop(before int)
 }
 
-func (p *Pool) openStream(ctx context.Context, t erasedTask, opts []Option) (*stream, error) {
-	o, err := p.options(opts, true)
+// open begins a loop. Its errors, and those of the stream, lack what they are about.
+func open(ctx context.Context, p *submit.Pool, t submit.Task, o *submit.Options) (*stream, error) {
+	if o.Key != "" || o.ExpiresIn != 0 || o.Delayed != "" {
+		return nil, errors.New("the options ID, ExpiresIn, Delay and At are for jobs whose calls are known at once; leave them out, or use MapAsync")
+	}
+	policy := o.Policy.Over(t.Policy())
+	if err := policy.CheckLimits(); err != nil {
+		return nil, err
+	}
+	policy.Stream = true
+	s := &stream{
+		Outgoing: submit.Outgoing{Pool: p, Task: t, Options: o, Ref: job.Ref{Name: rand.Text()}, Total: submit.UnknownTotal, Policy: policy.Encode()},
+		wake:     make(chan struct{}, 1), room: make(chan struct{}, 1), arrived: make(chan struct{}, 1),
+		stop: make(chan struct{}), inputRead: make(chan struct{}), sent: make(chan struct{}),
+		limit: math.MaxInt, pace: pace{size: 1, slots: runtime.NumCPU(), noted: time.Now()},
+		cutter: submit.Cutter{Task: t.Name(), Exact: o.ChunkSize > 0, MaxArgument: p.MaxArgument},
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	left, err := p.Enter()
 	if err != nil {
 		return nil, err
 	}
-	if o.id != "" || o.expiresIn != 0 || o.delayed != "" {
-		return nil, fmt.Errorf("stream of task %q: the options ID, ExpiresIn, Delay and At are for jobs whose calls are known at once; leave them out, or use MapAsync", t.Name())
-	}
-	if err := o.policy.Over(t.Policy()).CheckLimits(); err != nil {
-		return nil, fmt.Errorf("stream of task %q: %w", t.Name(), err)
-	}
-	o.origin.Verb = observe.Stream
-	s := &stream{
-		pool: p, name: rand.Text(), task: t, options: o, log: fmt.Sprintf("stream of task %q", t.Name()),
-		wake: make(chan struct{}, 1), room: make(chan struct{}, 1), arrived: make(chan struct{}, 1),
-		stop: make(chan struct{}), enough: make(chan struct{}), inputRead: make(chan struct{}), sent: make(chan struct{}),
-		limit: math.MaxInt, pace: pace{size: 1, slots: runtime.NumCPU(), noted: time.Now()},
-		cut: cutter{task: t.Name(), exact: o.chunkSize > 0, maxArgument: p.cfg.MaxArgument},
-	}
-	if ctx.Err() != nil {
-		return nil, s.stopped(ctx)
-	}
-	if err := p.enter(); err != nil {
-		return nil, err
-	}
-	p.submitting.Done()
+	left()
 	if err := s.resize(ctx); err != nil {
-		return nil, fmt.Errorf("%s: counting the workers' slots: %w", s.log, err)
+		return nil, fmt.Errorf("counting the workers' slots: %w", err)
 	}
-	if p.watcher.on {
-		ctx, s.watched = p.watcher.begin(ctx, t, s.options)
-	}
+	ctx, s.watched = p.Watch(ctx, t, s.Options)
 	s.sendCtx, s.abort = context.WithCancel(context.WithoutCancel(ctx))
+	s.reading, s.endInput = context.WithCancel(s.sendCtx)
 	return s, nil
-}
-
-// id is the address of the stream's job.
-func (s *stream) id() string { return names.Address{Queue: s.options.queue, Name: s.name}.String() }
-
-// stopped is the error of a stream that ends with ctx.
-func (s *stream) stopped(ctx context.Context) error {
-	return fmt.Errorf("%s: %w", s.log, context.Cause(ctx))
 }
 
 func kick(c chan<- struct{}) {
@@ -146,7 +132,7 @@ func (s *stream) inputEnds(err error) {
 	s.mu.Lock()
 	s.over = true
 	if err != nil && s.inputErr == nil {
-		s.inputErr = fmt.Errorf("%s: %w", s.log, err)
+		s.inputErr = err
 	}
 	s.mu.Unlock()
 	kick(s.wake)
@@ -155,7 +141,7 @@ func (s *stream) inputEnds(err error) {
 // inputPanicked is the error of an input that panicked with p.
 func (s *stream) inputPanicked(p any) error {
 	text := guard.Text(p)
-	s.pool.cfg.Logger.Error("the input of a stream panicked", "task", s.task.Name(), "panic", text, "stack", string(debug.Stack()))
+	s.Pool.Logger.Error("the input of a stream panicked", "task", s.Task.Name(), "panic", text, "stack", string(debug.Stack()))
 	err, _ := p.(error)
 	return &inputPanic{text, err}
 }
@@ -173,24 +159,18 @@ func (e *inputPanic) Unwrap() error { return e.err }
 // awaitRoom is called by the reader before it reads on. It returns false when the
 // stream has ended.
 func (s *stream) awaitRoom() bool {
-	select {
-	case <-s.enough:
-		return false
-	default:
-	}
-	if s.read.Load()-s.yielded.Load() < s.window.Load() {
-		return true
-	}
-	s.full.Store(true)
-	defer s.full.Store(false)
-	for !s.roomy() {
-		select {
-		case <-s.room:
-		case <-s.enough:
-			return false
+	if s.read.Load()-s.yielded.Load() >= s.window.Load() {
+		s.full.Store(true)
+		defer s.full.Store(false)
+		for !s.roomy() {
+			select {
+			case <-s.room:
+			case <-s.reading.Done():
+				return false
+			}
 		}
 	}
-	return true
+	return s.reading.Err() == nil
 }
 
 func (s *stream) roomy() bool {
@@ -223,22 +203,22 @@ func (s *stream) arrivals(ctx context.Context) (ready []wire.Outcome, ended bool
 
 // await waits until something has arrived.
 func (s *stream) await(ctx context.Context) error {
-	deadlock, leave := nested.Enter(ctx, nested.Job{ID: s.id(), Task: s.task.Name(), Queue: s.options.queue})
+	deadlock, leave := nested.Enter(ctx, nested.Job{ID: s.ID(), Task: s.Task.Name(), Queue: s.Options.Queue})
 	defer leave()
 	select {
 	case <-s.arrived:
 		return nil
 	case err := <-deadlock:
-		return fmt.Errorf("%s: %w", s.log, err)
+		return err
 	case <-ctx.Done():
-		return s.stopped(ctx)
+		return context.Cause(ctx)
 	}
 }
 
 // leave ends what is left of the stream when its loop is over.
 func (s *stream) leave() {
 	close(s.stop)
-	s.endInput.Do(func() { close(s.enough) })
+	s.endInput()
 	// A round trip under way is let pass: the creation of a job that was canceled
 	// here could still happen in Redis, after the job is forgotten.
 	grace := time.AfterFunc(sendGrace, s.abort)
@@ -249,16 +229,14 @@ func (s *stream) leave() {
 	case <-s.inputRead:
 	case <-time.After(inputGrace):
 	}
-	if s.watched != nil {
-		defer func() { s.watched(s.job, s.failure) }()
-	}
+	defer func() { s.watched(s.job, s.failure) }()
 	if s.job == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), streamPatience/2)
 	defer cancel()
-	if err := s.pool.hub.Forget(ctx, s.job); err != nil && !s.pool.released.Load() {
-		s.pool.cfg.Logger.Warn("the record of a stream that is over stays until its time to live has passed", "job", s.job.ID, "task", s.task.Name(), "error", err)
+	if err := s.Pool.Hub.Forget(ctx, s.job); err != nil && !errors.Is(err, await.ErrClosed) {
+		s.Pool.Logger.Warn("the record of a stream that is over stays until its time to live has passed", "job", s.job.ID, "task", s.Task.Name(), "error", err)
 	}
-	s.pool.hub.Drop(s.job, await.ErrCanceled)
+	s.Pool.Hub.Drop(s.job, await.ErrCanceled)
 }

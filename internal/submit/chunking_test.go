@@ -1,8 +1,7 @@
-package producer
+package submit
 
 import (
 	"runtime"
-	"strings"
 	"testing"
 	"time"
 
@@ -30,7 +29,7 @@ func TestAutomaticChunkSizeIsPythonsRuleOverTheFleet(t *testing.T) {
 				t.Fatal(id, err)
 			}
 		}
-		p := &Pool{&pool{fleet: fleet.NewView(rdb)}}
+		p := &Pool{fleet: fleet.NewView(rdb)}
 		if got, err := p.automaticSize(t.Context(), "q", tt.calls); err != nil || got != tt.want {
 			t.Errorf("%d calls on %d slots: chunks of %d, %v; want %d", tt.calls, tt.slots, got, err, tt.want)
 		}
@@ -38,11 +37,11 @@ func TestAutomaticChunkSizeIsPythonsRuleOverTheFleet(t *testing.T) {
 }
 
 func TestRoundTripOfASubmissionIsBounded(t *testing.T) {
-	c := &cutter{calls: 1201, size: 1, exact: true, maxArgument: 1 << 20,
-		encode: func(int, int, call.Reads) ([]byte, error) { return []byte("[0]"), nil }}
+	c := &Cutter{Calls: 1201, Size: 1, Exact: true, MaxArgument: 1 << 20,
+		Encode: func(int, int, call.Reads) ([]byte, error) { return []byte("[0]"), nil }}
 	next := 0
 	for _, want := range []int{250, 250, 250, 250, 201, 0} {
-		batch, err := c.next(next)
+		batch, err := c.Next(next)
 		if err != nil || len(batch) != want {
 			t.Fatalf("a batch of %d chunks, %v; want %d", len(batch), err, want)
 		}
@@ -53,26 +52,7 @@ func TestRoundTripOfASubmissionIsBounded(t *testing.T) {
 		}
 		next += len(batch)
 	}
-	if !c.done() {
+	if !c.Done() {
 		t.Error("it is not done")
-	}
-}
-
-func TestBadOptionsAreRefusedByName(t *testing.T) {
-	p := &Pool{&pool{cfg: Config{}.withDefaults()}}
-	for want, opt := range map[string]Option{
-		"producer.ChunkSize(-1)":  ChunkSize(-1),
-		"producer.Queue":          Queue("a b"),
-		"producer.ResultTTL(0s)":  ResultTTL(0),
-		"producer.ResultTTL(1ns)": ResultTTL(1),
-	} {
-		if _, err := p.options([]Option{opt}, false); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("error is %v, want %s in it", err, want)
-		}
-	}
-	for blocking, want := range map[bool]time.Duration{true: blockingTTL, false: DefaultResultTTL} {
-		if o, err := p.options(nil, blocking); err != nil || o.ttl != want || o.queue != DefaultQueue {
-			t.Errorf("blocking %t: %+v, %v; want results to live for %v", blocking, o, err, want)
-		}
 	}
 }

@@ -1,8 +1,7 @@
-package producer
+package submit
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"sync"
 	"time"
@@ -73,9 +72,9 @@ func (j *jobs) remove(ctx context.Context, lane string, spent []*await.Job) ([]r
 	return make([]removed, len(spent)), job.Remove(ctx, j.rdb, lane, names...)
 }
 
-// dispose removes the record of a job, of which the only caller has every value. It does not wait: a
+// Dispose removes the record of a job, of which the only caller has every value. It does not wait: a
 // record that stays goes with its time to live.
-func (j *jobs) dispose(spent *await.Job) {
+func (j *jobs) Dispose(spent *await.Job) {
 	j.spent.Go(spent.Lane, spent, func(removed, error) {})
 }
 
@@ -116,77 +115,4 @@ func (j *jobs) name(ctx context.Context, of string) error {
 		return fmt.Errorf("naming queue %q to asynq: %w", of, err)
 	}
 	return nil // in a Cluster the node of that key may be away alone, and operators can wait
-}
-
-// accepted is the error of a submission that was not made; nil if the job grew. A name that was
-// drawn exists if the entry was sent twice.
-func accepted(state job.State) error {
-	switch state {
-	case job.Open, job.Sealed, job.Done, job.Exists:
-		return nil
-	case job.Unstored:
-		return fmt.Errorf("%w: large arguments were stored, and are not there; does Redis evict keys (maxmemory-policy)?", await.ErrExpired)
-	case job.Gone, job.Gap:
-		return fmt.Errorf("%w: it was forgotten, or Redis has lost a part of it", await.ErrExpired)
-	case job.Canceled:
-		return await.ErrCanceled
-	}
-	return fmt.Errorf("%w: submitting is answered with %q", await.ErrCorrupt, state)
-}
-
-// description is what is known of a job when it is created.
-type description struct {
-	job.Job
-	About job.About
-}
-
-// entry is the submission that creates the job.
-func (d description) entry(ref job.Ref, chunks []job.Chunk) (job.Submission, error) {
-	about, err := d.About.Encode()
-	if err != nil {
-		return job.Submission{}, err
-	}
-	created := d.Job
-	created.Ref, created.About = ref, about
-	return job.New(created, chunks), nil
-}
-
-// describe describes a job of the task, but for its calls.
-func (p *pool) describe(t erasedTask, o *options) description {
-	d := description{
-		Job:   job.Job{Pool: p.hub.Pool, Life: p.cfg.JobTTL, TTL: o.ttl},
-		About: job.About{Task: t.Name(), Codec: t.Codec().Name(), Policy: o.policy.Over(t.Policy()).Encode()},
-	}
-	if o.headers != "" {
-		d.About.Headers = json.RawMessage(o.headers)
-	}
-	return d
-}
-
-// lane is the lane of a new job, in which the pool listens from now on.
-func (p *pool) lane(ctx context.Context, of, name string) (string, error) {
-	lane, err := p.router.Lane(ctx, of, name)
-	if err == nil {
-		p.hub.Listen(ctx, lane)
-	}
-	return lane, err
-}
-
-// store gives chunks their first deliveries, and puts those of their arguments apart that are
-// large. It reports whether there were such.
-func (p *pool) store(ctx context.Context, lane, task string, ref job.Ref, start time.Time, batch []job.Chunk) (large bool, err error) {
-	if !start.IsZero() {
-		// asynq counts in seconds: never start early for that.
-		start = start.Add(time.Second - time.Nanosecond).Truncate(time.Second)
-	}
-	for i := range batch {
-		d := job.Delivery{Ref: ref, Chunk: batch[i].Number, Number: 1}
-		if batch[i].Args, err = job.Store(ctx, p.rdb, lane, ref.Name, batch[i].Args); err != nil {
-			return large, fmt.Errorf("storing large arguments: %w", err)
-		}
-		large = large || job.IsReference(batch[i].Args)
-		batch[i].TaskID, batch[i].Due = d.TaskID(), start
-		batch[i].Message = job.Message(lane, task, d, "", time.Time{})
-	}
-	return large, nil
 }

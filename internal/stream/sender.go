@@ -1,27 +1,27 @@
-package producer
+package stream
 
 import (
 	"context"
 	"fmt"
 	"math"
-	"runtime"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
 
 	"github.com/distpool/distpool/internal/await"
 	"github.com/distpool/distpool/internal/job"
+	"github.com/distpool/distpool/internal/submit"
 )
 
 // run is the sender.
 func (s *stream) run(in arguments) {
 	defer close(s.sent)
-	s.cut.encode = in.encode
-	refresh := time.NewTicker(max(time.Millisecond, s.pool.cfg.JobTTL/4))
+	s.cutter.Encode = in.encode
+	refresh := time.NewTicker(max(time.Millisecond, s.Pool.JobTTL/4))
 	defer refresh.Stop()
 	err := s.send(in, refresh.C)
 	if s.job != nil && s.job.Err() != nil {
-		err = fmt.Errorf("%s: job %s: %w", s.log, s.job.ID, s.job.Err()) // says why a submission failed, too
+		err = fmt.Errorf("job %s: %w", s.job.ID, s.job.Err()) // says why a submission failed, too
 	}
 	s.mu.Lock()
 	if err == nil {
@@ -70,7 +70,7 @@ func (s *stream) send(in arguments, refresh <-chan time.Time) error {
 func (s *stream) finished() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.over && s.cut.at == s.toSend() && s.pace.onTheWay == 0
+	return s.over && s.cutter.At == s.toSend() && s.pace.onTheWay == 0
 }
 
 // toSend is how many calls there are as far as is known. It is called with mu
@@ -98,17 +98,17 @@ func (s *stream) collect() (changed <-chan struct{}, over bool, err error) {
 	s.mu.Unlock()
 	kick(s.arrived)
 	if err := s.resize(s.sendCtx); err != nil && s.sendCtx.Err() == nil {
-		s.pool.cfg.Logger.Warn("counting the slots of workers failed, the last count is used", "job", s.id(), "task", s.task.Name(), "error", err)
+		s.Pool.Logger.Warn("counting the slots of workers failed, the last count is used", "job", s.ID(), "task", s.Task.Name(), "error", err)
 	}
 	if over {
 		return changed, over, nil
 	}
-	err = s.insist(func() error { return job.Consume(s.sendCtx, s.pool.rdb, s.job.Lane, s.job.Ref, chunks, places) })
+	err = s.insist(func() error { return job.Consume(s.sendCtx, s.Pool.Redis, s.job.Lane, s.job.Ref, chunks, places) })
 	if job.IsDamaged(err) {
 		err = fmt.Errorf("%w: %w", await.ErrCorrupt, err)
 	}
 	if err != nil {
-		err = fmt.Errorf("%s: removing outcomes that were taken: %w", s.log, err)
+		err = fmt.Errorf("removing outcomes that were taken: %w", err)
 	}
 	return changed, false, err
 }
@@ -116,20 +116,17 @@ func (s *stream) collect() (changed <-chan struct{}, over bool, err error) {
 // resize adapts the size of chunks and the window to the fleet and to what was
 // measured.
 func (s *stream) resize(ctx context.Context) error {
-	slots, err := s.pool.fleet.Slots(ctx, s.options.queue)
+	slots, err := s.Pool.Slots(ctx, s.Options.Queue)
 	if err == nil {
-		if slots == 0 {
-			slots = runtime.NumCPU()
-		}
-		s.pace.slots = slots
+		s.pace.slots = max(1, slots)
 	}
-	slots = max(1, s.pace.slots)
-	window := s.options.window
-	if size := s.options.chunkSize; size > 0 {
+	slots = s.pace.slots
+	window := s.Options.Window
+	if size := s.Options.ChunkSize; size > 0 {
 		if window == 0 {
 			window = chunksOf(windowChunks*slots, size)
 		}
-		s.cut.size = min(size, window)
+		s.cutter.Size = min(size, window)
 	} else {
 		// Two chunks for each slot at least, as far as the window allows.
 		most := math.MaxInt
@@ -137,15 +134,15 @@ func (s *stream) resize(ctx context.Context) error {
 			most = max(1, window/(2*slots))
 		}
 		s.pace.adapt(most)
-		s.cut.size = min(s.pace.size, most)
+		s.cutter.Size = min(s.pace.size, most)
 		if window == 0 {
-			window = chunksOf(windowChunks*slots, s.cut.size)
+			window = chunksOf(windowChunks*slots, s.cutter.Size)
 		}
 	}
 	s.window.Store(int64(window))
 	// The window may be full of calls that are too few for a chunk of a given size:
 	// there must be room to read the rest of it.
-	s.slack.Store(int64(max(1, min(window/16, window-s.cut.size+1))))
+	s.slack.Store(int64(max(1, min(window/16, window-s.cutter.Size+1))))
 	kick(s.room)
 	return err
 }
@@ -165,22 +162,22 @@ func (s *stream) submit(in arguments) (sent bool, err error) {
 	if calls == 0 && (!last || s.sealed || s.job == nil) {
 		return false, nil
 	}
-	before := s.cut.at
-	s.cut.calls = before + calls
-	batch, err := s.cut.next(s.chunks)
+	before := s.cutter.At
+	s.cutter.Calls = before + calls
+	batch, err := s.cutter.Next(s.chunks)
 	if err != nil {
-		s.cut.at = before
+		s.cutter.At = before
 		s.refuse(before, calls, err)
 		return true, nil
 	}
-	if err := s.transmit(batch, last && s.cut.done()); err != nil {
+	if err := s.transmit(batch, last && s.cutter.Done()); err != nil {
 		return false, err
 	}
 	for _, c := range batch {
 		s.pace.depart(len(c.Args))
 	}
-	s.pace.sent += s.cut.at - before
-	in.drop(s.cut.at)
+	s.pace.sent += s.cutter.At - before
+	in.drop(s.cutter.At)
 	return true, nil
 }
 
@@ -191,46 +188,63 @@ func (s *stream) submit(in arguments) (sent bool, err error) {
 func (s *stream) due() (calls int, last bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	waiting := s.toSend() - s.cut.at
+	waiting := s.toSend() - s.cutter.At
 	if s.over {
 		return waiting, true
 	}
-	whole := waiting / s.cut.size
-	hungry := !s.cut.exact && s.pace.onTheWay+whole < s.pace.slots
-	s.wanted = s.cut.size
+	whole := waiting / s.cutter.Size
+	hungry := !s.cutter.Exact && s.pace.onTheWay+whole < s.pace.slots
+	s.wanted = s.cutter.Size
 	if hungry {
 		s.wanted = 1
 		return waiting, false
 	}
-	return whole * s.cut.size, false
+	return whole * s.cutter.Size, false
 }
 
 // transmit sends chunks, with their deliveries, and creates the job if there is
-// none.
+// none. Without chunks it seals the job, or renews its time to live.
 func (s *stream) transmit(batch []job.Chunk, seal bool) error {
 	s.pace.note(time.Now())
-	total := s.chunks + len(batch)
-	deliver := s.extend
-	if s.job == nil {
-		if err := s.pool.enter(); err != nil {
+	total, first := s.chunks+len(batch), s.job == nil
+	if first {
+		seal = false // that is done later: a stream may have any number of chunks
+		left, err := s.Pool.Enter()
+		if err != nil {
 			return err
 		}
-		defer s.pool.submitting.Done()
-		lane, err := s.pool.lane(s.sendCtx, s.options.queue, s.name)
-		if err != nil {
-			return fmt.Errorf("%s: %w", s.log, err)
+		defer left()
+		if err := s.Place(s.sendCtx); err != nil {
+			return err
 		}
-		tracked := s.pool.opens(s.task, await.NewStream(lane, s.name, s.task.Name()))
-		tracked.Origin = s.options.origin
-		if _, err := s.pool.hub.Track(tracked); err != nil {
+		tracked := await.NewStream(s.Lane, s.Ref.Name, s.Task.Name())
+		if err := s.Track(tracked); err != nil {
 			return err
 		}
 		s.job = tracked
-		deliver, seal = s.create, false // sealed later: a stream may have any number of chunks
 	}
 	s.job.Expect(s.chunks, len(batch))
-	if err := deliver(batch, total, seal); err != nil {
-		return fmt.Errorf("%s: %w", s.log, err)
+	entry, _, err := s.Entry(s.sendCtx, s.cutter.At, total, !seal, batch, first)
+	if err != nil {
+		return err
+	}
+	put := func() error {
+		state, err := s.Put(s.sendCtx, entry)
+		if err != nil || len(batch) == 0 && state == job.Gone { // the hub finds out what became of it
+			return err
+		}
+		return submit.Accepted(state)
+	}
+	if first {
+		err = put()
+	} else {
+		err = s.insist(put)
+	}
+	if err != nil {
+		return err
+	}
+	if first {
+		s.Note(false)
 	}
 	if len(batch) == 0 && seal == s.sealed {
 		// It only renewed the record, if that is still there. That is no news of the job: the
@@ -238,59 +252,9 @@ func (s *stream) transmit(batch []job.Chunk, seal bool) error {
 		return nil
 	}
 	s.chunks, s.sealed = total, seal
-	s.job.Grow(s.cut.at, total, seal)
+	s.job.Grow(s.cutter.At, total, seal)
 	s.job.MarkSubmitted()
 	return nil
-}
-
-func (s *stream) create(batch []job.Chunk, total int, _ bool) error {
-	d := s.describe(total)
-	if err := s.pool.protectNew(s.task, s.job.Ref, &d, s.options.queue, unknownTotal, batch); err != nil {
-		return err
-	}
-	if _, err := s.pool.store(s.sendCtx, s.job.Lane, s.task.Name(), s.job.Ref, time.Time{}, batch); err != nil {
-		return err
-	}
-	entry, err := d.entry(s.job.Ref, batch)
-	if err != nil {
-		return err
-	}
-	state, err := s.pool.put(s.sendCtx, s.job.Lane, entry)
-	if err == nil {
-		err = accepted(state)
-	}
-	if err == nil {
-		s.pool.listing.note(s.job.ID, s.task.Name(), s.options.queue, false)
-	}
-	return err
-}
-
-// describe describes the job with so many chunks.
-func (s *stream) describe(chunks int) description {
-	d := s.pool.describe(s.task, s.options)
-	policy := s.options.policy.Over(s.task.Policy())
-	policy.Stream = true
-	d.About.Policy = policy.Encode()
-	d.Calls, d.Chunks, d.Open = s.cut.at, chunks, true
-	return d
-}
-
-// extend sends more chunks, and renews the record's time to live.
-func (s *stream) extend(batch []job.Chunk, total int, seal bool) error {
-	if err := s.pool.protectMore(s.task, s.job.Ref, s.describe(total), s.options.queue, unknownTotal, batch); err != nil {
-		return err
-	}
-	if _, err := s.pool.store(s.sendCtx, s.job.Lane, s.task.Name(), s.job.Ref, time.Time{}, batch); err != nil {
-		return err
-	}
-	entry := job.Add(s.job.Ref, s.cut.at, total, seal, s.pool.cfg.JobTTL, batch)
-	return s.insist(func() error {
-		state, err := s.pool.put(s.sendCtx, s.job.Lane, entry)
-		if err != nil || len(batch) == 0 && state == job.Gone { // the hub finds out what became of it
-			return err
-		}
-		return accepted(state)
-	})
 }
 
 // insist repeats a round trip, which must be harmless to repeat, for a while.
@@ -309,15 +273,11 @@ func (s *stream) insist(try func() error) error {
 // sent.
 func (s *stream) refuse(first, calls int, err error) {
 	limit := first
-	for call := first; call < first+calls; call++ {
-		one := cutter{encode: s.cut.encode, task: s.cut.task, calls: call + 1, at: call, size: 1, exact: true, maxArgument: s.cut.maxArgument}
-		if _, _, cannot := one.one(); cannot != nil {
-			limit, err = call, cannot
-			break
-		}
+	if culprit, why := s.cutter.Culprit(first, calls); why != nil {
+		limit, err = culprit, why
 	}
 	s.mu.Lock()
-	s.over, s.limit, s.inputErr = true, limit, fmt.Errorf("%s: %w", s.log, err)
+	s.over, s.limit, s.inputErr = true, limit, err
 	s.mu.Unlock()
-	s.endInput.Do(func() { close(s.enough) })
+	s.endInput()
 }

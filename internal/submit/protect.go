@@ -1,4 +1,4 @@
-package producer
+package submit
 
 import (
 	"errors"
@@ -22,62 +22,47 @@ import (
 // pool has a keyring; what comes back is checked and opened by await.Job.Open. All
 // of it is here, and a pool with neither pays two comparisons for a submission.
 
-// unknownTotal says that the number of a job's calls is not signed: a stream's is
+// UnknownTotal says that the number of a job's calls is not signed: a stream's is
 // not known when its chunks are sent.
-const unknownTotal = -1
+const UnknownTotal = -1
 
 // protects reports whether there is anything to do.
-func (p *pool) protects(t erasedTask) bool {
+func (p *Pool) protects(t Task) bool {
 	_, seals := t.Codec().(tasks.SealingCodec)
 	return seals || p.signer != nil
 }
 
-// protect seals and signs the arguments of chunks of the job.
-func (p *pool) protect(t erasedTask, ref signing.Ref, terms signing.Terms, batch []job.Chunk) error {
-	sealer, seals := t.Codec().(tasks.SealingCodec)
+// protect seals and signs the arguments of chunks, and, with the first ones, signs the
+// description of the job.
+func (o *Outgoing) protect(d *description, batch []job.Chunk, first bool) error {
+	if !o.Pool.protects(o.Task) {
+		return nil
+	}
+	signer, ref, task := o.Pool.signer, refOf(o.Options.Queue, o.Ref), o.Task.Name()
+	terms := signedTerms(d.About, o.Options.Queue, o.Total)
+	terms.Expires = time.Now().Add(d.Life).UnixMilli()
+	if first {
+		of := terms
+		if o.Total == UnknownTotal {
+			of.Expires = 0 // a stream renews its time to live, but not this
+		} else {
+			of.Expires += d.TTL.Milliseconds()
+		}
+		d.About.Sig = signer.Text(jobPlace(ref, task), of, d.About.Sum, d.About.Cut)
+	}
+	sealer, seals := o.Task.Codec().(tasks.SealingCodec)
 	for i, c := range batch {
 		if seals {
-			frames := sealing.Frames{Sealer: sealer, Job: ref, Task: t.Name(), Chunk: c.Number}
-			sealed, err := frames.Args(c.Args)
+			sealed, err := (sealing.Frames{Sealer: sealer, Job: ref, Task: task, Chunk: c.Number}).Args(c.Args)
 			if err != nil {
 				return fmt.Errorf("encrypting arguments: %w", err)
 			}
 			c.Args = sealed
 		}
-		place := signing.Place{What: secure.Arguments, Job: ref, Task: t.Name(), Chunk: c.Number}
-		batch[i].Args = p.signer.Frame(place, terms, c.Args)
+		place := signing.Place{What: secure.Arguments, Job: ref, Task: task, Chunk: c.Number}
+		batch[i].Args = signer.Frame(place, terms, c.Args)
 	}
 	return nil
-}
-
-// protectNew protects a job that is about to be created, with its first chunks.
-func (p *pool) protectNew(t erasedTask, ref job.Ref, d *description, queue string, total int, batch []job.Chunk) error {
-	if !p.protects(t) {
-		return nil
-	}
-	terms, at := termsOf(d, queue, total), refOf(queue, ref)
-	of := terms
-	if total == unknownTotal {
-		of.Expires = 0 // a stream renews its time to live, but not this
-	} else {
-		of.Expires += d.TTL.Milliseconds()
-	}
-	d.About.Sig = p.signer.Text(jobPlace(at, d.About.Task), of, d.About.Sum, d.About.Cut)
-	return p.protect(t, at, terms, batch)
-}
-
-// protectMore protects chunks that are added to a job.
-func (p *pool) protectMore(t erasedTask, ref job.Ref, d description, queue string, total int, batch []job.Chunk) error {
-	if !p.protects(t) {
-		return nil
-	}
-	return p.protect(t, refOf(queue, ref), termsOf(&d, queue, total), batch)
-}
-
-func termsOf(d *description, queue string, total int) signing.Terms {
-	terms := signedTerms(d.About, queue, total)
-	terms.Expires = time.Now().Add(d.Life).UnixMilli()
-	return terms
 }
 
 // signedTerms is what the signatures of a job of the queue bind, but for when they expire.
@@ -95,7 +80,7 @@ func jobPlace(at signing.Ref, task string) signing.Place {
 }
 
 // trust checks the signature of a job of the queue that another pool has made.
-func (p *pool) trust(snap job.Snapshot, queue string) error {
+func (p *Pool) trust(snap job.Snapshot, queue string) error {
 	a, at := snap.About, refOf(queue, snap.Ref)
 	if err := p.signer.CheckText(jobPlace(at, a.Task), signedTerms(a, queue, snap.Calls), a.Sig, time.Now(), a.Sum, a.Cut); err != nil {
 		return p.refused(err, at, -1, a.Task, queue)
@@ -105,17 +90,17 @@ func (p *pool) trust(snap job.Snapshot, queue string) error {
 
 // refused tells of something that was refused, and returns the error for whoever
 // waits.
-func (p *pool) refused(why error, of signing.Ref, chunk int, task, queue string) error {
+func (p *Pool) refused(why error, of signing.Ref, chunk int, task, queue string) error {
 	var e *signing.Error
-	if errors.As(why, &e) && p.cfg.OnRefused != nil {
+	if errors.As(why, &e) && p.OnRefused != nil {
 		refusal := secure.Refusal{What: e.What, Reason: e.Reason, Key: e.Key, Job: of.ID, Chunk: chunk, Task: task, Queue: queue}
-		guard.Callback(p.cfg.Logger, "Config.OnRefused", func() { p.cfg.OnRefused(refusal) })
+		guard.Callback(p.Logger, "Config.OnRefused", func() { p.OnRefused(refusal) })
 	}
 	return fmt.Errorf("%w: %w", results.ErrUntrusted, why)
 }
 
 // opens sets what checks and opens the job's outcomes, if there is anything to do.
-func (p *pool) opens(t erasedTask, j *await.Job) *await.Job {
+func (p *Pool) opens(t Task, j *await.Job) *await.Job {
 	if p.protects(t) {
 		of := signing.Ref{ID: j.ID, Gen: j.Ref.Gen}
 		j.Open = func(chunk int, frame []byte) ([]byte, error) { return p.openOutcomes(t, of, j.Queue, chunk, frame) }
@@ -124,7 +109,7 @@ func (p *pool) opens(t erasedTask, j *await.Job) *await.Job {
 }
 
 // openOutcomes checks and opens what was recorded of a chunk.
-func (p *pool) openOutcomes(t erasedTask, of signing.Ref, queue string, chunk int, frame []byte) ([]byte, error) {
+func (p *Pool) openOutcomes(t Task, of signing.Ref, queue string, chunk int, frame []byte) ([]byte, error) {
 	place := signing.Place{What: secure.Outcomes, Job: of, Task: t.Name(), Chunk: chunk}
 	if err := p.signer.CheckFrame(place, signing.Terms{}, frame, time.Now()); err != nil {
 		return nil, p.refused(err, of, chunk, t.Name(), queue)
@@ -145,7 +130,7 @@ func (p *pool) openOutcomes(t erasedTask, of signing.Ref, queue string, chunk in
 
 // openArguments checks and opens the arguments of a chunk that a record has kept. What this
 // pool submits it signs, so it must not take arguments that are not signed.
-func (p *pool) openArguments(t erasedTask, of job.Snapshot, queue string, c inspect.FailedChunk) ([]byte, error) {
+func (p *Pool) openArguments(t Task, of job.Snapshot, queue string, c inspect.FailedChunk) ([]byte, error) {
 	at, terms := refOf(queue, of.Ref), signedTerms(of.About, queue, of.Calls)
 	place := signing.Place{What: secure.Arguments, Job: at, Task: of.About.Task, Chunk: c.Chunk}
 	if err := p.signer.CheckFrame(place, terms, c.ArgsFrame, time.Now()); err != nil {
@@ -161,34 +146,4 @@ func (p *pool) openArguments(t erasedTask, of job.Snapshot, queue string, c insp
 		return nil, fmt.Errorf("%w: the arguments cannot be decrypted: %w", results.ErrUntrusted, err)
 	}
 	return data, nil
-}
-
-// sum is the digest of a submission as it is stored: nobody may learn from it what
-// is encrypted.
-func (s *submission) sum(digest string) (string, error) {
-	if sealer, ok := s.task.Codec().(tasks.SealingCodec); ok {
-		return sealer.Fingerprint([]byte(digest), "")
-	}
-	return digest, nil
-}
-
-// sameSum reports whether a stored digest is that of this submission.
-func (s *submission) sameSum(stored, sum string) bool {
-	if stored == sum {
-		return true
-	}
-	sealer, ok := s.task.Codec().(tasks.SealingCodec)
-	if !ok || stored == "" {
-		return false
-	}
-	again, err := sealer.Fingerprint([]byte(s.digested), stored) // it may be of an older key
-	return err == nil && again == stored
-}
-
-// checkKeyring says what is wrong with the keyring.
-func (c Config) checkKeyring() error {
-	if err := c.Keyring.Validate(); err != nil {
-		return fmt.Errorf("producer.Config: field Keyring: %w", err)
-	}
-	return nil
 }

@@ -1,0 +1,141 @@
+package submit
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/distpool/distpool/internal/await"
+	"github.com/distpool/distpool/internal/job"
+	"github.com/distpool/distpool/internal/names"
+	"github.com/distpool/distpool/internal/recent"
+)
+
+// Outgoing is a job on its way to Redis: its record is created with the first chunks, and gets
+// the others later.
+type Outgoing struct {
+	Pool    *Pool
+	Task    Task
+	Options *Options
+	Ref     job.Ref
+	Lane    string
+	Total   int    // of its calls, as signatures say it; UnknownTotal of a stream
+	Policy  string // encoded
+	sum     string // of a chosen name: the digest of what is submitted,
+	cut     string // and the rule by which it is cut
+}
+
+// ID is the address of the job.
+func (o *Outgoing) ID() string {
+	return names.Address{Queue: o.Options.Queue, Name: o.Ref.Name}.String()
+}
+
+// description is what is known of a job when it is created.
+type description struct {
+	job.Job
+	About job.About
+}
+
+// describe describes the job with so many calls and chunks. An open one will have more.
+func (o *Outgoing) describe(calls, chunks int, open bool) description {
+	d := description{
+		Job: job.Job{
+			Ref: o.Ref, Pool: o.Pool.Hub.Pool, Calls: calls, Chunks: chunks, Open: open,
+			Life: o.Pool.JobTTL + o.Options.delay(), TTL: o.Options.TTL, Within: o.Options.within(),
+		},
+		About: job.About{Task: o.Task.Name(), Codec: o.Task.Codec().Name(), Policy: o.Policy, Sum: o.sum, Cut: o.cut},
+	}
+	if o.Options.headers != "" {
+		d.About.Headers = json.RawMessage(o.Options.headers)
+	}
+	if !o.Options.Start.IsZero() {
+		d.About.Start = o.Options.Start.UnixMilli()
+	}
+	return d
+}
+
+// Entry makes the entry that creates the job with these chunks, its first ones, or that adds
+// them to it: it has so many calls and chunks then, and more to come if it is open. The chunks
+// are protected, and what is large of them is stored.
+func (o *Outgoing) Entry(ctx context.Context, calls, chunks int, open bool, batch []job.Chunk, first bool) (entry job.Submission, large bool, err error) {
+	d := o.describe(calls, chunks, open)
+	if err := o.protect(&d, batch, first); err != nil {
+		return entry, false, err
+	}
+	if large, err = o.store(ctx, batch); err != nil {
+		return entry, false, err
+	}
+	if !first {
+		renewed := time.Duration(0)
+		if o.Total == UnknownTotal {
+			renewed = o.Pool.JobTTL
+		}
+		return job.Add(o.Ref, calls, chunks, !open, renewed, batch), large, nil
+	}
+	if d.Job.About, err = d.About.Encode(); err != nil {
+		return entry, false, err
+	}
+	return job.New(d.Job, batch), large, nil
+}
+
+// Put sends the entry.
+func (o *Outgoing) Put(ctx context.Context, entry job.Submission) (job.State, error) {
+	return o.Pool.put(ctx, o.Lane, entry)
+}
+
+// store gives chunks their first deliveries, and puts those of their arguments apart that are
+// large. It reports whether there were such.
+func (o *Outgoing) store(ctx context.Context, batch []job.Chunk) (large bool, err error) {
+	start := o.Options.Start
+	if !start.IsZero() {
+		// asynq counts in seconds: never start early for that.
+		start = start.Add(time.Second - time.Nanosecond).Truncate(time.Second)
+	}
+	for i := range batch {
+		d := job.Delivery{Ref: o.Ref, Chunk: batch[i].Number, Number: 1}
+		if batch[i].Args, err = job.Store(ctx, o.Pool.Redis, o.Lane, o.Ref.Name, batch[i].Args); err != nil {
+			return large, fmt.Errorf("storing large arguments: %w", err)
+		}
+		large = large || job.IsReference(batch[i].Args)
+		batch[i].TaskID, batch[i].Due = d.TaskID(), start
+		batch[i].Message = job.Message(o.Lane, o.Task.Name(), d, "", time.Time{})
+	}
+	return large, nil
+}
+
+// Note lists the job, which is in Redis now.
+func (o *Outgoing) Note(single bool) {
+	o.Pool.listing.Note(recent.Listed{ID: o.ID(), Task: o.Task.Name(), Queue: o.Options.Queue, Single: single})
+}
+
+// Place picks the lane of a new job, in which the pool listens from now on.
+func (o *Outgoing) Place(ctx context.Context) (err error) {
+	if o.Lane, err = o.Pool.router.Lane(ctx, o.Options.Queue, o.Ref.Name); err == nil {
+		o.Pool.Hub.Listen(ctx, o.Lane)
+	}
+	return err
+}
+
+// Track has the pool wait for the job, which is about to be created.
+func (o *Outgoing) Track(j *await.Job) error {
+	j.Origin = o.Options.Origin
+	_, err := o.Pool.Hub.Track(o.Pool.opens(o.Task, j)) // no other job has a name that was just drawn
+	return err
+}
+
+// Accepted is the error of a submission that was not made; nil if the job grew. A name that was
+// drawn exists if the entry was sent twice.
+func Accepted(state job.State) error {
+	switch state {
+	case job.Open, job.Sealed, job.Done, job.Exists:
+		return nil
+	case job.Unstored:
+		return fmt.Errorf("%w: large arguments were stored, and are not there; does Redis evict keys (maxmemory-policy)?", await.ErrExpired)
+	case job.Gone, job.Gap:
+		return fmt.Errorf("%w: it was forgotten, or Redis has lost a part of it", await.ErrExpired)
+	case job.Canceled:
+		return await.ErrCanceled
+	}
+	return fmt.Errorf("%w: submitting is answered with %q", await.ErrCorrupt, state)
+}
