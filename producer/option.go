@@ -84,7 +84,8 @@ func Retry(n int, b tasks.Backoff) Option {
 	}
 }
 
-// ID makes key the job's name in its queue: 1 to 100 ASCII letters, digits and . _ -.
+// ID makes key the job's name in its queue: 1 to 100 ASCII letters, digits and . _ -, but
+// neither "." nor "..".
 // The job's ID is QUEUE/key. As long
 // as Redis has the job (see ResultTTL), submitting it again under the same key to the same
 // queue, from this process or from any other, at once or later, is the same job: it

@@ -12,15 +12,17 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/distpool/distpool/internal/job"
+	"github.com/distpool/distpool/internal/names"
 	"github.com/distpool/distpool/producer"
 )
 
 func (a *app) retryFailedCommand() *cobra.Command {
 	var how submission
+	var onto string
 	cmd := &cobra.Command{
 		Use: "retry-failed ID", Short: "Run the failed calls of a job again, as a new job",
 		Long: `Retry-failed submits a new job of the calls that failed in the job with this ID, with
-the arguments that they had, on its queue (unless --queue names another) and with
+the arguments that they had, on its queue (unless --new-queue names another) and with
 its retries and time limits. The old job stays as it is.
 
 Each call prints one line: its index in the old job, a tab, and what map prints.
@@ -48,14 +50,17 @@ of (the index in the old one), and value or error.`,
 			"  distpool jobs --status failed --json | jq -r .job | xargs -n1 distpool retry-failed --json",
 		Args: oneID, ValidArgsFunction: a.complete(1, jobWords(hasFailedStatus)),
 		RunE: func(cmd *cobra.Command, words []string) error {
-			queue := ""
-			if cmd.Flags().Changed("queue") {
-				queue = a.flags.queue
+			if onto != "" {
+				if err := names.CheckQueue(onto); err != nil {
+					return usagef("--new-queue: %w", err)
+				}
 			}
-			return a.retryFailed(cmd.Context(), a.address(words[0]), queue, how)
+			return a.retryFailed(cmd.Context(), a.address(words[0]), onto, how)
 		},
 	}
 	how.asyncFlags(cmd)
+	cmd.Flags().StringVar(&onto, "new-queue", "", "queue of the new job (default that of the old one)")
+	a.completeFlag(cmd, "new-queue", queueWords)
 	return cmd
 }
 

@@ -67,7 +67,7 @@ func TestRetryFailedStaysOnTheJobsQueue(t *testing.T) {
 	if got := s.run(t, "", "retry-failed", id); got.code != cli.ExitCallFailed || !strings.HasPrefix(got.out, "0\t") {
 		t.Errorf("%+v", got)
 	}
-	if got := s.run(t, "", "retry-failed", id, "--queue", "lonely", "--timeout", "3s"); got.code != cli.ExitNoResult || !strings.Contains(got.err, `no worker serves queue "lonely"`) {
+	if got := s.run(t, "", "retry-failed", id, "--new-queue", "lonely", "--timeout", "3s"); got.code != cli.ExitNoResult || !strings.Contains(got.err, `no worker serves queue "lonely"`) {
 		t.Errorf("--queue: %+v", got)
 	}
 }

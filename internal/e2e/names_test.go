@@ -13,7 +13,7 @@ import (
 // Words that stand in the names of keys and channels, or look as if they could.
 var keyWords = []string{
 	"workers", "bell", "recent", "recent.0", "control", "reply", "leader", "ask", "stats", "w", "q", "args", "out", "order", "run", "blob",
-	"distpool", "asynq", "queues", "servers", "t", "pending", "active", ".", "-", "_", "0", strings.Repeat("workers", 14),
+	"distpool", "asynq", "queues", "servers", "t", "pending", "active", "a.", "-", "_", "0", strings.Repeat("workers", 14),
 }
 
 // What users may choose never leads to a key that something else uses.

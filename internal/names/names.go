@@ -4,6 +4,7 @@ package names
 
 import (
 	"fmt"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 )
@@ -37,7 +38,7 @@ func CheckJob(name string) error {
 			return fmt.Errorf("the job's name %q has %q in it; %s", name, r, rule)
 		}
 	}
-	return nil
+	return checkPath("the job's name", name)
 }
 
 // CheckQueue says what is wrong with the name of a queue. asynq puts it into
@@ -56,6 +57,17 @@ func CheckQueue(name string) error {
 		case r == '.', r == '_', r == ':', r == '/', r == '-':
 		default:
 			return fmt.Errorf("the queue's name %q has %q in it; %s", name, r, rule)
+		}
+	}
+	return checkPath("the queue's name", name)
+}
+
+// checkPath says what is wrong with a name as a part of a URL's path, which has an address of the
+// monitor: browsers and servers take "." and ".." in a path for steps of it, even if escaped.
+func checkPath(what, name string) error {
+	for part := range strings.SplitSeq(name, "/") {
+		if part == "." || part == ".." {
+			return fmt.Errorf("%s %q has no page in the monitor, since %q in a path is a step; add a letter or a digit to %q", what, name, part, part)
 		}
 	}
 	return nil

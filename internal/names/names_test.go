@@ -39,6 +39,22 @@ func TestBadQueueNameIsShownWithTheRule(t *testing.T) {
 	}
 }
 
+// The monitor could not show them: a dot or two are a step in the path of a URL.
+func TestNamesThatAreStepsOfAPathAreRefused(t *testing.T) {
+	for _, name := range []string{".", ".."} {
+		for _, err := range []error{CheckJob(name), CheckQueue(name), CheckQueue("a/" + name), CheckQueue(name + "/a")} {
+			if err == nil || !strings.Contains(err.Error(), "add a letter or a digit") {
+				t.Errorf("%q: error is %v, want a remedy", name, err)
+			}
+		}
+		for _, err := range []error{CheckJob("a" + name), CheckQueue(name + "a"), CheckQueue("a" + name + "/b")} {
+			if err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
 func TestWorkerNamesAreOnePrintableWord(t *testing.T) {
 	for _, name := range []string{"", "host-1.example.com", "leader", "ask:x", "{bell}", "Zoë", strings.Repeat("w", 100)} {
 		if err := CheckWorker(name); err != nil {
