@@ -125,6 +125,11 @@ bench-compare: bench redis-server ## Measure all, side by side, and write docs/b
 bench-watch: bench redis-server ## Measure what the monitor costs, and how fast its pages answer
 	bin/bench watch
 
+.PHONY: bench-growth
+bench-growth: bench redis-server ## Measure what grows with time, workers, waiting calls and chunks; and the scripts
+	bin/bench growth
+	$(GO) test -run '^$$' -bench Scripts -benchtime 20x ./internal/job
+
 # The workloads that take long by themselves (many workers, idle ones) are left to
 # bench-compare.
 BRIEFLY := ^(W1:|W2|W3: a call when all is idle |W4|W5|W6: stream|W8|W10|W12).*(distpool|asynq-tuned|python-pool|floor)$$

@@ -31,6 +31,10 @@
 // map of 1,000,000 calls in Redis, and what a call costs while browsers keep them open,
 // beside what it costs without. See docs/monitor.md.
 //
+// bench growth measures what must not grow: the sizes of Redis, producer and worker under blocking
+// calls (calls), what idle workers cost Redis (idle), the price of a call in a long queue (waiting),
+// and of a job of very many chunks (chunks). See docs/performance.md.
+//
 // W4, W9 and W7 without a worker start one of their own when they need it. All
 // else needs workers of the same -impl on the same Redis. Compare numbers of one
 // run only, since machines and their load differ.

@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"slices"
@@ -131,7 +133,11 @@ func cpuOf(pids []int) (time.Duration, error) {
 }
 
 // workerProcess is a worker that this process has started.
-type workerProcess struct{ cmd *exec.Cmd }
+type workerProcess struct {
+	cmd   *exec.Cmd
+	ask   io.Writer     // nil unless it is asked
+	sizes *json.Decoder // its answers
+}
 
 // startWorker starts a worker as a process of its own, which ends with ctx.
 func startWorker(ctx context.Context, s settings) (*workerProcess, error) {
@@ -139,17 +145,30 @@ func startWorker(ctx context.Context, s settings) (*workerProcess, error) {
 	if err != nil {
 		return nil, fmt.Errorf("finding this program, to start a worker: %w", err)
 	}
-	cmd := exec.CommandContext(ctx, self, "worker", "-impl", s.impl, "-conc", strconv.Itoa(s.conc), "-queues", strconv.Itoa(max(1, s.queues)))
+	cmd := exec.CommandContext(ctx, self, "worker", "-impl", s.impl, "-conc", strconv.Itoa(s.conc), "-queues", strconv.Itoa(max(1, s.queues)), "-count", strconv.Itoa(max(1, s.count)))
 	cmd.Env = append(os.Environ(), "REDIS_ADDR="+s.addr)
 	cmd.Stderr = os.Stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 10 * time.Second
 	// An interrupt typed at the terminal must not reach the child before us.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	w := &workerProcess{cmd: cmd}
+	if s.asked {
+		cmd.Args = append(cmd.Args, "-asked")
+		in, err := cmd.StdinPipe()
+		if err != nil {
+			return nil, fmt.Errorf("starting a worker: %w", err)
+		}
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			return nil, fmt.Errorf("starting a worker: %w", err)
+		}
+		w.ask, w.sizes = in, json.NewDecoder(out)
+	}
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting a worker: %w", err)
 	}
-	return &workerProcess{cmd}, nil
+	return w, nil
 }
 
 // stop ends the worker with SIGTERM, and with SIGKILL when that does not help.

@@ -39,6 +39,7 @@ const usage = `bench measures distpool beside its peers.
   bench run W [-n N] [-conc C] [-g G] [-chunk K] [-impl I]  one measurement, W is W1 to W12
   bench compare [-n N] [-rounds R] [-only REGEXP]          all of them, with a Redis of its own
   bench watch [-rounds R] [-for D] [-browsers B]           what the monitor costs, with a Redis of its own
+  bench growth [-for D] [-only REGEXP]                     what grows, and what does not, with a Redis of its own
 
 worker and run use the Redis that REDIS_ADDR names (host:port). -h after a command lists its flags.
 `
@@ -51,7 +52,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	commands := map[string]func(context.Context, []string, io.Writer, io.Writer) error{
 		"worker": workerCommand, "run": runCommand, "compare": compareCommand,
-		"watch": watchCommand, "monitor": webMonitorCommand,
+		"watch": watchCommand, "monitor": webMonitorCommand, "growth": growthCommand,
 	}
 	command, ok := commands[args[0]]
 	if !ok {
@@ -77,8 +78,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 type settings struct {
 	addr   string // of Redis, host:port
 	impl   string
-	conc   int // slots of a worker
-	queues int // that a worker serves
+	conc   int  // slots of a worker
+	queues int  // that a worker serves
+	count  int  // workers of one process
+	asked  bool // a worker answers each line of its standard input with its size
 
 	w     string // the workload
 	n     int
@@ -118,21 +121,28 @@ func (s *settings) parse(fs *flag.FlagSet, args []string, stderr io.Writer) erro
 	return nil
 }
 
-func workerCommand(ctx context.Context, args []string, _, stderr io.Writer) error {
+func workerCommand(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	var s settings
 	fs := flag.NewFlagSet("bench worker", flag.ContinueOnError)
 	fs.IntVar(&s.queues, "queues", 1, "number of `queues` to serve; calls come in the first one")
+	fs.IntVar(&s.count, "count", 1, "`workers` in this process")
+	fs.BoolVar(&s.asked, "asked", false, "answer each line of standard input with the size of this process")
 	if err := s.parse(fs, args, stderr); err != nil {
 		return err
 	}
-	if s.queues < 1 {
-		return usagef("-queues is %d; use 1 or more", s.queues)
+	if s.queues < 1 || s.count < 1 {
+		return usagef("-queues %d, -count %d: use 1 or more", s.queues, s.count)
 	}
 	sys, err := findSystem(s.impl)
 	if err != nil {
 		return err
 	}
-	return s.profiled(stderr, func() error { return sys.work(ctx, s) })
+	if s.asked {
+		go tellSize(os.Stdin, stdout)
+	}
+	return s.profiled(stderr, func() error {
+		return spread(ctx, s.count, s.count, func(ctx context.Context, _, _ int) error { return sys.work(ctx, s) })
+	})
 }
 
 func runCommand(ctx context.Context, args []string, stdout, stderr io.Writer) error {

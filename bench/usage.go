@@ -53,6 +53,8 @@ type redisUsage struct {
 	commands int64         // with those that scripts make, and the INFO itself
 	cpu      time.Duration // of all its threads
 	memory   int64         // bytes, without the buffers of its clients
+	clients  int64         // bytes of these
+	resident int64         // bytes of its process; of one server only
 	version  string
 }
 
@@ -78,20 +80,14 @@ func usageOf(ctx context.Context, rdb redis.UniversalClient) (redisUsage, error)
 }
 
 func usageOfServer(ctx context.Context, rdb redis.Cmdable) (redisUsage, error) {
-	text, err := rdb.Info(ctx, "everything").Result()
+	fields, err := infoOf(ctx, rdb, "everything")
 	if err != nil {
-		return redisUsage{}, fmt.Errorf("asking Redis for its INFO: %w", err)
-	}
-	fields := map[string]string{}
-	for l := range strings.Lines(text) {
-		if name, value, ok := strings.Cut(strings.TrimSpace(l), ":"); ok {
-			fields[name] = value
-		}
+		return redisUsage{}, err
 	}
 	number := func(name string) float64 {
-		x, perr := strconv.ParseFloat(fields[name], 64)
-		if perr != nil && err == nil {
-			err = fmt.Errorf("reading Redis's INFO: field %s is %q, not a number", name, fields[name])
+		x, nerr := fields.number(name)
+		if err == nil {
+			err = nerr
 		}
 		return x
 	}
@@ -100,9 +96,36 @@ func usageOfServer(ctx context.Context, rdb redis.Cmdable) (redisUsage, error) {
 		commands: int64(number("total_commands_processed")),
 		cpu:      time.Duration((number("used_cpu_user") + number("used_cpu_sys")) * 1e9),
 		memory:   int64(number("used_memory") - number("mem_clients_normal") - number("mem_clients_slaves")),
+		clients:  int64(number("mem_clients_normal")),
+		resident: int64(number("used_memory_rss")),
 		version:  fields["redis_version"],
 	}
 	return u, err
+}
+
+// info is what Redis says of itself.
+type info map[string]string
+
+func infoOf(ctx context.Context, rdb redis.Cmdable, section string) (info, error) {
+	text, err := rdb.Info(ctx, section).Result()
+	if err != nil {
+		return nil, fmt.Errorf("asking Redis for its INFO: %w", err)
+	}
+	fields := info{}
+	for l := range strings.Lines(text) {
+		if name, value, ok := strings.Cut(strings.TrimSpace(l), ":"); ok {
+			fields[name] = value
+		}
+	}
+	return fields, nil
+}
+
+func (i info) number(name string) (float64, error) {
+	x, err := strconv.ParseFloat(i[name], 64)
+	if err != nil {
+		return 0, fmt.Errorf("reading Redis's INFO: field %s is %q, not a number", name, i[name])
+	}
+	return x, nil
 }
 
 // dial makes a client of the Redis that is measured; of a Cluster if its address is a list.

@@ -46,7 +46,7 @@ func startWebMonitor(ctx context.Context, s settings) (*webMonitor, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting a monitor: %w", err)
 	}
-	m := &webMonitor{workerProcess: &workerProcess{cmd}}
+	m := &webMonitor{workerProcess: &workerProcess{cmd: cmd}}
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("a monitor does not say where it listens: %w", err), m.stop())

@@ -139,7 +139,6 @@ func (in *Inspector) CancelAndWithdraw(ctx context.Context, id string) (job.Stat
 	}
 	state, unwanted, err := in.cancel(ctx, a, lane)
 	if err == nil && state == job.Canceled {
-		_ = job.DropArguments(ctx, in.rdb, lane, unwanted)
 		_ = job.Withdraw(ctx, in.rdb, lane, unwanted)
 	}
 	return state, err

@@ -37,8 +37,26 @@ func end(ctx context.Context, c redis.Scripter, lane, reason, how string, jobs [
 	return states(run(ctx, c, cancelScript, lane, args), lane, len(jobs))
 }
 
+// ManyChunks is how many chunks a job has at the most whose record goes with its key alone: see
+// live.lua.
+const ManyChunks = 10_000
+
+// RemoveOutlived removes the records of jobs of many chunks whose time to live is over. Redis itself would
+// do nothing else for as long as that takes.
+func RemoveOutlived(ctx context.Context, c redis.Cmdable, lane string) error {
+	names, err := c.SMembers(ctx, Prefix(lane)+"large").Result()
+	if err != nil || len(names) == 0 {
+		return err
+	}
+	args := append(make([]any, 0, 1+len(names)), lane)
+	for _, name := range names {
+		args = append(args, name)
+	}
+	return run(ctx, c, outlivedScript, lane, args).Err()
+}
+
 // Remove removes the records of jobs that are over, of which nothing is left but these: no large
-// frames.
+// frames, and at most ManyChunks.
 func Remove(ctx context.Context, c redis.Cmdable, lane string, names ...string) error {
 	keys := make([]string, len(names))
 	for i, name := range names {

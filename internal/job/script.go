@@ -15,11 +15,12 @@ var files embed.FS
 
 // The scripts, each with the functions that it calls.
 var (
-	submitScript     = newScript("submit", asynqfmt.Lua("enqueue", "schedule", "push"), "counts", "frames", "publish")
+	submitScript     = newScript("submit", asynqfmt.Lua("enqueue", "schedule", "push"), "counts", "live", "frames", "publish")
 	takeScript       = newScript("take", asynqfmt.Lua("pop", "unpop", "retire", "unlease", "count", "delete"), "counts")
-	finishScript     = newScript("finish", asynqfmt.Lua("retire", "unlease", "return", "archive", "count", "delete"), "counts", "frames", "part", "kept", "slow", "publish")
+	finishScript     = newScript("finish", asynqfmt.Lua("retire", "unlease", "return", "archive", "count", "delete"), "counts", "live", "frames", "part", "kept", "slow", "publish")
 	checkpointScript = newScript("checkpoint", "", "counts", "frames", "part", "publish")
-	cancelScript     = newScript("cancel", "", "counts", "frames", "publish")
+	cancelScript     = newScript("cancel", "", "counts", "live", "frames", "publish")
+	outlivedScript   = newScript("outlived", "", "live")
 	consumeScript    = newScript("consume", "", "frames")
 	dropArgsScript   = newScript("dropargs", "", "frames")
 	discardScript    = newScript("discard", "")

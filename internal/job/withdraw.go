@@ -16,6 +16,10 @@ const (
 	// takes Redis about a millisecond.
 	withdrawAtOnce = 100
 	withdrawWindow = 500
+	// withdrawPlaces is how many deliveries one run looks for at their places in a pending list, and
+	// placeCosts how many entries are walked through at the price of one such look.
+	withdrawPlaces = 4
+	placeCosts     = 300
 	// withdrawNumbers is how many deliveries of a chunk are looked for. There is seldom
 	// more than one.
 	withdrawNumbers = 3
@@ -51,14 +55,10 @@ func Withdraw(ctx context.Context, c redis.Cmdable, lane string, jobs ...Unwante
 }
 
 func withdrawAll(ctx context.Context, c redis.Cmdable, lane string, jobs []Unwanted) error {
-	pending := map[string]bool{}
-	var batch []string
+	var batch, pending []string
 	flush := func() error {
 		waiting, err := withdraw(ctx, c, lane, batch, 0, 0)
-		for _, id := range waiting {
-			pending[id] = true
-		}
-		batch = batch[:0]
+		pending, batch = append(pending, waiting...), batch[:0]
 		return err
 	}
 	for _, j := range jobs {
@@ -79,9 +79,31 @@ func withdrawAll(ctx context.Context, c redis.Cmdable, lane string, jobs []Unwan
 	return withdrawPending(ctx, c, lane, pending)
 }
 
-// withdrawPending removes deliveries from the pending list, of which the newest are in
+// withdrawPending removes deliveries from the pending list: a few of many each from its place, and
+// all others in one walk.
+func withdrawPending(ctx context.Context, c redis.Cmdable, lane string, ids []string) error {
+	n, err := c.LLen(ctx, asynqfmt.PendingKey(lane)).Result()
+	if err != nil {
+		return err
+	}
+	unwanted := map[string]bool{}
+	for some := range slices.Chunk(ids, withdrawAtOnce) {
+		for before := len(some) + 1; len(some) > 0 && len(some) < before && n > int64(len(ids))*placeCosts; {
+			before = len(some)
+			if some, err = withdraw(ctx, c, lane, some, -1, withdrawPlaces); err != nil {
+				return err
+			}
+		}
+		for _, id := range some {
+			unwanted[id] = true
+		}
+	}
+	return withdrawWalking(ctx, c, lane, unwanted)
+}
+
+// withdrawWalking removes deliveries from the pending list, of which the newest are in
 // front. New ones that come meanwhile move the others back, to where it looks next.
-func withdrawPending(ctx context.Context, c redis.Cmdable, lane string, unwanted map[string]bool) error {
+func withdrawWalking(ctx context.Context, c redis.Cmdable, lane string, unwanted map[string]bool) error {
 	for from := 0; len(unwanted) > 0; {
 		ids, err := c.LRange(ctx, asynqfmt.PendingKey(lane), int64(from), int64(from+withdrawWindow-1)).Result()
 		if err != nil || len(ids) == 0 {
@@ -108,8 +130,8 @@ func withdrawPending(ctx context.Context, c redis.Cmdable, lane string, unwanted
 	return nil
 }
 
-// withdraw removes deliveries that wait: those in pending only where they are among n entries
-// from the given one on. It returns the others that are in pending.
+// withdraw removes deliveries that wait, those in pending as withdraw.lua says of from and n. It
+// returns the others that are in pending.
 func withdraw(ctx context.Context, c redis.Scripter, lane string, ids []string, from, n int) ([]string, error) {
 	if len(ids) == 0 {
 		return nil, nil

@@ -121,7 +121,7 @@ func (s *Supervisor) Pass(ctx context.Context) error {
 		}
 		errs = append(errs, s.active(ctx, lane))
 		if s.passes%archiveEvery == 0 {
-			errs = append(errs, s.archived(ctx, lane))
+			errs = append(errs, s.archived(ctx, lane), job.RemoveOutlived(ctx, s.cfg.Redis, lane))
 		}
 	}
 	s.passes++

@@ -14,7 +14,7 @@ local replies = {}
 for i = 3, #ARGV, 4 do
   local name, gen, reason, how = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   local key = prefix .. 'job:' .. name
-  local j = redis.pcall('HMGET', key, 'reply', 'gen', 'ttl', 'recorded', 'done', 'failed', 'frames', 'state', 'expires')
+  local j = redis.pcall('HMGET', key, 'reply', 'gen', 'ttl', 'recorded', 'done', 'failed', 'frames', 'state', 'expires', 'chunks')
   local answer = j[8] or 'sealed'
   if j.err then
     answer = 'damaged'
@@ -27,7 +27,7 @@ for i = 3, #ARGV, 4 do
       local ttl, word, state = lifetime(j[3]), string.match(reason, '^%a+'), 'canceled'
       redis.call('HDEL', key, 'expires', 'running') -- its arguments go with the record; see dropargs, too
       redis.call('HSET', key, 'state', state, 'reason', reason, 'finished', now)
-      redis.call('PEXPIRE', key, ttl)
+      live(prefix, name, ttl, j[10])
       if (reason == word and (word == 'unstarted' or word == 'forgotten'))
         or (string.match(reason, '^%a+: ') and (word == 'untrusted' or word == 'missing' or word == 'corrupt')) then
         state = word
@@ -46,6 +46,7 @@ for i = 3, #ARGV, 4 do
       redis.call('UNLINK', prefix .. 'frame:' .. name .. ':' .. piece)
     end
     redis.call('UNLINK', key, prefix .. 'frames:' .. name)
+    redis.call('SREM', prefix .. 'large', name)
   end
   replies[#replies + 1] = answer
 end

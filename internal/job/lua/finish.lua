@@ -96,7 +96,7 @@ local function record(key, name, j, frame, calls, failed, slow)
   end
   if state == 'done' then
     local ttl = lifetime(j[4])
-    redis.call('PEXPIRE', key, ttl)
+    live(prefix, name, ttl, multi)
     if j[9] or large then
       frames_expire(prefix, name, ttl, now)
     end

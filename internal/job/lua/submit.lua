@@ -52,7 +52,7 @@ for e = 1, tonumber(ARGV[3]) do
     elseif j[3] ~= 'open' then
       answer, grows = j[3] or 'sealed', false
       if answer == 'sealed' and life ~= '0' then -- a stream whose last calls run
-        redis.call('PEXPIRE', key, life)
+        live(prefix, name, life, known)
         if j[9] then
           frames_renew(prefix, name, j[9], life, now)
         end
@@ -90,8 +90,13 @@ for e = 1, tonumber(ARGV[3]) do
         redis.call('HDEL', key, 'state')
       end
     end
+    local total = math.max(known, tonumber(ARGV[i + 6]))
+    if known <= many and total > many then
+      redis.call('SADD', prefix .. 'large', name)
+      live(prefix, name, redis.call('PTTL', key), total)
+    end
     if life ~= '0' then
-      redis.call('PEXPIRE', key, life)
+      live(prefix, name, life, total)
       if j[9] then
         frames_renew(prefix, name, j[9], life, now)
       end
@@ -115,12 +120,11 @@ for e = 1, tonumber(ARGV[3]) do
         end
       end
     end
-    local total = math.max(known, tonumber(ARGV[i + 6]))
     if answer == 'sealed' and tonumber(j[5] or '0') == total then
       answer = 'done' -- its last chunk was recorded before this
       redis.call('HSET', key, 'state', answer, 'finished', now_ms)
       j[6] = j[6] or redis.call('HGET', key, 'ttl')
-      redis.call('PEXPIRE', key, lifetime(j[6]))
+      live(prefix, name, lifetime(j[6]), total)
       if j[9] then
         frames_expire(prefix, name, lifetime(j[6]), now)
       end
