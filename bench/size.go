@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -101,7 +102,7 @@ func (m *growth) calls(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = w.stop() }()
+	defer func() { err = errors.Join(err, w.stop()) }()
 	c, err := distpoolSystem{}.open(ctx, m.s)
 	if err != nil {
 		return err
