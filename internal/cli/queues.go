@@ -2,12 +2,15 @@ package cli
 
 import (
 	"context"
+	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
 
 	"github.com/distpool/distpool/internal/inspect"
+	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/internal/names"
 )
 
@@ -63,7 +66,7 @@ func (l queueLine) cells(number func(int64) string) []string {
 func (a *app) queuesCommand() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use: "queues", Short: "List, pause and resume queues",
+		Use: "queues", Short: "List, pause and resume queues, and spread them over a Cluster",
 		Long: `Queues lists the queues with their deliveries, as asynq sees them: each is a
 chunk of a job. A queue that spans a Cluster is several of asynq's, its lanes, which
 are added up, and paused and resumed together. Processed and failed are of today, UTC; latency is how long the
@@ -90,7 +93,74 @@ oldest delivery that waits has waited.
 			Long:    "Resume undoes pause. Resuming a queue that is not paused is fine.\n" + jsonHelp,
 			Example: "  distpool queues resume images",
 		}, (*inspect.Inspector).Resume),
+		a.lanesCommand(),
 	)
+	return cmd
+}
+
+// laneLine is a lane as it is printed.
+type laneLine struct {
+	Lane   string `json:"lane"`
+	New    bool   `json:"new"`
+	Master string `json:"master,omitempty"`
+}
+
+var lanesColumns = []column{{head: "LANE"}, {head: "NEW JOBS"}, {head: "MASTER"}}
+
+func (l laneLine) cells(func(int64) string) []string {
+	use := "no"
+	if l.New {
+		use = "yes"
+	}
+	master := l.Master
+	if master == "" {
+		master = "-"
+	}
+	return []string{plain(l.Lane, 100), use, plain(master, 100)}
+}
+
+func (a *app) lanesCommand() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use: "lanes NAME [NUMBER]", Short: "Show or change the lanes of a queue on a Cluster",
+		Long: `Lanes shows over which of asynq's queues a queue of a Cluster is spread, and on which
+master each is. With a number, new jobs use so many lanes half a minute from now. More lanes are
+safe at any time. Fewer are refused while a lane that would go has deliveries; lanes
+that a queue had stay known, for the jobs in them.
+` + jsonHelp,
+		Example:           "  distpool queues lanes images\n  distpool queues lanes images 6",
+		Args:              cobra.RangeArgs(1, 2),
+		ValidArgsFunction: a.complete(1, queueWords),
+		RunE: func(cmd *cobra.Command, words []string) error {
+			n := 0
+			if len(words) > 1 {
+				var err error
+				if n, err = strconv.Atoi(words[1]); err != nil {
+					return usage(fmt.Errorf("NUMBER %q: use a number of lanes from 1 to %d", words[1], job.MaxLanes))
+				}
+			}
+			if err := names.CheckQueue(words[0]); err != nil {
+				return usage(err)
+			}
+			return a.look(cmd.Context(), func(ctx context.Context, in *inspect.Inspector, _ redis.UniversalClient) error {
+				if len(words) > 1 {
+					if err := in.SetLanes(ctx, words[0], n); err != nil {
+						return err
+					}
+				}
+				lanes, err := in.Lanes(ctx, words[0])
+				if err != nil {
+					return err
+				}
+				rows := make([]laneLine, len(lanes))
+				for i, l := range lanes {
+					rows[i] = laneLine{l.Name, l.New, l.Master}
+				}
+				return report(a, asJSON, lanesColumns, rows)
+			})
+		},
+	}
+	jsonFlag(cmd, &asJSON)
 	return cmd
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/alicebob/miniredis/v2"
 
 	"github.com/distpool/distpool/internal/cli"
+	"github.com/distpool/distpool/internal/redistest"
 )
 
 func TestCancelSaysWhatBecameOfEachJob(t *testing.T) {
@@ -152,5 +153,51 @@ func TestVersionIsJSONToo(t *testing.T) {
 	lines := decode[struct{ Version, Go string }](t, got.out)
 	if got.code != cli.ExitOK || len(lines) != 1 || !strings.HasPrefix(lines[0].Go, "go") {
 		t.Errorf("%+v", got)
+	}
+}
+
+func TestLanesOfAClusterAreShownAndRaised(t *testing.T) {
+	addr := redistest.ClusterURL(redistest.StartCluster(t, 3))
+	startWorker(t, addr)
+	if got := program(bounded(t), addr, "", "apply", "square", "3"); got.code != cli.ExitOK {
+		t.Fatalf("%+v", got)
+	}
+	type line struct {
+		Lane, Master string
+		New          bool
+	}
+	show := func(words ...string) []line {
+		t.Helper()
+		got := program(bounded(t), addr, "", append([]string{"queues", "lanes", "distpool", "--json"}, words...)...)
+		if got.code != cli.ExitOK {
+			t.Fatalf("%+v", got)
+		}
+		return decode[line](t, got.out)
+	}
+	lanes, masters := show(), map[string]bool{}
+	for _, l := range lanes {
+		masters[l.Master] = l.New
+	}
+	if len(lanes) != 3 || len(masters) != 3 || lanes[0].Lane != "distpool" || !lanes[0].New {
+		t.Errorf("got %+v", lanes)
+	}
+	if got := show("6"); len(got) != 3 {
+		t.Errorf("lanes are used before all know them: %+v", got)
+	}
+	if got := program(bounded(t), addr, "", "queues", "lanes", "distpool", "100"); got.code == cli.ExitOK || !strings.Contains(got.err, "use 1 to") {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestAQueueHasOneLaneOutsideACluster(t *testing.T) {
+	addr := serve(t)
+	if got := program(bounded(t), addr, "", "queues", "lanes", "distpool"); got.code != cli.ExitOK || !strings.Contains(got.out, "distpool  yes") {
+		t.Errorf("got %+v", got)
+	}
+	if got := program(bounded(t), addr, "", "queues", "lanes", "distpool", "2"); got.code == cli.ExitOK || !strings.Contains(got.err, "no Cluster") {
+		t.Errorf("got %+v", got)
+	}
+	if got := program(bounded(t), addr, "", "queues", "lanes", "distpool", "two"); got.code != cli.ExitUsage || !strings.Contains(got.err, `"two"`) {
+		t.Errorf("got %+v", got)
 	}
 }

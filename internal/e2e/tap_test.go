@@ -2,10 +2,10 @@ package e2e_test
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"io"
 	"net"
-	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -13,7 +13,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/distpool/distpool/internal/asynqfmt"
+	"github.com/distpool/distpool/internal/job"
 )
 
 // tap is a way to Redis that watches for one script. It stops a connection right
@@ -27,21 +27,33 @@ type tap struct {
 	after bool
 }
 
+// asked is a Redis that is asked for a script and does not run it.
+type asked struct {
+	redis.Scripter
+	sha string
+}
+
+func (a *asked) EvalSha(ctx context.Context, sha string, _ []string, _ ...any) *redis.Cmd {
+	a.sha = sha
+	cmd := redis.NewCmd(ctx)
+	cmd.SetErr(errors.New("not run"))
+	return cmd
+}
+
 // sha1Of is what the script of the record is called by.
 func sha1Of(t *testing.T, name string) string {
 	t.Helper()
-	var source []byte
-	files := []string{"counts", "frames", "part"}
-	if name == "finish" {
-		source = append(source, asynqfmt.Lua("retire", "unlease", "return", "archive", "count", "delete")...)
-		files = append(files, "kept", "slow")
+	a := new(asked)
+	switch name {
+	case "finish":
+		_, _ = job.Finish(t.Context(), a, "q", job.Finishing{}, nil)
+	case "checkpoint":
+		_, _ = job.Checkpoint(t.Context(), a, "q", "w")
 	}
-	for _, file := range append(files, "publish", name) {
-		b, err := os.ReadFile(filepath.Join("..", "job", "lua", file+".lua"))
-		must(t, err)
-		source = append(source, b...)
+	if a.sha == "" {
+		t.Fatalf("no script %q", name)
 	}
-	return redis.NewScript(string(source)).Hash()
+	return a.sha
 }
 
 // newTap makes a tap for the script in front of the server on addr.

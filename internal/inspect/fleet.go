@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/distpool/distpool/internal/asynqfmt"
 	"github.com/distpool/distpool/internal/fleet"
@@ -151,6 +152,49 @@ func (in *Inspector) Resume(ctx context.Context, queue string) error {
 		}
 		return in.asynq.UnpauseQueue(lane)
 	})
+}
+
+// Lane is one of asynq's queues that are a queue on a Cluster.
+type Lane struct {
+	Name   string
+	New    bool   // new jobs use it; the others are there for those that they have
+	Master string // its address; empty on anything but a Cluster
+}
+
+// Lanes lists the lanes of a queue.
+func (in *Inspector) Lanes(ctx context.Context, queue string) ([]Lane, error) {
+	if err := names.CheckQueue(queue); err != nil {
+		return nil, err
+	}
+	all, err := in.router.Lanes(ctx, queue)
+	if err != nil {
+		return nil, err
+	}
+	used, err := in.router.New(ctx, queue)
+	if err != nil {
+		return nil, err
+	}
+	lanes := make([]Lane, len(all))
+	for i, name := range all {
+		lanes[i] = Lane{Name: name, New: slices.Contains(used, name)}
+		if cluster, ok := in.rdb.(*redis.ClusterClient); ok {
+			master, err := cluster.MasterForKey(ctx, job.Prefix(name))
+			if err != nil {
+				return nil, fmt.Errorf("looking for the master of lane %q: %w", name, err)
+			}
+			lanes[i].Master = master.Options().Addr
+		}
+	}
+	return lanes, nil
+}
+
+// SetLanes gives new jobs of the queue n lanes, half a minute from now. A lower number is an error
+// while a lane that would go has deliveries, and so is any number on anything but a Cluster.
+func (in *Inspector) SetLanes(ctx context.Context, queue string, n int) error {
+	if err := names.CheckQueue(queue); err != nil {
+		return err
+	}
+	return in.router.SetLanes(ctx, queue, n)
 }
 
 // eachLane calls f with each lane of the queue, also with those that never had a job.

@@ -57,14 +57,22 @@ func Store(ctx context.Context, c redis.Cmdable, lane, name string, frame []byte
 	if len(frame) < LargeFrame {
 		return frame, nil
 	}
+	p := c.Pipeline()
+	stored := QueueStore(ctx, p, lane, name, frame)
+	_, err := p.Exec(ctx)
+	return stored, err
+}
+
+// QueueStore is Store in a pipeline.
+func QueueStore(ctx context.Context, p redis.Pipeliner, lane, name string, frame []byte) []byte {
+	if len(frame) < LargeFrame {
+		return frame
+	}
 	token := rand.Text()
-	_, err := c.Pipelined(ctx, func(p redis.Pipeliner) error {
-		for piece, part := range pieces(token, len(frame)) {
-			p.Set(ctx, frameKey(lane, name, part), frame[piece*pieceSize:min((piece+1)*pieceSize, len(frame))], unclaimed)
-		}
-		return nil
-	})
-	return fmt.Appendf(nil, "@ %s %d", token, len(frame)), err
+	for piece, part := range pieces(token, len(frame)) {
+		p.Set(ctx, frameKey(lane, name, part), frame[piece*pieceSize:min((piece+1)*pieceSize, len(frame))], unclaimed)
+	}
+	return fmt.Appendf(nil, "@ %s %d", token, len(frame))
 }
 
 // Discard removes stored frames that no script has made the job's.

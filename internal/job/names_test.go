@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/distpool/distpool/internal/asynqfmt"
 )
 
 func TestLanesDivideTheSlotsEvenly(t *testing.T) {
@@ -136,9 +138,24 @@ func TestAQueueCanGetMoreLanes(t *testing.T) {
 		if err := NewRouter(rdb).SetLanes(t.Context(), "grows", 6); err != nil {
 			t.Fatal(err)
 		}
-		lanes(3) // until each Router has read the number
-		if err := NewRouter(rdb).SetLanes(t.Context(), "grows", 5); err == nil {
-			t.Error("lanes were taken away")
+		lanes(3)                     // until each Router has read the number
+		gone := Lanes("grows", 6)[1] // five have another one there
+		if slices.Contains(Lanes("grows", 5), gone) {
+			t.Fatalf("lane %q stays", gone)
+		}
+		for _, key := range []string{asynqfmt.PendingKey(gone), asynqfmt.ActiveKey(gone)} {
+			rdb.LPush(t.Context(), key, "x")
+			if err := NewRouter(rdb).SetLanes(t.Context(), "grows", 5); err == nil || !strings.Contains(err.Error(), gone) {
+				t.Errorf("lane %s with a delivery was taken away: %v", gone, err)
+			}
+			rdb.Del(t.Context(), key)
+		}
+		for _, key := range []string{asynqfmt.ScheduledKey(gone), asynqfmt.RetryKey(gone)} {
+			rdb.ZAdd(t.Context(), key, redis.Z{Member: "x"})
+			if err := NewRouter(rdb).SetLanes(t.Context(), "grows", 5); err == nil || !strings.Contains(err.Error(), gone) {
+				t.Errorf("lane %s with a delivery was taken away: %v", gone, err)
+			}
+			rdb.Del(t.Context(), key)
 		}
 		if err := rdb.HSet(t.Context(), lanesKey, "grows", "6@1 3@0").Err(); err != nil { // half a minute later
 			t.Fatal(err)
@@ -150,6 +167,13 @@ func TestAQueueCanGetMoreLanes(t *testing.T) {
 		}
 		if got, err := r.Lane(t.Context(), "grows", name); err != nil || got != LaneOf(Lanes("grows", 6), name) {
 			t.Errorf("a new job %s goes to lane %q, %v", name, got, err)
+		}
+		if err := NewRouter(rdb).SetLanes(t.Context(), "grows", 3); err != nil {
+			t.Fatal(err)
+		}
+		lanes(6) // those that go stay known
+		if text := rdb.HGet(t.Context(), lanesKey, "grows").Val(); !strings.HasPrefix(text, "3@") || !strings.HasSuffix(text, " 6@1 3@0") {
+			t.Errorf("the numbers of lanes are %q", text)
 		}
 	})
 }

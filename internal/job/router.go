@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/distpool/distpool/internal/asynqfmt"
 )
 
 // lanesKey is a hash: for each queue that spans a Cluster the numbers of lanes that it has
@@ -82,13 +84,22 @@ func (r *Router) Lanes(ctx context.Context, queue string) ([]string, error) {
 	return all, err
 }
 
+// New returns the lanes of new jobs of the queue.
+func (r *Router) New(ctx context.Context, queue string) ([]string, error) {
+	sets, err := r.current(ctx, queue)
+	if err != nil {
+		return nil, err
+	}
+	return sets[0], nil
+}
+
 // Lane is the lane of a new job of this name.
 func (r *Router) Lane(ctx context.Context, queue, name string) (string, error) {
-	sets, err := r.current(ctx, queue)
+	lanes, err := r.New(ctx, queue)
 	if err != nil {
 		return "", err
 	}
-	return LaneOf(sets[0], name), nil
+	return LaneOf(lanes, name), nil
 }
 
 // Find is the lane that has the job of this name. If none has, it is that of a new job.
@@ -118,8 +129,8 @@ func (r *Router) Forget(ctx context.Context, queue string) error {
 	return r.rdb.HDel(ctx, lanesKey, queue).Err()
 }
 
-// SetLanes gives the queue n lanes, from half a minute from now on. A number that is lower is
-// refused.
+// SetLanes gives new jobs of the queue n lanes, from half a minute from now on. Lanes that it had
+// stay known, and are served. A lower number is refused while a lane that would go has deliveries.
 func (r *Router) SetLanes(ctx context.Context, queue string, n int) error {
 	if n < 1 || n > MaxLanes {
 		return fmt.Errorf("%d lanes for queue %q: use 1 to %d", n, queue, MaxLanes)
@@ -132,8 +143,13 @@ func (r *Router) SetLanes(ctx context.Context, queue string, n int) error {
 		if err != nil && !errors.Is(err, redis.Nil) {
 			return err
 		}
-		if l := parseLayout(queue, was); len(l.sets) > 0 && n <= len(l.sets[0].lanes) {
-			return fmt.Errorf("%d lanes for queue %q: it has %d, and lanes cannot be taken away", n, queue, len(l.sets[0].lanes))
+		if l := parseLayout(queue, was); len(l.sets) > 0 {
+			if n == len(l.sets[0].lanes) {
+				return nil
+			}
+			if err := r.leave(ctx, l.sets[0].lanes, Lanes(queue, n)); err != nil {
+				return fmt.Errorf("%d lanes for queue %q: %w", n, queue, err)
+			}
 		}
 		_, err = tx.TxPipelined(ctx, func(p redis.Pipeliner) error {
 			p.HSet(ctx, lanesKey, queue, strings.TrimSpace(fmt.Sprintf("%d@%d %s", n, time.Now().Add(lanesAhead).UnixMilli(), was)))
@@ -142,6 +158,34 @@ func (r *Router) SetLanes(ctx context.Context, queue string, n int) error {
 		})
 		return err
 	}, lanesKey)
+}
+
+// leave says whether lanes can go that are not among those that stay: whether they are empty.
+func (r *Router) leave(ctx context.Context, lanes, stay []string) error {
+	for _, lane := range lanes {
+		if slices.Contains(stay, lane) {
+			continue
+		}
+		var counts [4]*redis.IntCmd
+		_, err := r.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+			counts = [4]*redis.IntCmd{
+				p.LLen(ctx, asynqfmt.PendingKey(lane)), p.LLen(ctx, asynqfmt.ActiveKey(lane)),
+				p.ZCard(ctx, asynqfmt.ScheduledKey(lane)), p.ZCard(ctx, asynqfmt.RetryKey(lane)),
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		n := int64(0)
+		for _, count := range counts {
+			n += count.Val()
+		}
+		if n > 0 {
+			return fmt.Errorf("lane %q would go, and has %d deliveries; try again when they have run", lane, n)
+		}
+	}
+	return nil
 }
 
 // current is the lanes by each number that is in use, those of new jobs first.

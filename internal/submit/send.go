@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/distpool/distpool/internal/await"
 	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/internal/names"
@@ -92,16 +94,25 @@ func (o *Outgoing) store(ctx context.Context, batch []job.Chunk) (large bool, er
 		// asynq counts in seconds: never start early for that.
 		start = start.Add(time.Second - time.Nanosecond).Truncate(time.Second)
 	}
+	var stores redis.Pipeliner // one pipeline for all: most submissions have none
 	for i := range batch {
 		d := job.Delivery{Ref: o.Ref, Chunk: batch[i].Number, Number: 1}
-		if batch[i].Args, err = job.Store(ctx, o.Pool.Redis, o.Lane, o.Ref.Name, batch[i].Args); err != nil {
-			return large, fmt.Errorf("storing large arguments: %w", err)
+		if len(batch[i].Args) >= job.LargeFrame {
+			if stores == nil {
+				stores = o.Pool.Redis.Pipeline()
+			}
+			batch[i].Args = job.QueueStore(ctx, stores, o.Lane, o.Ref.Name, batch[i].Args)
 		}
-		large = large || job.IsReference(batch[i].Args)
 		batch[i].TaskID, batch[i].Due = d.TaskID(), start
 		batch[i].Message = job.Message(o.Lane, o.Task.Name(), d, "", time.Time{})
 	}
-	return large, nil
+	if stores == nil {
+		return false, nil
+	}
+	if _, err := stores.Exec(ctx); err != nil {
+		return true, fmt.Errorf("storing large arguments: %w", err)
+	}
+	return true, nil
 }
 
 // Note lists the job, which is in Redis now.
