@@ -34,14 +34,29 @@ type Unwanted struct {
 // DropArguments removes the arguments of the chunks of canceled jobs of one lane, in steps that
 // take Redis about a millisecond each. Their records live on without them.
 func DropArguments(ctx context.Context, c redis.Scripter, lane string, jobs ...Unwanted) error {
+	args, n := []any{lane}, 0
+	flush := func() error {
+		if n == 0 {
+			return nil
+		}
+		err := run(ctx, c, dropArgsScript, lane, args).Err()
+		if args, n = args[:1], 0; err != nil {
+			return fmt.Errorf("removing arguments of canceled jobs in lane %q: %w", lane, err)
+		}
+		return nil
+	}
 	for _, j := range jobs {
 		for chunks := range slices.Chunk(j.Chunks, withdrawWindow) {
-			if err := run(ctx, c, dropArgsScript, lane, appendAll([]any{lane, j.Name, j.Gen}, chunks)).Err(); err != nil {
-				return fmt.Errorf("removing arguments of job %s in lane %q: %w", j.Name, lane, err)
+			if n+len(chunks) > withdrawWindow {
+				if err := flush(); err != nil {
+					return err
+				}
 			}
+			args = appendAll(append(args, j.Name, j.Gen, len(chunks)), chunks)
+			n += len(chunks)
 		}
 	}
-	return nil
+	return flush()
 }
 
 // Withdraw removes the deliveries of jobs of one lane that no worker has taken, in steps that
