@@ -139,7 +139,7 @@ func (s workerSpec) run(ctx context.Context, log io.Writer) error {
 			return client(s.Redis).Set(ctx, s.Shutdown, ctx.Value(initKey{}), 0).Err()
 		}
 	}
-	if s.Asynq || os.Getenv("XASYNQ") != "" {
+	if s.Asynq {
 		return s.serveByAsynq(ctx, cfg, known)
 	}
 	return worker.Run(ctx, cfg, known...)

@@ -83,8 +83,8 @@ func serves(s *asynq.ServerInfo, lanes []string) bool {
 	return !slices.ContainsFunc(lanes, func(lane string) bool { return s.Queues[lane] == 0 })
 }
 
-// anHour is how far away what waits in the tests below is due.
-const anHour = time.Hour
+// distant is the time until what waits in the tests below is due.
+const distant = time.Hour
 
 // listed waits until asynq lists the first delivery of a job in the state, and checks what it says of it.
 func (e *env) listed(t *testing.T, id, task string, state asynq.TaskState) (d *asynq.TaskInfo) {
@@ -124,12 +124,12 @@ func TestOperatorsSeeDeliveriesInEveryState(t *testing.T) {
 		p := e.pool(t)
 		waits, err := producer.ApplyAsync(ctx(t), p, square, 3)
 		must(t, err)
-		later, err := producer.ApplyAsync(ctx(t), p, square, 3, producer.Delay(anHour))
+		later, err := producer.ApplyAsync(ctx(t), p, square, 3, producer.Delay(distant))
 		must(t, err)
 		if d := e.listed(t, waits.ID(), "square", asynq.TaskStatePending); d.LastErr != "" || !d.LastFailedAt.IsZero() {
 			t.Errorf("a delivery that waits has failed: %+v", d)
 		}
-		near(t, "the start", e.listed(t, later.ID(), "square", asynq.TaskStateScheduled).NextProcessAt, time.Now().Add(anHour))
+		near(t, "the start", e.listed(t, later.ID(), "square", asynq.TaskStateScheduled).NextProcessAt, time.Now().Add(distant))
 		if q := e.queueInfo(t); q.Pending != 1 || q.Scheduled != 1 || q.Size != 2 {
 			t.Errorf("the queue is %+v", q)
 		}
@@ -138,7 +138,7 @@ func TestOperatorsSeeDeliveriesInEveryState(t *testing.T) {
 		n, err := waits.Get(ctx(t))
 		same(t, "the square", n, err, 9)
 		runs, gate := e.held(t, hold)
-		again, err := producer.ApplyAsync(ctx(t), p, try, attempt{e.probe(), 2, ""}, producer.Retry(1, tasks.Every(anHour)))
+		again, err := producer.ApplyAsync(ctx(t), p, try, attempt{e.probe(), 2, ""}, producer.Retry(1, tasks.Every(distant)))
 		must(t, err)
 		fails, err := producer.ApplyAsync(ctx(t), p, act, actError)
 		must(t, err)
@@ -146,7 +146,7 @@ func TestOperatorsSeeDeliveriesInEveryState(t *testing.T) {
 			t.Error("asynq takes a delivery that runs for an orphan")
 		}
 		d := e.listed(t, again.ID(), "try", asynq.TaskStateRetry)
-		near(t, "the next attempt", d.NextProcessAt, time.Now().Add(anHour))
+		near(t, "the next attempt", d.NextProcessAt, time.Now().Add(distant))
 		near(t, "the failure", d.LastFailedAt, time.Now())
 		mentions(t, errors.New(d.LastErr), "1 of 1 calls run again", "attempt 1")
 		d = e.listed(t, fails.ID(), "act", asynq.TaskStateArchived)
@@ -189,14 +189,14 @@ func TestOperatorsSteerDeliveries(t *testing.T) {
 		v, err := producer.Apply(ctx(t), p, square, 2) // asynq knows the queue
 		same(t, "the square", v, err, 4)
 
-		later, err := producer.ApplyAsync(ctx(t), p, square, 3, producer.Delay(anHour))
+		later, err := producer.ApplyAsync(ctx(t), p, square, 3, producer.Delay(distant))
 		must(t, err)
 		e.listed(t, later.ID(), "square", asynq.TaskStateScheduled)
 		must(t, inspector.RunTask(e.lane(t, later.ID()), taskID(later.ID(), 0, 1)))
 		v, err = later.Get(ctx(t))
 		same(t, "a call that was run before its time", v, err, 9)
 
-		again, err := producer.ApplyAsync(ctx(t), p, try, attempt{mark, 3, ""}, producer.Retry(2, tasks.Every(anHour)))
+		again, err := producer.ApplyAsync(ctx(t), p, try, attempt{mark, 3, ""}, producer.Retry(2, tasks.Every(distant)))
 		must(t, err)
 		for attempts := 1; attempts <= 2; attempts++ {
 			eventually(t, "the next attempt waits", func() bool { return len(e.runs(t, mark, 0)) == attempts })

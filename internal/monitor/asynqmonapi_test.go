@@ -117,6 +117,14 @@ func (m mon) queue(t *testing.T) queue {
 	return answer.Current
 }
 
+// server is a worker in asynqmon's answers.
+type server struct {
+	Concurrency int
+	Queues      map[string]int `json:"queue_priorities"`
+	Status      string
+	Active      []listing `json:"active_workers"`
+}
+
 // near reports whether asynqmon's time is that one, give or take a minute.
 func near(text string, want time.Time) bool {
 	at, err := time.Parse(time.RFC3339, text)
@@ -208,14 +216,7 @@ func (m mon) cancelsWhatRuns(t *testing.T, p *producer.Pool) {
 	eventually(t, "its start is known", func() bool {
 		return near(m.listed(t, "active", runs.ID(), "holding").Start, time.Now())
 	})
-	var answer struct {
-		Servers []struct {
-			Concurrency int
-			Queues      map[string]int `json:"queue_priorities"`
-			Status      string
-			Active      []listing `json:"active_workers"`
-		}
-	}
+	var answer struct{ Servers []server }
 	m.ask(t, http.MethodGet, "/servers", &answer)
 	if len(answer.Servers) != 1 {
 		t.Fatalf("asynqmon shows %+v, want one server", answer)
