@@ -380,24 +380,3 @@ func TestTLSWantsTheAuthorityAndTheClientsCertificate(t *testing.T) {
 	p := g.pool(t)
 	survivors(t, p, g.worker(t))
 }
-
-// lookUpOlder has the pool look a delivery up in its list, since its time is before that of
-// the head of the list: the clock of its producer is behind. The queue is paused, so that
-// the pool sees no progress for 10 s.
-func (g *guarded) lookUpOlder(t *testing.T, p *producer.Pool) {
-	t.Helper()
-	must(t, g.inspector().PauseQueue(g.queue))
-	head, err := producer.ApplyAsync(ctx(t), p, square, 2)
-	must(t, err)
-	older, err := producer.ApplyAsync(ctx(t), p, square, 3)
-	must(t, err)
-	must(t, g.rdb.HSet(ctx(t), "asynq:{"+g.queue+"}:t:"+taskID(older.ID(), 0, 1), "pending_since", time.Now().Add(-time.Hour).UnixNano()).Err())
-	eventually(t, "the pool looks the delivery up", func() bool {
-		return strings.Contains(g.rdb.Info(ctx(t), "commandstats").Val(), "cmdstat_lpos")
-	})
-	must(t, g.inspector().UnpauseQueue(g.queue))
-	n, err := head.Get(ctx(t))
-	same(t, "the head of a paused queue", n, err, 4)
-	n, err = older.Get(ctx(t))
-	same(t, "a delivery that seems older", n, err, 9)
-}
