@@ -133,6 +133,7 @@ func TestEveryCommandWorksOnRealProcesses(t *testing.T) {
 		"queues":        {"queues --json", "", 0, `"queue":"distpool"`},
 		"queues pause":  {"queues pause lonely --json", "", 0, `"paused":true`},
 		"queues resume": {"queues resume lonely --json", "", 0, `"paused":false`},
+		"queues lanes":  {"queues lanes distpool --json", "", 0, `"lane":"distpool","new":true`},
 		"doctor":        {"doctor --json", "", 1, `{"check":"queue lonely","verdict":"bad"`}, // where a job waits
 		"version":       {"version --json", "", 0, `"go":"go`},
 		"completion":    {"completion bash", "", 0, "__start_distpool"},
