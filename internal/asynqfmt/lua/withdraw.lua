@@ -39,7 +39,7 @@ local function asynq_remove(q, unwanted, from, n)
       local newest = redis.call('LRANGE', pending, 0, 0)[1]
       local gone = unwanted[newest] and newest or id
       redis.call('DEL', q .. 't:' .. gone)
-      redis.call('LREM', pending, 1, newest)
+      redis.call('LTRIM', pending, '1', '-1')
       if gone ~= newest then -- a script that has written is not refused for lack of memory
         redis.call('LSET', pending, from + i - 2 - removed, newest)
         redis.call('HSET', q .. 't:' .. newest, 'pending_since', unwanted[id])
