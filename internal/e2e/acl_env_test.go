@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -15,10 +16,12 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/distpool/distpool/internal/asynqfmt"
 	"github.com/distpool/distpool/internal/fleet"
 	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/internal/recent"
 	"github.com/distpool/distpool/internal/redistest"
+	"github.com/distpool/distpool/internal/supervise"
 	"github.com/distpool/distpool/producer"
 )
 
@@ -307,7 +310,8 @@ var unmonitored = []string{"xdel", "client|unblock"}
 
 // lookUpOlder has the pool look a delivery up in its list, since its time is before that of
 // the head of the list: the clock of its producer is behind. The queue is paused, so that
-// the pool sees no progress for 10 s.
+// the pool sees no progress for 10 s. Then the pool issues a call again whose worker has died and
+// whose delivery is lost.
 func (g *guarded) lookUpOlder(t *testing.T, p *producer.Pool) {
 	t.Helper()
 	must(t, g.inspector().PauseQueue(g.queue))
@@ -318,6 +322,22 @@ func (g *guarded) lookUpOlder(t *testing.T, p *producer.Pool) {
 	must(t, g.rdb.HSet(ctx(t), "asynq:{"+g.queue+"}:t:"+taskID(older.ID(), 0, 1), "pending_since", time.Now().Add(-time.Hour).UnixNano()).Err())
 	eventually(t, "the pool looks the delivery up", func() bool {
 		return strings.Contains(g.rdb.Info(ctx(t), "commandstats").Val(), "cmdstat_lpos")
+	})
+	eventually(t, "a pool issues the call of a dead worker again, before a supervisor does", func() bool {
+		orphan, err := producer.ApplyAsync(ctx(t), p, square, 4)
+		must(t, err)
+		lane, ref, id := g.lane(t, orphan.ID()), g.ref(t, orphan.ID()), taskID(orphan.ID(), 0, 1)
+		_, err = g.rdb.TxPipelined(ctx(t), func(tx redis.Pipeliner) error {
+			tx.LRem(ctx(t), asynqfmt.PendingKey(lane), 1, id)
+			tx.LRem(ctx(t), asynqfmt.ActiveKey(lane), 1, id)
+			tx.HSet(ctx(t), asynqfmt.TaskKey(lane, id), "state", "active")
+			tx.HSet(ctx(t), job.Key(lane, ref.Name), "own:0", "dead:1:aaaaaaaa "+strconv.FormatInt(time.Now().UnixMilli(), 10)+" 1")
+			return nil
+		})
+		must(t, err)
+		n, err := supervise.Revive(ctx(t), g.as(t, roleProducer), fleet.Owners{Redis: g.as(t, roleProducer)}, lane, ref, 1)
+		must(t, err)
+		return n == 1
 	})
 	must(t, g.inspector().UnpauseQueue(g.queue))
 	n, err := head.Get(ctx(t))
