@@ -61,10 +61,10 @@ var mutants = []struct {
 		name: "the check of take is off",
 		edits: []edit{{
 			"internal/job/lua/finish.lua",
-			"  if redis.call('HDEL', key, 'args:' .. chunk, 'own:' .. chunk, 'lost:' .. chunk, 'part:' .. chunk, 'counted:' .. chunk) == 0 then\n",
-			"  redis.call('HSETNX', key, 'mutant:' .. chunk, redis.call('HGET', key, 'args:' .. chunk) or '')\n" +
-				"  local was = redis.call('HDEL', key, 'args:' .. chunk)\n" +
-				"  redis.call('HDEL', key, 'own:' .. chunk, 'lost:' .. chunk, 'part:' .. chunk, 'counted:' .. chunk)\n" +
+			"  if redis.call('HDEL', key, args_of, own_of, lost_of, part_of, counted_of) == 0 then\n",
+			"  redis.call('HSETNX', key, 'mutant:' .. chunk, redis.call('HGET', key, args_of) or '')\n" +
+				"  local was = redis.call('HDEL', key, args_of)\n" +
+				"  redis.call('HDEL', key, own_of, lost_of, part_of, counted_of)\n" +
 				"  if was == 0 then\n",
 		}, {
 			"internal/job/lua/take.lua",
