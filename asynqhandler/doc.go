@@ -13,7 +13,7 @@
 //	err = handler.Close() // running calls finish, chunks are given back
 //	server.Shutdown()
 //
-// A [Handler] is a worker whose deliveries the asynq.Server takes: it beats, supervises, and is among
+// A [Handler] is a worker for which the asynq.Server takes the deliveries: it beats, supervises, and is among
 // the workers that the command line and the monitor list. Workers and servers may share a queue. What
 // package worker promises holds: an outcome is recorded once, and retries, checkpoints, time limits,
 // cancellation, signatures and encryption work.
@@ -23,8 +23,8 @@
 //   - A delivery waits until the server polls (asynq.Config.TaskCheckInterval, a second by default),
 //     and costs two requests more. The server does not record in the background: its slot is taken
 //     until the outcomes are in Redis.
-//   - Slots, queues and weights are the server's. Those of Config.Worker tell other processes of them,
-//     and must be the same. StrictPriority has no effect.
+//   - Slots, queues and weights are the server's. Config.Worker tells other processes of them,
+//     and must have the same ones. StrictPriority has no effect.
 //   - On a Cluster the server serves the lanes that there were when New returned: see Handler.Queues.
 //     Lanes that are added later are served once the process has been started anew.
 //   - A chunk that is given back, or waits for its next attempt, comes again as a new delivery, with the
@@ -37,7 +37,7 @@
 //   - A chunk in which two workers have died runs beside no other chunk of the handler. Other
 //     tasks of the server may run beside it.
 //   - A slot that had a delivery of a task which only other workers know rests for some 50 ms. A
-//     delivery whose chunk another worker has keeps its slot for up to 20 s.
+//     delivery of a chunk that another worker has keeps its slot for up to 20 s.
 //   - While Redis does not answer, Close returns as worker.Run does. Shutdown of the server may not.
 //   - Calls do not have the values of the server's contexts, such as asynq.GetTaskID. Config.Worker.Init
 //     gives them values.

@@ -124,7 +124,7 @@ func (m *growth) canceled(ctx context.Context, pool *producer.Pool) error {
 	return m.swept(ctx, m.chunks/5)
 }
 
-// swept waits until no more deliveries are left than those of others.
+// swept waits until only deliveries of other jobs are left.
 func (m *growth) swept(ctx context.Context, others int) error {
 	for began := time.Now(); ; {
 		n, err := m.rdb.LLen(ctx, "asynq:{distpool}:pending").Result()
