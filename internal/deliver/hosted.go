@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/distpool/distpool/internal/execute"
 	"github.com/distpool/distpool/internal/hosted"
 	"github.com/distpool/distpool/internal/job"
 )
@@ -31,7 +32,7 @@ var errAgain = errors.New("what became of the chunk is not in its job; the deliv
 // is archived, with any other it is to come again.
 func (h *Handler) Deliver(ctx context.Context, lane, taskID string) error {
 	if h.Executor.Draining.Load() {
-		pause(ctx, drainTime)
+		execute.Pause(ctx, drainTime)
 	}
 	t, err := h.takeHosted(ctx, lane, taskID)
 	if err != nil {
@@ -46,7 +47,7 @@ func (h *Handler) Deliver(ctx context.Context, lane, taskID string) error {
 	}
 	select {
 	case err := <-ended:
-		pause(ctx, r.rests)
+		execute.Pause(ctx, r.rests)
 		return err
 	case <-ctx.Done():
 	}
@@ -62,7 +63,7 @@ func (h *Handler) Deliver(ctx context.Context, lane, taskID string) error {
 // PutBack gives a delivery of the task back that an asynq.Server has taken, after the end of the
 // worker.
 func (h *Handler) PutBack(ctx context.Context, lane, taskID, task string) error {
-	pause(ctx, drainTime)
+	execute.Pause(ctx, drainTime)
 	d, ok := job.ParseTaskID(taskID)
 	if !ok {
 		return errAgain
@@ -76,7 +77,7 @@ func (h *Handler) PutBack(ctx context.Context, lane, taskID, task string) error 
 
 // takeHosted makes the worker the owner of the chunk, if it may run.
 func (h *Handler) takeHosted(ctx context.Context, lane, taskID string) (job.Taken, error) {
-	for began := time.Now(); ; pause(ctx, heldAgain) {
+	for began := time.Now(); ; execute.Pause(ctx, heldAgain) {
 		var taken []job.Taken
 		err := untilDone(ctx, func(context.Context) (err error) {
 			ctx, cancel := context.WithTimeout(context.Background(), askTime)
@@ -156,17 +157,4 @@ func (r *chunkRun) yield(rest time.Duration) {
 		return
 	}
 	r.on.Yield(r.lane, rest)
-}
-
-// pause waits, until ctx ends.
-func pause(ctx context.Context, d time.Duration) {
-	if d <= 0 {
-		return
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
 }

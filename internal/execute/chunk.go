@@ -139,7 +139,7 @@ func (r *Run) Do(ctx context.Context) Result {
 	r.decode()
 	if left := time.Until(due); left > waitHere+time.Second {
 		return r.postponed(left, due)
-	} else if !pause(ctx, left) {
+	} else if !Pause(ctx, left) {
 		return Result{End: Interrupted}
 	}
 	return r.rounds()
@@ -165,15 +165,15 @@ func (r *Run) rounds() Result {
 			res := r.postponed(r.wait, time.Now().Add(r.wait))
 			res.Stuck = stuck
 			return res
-		case !pause(r.ctx, r.wait):
+		case !Pause(r.ctx, r.wait):
 			return Result{End: Interrupted}
 		}
 		r.nextRound()
 	}
 }
 
-// pause waits in the slot; false when ctx ends meanwhile.
-func pause(ctx context.Context, d time.Duration) bool {
+// Pause waits for d; false when ctx ends meanwhile.
+func Pause(ctx context.Context, d time.Duration) bool {
 	if d <= 0 {
 		return true
 	}
