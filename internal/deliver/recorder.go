@@ -62,3 +62,12 @@ func (rec *recorder) leave(size int) {
 	rec.taken -= max(size, rec.least)
 	rec.freed.Broadcast()
 }
+
+// idle waits until nothing is under way.
+func (rec *recorder) idle() {
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	for rec.taken > 0 {
+		rec.freed.Wait()
+	}
+}

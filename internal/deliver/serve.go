@@ -73,13 +73,17 @@ func (r *chunkRun) ready(owned bool) bool {
 	return true
 }
 
-// takeAlone waits until nothing else runs here, and then takes the chunk, whose last attempt this
-// is after the deaths of the workers before: so it harms no other, and is not harmed once more by
-// the chunk that did it. The worker is not its owner meanwhile: what happens is not to be blamed on it.
+// takeAlone waits until nothing else runs here and all outcomes are recorded, and then takes the
+// chunk, whose last attempt this is after the deaths of the workers before: so it harms no other,
+// and is not harmed once more by the chunk that did it. The worker is not its owner meanwhile: what happens is not to be blamed on it.
 func (r *chunkRun) takeAlone() bool {
 	h := r.on
 	pass := make(chan *execute.Pass, 1)
-	go func() { pass <- h.Executor.Alone() }()
+	go func() {
+		p := h.Executor.Alone()
+		h.recorder.idle()
+		pass <- p
+	}()
 	select {
 	case r.chunk.Pass = <-pass:
 	case <-h.Drains:
