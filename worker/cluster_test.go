@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/distpool/distpool/internal/job"
+	"github.com/distpool/distpool/internal/lanes"
 	"github.com/distpool/distpool/internal/redistest"
 	"github.com/distpool/distpool/producer"
 	"github.com/distpool/distpool/tasks"
@@ -56,18 +56,18 @@ func TestAQueueSpansACluster(t *testing.T) {
 	if v, err := producer.Apply(t.Context(), p, try, 7); err != nil || v != 7 {
 		t.Errorf("the call with two attempts: %d, %v", v, err)
 	}
-	lanes := 0
-	for _, lane := range job.Lanes(worker.DefaultQueue, 3) {
+	used := 0
+	for _, lane := range lanes.Names(worker.DefaultQueue, 3) {
 		info := asynqInfo(t, url, lane)
 		if info.Processed > 0 {
-			lanes++
+			used++
 		}
 		if info.Size != 0 {
 			t.Errorf("lane %s is %+v", lane, info)
 		}
 	}
-	if lanes != 3 {
-		t.Errorf("%d lanes were used, want 3", lanes)
+	if used != 3 {
+		t.Errorf("%d lanes were used, want 3", used)
 	}
 	if err := servers[1].Pause(); err != nil {
 		t.Fatal(err)

@@ -21,7 +21,7 @@ import (
 	"github.com/distpool/distpool/internal/execute"
 	"github.com/distpool/distpool/internal/fleet"
 	"github.com/distpool/distpool/internal/hosted"
-	"github.com/distpool/distpool/internal/job"
+	"github.com/distpool/distpool/internal/lanes"
 	"github.com/distpool/distpool/internal/nested"
 	"github.com/distpool/distpool/internal/observers"
 	"github.com/distpool/distpool/internal/queue"
@@ -170,7 +170,7 @@ type worker struct {
 	log      *slog.Logger
 	self     fleet.Worker
 	member   *fleet.Member
-	router   *job.Router
+	router   *lanes.Router
 	joined   []string // the lanes of its queues, as they were when it joined the fleet
 	consumer *queue.Consumer
 	executor execute.Executor
@@ -207,7 +207,7 @@ func newWorker(cfg Config, rdb redis.UniversalClient, known map[string]call.Task
 		name = host
 	}
 	w := &worker{
-		cfg: cfg, rdb: rdb, router: job.NewRouter(rdb), drains: make(chan struct{}), recycled: make(chan error, 1), gone: make(chan struct{}),
+		cfg: cfg, rdb: rdb, router: lanes.NewRouter(rdb), drains: make(chan struct{}), recycled: make(chan error, 1), gone: make(chan struct{}),
 		self: fleet.Worker{
 			ID: fmt.Sprintf("%s:%d:%s", name, os.Getpid(), strings.ToLower(rand.Text()[:8])), Host: host, PID: os.Getpid(),
 			Concurrency: cfg.Concurrency, Queues: cfg.Queues,

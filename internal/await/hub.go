@@ -21,6 +21,7 @@ import (
 
 	"github.com/distpool/distpool/internal/callbacks"
 	"github.com/distpool/distpool/internal/job"
+	"github.com/distpool/distpool/internal/lanes"
 	"github.com/distpool/distpool/internal/listen"
 	"github.com/distpool/distpool/internal/names"
 )
@@ -28,7 +29,7 @@ import (
 // Config is what a Hub works with. Nothing but Settled may be left out.
 type Config struct {
 	Redis  redis.UniversalClient
-	Router *job.Router
+	Router *lanes.Router
 	Log    *slog.Logger
 	Pool   string   // the records of this pool's jobs name it: it is told of their outcomes
 	Lanes  []string // to hear of its jobs from the start

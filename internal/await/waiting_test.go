@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/distpool/distpool/internal/job"
+	"github.com/distpool/distpool/internal/lanes"
 	"github.com/distpool/distpool/internal/wire"
 )
 
@@ -45,7 +46,7 @@ func startHub(t *testing.T) (*Hub, *redis.Client) {
 // config is that of a hub without a pool.
 func config(rdb redis.UniversalClient, pool string) Config {
 	return Config{
-		Redis: rdb, Router: job.NewRouter(rdb), Log: slog.New(slog.DiscardHandler), Pool: pool, Lanes: []string{"q"},
+		Redis: rdb, Router: lanes.NewRouter(rdb), Log: slog.New(slog.DiscardHandler), Pool: pool, Lanes: []string{"q"},
 		Sweep: func(*Job, bool) {}, Swept: func(context.Context) error { return nil },
 		Revive: func(context.Context, *Job) {}, Unserved: func(string) bool { return false },
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/distpool/distpool/internal/history"
-	"github.com/distpool/distpool/internal/job"
+	"github.com/distpool/distpool/internal/lanes"
 	"github.com/distpool/distpool/internal/redisconn"
 )
 
@@ -27,7 +27,7 @@ type driver struct {
 	producers []*place
 	h         *history.Writer
 	rdb       redis.UniversalClient // directly
-	router    *job.Router
+	router    *lanes.Router
 	accepted  *feed
 	began     time.Time
 
@@ -100,7 +100,7 @@ func (d *driver) run(ctx context.Context) (s *Summary, err error) {
 		return nil, err
 	}
 	defer d.rdb.Close()
-	d.router, d.accepted = job.NewRouter(d.rdb), newFeed(d.histories(), "")
+	d.router, d.accepted = lanes.NewRouter(d.rdb), newFeed(d.histories(), "")
 	if err := d.startProcesses(); err != nil {
 		return nil, err
 	}

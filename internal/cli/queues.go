@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/distpool/distpool/internal/inspect"
-	"github.com/distpool/distpool/internal/job"
+	"github.com/distpool/distpool/internal/lanes"
 	"github.com/distpool/distpool/internal/names"
 )
 
@@ -136,7 +136,7 @@ that a queue had stay known, for the jobs in them.
 			if len(words) > 1 {
 				var err error
 				if n, err = strconv.Atoi(words[1]); err != nil {
-					return usage(fmt.Errorf("NUMBER %q: use a number of lanes from 1 to %d", words[1], job.MaxLanes))
+					return usage(fmt.Errorf("NUMBER %q: use a number of lanes from 1 to %d", words[1], lanes.Most))
 				}
 			}
 			if err := names.CheckQueue(words[0]); err != nil {

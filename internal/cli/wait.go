@@ -13,6 +13,7 @@ import (
 	"github.com/distpool/distpool/internal/cli/progress"
 	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/internal/keyfile"
+	"github.com/distpool/distpool/internal/lanes"
 	"github.com/distpool/distpool/internal/names"
 	"github.com/distpool/distpool/internal/redisconn"
 	"github.com/distpool/distpool/producer"
@@ -73,7 +74,7 @@ type found struct {
 func (s *session) find(ctx context.Context, id string) (f found, err error) {
 	a := names.SplitAddress(id)
 	f.queue = a.Queue
-	lane, err := job.NewRouter(s.rdb).Reading().Find(ctx, a.Queue, a.Name)
+	lane, err := lanes.NewRouter(s.rdb).Reading().Find(ctx, a.Queue, a.Name)
 	if err == nil {
 		f.Snapshot, err = job.Read(ctx, s.rdb, lane, a.Name)
 	}

@@ -11,13 +11,14 @@ import (
 
 	"github.com/distpool/distpool/internal/asynqfmt"
 	"github.com/distpool/distpool/internal/job"
+	"github.com/distpool/distpool/internal/lanes"
 	"github.com/distpool/distpool/internal/names"
 )
 
 // find is where the record of a job is: its lane, and its name in that.
 func (e *env) find(ctx context.Context, id string) (lane, name string, err error) {
 	a := names.SplitAddress(id)
-	lane, err = job.NewRouter(e.rdb).Find(ctx, a.Queue, a.Name)
+	lane, err = lanes.NewRouter(e.rdb).Find(ctx, a.Queue, a.Name)
 	return lane, a.Name, err
 }
 
@@ -32,7 +33,7 @@ func (e *env) lane(t *testing.T, id string) string {
 // lanes are the lanes of the case's queue.
 func (e *env) lanes(t *testing.T) []string {
 	t.Helper()
-	lanes, err := job.NewRouter(e.rdb).Reading().Lanes(ctx(t), e.queue)
+	lanes, err := lanes.NewRouter(e.rdb).Reading().Lanes(ctx(t), e.queue)
 	must(t, err)
 	return lanes
 }

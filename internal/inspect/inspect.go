@@ -20,6 +20,7 @@ import (
 
 	"github.com/distpool/distpool/internal/call"
 	"github.com/distpool/distpool/internal/job"
+	"github.com/distpool/distpool/internal/lanes"
 	"github.com/distpool/distpool/internal/names"
 	"github.com/distpool/distpool/secure"
 	"github.com/distpool/distpool/tasks"
@@ -33,7 +34,7 @@ var ErrNoJob = errors.New("no such job; it was never here, has expired, or was f
 type Inspector struct {
 	rdb    redis.UniversalClient
 	asynq  *asynq.Inspector
-	router *job.Router
+	router *lanes.Router
 	keys   call.Sealer // opens what is encrypted for previews; nil without keys
 
 	mu      sync.Mutex // guards all below
@@ -43,7 +44,7 @@ type Inspector struct {
 
 // New makes an Inspector on a client that stays the caller's.
 func New(rdb redis.UniversalClient) *Inspector {
-	return &Inspector{rdb: rdb, asynq: asynq.NewInspectorFromRedisClient(rdb), router: job.NewRouter(rdb).Reading()}
+	return &Inspector{rdb: rdb, asynq: asynq.NewInspectorFromRedisClient(rdb), router: lanes.NewRouter(rdb).Reading()}
 }
 
 // SetKeys has previews show what is encrypted with keys of the ring. Without it, or

@@ -12,6 +12,7 @@ import (
 	"github.com/distpool/distpool/internal/fleettest"
 	"github.com/distpool/distpool/internal/inspect"
 	"github.com/distpool/distpool/internal/job"
+	"github.com/distpool/distpool/internal/lanes"
 	"github.com/distpool/distpool/internal/names"
 	"github.com/distpool/distpool/internal/recent"
 	"github.com/distpool/distpool/internal/redisconn"
@@ -44,7 +45,7 @@ func onCluster(t *testing.T, f func(t *testing.T, rdb redis.UniversalClient)) {
 func place(t *testing.T, rdb redis.UniversalClient, id string, chunk, number int) (lane string, d job.Delivery) {
 	t.Helper()
 	a := names.SplitAddress(id)
-	lane, err := job.NewRouter(rdb).Find(t.Context(), a.Queue, a.Name)
+	lane, err := lanes.NewRouter(rdb).Find(t.Context(), a.Queue, a.Name)
 	if err != nil {
 		t.Fatal(err)
 	}

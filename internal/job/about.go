@@ -53,13 +53,13 @@ func (a About) isUsual() bool {
 // ParseAbout undoes Encode.
 func ParseAbout(s string) (About, error) {
 	if len(s) < 2 || s[0] != version || s[1] != ' ' {
-		return About{}, fmt.Errorf("%w: its description begins with %.20q, and this program reads version %c: run the same version of distpool everywhere", errDamaged, s, version)
+		return About{}, fmt.Errorf("%w: its description begins with %.20q, and this program reads version %c: run the same version of distpool everywhere", ErrDamaged, s, version)
 	}
 	task, rest, more := strings.Cut(s[2:], "\n")
 	a := About{}
 	if more {
 		if err := json.Unmarshal([]byte(rest), &a); err != nil {
-			return About{}, fmt.Errorf("%w: its description: %w", errDamaged, err)
+			return About{}, fmt.Errorf("%w: its description: %w", ErrDamaged, err)
 		}
 	}
 	a.Task = task

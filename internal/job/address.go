@@ -12,6 +12,12 @@ func Address(lane, name string) string {
 	return names.Address{Queue: QueueOf(lane), Name: name}.String()
 }
 
+// QueueOf is the queue that a lane belongs to. The name of a queue has no tilde.
+func QueueOf(lane string) string {
+	queue, _, _ := strings.Cut(lane, "~")
+	return queue
+}
+
 // Ref names one job in its lane. Gen is set for chosen names only: see the field gen.
 type Ref struct {
 	Name string

@@ -8,8 +8,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// errDamaged is wrapped by errors about records that contradict themselves or do not parse.
-var errDamaged = errors.New("damaged record")
+// ErrDamaged is wrapped by errors about records that contradict themselves or do not parse.
+var ErrDamaged = errors.New("damaged record")
 
 // The error replies that damage causes: the same request fails again, whatever becomes of
 // Redis. Everything else that Redis answers, or a proxy or a managed service in its place,
@@ -30,7 +30,7 @@ var final = regexp.MustCompile(`^WRONGTYPE |` + inScript + `(?:WRONGTYPE |` + of
 // IsDamaged reports whether err is about a record that does not parse or contradicts itself,
 // as opposed to a record that could not be read or changed.
 func IsDamaged(err error) bool {
-	if errors.Is(err, errDamaged) {
+	if errors.Is(err, ErrDamaged) {
 		return true
 	}
 	var reply redis.Error
@@ -39,8 +39,8 @@ func IsDamaged(err error) bool {
 
 // damaged makes Redis's refusal to read a key of another type what it is.
 func damaged(err error) error {
-	if err != nil && IsDamaged(err) && !errors.Is(err, errDamaged) {
-		return fmt.Errorf("%w: %w", errDamaged, err)
+	if err != nil && IsDamaged(err) && !errors.Is(err, ErrDamaged) {
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	return err
 }

@@ -113,7 +113,7 @@ func QueueLoad(ctx context.Context, p redis.Cmdable, lane, name string, ref []by
 	token, size, ok := parseReference(ref)
 	if !ok {
 		return func() ([]byte, error) {
-			return nil, fmt.Errorf("%w: job %s: %.80q is no reference to a large frame", errDamaged, name, ref)
+			return nil, fmt.Errorf("%w: job %s: %.80q is no reference to a large frame", ErrDamaged, name, ref)
 		}
 	}
 	var cmds []*redis.StringCmd
@@ -139,7 +139,7 @@ func joinPieces(name string, size int, cmds []*redis.StringCmd) ([]byte, error) 
 		}
 	}
 	if len(large) != size {
-		return nil, fmt.Errorf("%w: job %s: a large frame has %d bytes, its reference says %d", errDamaged, name, len(large), size)
+		return nil, fmt.Errorf("%w: job %s: a large frame has %d bytes, its reference says %d", ErrDamaged, name, len(large), size)
 	}
 	return large, nil
 }

@@ -60,7 +60,7 @@ func moveHalf(t *testing.T, c *redis.ClusterClient, key string) (from, to *redis
 		}
 	}
 	t.Cleanup(func() { to.Close() })
-	slot := Slot(lane)
+	slot := int(from.ClusterKeySlot(ctx, Key(lane, "j")).Val())
 	fromID, toID := from.Do(ctx, "CLUSTER", "MYID").Val(), to.Do(ctx, "CLUSTER", "MYID").Val()
 	must(t, to.Do(ctx, "CLUSTER", "SETSLOT", slot, "IMPORTING", fromID).Err())
 	must(t, from.Do(ctx, "CLUSTER", "SETSLOT", slot, "MIGRATING", toID).Err())
@@ -82,7 +82,7 @@ func migrate(t *testing.T, from, to *redis.Client, keys ...string) {
 func moveRest(t *testing.T, c *redis.ClusterClient, from, to *redis.Client) {
 	t.Helper()
 	ctx := t.Context()
-	slot := Slot(lane)
+	slot := int(from.ClusterKeySlot(ctx, Key(lane, "j")).Val())
 	left, err := from.ClusterGetKeysInSlot(ctx, slot, 1000).Result()
 	must(t, err)
 	if len(left) > 0 {

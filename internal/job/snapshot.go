@@ -91,7 +91,7 @@ func ParseFields(name string, f map[string]string) (s Snapshot, err error) {
 		return s, fmt.Errorf("job %s: %w", name, err)
 	}
 	if why := s.contradiction(); why != "" {
-		return s, fmt.Errorf("%w: job %s: %s", errDamaged, name, why)
+		return s, fmt.Errorf("%w: job %s: %s", ErrDamaged, name, why)
 	}
 	return s, nil
 }

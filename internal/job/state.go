@@ -65,7 +65,7 @@ const maxCount = 1 << 53
 func parseCount(s string) (int, error) {
 	n, err := strconv.ParseUint(s, 10, 64)
 	if err != nil || n > maxCount || len(s) > 1 && s[0] == '0' {
-		return 0, fmt.Errorf("%w: %.40q is not a count", errDamaged, s)
+		return 0, fmt.Errorf("%w: %.40q is not a count", ErrDamaged, s)
 	}
 	return int(n), nil
 }

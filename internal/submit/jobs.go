@@ -11,13 +11,14 @@ import (
 	"github.com/distpool/distpool/internal/asynqfmt"
 	"github.com/distpool/distpool/internal/await"
 	"github.com/distpool/distpool/internal/job"
+	"github.com/distpool/distpool/internal/lanes"
 	"github.com/distpool/distpool/internal/queue"
 )
 
 // jobs sends what the pool submits. It is safe for concurrent use.
 type jobs struct {
 	rdb    redis.UniversalClient
-	router *job.Router
+	router *lanes.Router
 	batch  queue.Batch[job.Submission, job.State]
 	spent  queue.Batch[*await.Job, removed] // their records go
 
@@ -26,7 +27,7 @@ type jobs struct {
 }
 
 func newJobs(rdb redis.UniversalClient) *jobs {
-	j := &jobs{rdb: rdb, router: job.NewRouter(rdb), named: map[string]time.Time{}}
+	j := &jobs{rdb: rdb, router: lanes.NewRouter(rdb), named: map[string]time.Time{}}
 	j.batch.Send = func(ctx context.Context, lane string, entries []job.Submission) ([]job.State, error) {
 		return job.Submit(ctx, rdb, lane, entries)
 	}

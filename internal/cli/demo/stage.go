@@ -14,7 +14,7 @@ import (
 
 	"github.com/distpool/distpool/internal/asynqfmt"
 	"github.com/distpool/distpool/internal/fleet"
-	"github.com/distpool/distpool/internal/job"
+	"github.com/distpool/distpool/internal/lanes"
 	"github.com/distpool/distpool/internal/redisconn"
 	"github.com/distpool/distpool/producer"
 )
@@ -183,7 +183,7 @@ func (s *stage) close(ctx context.Context) error {
 // deleteQueue removes the demo's queue from a Redis that stays. No other program
 // knows it.
 func (s *stage) deleteQueue(ctx context.Context) error {
-	router := job.NewRouter(s.rdb).Reading()
+	router := lanes.NewRouter(s.rdb).Reading()
 	lanes, err := router.Lanes(ctx, s.queue)
 	if err != nil {
 		return err

@@ -1,4 +1,4 @@
-package job
+package lanes
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/distpool/distpool/internal/asynqfmt"
+	"github.com/distpool/distpool/internal/job"
 )
 
 // lanesKey is a hash: for each queue that spans a Cluster the numbers of lanes that it has
@@ -99,7 +100,7 @@ func (r *Router) Lane(ctx context.Context, queue, name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return LaneOf(lanes, name), nil
+	return Of(lanes, name), nil
 }
 
 // Find is the lane that has the job of this name. If none has, it is that of a new job.
@@ -108,13 +109,13 @@ func (r *Router) Find(ctx context.Context, queue, name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	newest := LaneOf(sets[0], name)
+	newest := Of(sets[0], name)
 	for _, older := range sets[1:] {
-		lane := LaneOf(older, name)
+		lane := Of(older, name)
 		if lane == newest {
 			continue
 		}
-		if there, err := r.rdb.Exists(ctx, Key(lane, name)).Result(); err != nil || there == 1 {
+		if there, err := r.rdb.Exists(ctx, job.Key(lane, name)).Result(); err != nil || there == 1 {
 			return lane, err
 		}
 	}
@@ -132,8 +133,8 @@ func (r *Router) Forget(ctx context.Context, queue string) error {
 // SetLanes gives new jobs of the queue n lanes, from half a minute from now on. Lanes that it had
 // stay known, and are served. A lower number is refused while a lane that would go has deliveries.
 func (r *Router) SetLanes(ctx context.Context, queue string, n int) error {
-	if n < 1 || n > MaxLanes {
-		return fmt.Errorf("%d lanes for queue %q: use 1 to %d", n, queue, MaxLanes)
+	if n < 1 || n > Most {
+		return fmt.Errorf("%d lanes for queue %q: use 1 to %d", n, queue, Most)
 	}
 	if r.cluster == nil {
 		return fmt.Errorf("%d lanes for queue %q: Redis is no Cluster, and a queue has one lane", n, queue)
@@ -147,7 +148,7 @@ func (r *Router) SetLanes(ctx context.Context, queue string, n int) error {
 			if n == len(l.sets[0].lanes) {
 				return nil
 			}
-			if err := r.leave(ctx, l.sets[0].lanes, Lanes(queue, n)); err != nil {
+			if err := r.leave(ctx, l.sets[0].lanes, Names(queue, n)); err != nil {
 				return fmt.Errorf("%d lanes for queue %q: %w", n, queue, err)
 			}
 		}
@@ -225,7 +226,7 @@ func (r *Router) read(ctx context.Context, queue string) (layout, error) {
 	}
 	l := parseLayout(queue, text)
 	if len(l.sets) == 0 {
-		return layout{}, fmt.Errorf("%w: field %q of %s is %.80q, not numbers of lanes", errDamaged, queue, lanesKey, text)
+		return layout{}, fmt.Errorf("%w: field %q of %s is %.80q, not numbers of lanes", job.ErrDamaged, queue, lanesKey, text)
 	}
 	r.mu.Lock()
 	r.known[queue] = l
@@ -250,7 +251,7 @@ func (r *Router) first(ctx context.Context, queue string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := r.rdb.HSetNX(ctx, lanesKey, queue, fmt.Sprintf("%d@0", min(max(1, masters.Load()), MaxLanes))).Err(); err != nil {
+	if err := r.rdb.HSetNX(ctx, lanesKey, queue, fmt.Sprintf("%d@0", min(max(1, masters.Load()), Most))).Err(); err != nil {
 		return "", err
 	}
 	return r.rdb.HGet(ctx, lanesKey, queue).Result()
@@ -262,8 +263,8 @@ func parseLayout(queue, text string) layout {
 		n, since, _ := strings.Cut(word, "@")
 		number, err := strconv.Atoi(n)
 		ms, err2 := strconv.ParseInt(since, 10, 64)
-		if err == nil && err2 == nil && number >= 1 && number <= MaxLanes {
-			l.sets = append(l.sets, laneSet{Lanes(queue, number), time.UnixMilli(ms)})
+		if err == nil && err2 == nil && number >= 1 && number <= Most {
+			l.sets = append(l.sets, laneSet{Names(queue, number), time.UnixMilli(ms)})
 		}
 	}
 	return l
