@@ -22,8 +22,7 @@ var moves embed.FS
 //	unlease   asynq_unlease(q, ids)                  the leases of tasks that are off active
 //	return    asynq_return(q, id, where, msg)        off active, to pending or retry
 //	archive   asynq_archive(q, id, msg, at)          off active, to archived
-//	unarchive asynq_unarchive(q, id)                 off archived, and away
-//	withdraw  asynq_withdraw(q, ids, from, n)        off pending, scheduled and retry, and away
+//	withdraw  asynq_withdraw(q, ids, head, from, n)  off pending, scheduled, retry and archived, and away
 //	trim      asynq_trim(q, stay, since, most)       bounds archived
 //	delete    asynq_delete(q, ids, day, expires)     off every list; needs count
 //	count     asynq_count(q, what, n, day, expires)  "processed" or "failed"

@@ -41,20 +41,6 @@ func end(ctx context.Context, c redis.Scripter, lane, reason, how string, jobs [
 // live.lua.
 const ManyChunks = 10_000
 
-// RemoveOutlived removes the records of jobs of many chunks whose time to live is over. Redis itself would
-// do nothing else for as long as that takes.
-func RemoveOutlived(ctx context.Context, c redis.Cmdable, lane string) error {
-	names, err := c.SMembers(ctx, Prefix(lane)+"large").Result()
-	if err != nil || len(names) == 0 {
-		return err
-	}
-	args := append(make([]any, 0, 1+len(names)), lane)
-	for _, name := range names {
-		args = append(args, name)
-	}
-	return run(ctx, c, outlivedScript, lane, args).Err()
-}
-
 // Remove removes the records of jobs that are over, of which nothing is left but these: no large
 // frames, and at most ManyChunks.
 func Remove(ctx context.Context, c redis.Cmdable, lane string, names ...string) error {

@@ -75,23 +75,6 @@ func QueueStore(ctx context.Context, p redis.Pipeliner, lane, name string, frame
 	return fmt.Appendf(nil, "@ %s %d", token, len(frame))
 }
 
-// Discard removes stored frames that no script has made the job's.
-func Discard(ctx context.Context, c redis.Scripter, lane, name string, stored ...[]byte) error {
-	args := []any{lane, name}
-	for _, frame := range stored {
-		token, size, ok := parseReference(frame)
-		for _, piece := range pieces(token, size) {
-			if ok {
-				args = append(args, piece)
-			}
-		}
-	}
-	if len(args) == 2 {
-		return nil
-	}
-	return run(ctx, c, discardScript, lane, args).Err()
-}
-
 // ErrFrameGone says that a large frame is not there although a job refers to it: the chunk
 // or the job was over before it could be read, or Redis has lost it.
 var ErrFrameGone = errors.New("a large frame is not there")

@@ -62,26 +62,6 @@ func ReissueAll(ctx context.Context, c redis.Scripter, lane string, chunks ...Re
 	return states(run(ctx, c, reissueScript, lane, args), lane, len(chunks))
 }
 
-// maxConsumed bounds the work of one run of the consume script.
-const maxConsumed = 500
-
-// Consume removes the outcomes of a stream's chunks, which have reached their only reader.
-// order has the place, from 0, at which each of them was recorded.
-func Consume(ctx context.Context, c redis.Scripter, lane string, job Ref, chunks, order []int) error {
-	for len(chunks) > 0 {
-		n := min(maxConsumed, len(chunks))
-		args := append(make([]any, 0, 3+2*n), lane, job.Name, job.Gen)
-		for i := range n {
-			args = append(args, chunks[i], order[i])
-		}
-		if err := run(ctx, c, consumeScript, lane, args).Err(); err != nil {
-			return err
-		}
-		chunks, order = chunks[n:], order[n:]
-	}
-	return nil
-}
-
 // ExtendLeases adds to a pipeline the renewal of the leases of deliveries that run.
 func ExtendLeases(ctx context.Context, p redis.Pipeliner, lane string, until int64, taskIDs []string) {
 	members := make([]redis.Z, len(taskIDs))

@@ -20,18 +20,14 @@ var (
 	finishScript     = newScript("finish", asynqfmt.Lua("retire", "unlease", "return", "archive", "count", "delete"), "counts", "live", "frames", "part", "kept", "slow", "publish")
 	checkpointScript = newScript("checkpoint", "", "counts", "frames", "part", "publish")
 	cancelScript     = newScript("cancel", "", "counts", "live", "frames", "publish")
-	outlivedScript   = newScript("outlived", "", "live")
-	consumeScript    = newScript("consume", "", "frames")
-	dropArgsScript   = newScript("dropargs", "", "frames")
-	discardScript    = newScript("discard", "")
+	dropScript       = newScript("drop", "", "live", "frames")
 	traceScript      = newScript("trace", "")
 	forwardScript    = newScript("forward", asynqfmt.Lua("forward"))
-	unarchiveScript  = newScript("unarchive", asynqfmt.Lua("unarchive"))
 	reissueScript    = newScript("reissue", asynqfmt.Lua("enqueue", "retire", "unlease"))
 
 	// These change no job. ARGV[1] is the lane.
 	putBackScript  = moveScript("unpop", "asynq_unpop(q, {unpack(ARGV, 2)}) return 0")
-	withdrawScript = moveScript("withdraw", "return asynq_withdraw(q, {unpack(ARGV, 4)}, tonumber(ARGV[2]), tonumber(ARGV[3]))")
+	withdrawScript = moveScript("withdraw", "return asynq_withdraw(q, {unpack(ARGV, 5)}, ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]))")
 	trimScript     = moveScript("trim", "return asynq_trim(q, tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4]))")
 )
 

@@ -3,7 +3,9 @@ package job
 import (
 	"context"
 	"fmt"
+	"iter"
 	"slices"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -11,15 +13,12 @@ import (
 )
 
 const (
-	// withdrawAtOnce is how many deliveries one run of a script removes at the most, and
-	// withdrawWindow how many entries of the pending list are looked at at once: a run
-	// takes Redis about a millisecond.
+	// withdrawAtOnce is how many deliveries one run of the withdraw script removes at the most,
+	// withdrawWindow how many entries of the pending list a walk looks at at once, and withdrawPlaces how
+	// many deliveries one run looks for at their places in the list: a run takes Redis about a millisecond.
 	withdrawAtOnce = 100
 	withdrawWindow = 500
-	// withdrawPlaces is how many deliveries one run looks for at their places in a pending list, and
-	// placeCosts how many entries are walked through at the price of one such look.
 	withdrawPlaces = 4
-	placeCosts     = 300
 	// withdrawNumbers is how many deliveries of a chunk are looked for. There is seldom
 	// more than one.
 	withdrawNumbers = 3
@@ -31,125 +30,138 @@ type Unwanted struct {
 	Chunks []int // those that may have deliveries
 }
 
-// DropArguments removes the arguments of the chunks of canceled jobs of one lane, in steps that
-// take Redis about a millisecond each. Their records live on without them.
-func DropArguments(ctx context.Context, c redis.Scripter, lane string, jobs ...Unwanted) error {
-	args, n := []any{lane}, 0
-	flush := func() error {
-		if n == 0 {
-			return nil
-		}
-		err := run(ctx, c, dropArgsScript, lane, args).Err()
-		if args, n = args[:1], 0; err != nil {
-			return fmt.Errorf("removing arguments of canceled jobs in lane %q: %w", lane, err)
-		}
-		return nil
-	}
-	for _, j := range jobs {
-		for chunks := range slices.Chunk(j.Chunks, withdrawWindow) {
-			if n+len(chunks) > withdrawWindow {
-				if err := flush(); err != nil {
-					return err
+// chunksOf yields the chunks of the jobs, each as its first delivery.
+func chunksOf(jobs []Unwanted) iter.Seq[Delivery] {
+	return func(yield func(Delivery) bool) {
+		for _, j := range jobs {
+			for _, chunk := range j.Chunks {
+				if !yield(Delivery{j.Ref, chunk, 1}) {
+					return
 				}
 			}
-			args = appendAll(append(args, j.Name, j.Gen, len(chunks)), chunks)
-			n += len(chunks)
 		}
 	}
-	return flush()
+}
+
+// inSteps calls do with n of the values at a time.
+func inSteps[T any](values iter.Seq[T], n int, do func([]T) error) error {
+	some := make([]T, 0, n)
+	for v := range values {
+		if some = append(some, v); len(some) == n {
+			if err := do(some); err != nil {
+				return err
+			}
+			some = some[:0]
+		}
+	}
+	if len(some) == 0 {
+		return nil
+	}
+	return do(some)
 }
 
 // Withdraw removes the deliveries of jobs of one lane that no worker has taken, in steps that
 // take Redis about a millisecond each, however many there are.
 func Withdraw(ctx context.Context, c redis.Cmdable, lane string, jobs ...Unwanted) error {
-	err := withdrawAll(ctx, c, lane, jobs)
+	var pending []string
+	err := inSteps(chunksOf(jobs), withdrawAtOnce, func(chunks []Delivery) error {
+		var ids []string
+		for _, d := range chunks {
+			for d.Number = 1; d.Number <= withdrawNumbers; d.Number++ {
+				ids = append(ids, d.TaskID())
+			}
+		}
+		left, err := withdraw(ctx, c, lane, "", 0, 0, ids)
+		pending = append(pending, left...)
+		return err
+	})
+	for some := range slices.Chunk(pending, withdrawAtOnce) {
+		if err == nil {
+			err = withdrawPending(ctx, c, lane, some)
+		}
+	}
 	if err != nil {
 		err = fmt.Errorf("withdrawing deliveries from lane %q: %w", lane, err)
 	}
 	return err
 }
 
-func withdrawAll(ctx context.Context, c redis.Cmdable, lane string, jobs []Unwanted) error {
-	var batch, pending []string
-	flush := func() error {
-		waiting, err := withdraw(ctx, c, lane, batch, 0, 0)
-		pending, batch = append(pending, waiting...), batch[:0]
-		return err
-	}
-	for _, j := range jobs {
-		for _, chunk := range j.Chunks {
-			for n := range withdrawNumbers {
-				batch = append(batch, Delivery{j.Ref, chunk, n + 1}.TaskID())
-			}
-			if len(batch) >= withdrawNumbers*withdrawAtOnce {
-				if err := flush(); err != nil {
-					return err
-				}
-			}
-		}
-	}
-	if err := flush(); err != nil || len(pending) == 0 {
-		return err
-	}
-	return withdrawPending(ctx, c, lane, pending)
-}
-
-// withdrawPending removes deliveries from the pending list: a few of many each from its place, and
-// all others in one walk.
+// withdrawPending removes deliveries from the pending list: each from its place, with those beside it; and
+// those that are not at their places in a walk through the list. Of the list the newest are in front.
+// Deliveries that come meanwhile move the others back, to where the walk looks next.
 func withdrawPending(ctx context.Context, c redis.Cmdable, lane string, ids []string) error {
-	n, err := c.LLen(ctx, asynqfmt.PendingKey(lane)).Result()
-	if err != nil {
-		return err
-	}
-	unwanted := map[string]bool{}
-	for some := range slices.Chunk(ids, withdrawAtOnce) {
-		for before := len(some) + 1; len(some) > 0 && len(some) < before && n > int64(len(ids))*placeCosts; {
-			before = len(some)
-			if some, err = withdraw(ctx, c, lane, some, -1, withdrawPlaces); err != nil {
-				return err
-			}
-		}
-		for _, id := range some {
-			unwanted[id] = true
-		}
-	}
-	return withdrawWalking(ctx, c, lane, unwanted)
-}
-
-// withdrawWalking removes deliveries from the pending list, of which the newest are in
-// front. New ones that come meanwhile move the others back, to where it looks next.
-func withdrawWalking(ctx context.Context, c redis.Cmdable, lane string, unwanted map[string]bool) error {
-	for from := 0; len(unwanted) > 0; {
-		ids, err := c.LRange(ctx, asynqfmt.PendingKey(lane), int64(from), int64(from+withdrawWindow-1)).Result()
-		if err != nil || len(ids) == 0 {
+	var err error
+	for before := len(ids) + 1; 0 < len(ids) && len(ids) < before; {
+		before = len(ids)
+		if ids, err = withdraw(ctx, c, lane, "", -1, withdrawPlaces, ids); err != nil {
 			return err
 		}
-		var found []string
-		for _, id := range ids {
-			if unwanted[id] && len(found) < withdrawAtOnce {
-				found = append(found, id)
-				delete(unwanted, id)
-			}
-		}
-		waiting, err := withdraw(ctx, c, lane, found, from, 2*withdrawWindow)
-		if err != nil {
+	}
+	for from := int64(0); len(ids) > 0; from += withdrawWindow {
+		n, err := c.LLen(ctx, asynqfmt.PendingKey(lane)).Result()
+		if err != nil || from >= n {
 			return err
 		}
-		for _, id := range waiting { // so many have come that it is further back
-			unwanted[id] = true
-		}
-		if removed := len(found) - len(waiting); len(found) < withdrawAtOnce || removed == 0 {
-			from += len(ids) - removed
+		if ids, err = withdraw(ctx, c, lane, "", from, 2*withdrawWindow, ids); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// withdraw removes deliveries that wait, those in pending as withdraw.lua says of from and n. It
-// returns the others that are in pending.
-func withdraw(ctx context.Context, c redis.Scripter, lane string, ids []string, from, n int) ([]string, error) {
+// WithdrawFailed removes the failed deliveries of jobs of one lane from asynq's archive, and
+// returns how many there were of each. The values of jobs are not looked at.
+func WithdrawFailed(ctx context.Context, c redis.Cmdable, lane string, jobs map[Ref]int) (map[Ref]int, error) {
+	found := map[Ref]int{}
+	for from := 0; ; {
+		ids, err := OldestArchived(ctx, c, lane, from, withdrawAtOnce)
+		if err != nil || len(ids) == 0 {
+			return found, err
+		}
+		from += len(ids)
+		ids = slices.DeleteFunc(ids, func(id string) bool {
+			d, ok := ParseTaskID(id)
+			_, unwanted := jobs[d.Ref]
+			return !ok || !unwanted
+		})
+		left, err := withdraw(ctx, c, lane, payloadOf(lane, ""), 0, 0, ids)
+		if err != nil {
+			return found, err
+		}
+		from -= len(ids) - len(left)
+		for _, id := range ids {
+			if !slices.Contains(left, id) {
+				d, _ := ParseTaskID(id)
+				found[d.Ref]++
+			}
+		}
+	}
+}
+
+// withdraw removes deliveries that wait, those in pending as withdraw.lua says of from and n; with a
+// head, with which payloads begin, archived ones too. It returns those that are there still.
+func withdraw(ctx context.Context, c redis.Scripter, lane, head string, from int64, n int, ids []string) ([]string, error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	return run(ctx, c, withdrawScript, lane, appendAll([]any{lane, from, n}, ids)).StringSlice()
+	return run(ctx, c, withdrawScript, lane, appendAll([]any{lane, head, from, n}, ids)).StringSlice()
+}
+
+// Archived lists n archived deliveries of a lane, from the newest on, and skips the first ones.
+func Archived(ctx context.Context, c redis.Cmdable, lane string, skip, n int) ([]string, error) {
+	return c.ZRevRange(ctx, asynqfmt.ArchivedKey(lane), int64(skip), int64(skip+n-1)).Result()
+}
+
+// OldestArchived is Archived from the oldest on.
+func OldestArchived(ctx context.Context, c redis.Cmdable, lane string, skip, n int) ([]string, error) {
+	return c.ZRange(ctx, asynqfmt.ArchivedKey(lane), int64(skip), int64(skip+n-1)).Result()
+}
+
+// MaxTrimmed is the number of deliveries that one TrimArchive removes at the most.
+const MaxTrimmed = 500
+
+// TrimArchive removes archived deliveries of a lane that are older than the given age, and
+// the oldest ones beyond the given number; up to MaxTrimmed. It returns how many it removed.
+func TrimArchive(ctx context.Context, c redis.Scripter, lane string, keep int, age time.Duration, now time.Time) (int, error) {
+	return run(ctx, c, trimScript, lane, []any{lane, keep, now.Add(-age).Unix(), MaxTrimmed}).Int()
 }

@@ -1,28 +1,18 @@
 -- The pending list may be long, and LREM and LPOS search it from an end. But it is in the order of
 -- pending_since, the newest in front, so a few looks find a task's place.
 --
--- Answers the first place from which on tasks are pending since the given time, or for longer. n is
--- the length of the list.
-local function asynq_place(q, since, n)
-  local function at(place)
-    local id = redis.call('LRANGE', q .. 'pending', place, place)[1]
-    return tonumber(id and redis.call('HGET', q .. 't:' .. id, 'pending_since') or nil)
-  end
-  local newest, oldest = at(0), at(n - 1)
-  local low, high, step, look = 0, n, 64, 0
-  if newest and oldest and newest > since and since > oldest then
-    look = math.floor((n - 1) * (newest - since) / (newest - oldest)) -- if they came evenly
-  end
+-- Answers about the first place from which on tasks are pending since the given time, or for longer.
+local function asynq_place(q, since)
+  local low, high = 0, redis.call('LLEN', q .. 'pending')
   while high - low > 64 do
-    local then_since = at(look)
-    if then_since and then_since <= since then
-      high = look
-      look = low > 0 and math.floor((low + high) / 2) or math.max(low, high - step)
+    local middle = math.floor((low + high) / 2)
+    local id = redis.call('LRANGE', q .. 'pending', middle, middle)[1]
+    local its = tonumber(redis.call('HGET', q .. 't:' .. id, 'pending_since') or nil)
+    if its and its <= since then
+      high = middle
     else
-      low = look + 1
-      look = high < n and math.floor((low + high) / 2) or math.min(high - 1, low + step)
+      low = middle + 1
     end
-    step = step * 4
   end
   return low
 end
@@ -50,29 +40,37 @@ local function asynq_remove(q, unwanted, from, n)
   end
 end
 
--- Removes deliveries that wait. Those in pending are looked for among n entries from the given one on;
--- or, where from is negative, each at its place, n times at the most. Answers those of the others that
--- are in pending.
-local function asynq_withdraw(q, ids, from, n)
-  local unwanted, pending = {}, {}
+-- Removes tasks that wait. Those in pending are looked for among n entries from the given one on;
+-- or, where from is negative, each at its place, n times at the most. With a head, archived ones whose
+-- payload begins with it and the name in their ID go, too: other programs may have tasks in the queue.
+-- Answers those that are still there.
+local function asynq_withdraw(q, ids, head, from, n)
+  local unwanted, pending, left = {}, {}, {}
   for _, id in ipairs(ids) do
     local t = redis.call('HMGET', q .. 't:' .. id, 'state', 'pending_since')
-    if t[1] == 'pending' then
+    local state = t[1] or 'archived'
+    if state == 'pending' then
       unwanted[id] = t[2] or '0'
       pending[#pending + 1] = id
-    elseif t[1] == 'scheduled' or t[1] == 'retry' then
-      redis.call('ZREM', q .. t[1], id)
-      redis.call('DEL', q .. 't:' .. id)
+    elseif state == 'scheduled' or state == 'retry' or state == 'archived' and head ~= '' then
+      local msg = state == 'archived' and redis.call('HGET', q .. 't:' .. id, 'msg')
+      if msg and not string.find(msg, head .. string.match(id, '^[^:~]*') .. '"', 1, true) then
+        left[#left + 1] = id
+      else
+        redis.call('ZREM', q .. state, id)
+        redis.call('DEL', q .. 't:' .. id)
+      end
+    elseif head ~= '' then -- it has left the archive
+      left[#left + 1] = id
     end
   end
   if from >= 0 and n > 0 then
     asynq_remove(q, unwanted, from, n)
   end
-  local waiting = {}
   for _, id in ipairs(pending) do
     if unwanted[id] and from < 0 and n > 0 then
       n = n - 1
-      local place = asynq_place(q, tonumber(unwanted[id]) or 0, redis.call('LLEN', q .. 'pending'))
+      local place = asynq_place(q, tonumber(unwanted[id]) or 0)
       asynq_remove(q, unwanted, math.max(0, place - 16), 100)
       if unwanted[id] then -- many came with it, and are pending since the same time; or clocks differ
         asynq_remove(q, unwanted, math.max(0, place - 100), 500)
@@ -81,8 +79,8 @@ local function asynq_withdraw(q, ids, from, n)
   end
   for _, id in ipairs(pending) do
     if unwanted[id] then
-      waiting[#waiting + 1] = id
+      left[#left + 1] = id
     end
   end
-  return waiting
+  return left
 end

@@ -25,7 +25,7 @@ for i = 3, #ARGV, 4 do
     local now = t[1] * 1000 + math.floor(t[2] / 1000)
     if how ~= 'late' or j[9] and counts(j[9]) and tonumber(j[9]) <= now then
       local ttl, word, state = lifetime(j[3]), string.match(reason, '^%a+'), 'canceled'
-      redis.call('HDEL', key, 'expires', 'running') -- its arguments go with the record; see dropargs, too
+      redis.call('HDEL', key, 'expires', 'running') -- its arguments go with the record; see drop.lua, too
       redis.call('HSET', key, 'state', state, 'reason', reason, 'finished', now)
       live(prefix, name, ttl, j[10])
       if (reason == word and (word == 'unstarted' or word == 'forgotten'))

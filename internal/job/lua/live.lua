@@ -1,6 +1,6 @@
 -- The record of a job lives for ms from now on. Redis frees a record that expires at once, and does
 -- nothing else meanwhile: 0.4 us a field. So submit notes jobs of more chunks than this in a set; a
--- supervisor has their records freed in the background when their time is over (outlived.lua), and
+-- supervisor has their records freed in the background when their time is over (drop.lua), and
 -- Redis would do so itself a minute later.
 local many, later = 10000, 60000
 
