@@ -2,12 +2,16 @@ package await
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/internal/names"
 )
+
+// attachAgain is the time between two attempts to attach while the ID changes jobs.
+const attachAgain = 5 * time.Millisecond
 
 // Attach waits for a job that exists already, whichever pool made it. It returns
 // ErrUnknownJob when the job does not exist, and the error of prepare, which may refuse
@@ -16,7 +20,9 @@ import (
 func (h *Hub) Attach(ctx context.Context, id string, prepare func(job.Snapshot, *Job) error) (*Job, error) {
 	a := names.SplitAddress(id)
 	for {
-		before := h.tracked(id)
+		h.mu.Lock()
+		before := h.jobs[a]
+		h.mu.Unlock()
 		lane, err := h.Router.Find(ctx, a.Queue, a.Name)
 		if err != nil {
 			return nil, err
@@ -33,8 +39,8 @@ func (h *Hub) Attach(ctx context.Context, id string, prepare func(job.Snapshot, 
 			return nil, err
 		}
 		// Only what was tracked before the reading is older than what was read.
-		if before != nil && before.Ref != snap.Ref && !before.isBeingForgotten() {
-			h.lose(before) // its ID is that of another job now
+		if before != nil && before.Ref != snap.Ref && before.forgets.Load() == 0 {
+			h.lose(before, before.verdict(job.Gone, "")) // its ID is that of another job now
 		}
 		j, err := h.trackSnapshot(ctx, snap, mine)
 		if err != nil || j.Ref == snap.Ref {
@@ -42,32 +48,21 @@ func (h *Hub) Attach(ctx context.Context, id string, prepare func(job.Snapshot, 
 		}
 		// Another job of the ID is tracked: a newer one than was read, or an older one that
 		// is about to end here.
-		if !pause(ctx, attachAgain) {
+		select {
+		case <-time.After(attachAgain):
+		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}
 	}
-}
-
-// attachAgain is the time between two attempts to attach while the ID changes jobs.
-const attachAgain = 5 * time.Millisecond
-
-// tracked is the job of this ID that is waited for; nil if there is none.
-func (h *Hub) tracked(id string) *Job {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.jobs[names.SplitAddress(id)]
 }
 
 // trackSnapshot starts waiting for the job of which snap was read. When a job of this ID
 // is tracked already, that job is returned instead, of whichever generation it is.
 func (h *Hub) trackSnapshot(ctx context.Context, snap job.Snapshot, mine *Job) (*Job, error) {
 	mine.counts.Done, mine.counts.Failed, mine.counts.Running = snap.Done, snap.Failed, snap.Running // what was before does not count for its Rate
+	mine.leftover = snap.State == job.Canceled
+	mine.swept = mine.leftover // when it was canceled
 	mine.MarkSubmitted()
-	if snap.State == job.Canceled && snap.Recorded > 0 && !snap.Single {
-		if err := h.readLeftover(ctx, mine, snap.Recorded); err != nil {
-			return nil, corrupt(err)
-		}
-	}
 	switch {
 	case snap.State.Ended():
 	case snap.Pool == h.Pool:
@@ -86,39 +81,19 @@ func (h *Hub) trackSnapshot(ctx context.Context, snap job.Snapshot, mine *Job) (
 	if err != nil || j.Ref != snap.Ref {
 		return j, err
 	}
-	if snap.State == job.Canceled {
-		j.mu.Lock()
-		j.swept = true // when it was canceled
-		j.mu.Unlock()
-		h.apply(j, snap, nil) // it is over, and nothing of it is to be read
-	}
-	h.mu.Lock()
-	h.markDirty(j)
-	h.mu.Unlock()
+	h.reread(j)
 	if snap.Expires > 0 {
 		h.Expire(j, time.Until(time.UnixMilli(snap.Expires)))
 	}
+	if !mine.leftover {
+		return j, nil
+	}
+	// It is over, and so is its handle once what it has was read.
+	if err := Until(ctx, j.over); err != nil {
+		return nil, err
+	}
+	if err := j.Err(); !errors.Is(err, ErrCanceled) {
+		return nil, err
+	}
 	return j, nil
-}
-
-// borrow listens to another pool's reply channel, until giveBack.
-func (h *Hub) borrow(channel string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.borrows[channel]++
-	if h.borrows[channel] == 1 {
-		h.sub.Add(channel)
-	}
-}
-
-// giveBack stops listening to a borrowed channel once no job needs it. It is called with
-// mu held.
-func (h *Hub) giveBack(channel string) {
-	if channel == "" {
-		return
-	}
-	if h.borrows[channel]--; h.borrows[channel] == 0 {
-		delete(h.borrows, channel)
-		h.sub.Remove(channel)
-	}
 }

@@ -13,9 +13,9 @@ func TestCallbacksRunOnceAndInOrderBeforeDone(t *testing.T) {
 		j.OnSettle(func() { ran = append(ran, i) })
 	}
 	recordOut(t, h, "a", 0, "[0]", 1000)
-	j.fail(ErrCanceled) // may come first or last: either settles the job once
+	j.Fail(ErrCanceled) // may come first or last: either settles the job once
 	waitDone(t, j.Done(), "the end")
-	j.fail(ErrCanceled)
+	j.Fail(ErrCanceled)
 	late := make(chan struct{})
 	j.OnSettle(func() { ran = append(ran, 3); close(late) })
 	waitDone(t, late, "a callback that was registered late")

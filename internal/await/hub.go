@@ -1,15 +1,16 @@
 // Package await lets a process wait for its jobs: one subscription (on a Cluster one for each lane),
 // one goroutine that reads, however many jobs are outstanding.
 //
-// Notices are hints, polling is the truth. A recording publishes a notice on
-// the job's reply channel, with the outcomes in it when they are small, so the
-// usual wait costs no read at all. Every outstanding job is also polled: slowly
-// while the subscription is healthy, faster while it is not, at a bounded rate
-// however many there are, and all at once when the subscription comes back.
+// Notices are hints (notices.go), polling is the truth (read.go). A recording publishes a notice on
+// the job's reply channel, with the outcomes in it when they are small, so the usual wait costs no
+// read at all. Every outstanding job is also polled: slowly while the subscription is healthy, faster
+// while it is not, at a bounded rate however many there are, and all at once when the subscription
+// comes back. What either brings is news of a Job (job.go), which settles once nothing more will come.
 package await
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -19,12 +20,33 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/distpool/distpool/internal/callbacks"
 	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/internal/lanes"
 	"github.com/distpool/distpool/internal/listen"
 	"github.com/distpool/distpool/internal/names"
 )
+
+// The sentinels that package results exports. They are made here because the
+// hub settles jobs with them.
+var (
+	ErrCanceled   = errors.New("the job was canceled")
+	ErrUnknownJob = errors.New("no job has this ID")
+	ErrExpired    = errors.New("the job's record is gone")
+	ErrCorrupt    = errors.New("the job's record is corrupt")
+	ErrClosed     = errors.New("the pool is closed")
+	ErrUntrusted  = errors.New("refused because of its signature")
+
+	ErrNotStarted error = notStartedError{}
+)
+
+type notStartedError struct{}
+
+func (notStartedError) Error() string {
+	return "the job was canceled: nothing of it was started in time"
+}
+
+// Is makes it an ErrCanceled too.
+func (notStartedError) Is(target error) bool { return target == ErrCanceled }
 
 // Config is what a Hub works with. Nothing but Settled may be left out.
 type Config struct {
@@ -51,7 +73,7 @@ type Config struct {
 // Hub waits for the jobs of one pool. It is safe for concurrent use.
 type Hub struct {
 	Config
-	callbacks callbacks.Queue
+	callbacks queue
 	sub       *listen.Listener
 	stop      context.CancelFunc
 	finished  sync.WaitGroup
@@ -62,16 +84,9 @@ type Hub struct {
 	polls   []*Job         // every tracked job once, the one that is next first
 	dirty   map[*Job]bool  // the set of jobs to read now
 	wanted  []chunkRef     // outcomes to read now, too large for their notices
-	overdue []*Job         // jobs that may have to be ended because they were not started in time
 	borrows map[string]int // other pools' reply channels -> jobs that listen to them
 	drained chan struct{}  // closed when no job is outstanding; nil while nobody waits
 	closed  bool
-}
-
-type chunkRef struct {
-	job          *Job
-	chunk, place int
-	large        []byte // the reference to its outcomes, if that is known
 }
 
 // Start subscribes to the reply channels of the pool and starts waiting. It
@@ -80,7 +95,7 @@ func Start(ctx context.Context, cfg Config) (*Hub, error) {
 	run, stop := context.WithCancel(context.Background())
 	h := &Hub{
 		Config:    cfg,
-		callbacks: callbacks.Queue{Log: cfg.Log},
+		callbacks: queue{log: cfg.Log},
 		stop:      stop,
 		wake:      make(chan struct{}, 1),
 		jobs:      map[names.Address]*Job{},
@@ -105,48 +120,6 @@ func Start(ctx context.Context, cfg Config) (*Hub, error) {
 	return h, nil
 }
 
-// sweptWithin bounds the wait of Cancel and Forget for the removal of deliveries. The removal
-// of tens of thousands takes longer, and goes on behind it.
-const sweptWithin = time.Second
-
-// awaitSwept waits a while until nothing waits to run canceled jobs any more.
-func (h *Hub) awaitSwept(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, sweptWithin)
-	defer cancel()
-	_ = h.Swept(ctx)
-}
-
-// clear has nothing left of a job that is settled.
-func (h *Hub) clear(j *Job, forgotten bool) {
-	j.mu.Lock()
-	again := j.swept
-	j.swept = true
-	j.mu.Unlock()
-	if !again || forgotten {
-		h.Sweep(j, forgotten)
-	}
-}
-
-// pingEvery is how long a subscription may be silent before it is asked whether it stands.
-const pingEvery = 3 * time.Second
-
-// listenTime bounds the wait for a further subscription.
-const listenTime = time.Second
-
-// Listen has the hub hear of this pool's jobs in a lane. It waits a while until that is so:
-// what it does not hear of is polled.
-func (h *Hub) Listen(ctx context.Context, lane string) {
-	channel := job.ReplyChannel(lane, h.Pool)
-	if h.sub.Add(channel) {
-		return
-	}
-	soon, cancel := context.WithTimeout(ctx, listenTime)
-	defer cancel()
-	if h.sub.Await(soon, channel) != nil && ctx.Err() == nil {
-		h.sub.GiveUp(channel) // the next one need not wait
-	}
-}
-
 // Track starts waiting for a job. When a job of this ID is tracked already, that
 // one is returned instead.
 func (h *Hub) Track(j *Job) (*Job, error) {
@@ -168,8 +141,30 @@ func (h *Hub) Track(j *Job) (*Job, error) {
 	return j, nil
 }
 
-// Drop stops waiting for a job, which settles with err.
-func (h *Hub) Drop(j *Job, err error) { j.fail(err) }
+// tracks reports whether the hub waits for the job. It is called with mu held.
+func (h *Hub) tracks(j *Job) bool { return h.jobs[j.address()] == j }
+
+// reread has the job's record read.
+func (h *Hub) reread(j *Job) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.tracks(j) {
+		h.markDirty(j)
+	}
+}
+
+// markDirty is called with mu held.
+func (h *Hub) markDirty(j *Job) {
+	h.dirty[j] = true
+	h.kick()
+}
+
+func (h *Hub) kick() {
+	select {
+	case h.wake <- struct{}{}:
+	default:
+	}
+}
 
 // LogCorrupt logs that what came of the job's record does not fit. Whoever finds
 // that out tells its caller too.
@@ -189,60 +184,6 @@ func (h *Hub) outstanding() []*Job {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return slices.Collect(maps.Values(h.jobs))
-}
-
-// Refuse makes every later Track fail with ErrClosed.
-func (h *Hub) Refuse() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.closed = true
-}
-
-// Drain waits until no job is outstanding and no callback is queued or running.
-func (h *Hub) Drain(ctx context.Context) error {
-	h.mu.Lock()
-	var drained <-chan struct{}
-	if len(h.jobs) > 0 {
-		if h.drained == nil {
-			h.drained = make(chan struct{})
-		}
-		drained = h.drained
-	}
-	h.mu.Unlock()
-	if err := until(ctx, drained); err != nil {
-		return err
-	}
-	// Asked only now: a job's callbacks are queued before it stops being outstanding.
-	return until(ctx, h.callbacks.Idle())
-}
-
-// InCallback reports whether it is called by a callback, while one of the hub's runs:
-// what waits for these then would wait for itself.
-func (h *Hub) InCallback() bool {
-	return h.callbacks.Waits()
-}
-
-func until(ctx context.Context, c <-chan struct{}) error {
-	if c == nil {
-		return nil
-	}
-	select {
-	case <-c:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-// Stop ends all waiting. Jobs that are outstanding settle with err.
-func (h *Hub) Stop(err error) {
-	h.Refuse()
-	for _, j := range h.outstanding() {
-		j.fail(err)
-	}
-	h.stop()
-	h.sub.Close()
-	h.finished.Wait()
 }
 
 // settled is told by a job, once, that it is settled.
@@ -268,7 +209,7 @@ func (h *Hub) settled(j *Job, done chan struct{}, waiting []func()) {
 	close(j.over)
 	switch {
 	case len(waiting) > 0:
-		h.callbacks.Push(j.ID, append(waiting, func() { close(done) })...)
+		h.callbacks.push(j.ID, append(waiting, func() { close(done) })...)
 	case done != j.over:
 		close(done)
 	}
@@ -278,79 +219,52 @@ func (h *Hub) settled(j *Job, done chan struct{}, waiting []func()) {
 	}
 }
 
-// message takes in one message of the subscription.
-func (h *Hub) message(channel, payload string) {
-	lane, ok := job.LaneOfReply(channel)
-	queue := job.QueueOf(lane)
-	for n, err := range job.ParseNotices(payload) {
-		if err != nil || !ok {
-			h.Log.Error("ignoring a notice", "queue", queue, "error", err)
-			return
-		}
-		h.notice(names.Address{Queue: queue, Name: n.Name}, n)
-	}
+// Refuse makes every later Track fail with ErrClosed.
+func (h *Hub) Refuse() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.closed = true
 }
 
-func (h *Hub) notice(at names.Address, n job.Notice) {
+// Drain waits until no job is outstanding and no callback is queued or running.
+func (h *Hub) Drain(ctx context.Context) error {
 	h.mu.Lock()
-	j, ok := h.jobs[at]
+	var drained <-chan struct{}
+	if len(h.jobs) > 0 {
+		if h.drained == nil {
+			h.drained = make(chan struct{})
+		}
+		drained = h.drained
+	}
 	h.mu.Unlock()
-	if !ok || j.Ref != n.Ref {
-		return // another pool's job on a borrowed channel, or one that is settled
+	if err := Until(ctx, drained); err != nil {
+		return err
 	}
-	if n.State == job.Untrusted || n.State == job.Missing || n.State == job.Corrupt || n.What == job.RecordedHere && j.Open != nil && !job.IsReference(n.Frame) && !h.openNotice(j, &n) {
-		h.reread(j) // it says why
-		return
-	}
-	counts := Counts{State: n.State, Recorded: n.Recorded, Done: n.Done, Failed: n.Failed, Running: n.Running}
-	out := recorded{chunk: n.Chunk, place: n.Recorded - 1}
-	var large []byte
-	switch {
-	case n.What != job.RecordedHere:
-	case job.IsReference(n.Frame):
-		large = n.Frame
-		j.HasLarge()
-	default:
-		out.frame = n.Frame
-	}
-	missing := j.hear(counts, out)
-	if !missing {
-		return
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if out.frame == nil && n.Chunk >= 0 && n.What != job.Progress {
-		h.wanted = append(h.wanted, chunkRef{job: j, chunk: n.Chunk, place: n.Recorded - 1, large: large})
-		h.kick()
-	}
-	if n.State.Ended() {
-		// This was the last notice. What is not on its way already was missed.
-		h.markDirty(j)
-	}
+	// Asked only now: a job's callbacks are queued before it stops being outstanding.
+	return Until(ctx, h.callbacks.whenIdle())
 }
 
-// resync reads every job of a channel's lane: the subscription is new, notices may have been
-// missed.
-func (h *Hub) resync(channel string) {
-	lane, _ := job.LaneOfReply(channel)
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, j := range h.jobs {
-		if j.Lane == lane {
-			h.markDirty(j)
-		}
+// Until waits for a channel to close; a nil one is not waited for. When ctx ends first it returns
+// the cause.
+func Until(ctx context.Context, closes <-chan struct{}) error {
+	if closes == nil {
+		return nil
 	}
-}
-
-// markDirty is called with mu held.
-func (h *Hub) markDirty(j *Job) {
-	h.dirty[j] = true
-	h.kick()
-}
-
-func (h *Hub) kick() {
 	select {
-	case h.wake <- struct{}{}:
-	default:
+	case <-closes:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
+}
+
+// Stop ends all waiting. Jobs that are outstanding settle with err.
+func (h *Hub) Stop(err error) {
+	h.Refuse()
+	for _, j := range h.outstanding() {
+		j.Fail(err)
+	}
+	h.stop()
+	h.sub.Close()
+	h.finished.Wait()
 }

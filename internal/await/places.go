@@ -26,27 +26,34 @@ func (p *places) add(place int) {
 	}
 }
 
-// missing lists the first n places before end that were not seen.
-func (p *places) missing(end, n int) []int {
-	var all []int
-	for place := p.below; place < end && len(all) < n; place++ {
-		if _, seen := p.above[place]; !seen {
-			all = append(all, place)
-		}
-	}
-	return all
-}
-
-// saw notes that the outcomes at the place are here, or were.
-func (j *Job) saw(place int) {
+// saw notes that the outcomes of the chunk, at the place, are here, or were. It returns false if
+// they are not.
+func (j *Job) saw(chunk, place int) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if !j.knows(chunk) {
+		return false
+	}
 	j.places.add(place)
+	return true
 }
 
 // missing lists the first n places of recordings that the record has and that are not here.
 func (j *Job) missing(n int) []int {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.places.missing(j.counts.Recorded, n)
+	var all []int
+	for place := j.places.below; place < j.counts.Recorded && len(all) < n; place++ {
+		if _, seen := j.places.above[place]; !seen {
+			all = append(all, place)
+		}
+	}
+	return all
+}
+
+// behind reports whether the record has outcomes that are not here.
+func (j *Job) behind() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return !j.settled && !j.complete()
 }

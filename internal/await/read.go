@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -24,19 +26,21 @@ const (
 	deafBatch    = 200
 )
 
-// readBatch bounds the commands of one pipeline, outBatch the outcomes that are
-// read at once: each of them may be as large as a chunk.
 const (
+	// readBatch bounds the commands of one pipeline, outBatch the outcomes that are
+	// read at once: each of them may be as large as a chunk.
 	readBatch = 500
 	outBatch  = 64
+	// placesAtOnce bounds the places of recordings of one job that are read at once.
+	placesAtOnce = 500
 )
 
-// placesAtOnce bounds the places of recordings of one job that are read at once.
-const placesAtOnce = 500
-
-// maxMisses is how often outcomes that the record claims to have may be absent
-// before they count as lost.
-const maxMisses = 3
+// chunkRef is outcomes to read.
+type chunkRef struct {
+	job          *Job
+	chunk, place int
+	large        []byte // the reference to them, if that is known
+}
 
 // read is the goroutine that reads what notices did not bring.
 func (h *Hub) read(ctx context.Context) {
@@ -56,34 +60,19 @@ func (h *Hub) read(ctx context.Context) {
 		case <-ticks:
 			h.pollDue()
 		}
-		err := h.expire(ctx)
+		err := h.readAll(ctx)
 		if err == nil {
-			err = h.readAll(ctx)
-		}
-		if err != nil {
-			if ctx.Err() != nil {
-				return
-			}
-			h.Log.Warn("reading results failed, will try again", "error", err)
-			if !pause(ctx, retry.NextBackOff()) {
-				return
-			}
-			h.kick()
+			retry.Reset()
 			continue
 		}
-		retry.Reset()
-	}
-}
-
-// pause waits for d; false means that ctx ended first.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
+		if ctx.Err() == nil {
+			h.Log.Warn("reading results failed, will try again", "error", err)
+		}
+		select {
+		case <-time.After(retry.NextBackOff()):
+			h.kick()
+		case <-ctx.Done():
+		}
 	}
 }
 
@@ -104,7 +93,7 @@ func (h *Hub) pollDue() {
 		j := h.polls[0]
 		h.polls[0] = nil
 		h.polls = h.polls[1:]
-		if h.jobs[j.address()] != j {
+		if !h.tracks(j) {
 			continue
 		}
 		h.polls = append(h.polls, j)
@@ -130,165 +119,148 @@ func (h *Hub) readAll(ctx context.Context) error {
 		}
 		err := h.readOutcomes(ctx, wanted)
 		if err == nil {
-			err = h.readJobs(ctx, dirty)
+			wanted, err = h.readJobs(ctx, dirty)
+		}
+		if err == nil {
+			err = h.readOutcomes(ctx, wanted)
 		}
 		if err != nil {
 			h.mu.Lock()
 			for _, ref := range wanted {
 				h.dirty[ref.job] = true
 			}
-			for j := range dirty {
-				h.dirty[j] = true
-			}
+			maps.Copy(h.dirty, dirty)
 			h.mu.Unlock()
 			return err
 		}
 	}
 }
 
-// readJobs reads the records of the jobs, and the outcomes that are missing.
-func (h *Hub) readJobs(ctx context.Context, dirty map[*Job]bool) error {
-	jobs := make([]*Job, 0, len(dirty))
-	for j := range dirty {
-		if !j.Settled() {
-			jobs = append(jobs, j)
-		}
-	}
-	var behind []*Job
-	var refs []chunkRef // large outcomes of jobs of one chunk
-	err := inBatches(jobs, readBatch, func(batch []*Job) error {
-		cmds := make([]*redis.SliceCmd, len(batch))
-		// Asked before the read: a record that is created right after it is not gone.
-		existed := make([]bool, len(batch))
-		for i, j := range batch {
-			existed[i] = j.WasSubmitted()
-		}
-		_, _ = h.Redis.Pipelined(ctx, func(p redis.Pipeliner) error {
-			for i, j := range batch {
-				cmds[i] = job.QueueSnapshot(ctx, p, j.Lane, j.Ref.Name)
+// inPipelines asks about items, in pipelines of n at the most. ask adds a command, and returns what
+// takes the reply.
+func inPipelines[T any](ctx context.Context, c redis.Cmdable, items []T, n int, ask func(redis.Pipeliner, T) (take func() error)) error {
+	for some := range slices.Chunk(items, n) {
+		takes := make([]func() error, len(some))
+		_, _ = c.Pipelined(ctx, func(p redis.Pipeliner) error { // each command has an error of its own
+			for i, item := range some {
+				takes[i] = ask(p, item)
 			}
 			return nil
 		})
-		for i, j := range batch {
-			snap, err := job.ParseSnapshot(j.Ref.Name, cmds[i])
+		for _, take := range takes {
+			if err := take(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// readJobs reads the records of the jobs, and finds out which outcomes are missing.
+func (h *Hub) readJobs(ctx context.Context, dirty map[*Job]bool) (refs []chunkRef, err error) {
+	jobs := slices.DeleteFunc(slices.Collect(maps.Keys(dirty)), (*Job).Settled)
+	var behind, waiting []*Job
+	err = inPipelines(ctx, h.Redis, jobs, readBatch, func(p redis.Pipeliner, j *Job) func() error {
+		existed := j.WasSubmitted() // before the read: a record that is created right after it is not gone
+		cmd := job.QueueSnapshot(ctx, p, j.Lane, j.Ref.Name)
+		return func() error {
+			snap, err := job.ParseSnapshot(j.Ref.Name, cmd)
 			if err != nil && !job.IsDamaged(err) {
 				return err
 			}
-			if err == nil && snap.State == job.Gone && !existed[i] {
-				continue
+			if err == nil && snap.State == job.Gone && !existed {
+				return nil
 			}
-			if err == nil && job.IsReference(snap.Out) {
-				j.HasLarge()
+			large := job.IsReference(snap.Out)
+			if large { // the outcomes of a job of one chunk
+				j.Large.Store(true)
 				refs = append(refs, chunkRef{job: j, large: snap.Out})
+				snap.Out = nil
 			}
-			if h.apply(j, snap, err) {
+			switch missing := h.apply(j, snap, err); {
+			case missing && !snap.Single:
 				behind = append(behind, j)
+			case missing && !large:
+				j.miss(unlisted)
 			}
+			if snap.Expires > 0 {
+				waiting = append(waiting, j)
+			}
+			return nil
 		}
-		return nil
 	})
+	if err == nil {
+		err = h.expire(ctx, waiting)
+	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	listed, err := h.readOrders(ctx, behind)
-	if err != nil {
-		return err
-	}
-	return h.readOutcomes(ctx, append(refs, listed...))
+	return append(refs, listed...), err
 }
 
 // apply takes in a snapshot, and reports whether the record has outcomes that
 // are missing here.
-func (h *Hub) apply(j *Job, snap job.Snapshot, err error) bool {
+func (h *Hub) apply(j *Job, snap job.Snapshot, err error) (missing bool) {
 	if err != nil {
-		h.LogCorrupt(j, err)
-		j.fail(corrupt(err))
+		h.lose(j, corrupt(err))
 		return false
 	}
-	if snap.State == job.Gone || snap.Ref != j.Ref {
-		if j.isBeingForgotten() {
-			return false // see Forget
-		}
-		h.lose(j)
-		h.clear(j, false)
+	if snap.Ref != j.Ref { // it is that of another job now
+		snap = job.Snapshot{Counts: job.Counts{State: job.Gone}}
+	}
+	if snap.State == job.Gone && j.forgets.Load() > 0 {
+		return false // see Forget
+	}
+	end := j.verdict(snap.State, snap.Reason)
+	if errors.Is(end, ErrExpired) || errors.Is(end, ErrCorrupt) {
+		h.LogCorrupt(j, end)
+	}
+	return h.take(j, snap.Counts, end, recorded{frame: snap.Out})
+}
+
+// take is hear for outcomes as they are in the record. It gives up a job of which they cannot be
+// opened.
+func (h *Hub) take(j *Job, counts job.Counts, end error, out recorded) (missing bool) {
+	var err error
+	if out.frame, err = j.open(out.chunk, out.frame); err != nil {
+		h.lose(j, fmt.Errorf("job %s of task %q: chunk %d: %w", j.ID, j.Task, out.chunk, err))
 		return false
 	}
-	if snap.State == job.Missing || snap.State == job.Corrupt {
-		kind := ErrExpired
-		if snap.State == job.Corrupt {
-			kind = ErrCorrupt
-		}
-		err := fmt.Errorf("job %s of task %q: %w: %s", j.ID, j.Task, kind, snap.Reason)
-		h.LogCorrupt(j, err)
-		j.fail(err)
-		h.clear(j, false)
-		return false
-	}
-	if snap.State == job.Untrusted {
-		j.fail(fmt.Errorf("job %s of task %q: %w by a worker: %s", j.ID, j.Task, ErrUntrusted, snap.Reason))
-		return false
-	}
-	large := job.IsReference(snap.Out)
-	if large {
-		snap.Out = nil // it is read apart
-	}
-	if snap.Out, err = j.open(0, snap.Out); err != nil {
-		h.refuse(j, 0, err)
-		return false
-	}
-	counts := Counts{
-		State: snap.State, Calls: snap.Calls, Chunks: snap.Chunks,
-		Recorded: snap.Recorded, Done: snap.Done, Failed: snap.Failed, Running: snap.Running,
-	}
-	missing := j.hear(counts, recorded{frame: snap.Out})
-	if missing && snap.Single && !large {
-		j.miss(unlisted)
-	}
-	return missing && !snap.Single
+	return j.hear(counts, end, out)
 }
 
 // readOrders finds out which outcomes are missing.
 func (h *Hub) readOrders(ctx context.Context, jobs []*Job) (refs []chunkRef, err error) {
-	err = inBatches(jobs, readBatch, func(batch []*Job) error {
-		cmds, asked := make([]*redis.SliceCmd, len(batch)), make([][]int, len(batch))
-		_, _ = h.Redis.Pipelined(ctx, func(p redis.Pipeliner) error {
-			for i, j := range batch {
-				if asked[i] = j.missing(placesAtOnce); len(asked[i]) > 0 {
-					cmds[i] = job.QueueOrder(ctx, p, j.Lane, j.Ref.Name, asked[i])
-				}
-			}
-			return nil
-		})
-		for i, j := range batch {
-			if cmds[i] == nil {
-				continue
-			}
-			chunks, err := job.ParseOrder(cmds[i])
-			if err != nil && !job.IsDamaged(err) {
-				return err
+	err = inPipelines(ctx, h.Redis, jobs, readBatch, func(p redis.Pipeliner, j *Job) func() error {
+		places := j.missing(placesAtOnce)
+		if len(places) == 0 {
+			return func() error { return nil }
+		}
+		cmd := job.QueueOrder(ctx, p, j.Lane, j.Ref.Name, places)
+		return func() error {
+			chunks, err := job.ParseOrder(cmd)
+			if job.IsDamaged(err) {
+				h.apply(j, job.Snapshot{}, err)
+				return nil
 			}
 			if err != nil {
-				h.apply(j, job.Snapshot{}, err)
-				continue
+				return err
 			}
 			listed := len(refs)
-			for k, chunk := range chunks {
-				switch {
-				case chunk < 0: // it is consumed, or lost
-				case j.has(chunk):
-					j.saw(asked[i][k])
-				default:
-					refs = append(refs, chunkRef{job: j, chunk: chunk, place: asked[i][k]})
+			for i, chunk := range chunks {
+				if chunk >= 0 && !j.saw(chunk, places[i]) { // less: it is consumed, or lost
+					refs = append(refs, chunkRef{job: j, chunk: chunk, place: places[i]})
 				}
 			}
 			switch {
 			case len(refs) == listed && j.behind():
 				j.miss(unlisted)
-			case len(asked[i]) == placesAtOnce:
+			case len(places) == placesAtOnce:
 				h.reread(j) // there may be more
 			}
+			return nil
 		}
-		return nil
 	})
 	return refs, err
 }
@@ -296,72 +268,40 @@ func (h *Hub) readOrders(ctx context.Context, jobs []*Job) (refs []chunkRef, err
 // readOutcomes reads outcomes and hands them to their jobs.
 func (h *Hub) readOutcomes(ctx context.Context, refs []chunkRef) error {
 	var larges []chunkRef // found to be kept apart
-	err := inBatches(refs, outBatch, func(batch []chunkRef) error {
-		reads := make([]func() ([]byte, error), len(batch))
-		_, _ = h.Redis.Pipelined(ctx, func(p redis.Pipeliner) error {
-			for i, ref := range batch {
-				if ref.large != nil {
-					reads[i] = job.QueueLoad(ctx, p, ref.job.Lane, ref.job.Ref.Name, ref.large)
-					continue
-				}
-				cmd := job.QueueOut(ctx, p, ref.job.Lane, ref.job.Ref.Name, ref.chunk)
-				reads[i] = func() ([]byte, error) { return job.ParseOut(cmd) }
-			}
-			return nil
-		})
-		for i, ref := range batch {
-			frame, err := reads[i]()
-			if ref.large == nil && job.IsReference(frame) {
-				ref.job.HasLarge()
+	err := inPipelines(ctx, h.Redis, refs, outBatch, func(p redis.Pipeliner, ref chunkRef) func() error {
+		j := ref.job
+		var load func() ([]byte, error)
+		if ref.large != nil {
+			load = job.QueueLoad(ctx, p, j.Lane, j.Ref.Name, ref.large)
+		} else {
+			cmd := job.QueueOut(ctx, p, j.Lane, j.Ref.Name, ref.chunk)
+			load = func() ([]byte, error) { return job.ParseOut(cmd) }
+		}
+		return func() error {
+			frame, err := load()
+			switch {
+			case ref.large == nil && job.IsReference(frame):
+				j.Large.Store(true)
 				ref.large = frame
 				larges = append(larges, ref)
-				continue
-			}
-			absent := errors.Is(err, redis.Nil) || errors.Is(err, job.ErrFrameGone)
-			if absent && ref.job.has(ref.chunk) {
-				continue // it came another way meanwhile, and a stream's is removed then
-			}
-			if absent {
-				// A job that is gone has none: its record says so.
-				if ref.job.miss(ref.chunk) {
-					continue
+			case errors.Is(err, redis.Nil) || errors.Is(err, job.ErrFrameGone):
+				// It may have come another way meanwhile, and a stream's is removed then. A job that
+				// is gone has none: its record says so.
+				if !j.has(ref.chunk) && !j.miss(ref.chunk) {
+					h.reread(j)
 				}
-				h.mu.Lock()
-				if h.jobs[ref.job.address()] == ref.job {
-					h.markDirty(ref.job)
-				}
-				h.mu.Unlock()
-				continue
-			}
-			if job.IsDamaged(err) {
-				h.apply(ref.job, job.Snapshot{}, err)
-				continue
-			}
-			if err != nil {
+			case job.IsDamaged(err):
+				h.apply(j, job.Snapshot{}, err)
+			case err != nil:
 				return err
+			default:
+				h.take(j, j.Counts(), nil, recorded{recording{ref.chunk, ref.place}, frame})
 			}
-			if frame, err = ref.job.open(ref.chunk, frame); err != nil {
-				h.refuse(ref.job, ref.chunk, err)
-				continue
-			}
-			ref.job.hear(ref.job.Counts(), recorded{ref.chunk, ref.place, frame})
+			return nil
 		}
-		return nil
 	})
 	if err != nil || len(larges) == 0 {
 		return err
 	}
 	return h.readOutcomes(ctx, larges)
-}
-
-// inBatches calls f with at most n of the items at a time.
-func inBatches[T any](items []T, n int, f func([]T) error) error {
-	for len(items) > 0 {
-		k := min(n, len(items))
-		if err := f(items[:k]); err != nil {
-			return err
-		}
-		items = items[k:]
-	}
-	return nil
 }

@@ -22,37 +22,28 @@ func (h *Hub) watchStalls(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
-		}
-		for _, j := range h.stalled(time.Now()) {
-			h.Revive(ctx, j)
+		case now := <-ticker.C:
+			for _, j := range h.stalled(now) {
+				h.Revive(ctx, j)
+			}
 		}
 	}
 }
 
-// stalled draws jobs to look at.
-func (h *Hub) stalled(now time.Time) []*Job {
+// stalled draws jobs to look at, and notes that they are.
+func (h *Hub) stalled(now time.Time) (js []*Job) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	var js []*Job
 	for _, j := range h.jobs { // in no order, so each gets its turn
 		if len(js) == stalledBatch {
 			break
 		}
-		if j.isStalled(now) {
+		j.mu.Lock()
+		if j.submitted && !j.settled && now.Sub(j.moved) >= stalledAfter {
+			j.moved = now
 			js = append(js, j)
 		}
+		j.mu.Unlock()
 	}
 	return js
-}
-
-// isStalled reports whether the job is to be looked at, and notes that it is.
-func (j *Job) isStalled(now time.Time) bool {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if !j.submitted || j.settled || now.Sub(j.moved) < stalledAfter {
-		return false
-	}
-	j.moved = now
-	return true
 }

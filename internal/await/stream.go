@@ -1,6 +1,9 @@
 package await
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/internal/wire"
 )
@@ -12,9 +15,12 @@ import (
 // Outcomes are those that nobody has taken yet.
 func NewStream(lane, name, task string) *Job {
 	j := NewJob(lane, job.Ref{Name: name}, task, 0, 0, false)
-	j.awaited, j.recorded = map[int]struct{}{}, map[int]int{}
+	j.awaited = map[int]struct{}{}
 	return j
 }
+
+// streams reports whether this is a stream.
+func (j *Job) streams() bool { return j.awaited != nil }
 
 // Expect tells a stream that the n chunks from first on will be submitted.
 func (j *Job) Expect(first, n int) {
@@ -38,15 +44,47 @@ type Arrival struct {
 func (j *Job) Take() (news []Arrival, ended bool, changed <-chan struct{}) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if len(j.arrival) > 0 {
-		news = make([]Arrival, len(j.arrival))
-		for i, chunk := range j.arrival {
-			news[i] = Arrival{chunk, j.recorded[chunk], *j.outcomes[chunk]}
-		}
-		j.taken += len(j.arrival)
-		j.arrival = j.arrival[:0]
-		clear(j.outcomes)
-		clear(j.recorded)
+	for _, a := range j.arrival {
+		news = append(news, Arrival{a.chunk, a.place, *j.outcomes[a.chunk]})
 	}
+	j.taken += len(j.arrival)
+	j.arrival = j.arrival[:0]
+	clear(j.outcomes)
 	return news, j.settled, j.listen()
+}
+
+// Unfinished lists the chunks that were submitted and whose outcomes are not here.
+func (j *Job) Unfinished() []int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.streams() {
+		return slices.Sorted(maps.Keys(j.awaited))
+	}
+	var chunks []int
+	for k := range j.counts.Chunks {
+		if !j.knows(k) {
+			chunks = append(chunks, k)
+		}
+	}
+	return chunks
+}
+
+// FailedChunks is how many chunks are known to have failed calls; of a stream, which does
+// not remember that, -1 if any has.
+func (j *Job) FailedChunks() int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	switch {
+	case j.counts.Failed == 0:
+		return 0
+	case j.streams():
+		return -1
+	}
+	n := 0
+	for _, o := range j.outcomes {
+		if len(o.Errors) > 0 {
+			n++
+		}
+	}
+	return max(n, 1)
 }

@@ -62,7 +62,7 @@ func TestStreamIsTakenPieceByPiece(t *testing.T) {
 				}
 			}
 			j.mu.Lock()
-			if len(j.outcomes)+len(j.arrival)+len(j.awaited)+len(j.misses)+len(j.recorded)+len(j.places.above) > 0 {
+			if len(j.outcomes)+len(j.arrival)+len(j.awaited)+len(j.misses)+len(j.places.above) > 0 {
 				t.Errorf("the job holds %d outcomes, %d arrivals, %d awaited, misses %v", len(j.outcomes), len(j.arrival), len(j.awaited), j.misses)
 			}
 			j.mu.Unlock()
@@ -83,9 +83,9 @@ func TestStreamTakesNoOutcomeTwice(t *testing.T) {
 	h, _ := startHub(t)
 	j := submitStream(t, h, h.Pool, 2)
 	frame := wire.Outcome{First: 1, Calls: 1, Values: []byte("[1]")}.Encode()
-	j.hear(j.Counts(), recorded{chunk: 1, frame: frame})
+	j.hear(j.Counts(), nil, recorded{recording{chunk: 1}, frame})
 	takeOne(t, j, 1)
-	j.hear(j.Counts(), recorded{chunk: 1, frame: frame}) // read twice, or its notice overtaken by a read
+	j.hear(j.Counts(), nil, recorded{recording{chunk: 1}, frame}) // read twice, or its notice overtaken by a read
 	if news, _, _ := j.Take(); len(news) > 0 {
 		t.Errorf("took %+v again", news)
 	}
@@ -94,7 +94,7 @@ func TestStreamTakesNoOutcomeTwice(t *testing.T) {
 // Terminate looks at the outcomes of a stream that goes on taking what is left.
 func TestOutcomesOfAStreamThatIsOverMayBeReadWhileTheyAreTaken(t *testing.T) {
 	j := NewStream("q", "j", "square")
-	j.outcomes[0], j.arrival, j.settled = &wire.Outcome{}, []int{0}, true
+	j.outcomes[0], j.arrival, j.settled = &wire.Outcome{}, []recording{{}}, true
 	outcomes := j.Outcomes()
 	if news, ended, _ := j.Take(); len(news) != 1 || !ended {
 		t.Errorf("taken are %v, ended: %v", news, ended)

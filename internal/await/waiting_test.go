@@ -143,12 +143,12 @@ func TestANoticeThatOvertakesTheSubmissionsReplyProvesTheJob(t *testing.T) {
 func TestARecordThatIsGoneWhileItIsForgottenHereIsNotLost(t *testing.T) {
 	h, _ := startHub(t)
 	j := submitJob(t, h, "a", h.Pool, 2)
-	j.forgetting(1)
-	h.apply(j, job.Snapshot{State: job.Gone}, nil)
+	j.forgets.Add(1)
+	h.apply(j, job.Snapshot{Counts: job.Counts{State: job.Gone}}, nil)
 	if j.Settled() {
 		t.Fatalf("a read that overtook the reply to Forget settled the job with %v", j.Err())
 	}
-	j.forgetting(-1)
+	j.forgets.Add(-1)
 	if err := h.Forget(t.Context(), j); err != nil {
 		t.Fatal(err)
 	}

@@ -12,14 +12,10 @@ import (
 // says the same to a pool that misses it.
 type Notice struct {
 	Ref
-	What     What
-	Chunk    int // -1 when What is Ended
-	Recorded int // chunks with outcomes
-	Done     int // calls with outcomes
-	Failed   int // of these
-	Running  int // chunks that workers hold
-	State    State
-	Frame    []byte // What is RecordedHere: the framed outcomes
+	Counts // but for Calls and Chunks
+	What   What
+	Chunk  int    // -1 when What is EndedEarly
+	Frame  []byte // What is RecordedHere: the framed outcomes
 }
 
 // What is what a notice tells.

@@ -8,19 +8,25 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Snapshot is what a job's hash says at one moment of the job as a whole.
+// Counts is how far a job is.
+type Counts struct {
+	State    State
+	Calls    int // known so far
+	Chunks   int // known so far
+	Recorded int // chunks with outcomes
+	Done     int // calls with outcomes
+	Failed   int // of these
+	Running  int // chunks that workers hold
+}
+
+// Snapshot is what a job's hash says at one moment of the job as a whole. Where the State is Gone
+// there is no such job, and every other field is zero.
 type Snapshot struct {
 	Ref
-	State    State  // Gone: there is no such job, and every other field is zero
+	Counts
 	Reason   string // why it was canceled
 	About    About
 	Pool     string
-	Calls    int
-	Chunks   int
-	Recorded int  // chunks with outcomes
-	Done     int  // calls with outcomes
-	Failed   int  // of these
-	Running  int  // chunks that workers hold
 	Single   bool // it was created with its only chunk: it keeps no order of recordings
 	Created  int64
 	Finished int64
@@ -72,7 +78,7 @@ func FieldsOf(names []string, cmd *redis.SliceCmd) (map[string]string, error) {
 
 // ParseFields makes a Snapshot of fields of a job.
 func ParseFields(name string, f map[string]string) (s Snapshot, err error) {
-	s = Snapshot{Ref: Ref{Name: name, Gen: f["gen"]}, State: Gone}
+	s = Snapshot{Ref: Ref{Name: name, Gen: f["gen"]}, Counts: Counts{State: Gone}}
 	if f["about"] == "" {
 		return s, nil
 	}

@@ -238,5 +238,5 @@ func (s *stream) leave() {
 	if err := s.Pool.Hub.Forget(ctx, s.job); err != nil && !errors.Is(err, await.ErrClosed) {
 		s.Pool.Logger.Warn("the record of a stream that is over stays until its time to live has passed", "job", s.job.ID, "task", s.Task.Name(), "error", err)
 	}
-	s.Pool.Hub.Drop(s.job, await.ErrCanceled)
+	s.job.Fail(await.ErrCanceled)
 }

@@ -61,7 +61,7 @@ type removed struct{}
 func (j *jobs) remove(ctx context.Context, lane string, spent []*await.Job) ([]removed, error) {
 	var names []string
 	for _, s := range spent {
-		if !s.Large() && s.Counts().Chunks <= job.ManyChunks {
+		if !s.Large.Load() && s.Counts().Chunks <= job.ManyChunks {
 			names = append(names, s.Ref.Name)
 		} else if _, err := job.Forget(ctx, j.rdb, lane, s.Ref); err != nil {
 			return nil, err

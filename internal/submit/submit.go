@@ -140,7 +140,7 @@ func (s *submission) sendBatch(ctx context.Context, batch []job.Chunk, total int
 		return "", err
 	}
 	if large && !named {
-		s.job.HasLarge()
+		s.job.Large.Store(true)
 	}
 	state, err := s.Put(ctx, entry)
 	if err != nil {
@@ -191,7 +191,7 @@ func (s *submission) giveUp(ctx context.Context, err error) {
 	if s.job == nil {
 		return
 	}
-	s.Pool.Hub.Drop(s.job, err)
+	s.job.Fail(err)
 	ctx = context.WithoutCancel(ctx)
 	s.Pool.submitting.Go(func() {
 		// In the background: the caller has waited long enough for a Redis that does

@@ -1,4 +1,4 @@
-package callbacks
+package await
 
 import (
 	"bytes"
@@ -7,23 +7,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
-
-func await(t *testing.T, c <-chan struct{}, what string) {
-	t.Helper()
-	select {
-	case <-c:
-	case <-time.After(30 * time.Second):
-		t.Fatalf("no %s", what)
-	}
-}
 
 func TestCallbackThatPanicsOrExitsHarmsNoOther(t *testing.T) {
 	var out bytes.Buffer
-	q := &Queue{Log: slog.New(slog.NewTextHandler(&out, nil))}
+	q := &queue{log: slog.New(slog.NewTextHandler(&out, nil))}
 	var ran []string
-	q.Push("J",
+	q.push("J",
 		func() { ran = append(ran, "first") },
 		func() { panic("boom") },
 		func() { ran = append(ran, "after panic") },
@@ -31,7 +21,7 @@ func TestCallbackThatPanicsOrExitsHarmsNoOther(t *testing.T) {
 		func() { ran = append(ran, "after Goexit") },
 		runtime.Goexit, // the last one
 	)
-	await(t, q.Idle(), "an idle queue")
+	waitIdle(t, q)
 	if want := []string{"first", "after panic", "after Goexit"}; !slices.Equal(ran, want) {
 		t.Errorf("ran %q, want %q", ran, want)
 	}
@@ -39,7 +29,14 @@ func TestCallbackThatPanicsOrExitsHarmsNoOther(t *testing.T) {
 		t.Errorf("the log is\n%s\nwant the panic, once", out.String())
 	}
 	again := make(chan struct{})
-	q.Push("J", func() { close(again) })
-	await(t, again, "a callback after that")
-	await(t, q.Idle(), "an idle queue")
+	q.push("J", func() { close(again) })
+	waitDone(t, again, "a callback after that")
+	waitIdle(t, q)
+}
+
+func waitIdle(t *testing.T, q *queue) {
+	t.Helper()
+	if idle := q.whenIdle(); idle != nil {
+		waitDone(t, idle, "an idle queue")
+	}
 }
