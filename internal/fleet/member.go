@@ -102,7 +102,13 @@ func (m *Member) Run(ctx context.Context, d Duties) {
 		}
 		m.publish(ctx, d.Counts())
 		if n%answerEvery == 0 {
-			m.answer(ctx, d.Answer)
+			questions, err := asked(ctx, m.rdb, m.self.ID)
+			if err != nil {
+				m.log.Debug("reading what this worker was asked failed", "error", err)
+			}
+			for _, q := range questions {
+				d.Answer(ctx, q)
+			}
 		}
 		d.Then(ctx, held)
 	}
@@ -127,7 +133,7 @@ func (m *Member) beat(ctx context.Context, held []nested.HeldSlot) error {
 		}
 	}
 	if !same {
-		if err := register(ctx, m.rdb, self.ID, desc, Lifetime); err != nil {
+		if err := Register(ctx, m.rdb, self, Lifetime); err != nil {
 			return err
 		}
 		m.describedAt = time.Now()
@@ -149,16 +155,6 @@ func (m *Member) publish(ctx context.Context, c Counts) {
 	data, err := json.Marshal(s)
 	if err == nil && m.rdb.Set(ctx, statsPrefix+m.self.ID, data, remember).Err() == nil {
 		m.pulse.published, m.pulse.at = &s, now
-	}
-}
-
-func (m *Member) answer(ctx context.Context, answer func(context.Context, Question)) {
-	questions, err := asked(ctx, m.rdb, m.self.ID)
-	if err != nil {
-		m.log.Debug("reading what this worker was asked failed", "error", err)
-	}
-	for _, q := range questions {
-		answer(ctx, q)
 	}
 }
 

@@ -24,7 +24,7 @@ func TestAHeartbeatIsOneCommandWhileNothingChanges(t *testing.T) {
 		m := member(rdb, "w")
 		const full = 5 // commands describe the worker
 		var sent counter
-		held := []nested.HeldSlot{{Job: "j", Waits: []nested.Wait{{Number: 1, Job: "k"}}}}
+		held := []nested.HeldSlot{{Job: "j", Waits: []nested.Wait{{Number: 1, Job: nested.Job{ID: "k"}}}}}
 		beat := func(held []nested.HeldSlot) int64 {
 			t.Helper()
 			before := sent.n.Load()
@@ -115,7 +115,7 @@ func TestAMemberBeatsAndDoesItsDuties(t *testing.T) {
 		t.Fatal(err)
 	}
 	server.SetError("LOADING")
-	held := []nested.HeldSlot{{Job: "j", Waits: []nested.Wait{{Number: 1, Job: "k"}}}}
+	held := []nested.HeldSlot{{Job: "j", Waits: []nested.Wait{{Number: 1, Job: nested.Job{ID: "k"}}}}}
 	ctx, stop := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	answered, beaten := make(chan Question, 1), make(chan []nested.HeldSlot, 100)

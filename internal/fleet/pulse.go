@@ -2,15 +2,44 @@ package fleet
 
 import (
 	"math"
+	"reflect"
 	"slices"
 	"time"
 )
+
+// Stats tells people how a worker is doing. No promise depends on it.
+type Stats struct {
+	Busy   int     `json:"busy"`             // slots with a chunk
+	Calls  int64   `json:"calls"`            // that ended since it started, counting each attempt
+	Failed int64   `json:"failed,omitempty"` // that failed for good
+	Took   int64   `json:"took,omitempty"`   // what calls took, added up, ms
+	Rate   float64 `json:"rate"`             // calls per second, over the last ten seconds or so
+	// History counts the calls that ended in each of the last quarters of a minute, the
+	// latest last. Only quarters that have passed are in it. Until is the end of the
+	// latest, by the worker's clock (Unix time, s).
+	History []int64 `json:"hist,omitempty"`
+	Until   int64   `json:"until,omitempty"`
+}
+
+// HistoryStep is the time that each number of Stats.History is about.
+const HistoryStep = 15 * time.Second
+
+// Counts is what a worker has done so far. Stats are made of it.
+type Counts struct {
+	Busy   int           // slots with a chunk
+	Calls  int64         // that ended, counting each attempt
+	Failed int64         // that failed for good
+	Took   time.Duration // of all calls together
+}
 
 const (
 	// rateOver is about how long the published rate looks back.
 	rateOver = 10 * time.Second
 	// historyLen is how many steps of history are published: ten minutes.
 	historyLen = 40
+	// republish is how long published numbers may stay as they are: Redis forgets
+	// them after ten minutes.
+	republish = 5 * time.Minute
 )
 
 // pulse makes the numbers that a worker publishes with its heartbeat, out of
@@ -29,13 +58,6 @@ type sample struct {
 	calls int64
 }
 
-// republish is how long published numbers may stay as they are: Redis forgets
-// them after ten minutes.
-const republish = 5 * time.Minute
-
-// fading is how often a rate is published that falls because nothing happens.
-const fading = 2*BeatEvery + BeatEvery/2
-
 // next returns what to publish, and false when that has been published already.
 func (p *pulse) next(now time.Time, c Counts) (Stats, bool) {
 	p.samples = append(p.samples, sample{now, c.Calls})
@@ -53,11 +75,8 @@ func (p *pulse) next(now time.Time, c Counts) (Stats, bool) {
 	} else {
 		s.Until = p.step.Unix()
 	}
-	if was := p.published; was != nil && now.Sub(p.at) < republish && was.Busy == s.Busy && was.Calls == s.Calls &&
-		was.Failed == s.Failed && slices.Equal(was.History, s.History) && (was.Rate == s.Rate || now.Sub(p.at) < fading) {
-		return s, false
-	}
-	return s, true
+	same := p.published != nil && reflect.DeepEqual(*p.published, s)
+	return s, !same || now.Sub(p.at) >= republish
 }
 
 // keepHistory closes the steps that have passed. The steps of all workers begin

@@ -35,17 +35,13 @@ func Register(ctx context.Context, c redis.Cmdable, w Worker, ttl time.Duration)
 	if err != nil {
 		return err
 	}
-	return register(ctx, c, w.ID, desc, ttl)
-}
-
-func register(ctx context.Context, c redis.Cmdable, id string, desc []byte, ttl time.Duration) error {
 	now, err := c.Time(ctx).Result()
 	if err != nil {
 		return err
 	}
 	_, err = c.Pipelined(ctx, func(p redis.Pipeliner) error {
-		p.Set(ctx, workerPrefix+id, desc, ttl)
-		p.ZAdd(ctx, index, redis.Z{Score: float64(now.Add(remember).UnixMilli()), Member: id})
+		p.Set(ctx, workerPrefix+w.ID, desc, ttl)
+		p.ZAdd(ctx, index, redis.Z{Score: float64(now.Add(remember).UnixMilli()), Member: w.ID})
 		p.ZRemRangeByScore(ctx, index, "-inf", strconv.FormatInt(now.UnixMilli(), 10))
 		p.PExpire(ctx, index, remember)
 		return nil

@@ -3,7 +3,6 @@ package fleet
 import (
 	"context"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,13 +14,9 @@ import (
 type View struct {
 	rdb redis.UniversalClient
 
-	reading chan struct{} // has one while the registry is read, so that one reads for all
 	known   atomic.Pointer[census]
-
-	mu      sync.Mutex // guards all below
-	looking bool       // a goroutine reads in the background
-	stopped bool
-	look    sync.WaitGroup // that reading
+	reading chan struct{} // has one while the registry is read, so that one reads for all
+	stopped bool          // guarded by reading: nothing is read in the background any more
 }
 
 // census is the live workers at a time.
@@ -72,10 +67,17 @@ func (v *View) WorkersNow(ctx context.Context) ([]Worker, error) { return v.sinc
 func (v *View) since(ctx context.Context, after time.Time) ([]Worker, error) {
 	select {
 	case v.reading <- struct{}{}:
-		defer func() { <-v.reading }()
+		defer v.unlock()
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
+	return v.read(ctx, after)
+}
+
+func (v *View) unlock() { <-v.reading }
+
+// read reads the registry, unless that was done after some time. The caller has reading.
+func (v *View) read(ctx context.Context, after time.Time) ([]Worker, error) {
 	if known := v.known.Load(); known != nil && known.at.After(after) {
 		return known.workers, nil
 	}
@@ -99,26 +101,26 @@ func (v *View) Unserved(queue string) bool {
 }
 
 func (v *View) lookAgain() {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.looking || v.stopped {
+	select {
+	case v.reading <- struct{}{}:
+	default:
 		return
 	}
-	v.looking = true
-	v.look.Go(func() {
+	if v.stopped {
+		v.unlock()
+		return
+	}
+	go func() {
+		defer v.unlock()
 		ctx, cancel := context.WithTimeout(context.Background(), maxAge)
 		defer cancel()
-		_, _ = v.Workers(ctx) // when that fails, what is known stays
-		v.mu.Lock()
-		defer v.mu.Unlock()
-		v.looking = false
-	})
+		_, _ = v.read(ctx, time.Now().Add(-maxAge)) // when that fails, what is known stays
+	}()
 }
 
 // Stop waits for the reading in the background, a second at the most.
 func (v *View) Stop() {
-	v.mu.Lock()
+	v.reading <- struct{}{}
+	defer v.unlock()
 	v.stopped = true
-	v.mu.Unlock()
-	v.look.Wait()
 }

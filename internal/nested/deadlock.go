@@ -76,10 +76,10 @@ func (d *Detector) Look(ctx context.Context, published []HeldSlot) {
 		}
 		err := fmt.Errorf("%w: job %s of task %q waits on queue %q, where all %d slots (of %d workers) are held by calls that wait for nested jobs themselves; "+
 			"add slots, submit nested jobs to a queue of other workers (producer.Queue), or nest fewer levels",
-			ErrNoSlot, s.wait.Job, s.wait.Task, s.wait.Queue, s.slots, s.workers)
+			ErrNoSlot, s.wait.ID, s.wait.Task, s.wait.Queue, s.slots, s.workers)
 		if w := d.Waits.fail(s.wait.Number, err); w != nil {
 			w.holder.Logger().Warn("a call waits for a nested job that cannot get a slot; its wait fails",
-				"call", w.call, "nested", s.wait.Job, "queue", s.wait.Queue, "slots", s.slots, "workers", s.workers)
+				"call", w.call, "nested", s.wait.ID, "queue", s.wait.Queue, "slots", s.slots, "workers", s.workers)
 		}
 	}
 }
@@ -90,11 +90,11 @@ type waitKey struct {
 	number int64
 }
 
-// view is the live workers, with the slots in which nothing moves.
+// view is the live workers and their slots.
 type view struct {
 	workers []Worker
-	slots   []*slotView // held by waits for long enough
-	held    map[string]int
+	slots   []*slotView    // held by waits for long enough
+	held    map[string]int // by worker: slots in which nothing moves
 }
 
 type slotView struct {
@@ -116,12 +116,8 @@ func (d *Detector) look(workers []Worker, now time.Time) *view {
 			old := true
 			for _, wait := range h.Waits {
 				k := waitKey{w.ID, wait.Number}
-				since, ok := d.seen[k]
-				if !ok {
-					since = now
-				}
-				seen[k] = since
-				old = old && now.Sub(since) >= d.Lifetime
+				seen[k] = cmp.Or(d.seen[k], now)
+				old = old && now.Sub(seen[k]) >= d.Lifetime
 			}
 			if old {
 				v.slots = append(v.slots, &slotView{worker: w.ID, HeldSlot: h})
@@ -149,65 +145,44 @@ func (d *Detector) choose(v *view, left map[string]int, now time.Time) []stuck {
 		if d.chosen == nil {
 			d.chosen = map[waitKey]time.Time{}
 		}
-		since, ok := d.chosen[s.key()]
-		if !ok {
-			since = now
-			d.chosen[s.key()] = since
-		}
-		if now.Sub(since) >= 2*d.Lifetime {
+		d.chosen[s.key()] = cmp.Or(d.chosen[s.key()], now)
+		if now.Sub(d.chosen[s.key()]) >= 2*d.Lifetime {
 			continue
 		}
 		js = append(js, mine...)
-		s.moves = true
+		v.move(s)
 		v.settle(left)
 	}
 	return js
 }
 
-// candidates are the workers that can run a job of the task on the queue. If
-// none knows the task, each can: it fails the calls then.
-func (v *view) candidates(queue, task string) []Worker {
-	serve := func(known bool) (ws []Worker) {
-		for _, w := range v.workers {
-			if w.Runs.Serves(queue) && (!known || w.Runs.Knows(task)) {
-				ws = append(ws, w)
-			}
-		}
-		return ws
+// full returns the slots that could run the awaited job, and how many workers have them, if nothing
+// moves in any of them; else 0 workers. If none of the queue's workers knows the task, each can run
+// it: it fails the calls then. A queue without workers is another matter: one may be started.
+func (v *view) full(w Wait) (slots, workers int) {
+	serving := slices.DeleteFunc(slices.Clone(v.workers), func(c Worker) bool { return !c.Runs.Serves(w.Queue) })
+	can := slices.DeleteFunc(slices.Clone(serving), func(c Worker) bool { return !c.Runs.Knows(w.Task) })
+	if len(can) == 0 {
+		can = serving
 	}
-	if ws := serve(true); len(ws) > 0 {
-		return ws
-	}
-	return serve(false)
-}
-
-// full reports whether every slot that could run the awaited job is held by a
-// wait. A queue without workers is another matter: one may be started.
-func (v *view) full(w Wait) (slots, workers int, full bool) {
-	ws := v.candidates(w.Queue, w.Task)
-	for _, c := range ws {
+	for _, c := range can {
 		if v.held[c.ID] < c.Slots {
-			return 0, 0, false
+			return 0, 0
 		}
 		slots += c.Slots
 	}
-	return slots, len(ws), len(ws) > 0
+	return slots, len(can)
 }
 
 // suspicious reports whether a wait of the worker may be one that cannot end,
 // from what costs nothing to know.
 func (v *view) suspicious(worker string) bool {
-	for _, s := range v.slots {
-		if s.worker != worker {
-			continue
-		}
-		for _, w := range s.Waits {
-			if _, _, full := v.full(w); full {
-				return true
-			}
-		}
-	}
-	return false
+	return slices.ContainsFunc(v.slots, func(s *slotView) bool {
+		return s.worker == worker && slices.ContainsFunc(s.Waits, func(w Wait) bool {
+			_, workers := v.full(w)
+			return workers > 0
+		})
+	})
 }
 
 // awaited lists the jobs for which held slots wait.
@@ -215,7 +190,7 @@ func (v *view) awaited() []string {
 	var jobs []string
 	for _, s := range v.slots {
 		for _, w := range s.Waits {
-			jobs = append(jobs, w.Job)
+			jobs = append(jobs, w.ID)
 		}
 	}
 	slices.Sort(jobs)
@@ -235,11 +210,17 @@ type stuck struct {
 func (v *view) stuck(s *slotView, left map[string]int) []stuck {
 	var js []stuck
 	for _, w := range s.Waits {
-		if slots, workers, full := v.full(w); full && left[w.Job] > len(v.holders(w.Job)) {
+		if slots, workers := v.full(w); workers > 0 && left[w.ID] > len(v.holders(w.ID)) {
 			js = append(js, stuck{s.worker, w, slots, workers})
 		}
 	}
 	return js
+}
+
+// move notes that the wait of a slot will end.
+func (v *view) move(s *slotView) {
+	s.moves = true
+	v.held[s.worker]--
 }
 
 // settle finds the slots with a wait that will end: first the slots that need no other to
@@ -249,7 +230,8 @@ func (v *view) settle(left map[string]int) {
 		changed = false
 		for _, s := range v.slots {
 			if !s.moves && slices.ContainsFunc(s.Waits, func(w Wait) bool { return v.canEnd(w, left) }) {
-				s.moves, changed = true, true
+				v.move(s)
+				changed = true
 			}
 		}
 	}
@@ -257,27 +239,12 @@ func (v *view) settle(left map[string]int) {
 
 // canEnd reports whether the awaited job can go on, by the slots that are known to move by now.
 func (v *view) canEnd(w Wait, left map[string]int) bool {
-	holders := v.holders(w.Job)
-	if left[w.Job] == 0 {
-		return true // it is over, or not in this Redis, or there is more of it to come
+	holders := v.holders(w.ID)
+	if left[w.ID] == 0 || slices.ContainsFunc(holders, func(s *slotView) bool { return s.moves }) {
+		return true // where none is left, it is over, or not in this Redis, or there is more of it to come
 	}
-	if slices.ContainsFunc(holders, func(s *slotView) bool { return s.moves }) {
-		return true
-	}
-	return left[w.Job] > len(holders) && v.movesIn(w)
-}
-
-// movesIn reports whether a slot that could run the job is free, or will be.
-func (v *view) movesIn(w Wait) bool {
-	cs := v.candidates(w.Queue, w.Task)
-	for _, c := range cs {
-		if v.held[c.ID] < c.Slots {
-			return true
-		}
-	}
-	return len(cs) == 0 || slices.ContainsFunc(v.slots, func(s *slotView) bool {
-		return s.moves && slices.ContainsFunc(cs, func(c Worker) bool { return c.ID == s.worker })
-	})
+	_, workers := v.full(w)
+	return left[w.ID] > len(holders) && workers == 0
 }
 
 // holders are the held slots that run a chunk of the job, one for each chunk.

@@ -18,9 +18,9 @@ var ErrNoSlot = errors.New("no slot for a nested job")
 
 // Job is what is waited for.
 type Job struct {
-	ID    string
-	Task  string
-	Queue string
+	ID    string `json:"job"`
+	Task  string `json:"task"`
+	Queue string `json:"queue"`
 }
 
 // Slot is what a call holds. It is safe for concurrent use.

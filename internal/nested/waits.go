@@ -9,6 +9,24 @@ import (
 	"time"
 )
 
+// MaxWaits bounds the waits of one worker that others look at. A worker with more publishes
+// none, since its heartbeat is to stay small.
+const MaxWaits = 1 << 10
+
+// HeldSlot is a slot held by a call that waits for jobs which it has submitted, as its worker
+// publishes it.
+type HeldSlot struct {
+	Job   string `json:"job"` // the call's own
+	Chunk int    `json:"chunk"`
+	Waits []Wait `json:"waits"` // one, unless the call waits on several goroutines
+}
+
+// Wait is a call's wait for a job.
+type Wait struct {
+	Number int64 `json:"n"` // counted by the worker
+	Job
+}
+
 // publishAfter is how long a wait must last to be published: most are over by
 // then, and cost nothing.
 const publishAfter = 500 * time.Millisecond
@@ -84,7 +102,7 @@ func (ws *Waits) Lasting() []HeldSlot {
 			h.Job, h.Chunk = w.holder.Chunk()
 			held[w.holder] = h
 		}
-		h.Waits = append(h.Waits, Wait{Number: n, Job: w.job.ID, Task: w.job.Task, Queue: w.job.Queue})
+		h.Waits = append(h.Waits, Wait{n, w.job})
 	}
 	slots := make([]HeldSlot, 0, len(held))
 	for _, h := range held {
