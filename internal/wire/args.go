@@ -31,13 +31,13 @@ func appendHeader(b []byte, nums ...int) []byte {
 // ParseArgs undoes EncodeArgs. data aliases b.
 func ParseArgs(b []byte) (first, n int, data []byte, err error) {
 	nums, data, err := header(b, 2)
+	if err == nil && nums[1] == 0 {
+		err = errors.New("the header claims no calls")
+	}
+	if err == nil {
+		err = plausible(nums[1], len(data))
+	}
 	if err != nil {
-		return 0, 0, nil, fmt.Errorf("arguments of a chunk: %w", err)
-	}
-	if nums[1] == 0 {
-		return 0, 0, nil, errors.New("arguments of a chunk: the header claims no calls")
-	}
-	if err := plausible(nums[1], len(data)); err != nil {
 		return 0, 0, nil, fmt.Errorf("arguments of a chunk: %w", err)
 	}
 	return nums[0], nums[1], data, nil
@@ -62,11 +62,7 @@ func header(b []byte, count int) (nums [3]int, rest []byte, err error) {
 	if IsSigned(b) {
 		_, b, _ = cutSignature(b)
 	}
-	head := b
-	if len(head) > maxHeader {
-		head = head[:maxHeader]
-	}
-	line, _, ok := bytes.Cut(head, []byte{'\n'})
+	line, _, ok := bytes.Cut(b[:min(len(b), maxHeader)], []byte{'\n'})
 	if !ok {
 		return nums, nil, fmt.Errorf("corrupt frame: no header line in %d bytes", len(b))
 	}

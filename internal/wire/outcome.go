@@ -72,42 +72,40 @@ func (o Outcome) Encode() []byte {
 func ParseOutcome(b []byte) (Outcome, error) {
 	o, err := parseOutcome(b)
 	if err == nil && len(o.Values) == 0 && len(o.Errors) < o.Calls {
-		err = fmt.Errorf("outcomes of a chunk: no values, but only %d of %d calls failed", len(o.Errors), o.Calls)
+		err = fmt.Errorf("no values, but only %d of %d calls failed", len(o.Errors), o.Calls)
 	}
 	if err != nil {
-		return Outcome{}, err
+		return Outcome{}, fmt.Errorf("outcomes of a chunk: %w", err)
 	}
 	return o, nil
 }
 
 // parseOutcome is ParseOutcome for a chunk in which calls may have no outcome.
-func parseOutcome(b []byte) (Outcome, error) {
+func parseOutcome(b []byte) (o Outcome, err error) {
 	nums, rest, err := header(b, 3)
-	if err != nil {
-		return Outcome{}, fmt.Errorf("outcomes of a chunk: %w", err)
+	switch {
+	case err != nil:
+		return o, err
+	case nums[1] == 0:
+		return o, errors.New("the header claims no calls")
+	case nums[2] > len(rest):
+		return o, fmt.Errorf("%d bytes of errors claimed, %d left", nums[2], len(rest))
 	}
-	o := Outcome{First: nums[0], Calls: nums[1]}
-	if o.Calls == 0 {
-		return Outcome{}, errors.New("outcomes of a chunk: the header claims no calls")
-	}
-	if nums[2] > len(rest) {
-		return Outcome{}, fmt.Errorf("outcomes of a chunk: %d bytes of errors claimed, %d left", nums[2], len(rest))
-	}
+	o = Outcome{First: nums[0], Calls: nums[1], Values: rest[nums[2]:]}
 	if nums[2] > 0 {
 		if err := json.Unmarshal(rest[:nums[2]], &o.Errors); err != nil {
-			return Outcome{}, fmt.Errorf("outcomes of a chunk: errors: %w", err)
+			return o, fmt.Errorf("errors: %w", err)
 		}
 	}
 	if err := plausible(o.Calls, len(rest)); err != nil {
-		return Outcome{}, fmt.Errorf("outcomes of a chunk: %w", err)
+		return o, err
 	}
 	last := -1
 	for _, e := range o.Errors {
 		if e.Call <= last || e.Call >= o.Calls {
-			return Outcome{}, fmt.Errorf("outcomes of a chunk: error for call %d after call %d of %d", e.Call, last, o.Calls)
+			return o, fmt.Errorf("error for call %d after call %d of %d", e.Call, last, o.Calls)
 		}
 		last = e.Call
 	}
-	o.Values = rest[nums[2]:]
 	return o, nil
 }

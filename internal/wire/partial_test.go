@@ -1,6 +1,7 @@
 package wire_test
 
 import (
+	"fmt"
 	"reflect"
 	"testing"
 
@@ -30,14 +31,16 @@ func TestPartialsSurviveTheirFrame(t *testing.T) {
 	}
 }
 
+func frame(own, outcome string) string { return fmt.Sprintf("%d\n%s%s", len(own), own, outcome) }
+
 func TestCorruptPartialsAreRefused(t *testing.T) {
 	for _, b := range []string{
-		"", "1\n", "1 0\n", "1 9\n{}", "4 0\n0 3 0\n[1,2,3]", // next beyond the chunk
-		"1 0\n0 3 0\n", // a finished call without a value
-		"1 25\n{\"calls\":[{\"i\":1,\"a\":1}]}0 3 0\n[1,0,0]",               // pending, but not begun
-		"2 41\n{\"calls\":[{\"i\":1,\"a\":1},{\"i\":1,\"a\":1}]}0 3 0\n[1]", // pending twice
-		"1 25\n{\"calls\":[{\"i\":0,\"a\":0}]}0 3 0\n[1]",                   // pending, but never run
-		"1 0\n0 3 23\n[{\"i\":2,\"k\":\"e\",\"m\":\"\"}][1,0,0]",            // failed, but not begun
+		"", "1\n", "0\n", "9\n{}", frame(`{"next":4}`, "0 3 0\n[1,2,3]"), frame(`{"next":-1}`, "0 3 0\n[1,2,3]"), // next beyond the chunk
+		frame(`{"next":1}`, "0 3 0\n"),                                           // a finished call without a value
+		frame(`{"next":1,"calls":[{"i":1,"a":1}]}`, "0 3 0\n[1,0,0]"),            // pending, but not begun
+		frame(`{"next":2,"calls":[{"i":1,"a":1},{"i":1,"a":1}]}`, "0 3 0\n[1]"),  // pending twice
+		frame(`{"next":1,"calls":[{"i":0,"a":0}]}`, "0 3 0\n[1]"),                // pending, but never run
+		frame(`{"next":1}`, "0 3 23\n[{\"i\":2,\"k\":\"e\",\"m\":\"\"}][1,0,0]"), // failed, but not begun
 	} {
 		if p, err := wire.ParsePartial([]byte(b)); err == nil {
 			t.Errorf("%q was read as %+v", b, p)
@@ -46,7 +49,7 @@ func TestCorruptPartialsAreRefused(t *testing.T) {
 }
 
 func FuzzAcceptedPartialsComeBack(f *testing.F) {
-	f.Add([]byte("0 0\n0 1 0\n"))
+	f.Add([]byte("2\n{}0 1 0\n"))
 	f.Add(wire.Partial{Next: 2, Pending: []wire.Pending{{Call: 1, Attempts: 1}}, Outcome: wire.Outcome{Calls: 2, Values: []byte("[1,0]")}}.Encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		p, err := wire.ParsePartial(b)
