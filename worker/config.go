@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -123,15 +122,27 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	c.Concurrency = cmp.Or(c.Concurrency, runtime.NumCPU())
+	if c.Concurrency == 0 {
+		c.Concurrency = runtime.NumCPU()
+	}
 	if len(c.Queues) == 0 {
 		c.Queues = map[string]int{DefaultQueue: 1}
 	}
-	c.Grace = cmp.Or(c.Grace, DefaultGrace)
-	c.MaxResult = cmp.Or(c.MaxResult, DefaultMaxResult)
-	c.ArchiveSize = cmp.Or(c.ArchiveSize, DefaultArchiveSize)
-	c.ArchiveAge = cmp.Or(c.ArchiveAge, DefaultArchiveAge)
-	c.Logger = cmp.Or(c.Logger, slog.Default())
+	if c.Grace == 0 {
+		c.Grace = DefaultGrace
+	}
+	if c.MaxResult == 0 {
+		c.MaxResult = DefaultMaxResult
+	}
+	if c.ArchiveSize == 0 {
+		c.ArchiveSize = DefaultArchiveSize
+	}
+	if c.ArchiveAge == 0 {
+		c.ArchiveAge = DefaultArchiveAge
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
 	c.Logger = guard.Logger(c.Logger)
 	return c
 }

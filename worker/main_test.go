@@ -150,7 +150,7 @@ func (b *bed) snapshot(t *testing.T, name string) job.Snapshot {
 func (b *bed) outcome(t *testing.T, name string, chunk int) wire.Outcome {
 	t.Helper()
 	eventually(t, "job "+name+" is done", func() bool { return b.snapshot(t, name).State == job.Done })
-	frame, err := job.ParseOut(job.QueueOut(t.Context(), b.rdb, b.lane, name, chunk))
+	frame, err := job.QueueOut(t.Context(), b.rdb, b.lane, name, chunk)()
 	if err == nil {
 		frame, err = job.Load(t.Context(), b.rdb, b.lane, name, frame)
 	}

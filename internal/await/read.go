@@ -162,9 +162,9 @@ func (h *Hub) readJobs(ctx context.Context, dirty map[*Job]bool) (refs []chunkRe
 	var behind, waiting []*Job
 	err = inPipelines(ctx, h.Redis, jobs, readBatch, func(p redis.Pipeliner, j *Job) func() error {
 		existed := j.WasSubmitted() // before the read: a record that is created right after it is not gone
-		cmd := job.QueueSnapshot(ctx, p, j.Lane, j.Ref.Name)
+		read := job.QueueSnapshot(ctx, p, j.Lane, j.Ref.Name)
 		return func() error {
-			snap, err := job.ParseSnapshot(j.Ref.Name, cmd)
+			snap, err := read()
 			if err != nil && !job.IsDamaged(err) {
 				return err
 			}
@@ -237,9 +237,9 @@ func (h *Hub) readOrders(ctx context.Context, jobs []*Job) (refs []chunkRef, err
 		if len(places) == 0 {
 			return func() error { return nil }
 		}
-		cmd := job.QueueOrder(ctx, p, j.Lane, j.Ref.Name, places)
+		order := job.QueueOrder(ctx, p, j.Lane, j.Ref.Name, places)
 		return func() error {
-			chunks, err := job.ParseOrder(cmd)
+			chunks, err := order()
 			if job.IsDamaged(err) {
 				h.apply(j, job.Snapshot{}, err)
 				return nil
@@ -274,8 +274,7 @@ func (h *Hub) readOutcomes(ctx context.Context, refs []chunkRef) error {
 		if ref.large != nil {
 			load = job.QueueLoad(ctx, p, j.Lane, j.Ref.Name, ref.large)
 		} else {
-			cmd := job.QueueOut(ctx, p, j.Lane, j.Ref.Name, ref.chunk)
-			load = func() ([]byte, error) { return job.ParseOut(cmd) }
+			load = job.QueueOut(ctx, p, j.Lane, j.Ref.Name, ref.chunk)
 		}
 		return func() error {
 			frame, err := load()

@@ -82,7 +82,7 @@ func (d *driver) isOrphan(id string, left map[string]leftover) bool {
 func (d *driver) left(ctx context.Context) (map[string]leftover, error) {
 	left := map[string]leftover{}
 	for jobs := range slices.Chunk(d.accepted.all(), batch) {
-		cmds, places := make([]*redis.SliceCmd, len(jobs)), make([]whereabouts, len(jobs))
+		reads, places := make([]func() (job.Snapshot, error), len(jobs)), make([]whereabouts, len(jobs))
 		for i, e := range jobs {
 			var err error
 			if places[i], err = d.find(ctx, e.Job); err != nil {
@@ -91,7 +91,7 @@ func (d *driver) left(ctx context.Context) (map[string]leftover, error) {
 		}
 		_, err := d.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 			for i := range jobs {
-				cmds[i] = job.QueueSnapshot(ctx, p, places[i].lane, places[i].name)
+				reads[i] = job.QueueSnapshot(ctx, p, places[i].lane, places[i].name)
 			}
 			return nil
 		})
@@ -99,7 +99,7 @@ func (d *driver) left(ctx context.Context) (map[string]leftover, error) {
 			return nil, fmt.Errorf("reading how jobs stand: %w", err)
 		}
 		for i, e := range jobs {
-			s, err := job.ParseSnapshot(places[i].name, cmds[i])
+			s, err := reads[i]()
 			if err != nil {
 				return nil, err
 			}

@@ -114,7 +114,7 @@ func (d *driver) duplicate(ctx context.Context, id string) (int, error) {
 	for i := range places {
 		places[i] = i
 	}
-	recorded, err := job.ParseOrder(job.QueueOrder(ctx, d.rdb, at.lane, at.name, places))
+	recorded, err := job.QueueOrder(ctx, d.rdb, at.lane, at.name, places)()
 	if err != nil {
 		return 0, err
 	}

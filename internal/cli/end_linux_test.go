@@ -12,8 +12,7 @@ import (
 	"time"
 	"unsafe"
 
-	"github.com/distpool/distpool/internal/cli/clitest"
-	"github.com/distpool/distpool/internal/cli/console"
+	"github.com/distpool/distpool/internal/cli"
 )
 
 // terminal opens a pseudo terminal.
@@ -42,13 +41,13 @@ func terminal(t *testing.T) (master, slave *os.File) {
 type command struct {
 	cmd   *exec.Cmd
 	ended chan struct{}
-	errs  *clitest.Buffer
+	errs  *buffer
 }
 
 // start starts the program with the output. The input is as yes 0.05 writes it.
 func (s site) start(t *testing.T, out *os.File, how func(*exec.Cmd), args ...string) *command {
 	t.Helper()
-	c := &command{exec.Command(filepath.Join(s.dir, "distpool"), args...), make(chan struct{}), &clitest.Buffer{}}
+	c := &command{exec.Command(filepath.Join(s.dir, "distpool"), args...), make(chan struct{}), &buffer{}}
 	c.cmd.Env = append(os.Environ(), "REDIS_URL="+s.url, "DISTPOOL_KEYRING=")
 	c.cmd.Stdout, c.cmd.Stderr = out, c.errs
 	in, lines, err := os.Pipe()
@@ -97,10 +96,10 @@ func (c *command) code(t *testing.T) int {
 func (s site) rest(t *testing.T) {
 	t.Helper()
 	rdb := client(t, s.url)
-	clitest.Eventually(t, "no job runs and the queue is empty", func() bool {
+	eventually(t, "no job runs and the queue is empty", func() bool {
 		jobs := s.run(t, "", "jobs", "--json", "--limit", "1000")
-		queues := s.run(t, "", "queues", "--json").Out
-		return !strings.Contains(jobs.Out, `"status":"running"`) && !strings.Contains(jobs.Out, `"status":"pending"`) &&
+		queues := s.run(t, "", "queues", "--json").out
+		return !strings.Contains(jobs.out, `"status":"running"`) && !strings.Contains(jobs.out, `"status":"pending"`) &&
 			strings.Contains(queues, `"pending":0`) && strings.Contains(queues, `"active":0`) &&
 			rdb.Exists(t.Context(), "asynq:{distpool}:scheduled", "asynq:{distpool}:retry").Val() == 0
 	})
@@ -108,8 +107,8 @@ func (s site) rest(t *testing.T) {
 
 func (s site) runs(t *testing.T) {
 	t.Helper()
-	clitest.Eventually(t, "the job is listed", func() bool {
-		return strings.Contains(s.run(t, "", "jobs", "--json").Out, `"status":"running"`)
+	eventually(t, "the job is listed", func() bool {
+		return strings.Contains(s.run(t, "", "jobs", "--json").out, `"status":"running"`)
 	})
 }
 
@@ -144,7 +143,7 @@ func TestAStreamEndsWithItsCommand(t *testing.T) {
 			if sig == syscall.SIGHUP {
 				_ = c.cmd.Process.Signal(sig) // the kernel and the shell send one each
 			}
-			if code := c.code(t); code != console.ExitNoResult || !strings.Contains(c.errs.String(), "interrupted") {
+			if code := c.code(t); code != cli.ExitNoResult || !strings.Contains(c.errs.String(), "interrupted") {
 				t.Errorf("exit code %d, %q", code, c.errs)
 			}
 			s.rest(t)
@@ -157,7 +156,7 @@ func TestAStreamEndsWithItsCommand(t *testing.T) {
 		first(t, r)
 		s.runs(t)
 		_ = r.Close()
-		if code := c.code(t); code != console.ExitNoResult || c.errs.String() != "" {
+		if code := c.code(t); code != cli.ExitNoResult || c.errs.String() != "" {
 			t.Errorf("exit code %d, %q", code, c.errs)
 		}
 		s.rest(t)
@@ -169,7 +168,7 @@ func TestAStreamEndsWithItsCommand(t *testing.T) {
 		first(t, r)
 		s.runs(t)
 		_ = r.Close()
-		if code := c.code(t); code != console.ExitNoResult {
+		if code := c.code(t); code != cli.ExitNoResult {
 			t.Errorf("exit code %d", code)
 		}
 		s.rest(t)
@@ -181,7 +180,7 @@ func TestAStreamEndsWithItsCommand(t *testing.T) {
 		}
 		defer full.Close()
 		c := s.start(t, full, nil, args...)
-		if code := c.code(t); code != console.ExitNoResult || !strings.Contains(c.errs.String(), "no space left") {
+		if code := c.code(t); code != cli.ExitNoResult || !strings.Contains(c.errs.String(), "no space left") {
 			t.Errorf("exit code %d, %q", code, c.errs)
 		}
 		s.rest(t)
@@ -198,9 +197,9 @@ func TestAStreamEndsWithItsCommand(t *testing.T) {
 		}
 		c := s.start(t, w, nil, append(args, "--chunk-size", "1")...)
 		s.runs(t)
-		clitest.Eventually(t, "it waits for its reader", func() bool { return strings.Contains(blocked(c.cmd.Process.Pid), "pipe_write") })
+		eventually(t, "it waits for its reader", func() bool { return strings.Contains(blocked(c.cmd.Process.Pid), "pipe_write") })
 		_ = c.cmd.Process.Signal(syscall.SIGTERM)
-		if code := c.code(t); code != console.ExitNoResult {
+		if code := c.code(t); code != cli.ExitNoResult {
 			t.Errorf("exit code %d, %q", code, c.errs)
 		}
 		s.rest(t)
@@ -215,7 +214,7 @@ func TestAStreamEndsWithItsCommand(t *testing.T) {
 		first(t, master)
 		s.runs(t)
 		_ = master.Close()
-		if code := c.code(t); code != console.ExitNoResult {
+		if code := c.code(t); code != cli.ExitNoResult {
 			t.Errorf("exit code %d", code)
 		}
 		s.rest(t)
@@ -243,7 +242,7 @@ func TestAMapThatIsKilledHasToldItsID(t *testing.T) {
 	defer out.Close()
 	c := s.start(t, out, nil, "map", "square", "2", "3")
 	id := ""
-	clitest.Eventually(t, "it prints its ID", func() bool {
+	eventually(t, "it prints its ID", func() bool {
 		_, text, _ := strings.Cut(c.errs.String(), "distpool: job ")
 		var ended bool
 		id, _, ended = strings.Cut(text, "\n")
@@ -252,7 +251,7 @@ func TestAMapThatIsKilledHasToldItsID(t *testing.T) {
 	_ = c.cmd.Process.Kill()
 	<-c.ended
 	s.worker(t)
-	if got := s.run(t, "", "get", id); got != clitest.OK("4\n9\n") {
+	if got := s.run(t, "", "get", id); got != (outcome{cli.ExitOK, "4\n9\n", ""}) {
 		t.Errorf("got %+v", got)
 	}
 }
@@ -267,10 +266,10 @@ func TestSignalsThatWereIgnoredStayIgnored(t *testing.T) {
 	c := s.start(t, out, func(cmd *exec.Cmd) {
 		cmd.Path, cmd.Args = "/bin/sh", append([]string{"sh", "-c", `trap "" HUP; exec "$@"`, "sh", cmd.Path}, cmd.Args[1:]...)
 	}, "map", "square", "2")
-	clitest.Eventually(t, "it waits", func() bool { return strings.Contains(c.errs.String(), "distpool: job ") })
+	eventually(t, "it waits", func() bool { return strings.Contains(c.errs.String(), "distpool: job ") })
 	_ = c.cmd.Process.Signal(syscall.SIGHUP)
 	s.worker(t)
-	if code := c.code(t); code != console.ExitOK {
+	if code := c.code(t); code != cli.ExitOK {
 		t.Errorf("exit code %d, %q", code, c.errs)
 	}
 }
@@ -284,7 +283,7 @@ func TestACommandThatCannotPrintFails(t *testing.T) {
 	defer full.Close()
 	for _, args := range []string{"version", "version --json", "--help", "help", "map --help", "help map", "completion bash", "jobs", "queues", "workers", "doctor"} {
 		c := s.start(t, full, nil, strings.Fields(args)...)
-		if code := c.code(t); code != console.ExitNoResult || !strings.Contains(c.errs.String(), "printing: ") || strings.Count(c.errs.String(), "no space left") != 1 {
+		if code := c.code(t); code != cli.ExitNoResult || !strings.Contains(c.errs.String(), "printing: ") || strings.Count(c.errs.String(), "no space left") != 1 {
 			t.Errorf("%s: exit code %d, %q", args, code, c.errs)
 		}
 	}
@@ -294,9 +293,9 @@ func TestAMapReadsItsInputUntilItIsInterrupted(t *testing.T) {
 	s := newSite(t)
 	_, slave := terminal(t)
 	c := s.start(t, nil, func(cmd *exec.Cmd) { cmd.Stdin = slave }, "map", "square")
-	clitest.Eventually(t, "it reads", func() bool { return strings.Contains(c.errs.String(), "reading arguments") })
+	eventually(t, "it reads", func() bool { return strings.Contains(c.errs.String(), "reading arguments") })
 	_ = c.cmd.Process.Signal(syscall.SIGINT)
-	if code := c.code(t); code != console.ExitNoResult || !strings.Contains(c.errs.String(), "interrupted while standard input was read") {
+	if code := c.code(t); code != cli.ExitNoResult || !strings.Contains(c.errs.String(), "interrupted while standard input was read") {
 		t.Errorf("exit code %d, %q", code, c.errs)
 	}
 }

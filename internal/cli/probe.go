@@ -10,8 +10,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-
-	"github.com/distpool/distpool/internal/cli/console"
 )
 
 const (
@@ -29,7 +27,7 @@ type probeLine struct {
 	Answer string `json:"answer"`
 }
 
-func probeCommand(a *console.App) *cobra.Command {
+func (a *app) probeCommand() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use: "probe URL", Short: "Ask a worker or a monitor whether it is well, for health checks",
@@ -43,25 +41,25 @@ none. It is for health checks in images that have no shell and no curl. With
 		RunE: func(cmd *cobra.Command, args []string) error {
 			u, err := url.Parse(args[0])
 			if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
-				return console.Usagef("probe: %q is not a URL such as http://127.0.0.1:9090/readyz", args[0])
+				return usagef("probe: %q is not a URL such as http://127.0.0.1:9090/readyz", args[0])
 			}
-			limit := a.Timeout
+			limit := a.flags.timeout
 			if limit == 0 {
 				limit = probeTime
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), limit)
 			defer cancel()
-			return probe(ctx, a, args[0], asJSON)
+			return a.probe(ctx, args[0], asJSON)
 		},
 	}
-	console.JSONFlag(cmd, &asJSON)
+	jsonFlag(cmd, &asJSON)
 	return cmd
 }
 
-func probe(ctx context.Context, a *console.App, address string, asJSON bool) error {
+func (a *app) probe(ctx context.Context, address string, asJSON bool) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
-		return console.Usagef("probe: %w", err)
+		return usagef("probe: %w", err)
 	}
 	// A probe is about this process. Neither a proxy of the environment nor another
 	// page is asked.
@@ -71,18 +69,18 @@ func probe(ctx context.Context, a *console.App, address string, asJSON bool) err
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return console.NoResult(fmt.Errorf("probe: %w", err))
+		return noResult(fmt.Errorf("probe: %w", err))
 	}
 	defer func() { _ = resp.Body.Close() }()
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxReason))
 	said := strings.TrimSpace(strings.ToValidUTF8(string(body), "\uFFFD"))
 	if asJSON {
-		if err := console.PrintJSON(a, probeLine{address, resp.StatusCode, said}); err != nil {
+		if err := printJSON(a, probeLine{address, resp.StatusCode, said}); err != nil {
 			return err
 		}
 	}
 	if resp.StatusCode != http.StatusOK {
-		return console.NoResult(fmt.Errorf("probe: %s answers %s: %s", address, resp.Status, said))
+		return noResult(fmt.Errorf("probe: %s answers %s: %s", address, resp.Status, said))
 	}
 	if !asJSON {
 		fmt.Fprintln(a.Out, said)

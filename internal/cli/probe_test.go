@@ -10,8 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/distpool/distpool/internal/cli/clitest"
-	"github.com/distpool/distpool/internal/cli/console"
+	"github.com/distpool/distpool/internal/cli"
 )
 
 func TestProbeTellsByItsExitCodeWhetherAProcessIsWell(t *testing.T) {
@@ -36,19 +35,19 @@ func TestProbeTellsByItsExitCodeWhetherAProcessIsWell(t *testing.T) {
 		out  string
 		err  string
 	}{
-		{"well", []string{srv.URL + "/readyz"}, console.ExitOK, "ready", ""},
-		{"draining", []string{srv.URL + "/drains"}, console.ExitNoResult, "", "503 Service Unavailable: not ready: worker w drains"},
-		{"well, as JSON", []string{srv.URL + "/readyz", "--json"}, console.ExitOK, `"status":200,"answer":"ready"}`, ""},
-		{"draining, as JSON", []string{srv.URL + "/drains", "--json"}, console.ExitNoResult, `"status":503,`, "503"},
-		{"another page", []string{srv.URL + "/elsewhere"}, console.ExitNoResult, "", "302 Found"},
-		{"hanging", []string{srv.URL + "/hangs", "--timeout", "50ms"}, console.ExitNoResult, "", "deadline"},
-		{"gone", []string{gone.URL + "/readyz"}, console.ExitNoResult, "", "refused"},
-		{"no URL", []string{"127.0.0.1:9090"}, console.ExitUsage, "", "http://127.0.0.1:9090/readyz"},
-		{"nothing", nil, console.ExitUsage, "", "arg"},
+		{"well", []string{srv.URL + "/readyz"}, cli.ExitOK, "ready", ""},
+		{"draining", []string{srv.URL + "/drains"}, cli.ExitNoResult, "", "503 Service Unavailable: not ready: worker w drains"},
+		{"well, as JSON", []string{srv.URL + "/readyz", "--json"}, cli.ExitOK, `"status":200,"answer":"ready"}`, ""},
+		{"draining, as JSON", []string{srv.URL + "/drains", "--json"}, cli.ExitNoResult, `"status":503,`, "503"},
+		{"another page", []string{srv.URL + "/elsewhere"}, cli.ExitNoResult, "", "302 Found"},
+		{"hanging", []string{srv.URL + "/hangs", "--timeout", "50ms"}, cli.ExitNoResult, "", "deadline"},
+		{"gone", []string{gone.URL + "/readyz"}, cli.ExitNoResult, "", "refused"},
+		{"no URL", []string{"127.0.0.1:9090"}, cli.ExitUsage, "", "http://127.0.0.1:9090/readyz"},
+		{"nothing", nil, cli.ExitUsage, "", "arg"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got := clitest.Run(t, "127.0.0.1:1", "", append([]string{"probe"}, tt.args...)...)
-			if got.Code != tt.code || !strings.Contains(got.Out, tt.out) || !strings.Contains(got.Err, tt.err) {
+			got := program(bounded(t), "127.0.0.1:1", "", append([]string{"probe"}, tt.args...)...)
+			if got.code != tt.code || !strings.Contains(got.out, tt.out) || !strings.Contains(got.err, tt.err) {
 				t.Errorf("got %+v, want code %d, %q and %q", got, tt.code, tt.out, tt.err)
 			}
 		})
@@ -58,17 +57,17 @@ func TestProbeTellsByItsExitCodeWhetherAProcessIsWell(t *testing.T) {
 func TestProbeOfARealMonitorProcess(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	addr := clitest.Serve(t)
+	addr := serve(t)
 	monitor := exec.CommandContext(ctx, os.Args[0], "monitor", "--redis", addr, "--addr", "127.0.0.1:0")
 	monitor.Env = append(os.Environ(), beProgram+"=1")
-	out := &clitest.Buffer{}
+	out := &buffer{}
 	monitor.Stdout = out
 	if err := monitor.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = monitor.Process.Kill(); _ = monitor.Wait() })
 	var url string
-	clitest.Eventually(t, "the monitor listens", func() bool {
+	eventually(t, "the monitor listens", func() bool {
 		_, rest, ok := strings.Cut(out.String(), "http://")
 		if ok {
 			url = "http://" + strings.Fields(rest)[0]

@@ -6,8 +6,6 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
-
-	"github.com/distpool/distpool/internal/cli/console"
 )
 
 // versionLine is the version as it is printed.
@@ -17,7 +15,7 @@ type versionLine struct {
 	Revision string `json:"revision,omitempty"`
 }
 
-func versionCommand(a *console.App) *cobra.Command {
+func (a *app) versionCommand() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use: "version", Short: "Print the version",
@@ -27,7 +25,7 @@ func versionCommand(a *console.App) *cobra.Command {
 		RunE: func(*cobra.Command, []string) error {
 			info, ok := debug.ReadBuildInfo()
 			if !ok {
-				return console.NoResult(errors.New("this program was built without module information"))
+				return &exitError{ExitNoResult, errors.New("this program was built without module information")}
 			}
 			l := versionLine{Version: info.Main.Version, Go: info.GoVersion}
 			for _, s := range info.Settings {
@@ -36,12 +34,12 @@ func versionCommand(a *console.App) *cobra.Command {
 				}
 			}
 			if asJSON {
-				return console.PrintJSON(a, l)
+				return printJSON(a, l)
 			}
 			fmt.Fprintf(a.Out, "distpool %s %s\n", l.Version, l.Go)
 			return nil
 		},
 	}
-	console.JSONFlag(cmd, &asJSON)
+	jsonFlag(cmd, &asJSON)
 	return cmd
 }

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/distpool/distpool/internal/asynqfmt"
 )
 
 func done(taken Taken) Finished {
@@ -14,7 +16,7 @@ func done(taken Taken) Finished {
 
 func snapshot(t *testing.T, rdb redis.UniversalClient, name string) Snapshot {
 	t.Helper()
-	s, err := ParseSnapshot(name, QueueSnapshot(t.Context(), rdb, lane, name))
+	s, err := Read(t.Context(), rdb, lane, name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,12 +109,12 @@ func TestAMapIsDoneWithItsLastChunk(t *testing.T) {
 		if s := snapshot(t, rdb, "m"); s.State != Done || s.Recorded != 5 || s.Running != 0 {
 			t.Fatalf("done: %+v", s)
 		}
-		order, err := ParseOrder(QueueOrder(t.Context(), rdb, lane, "m", []int{1, 2, 3, 4}))
+		order, err := QueueOrder(t.Context(), rdb, lane, "m", []int{1, 2, 3, 4})()
 		if err != nil || len(order) != 4 || order[0] != 0 || order[3] != 2 {
 			t.Fatalf("the order from 1 on is %v, %v; want [0 4 1 2]", order, err)
 		}
-		out, err := QueueOut(t.Context(), rdb, lane, "m", 4).Result()
-		if err != nil || out != "out of m:4:1" {
+		out, err := QueueOut(t.Context(), rdb, lane, "m", 4)()
+		if err != nil || string(out) != "out of m:4:1" {
 			t.Fatalf("chunk 4: %q, %v", out, err)
 		}
 	})
@@ -127,7 +129,7 @@ func TestTheFirstRecordingWins(t *testing.T) {
 		finish(t, rdb, OK, done(first))
 		other := Record(second.Delivery, Outcomes{Frame: []byte("another outcome"), Calls: 1})
 		finish(t, rdb, Recorded, other)
-		if out := QueueOut(t.Context(), rdb, lane, "m", 0).Val(); out != "out of m:0:1" {
+		if out, err := QueueOut(t.Context(), rdb, lane, "m", 0)(); err != nil || string(out) != "out of m:0:1" {
 			t.Fatalf("the outcome is %q", out)
 		}
 		// A stream's outcomes leave the record, and still the second recording comes too late.
@@ -329,7 +331,7 @@ func TestDelayedDeliveriesComeWhenTheyAreDue(t *testing.T) {
 		submit(t, rdb, Sealed, delayed("a"), delayed("b"), delayed("c"), newCall(lane, "d"))
 		d := take(t, rdb, 5)[0]
 		finish(t, rdb, OK, PutOff(d.Delivery, nil, 0, due, message(lane, "d:0:1")))
-		if n := QueueDelayed(t.Context(), rdb, lane).Val(); n != 2 {
+		if n := rdb.Exists(t.Context(), asynqfmt.ScheduledKey(lane), asynqfmt.RetryKey(lane)).Val(); n != 2 {
 			t.Fatalf("%d sets have delayed deliveries, want 2", n)
 		}
 		forward := func(now time.Time, want int) {

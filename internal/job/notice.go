@@ -1,7 +1,6 @@
 package job
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"iter"
@@ -49,39 +48,30 @@ func ParseNotices(message string) iter.Seq2[Notice, error] {
 
 func cutNotice(message string) (n Notice, rest string, err error) {
 	line, rest, _ := strings.Cut(message, "\n")
-	words := 0
-	word := func() (w string) {
-		w, line, _ = strings.Cut(line, " ")
-		words++
-		return w
-	}
-	count := func() (c int) {
-		w := word()
-		if words == 8 {
-			w = strings.TrimPrefix(w, "-") // Running is for people only
-		}
-		c, e := parseCount(w)
-		err = cmp.Or(err, e)
-		return c
-	}
-	if strings.Count(line, " ") != 9 {
+	words := strings.Split(line, " ")
+	if len(words) != 10 {
 		return n, "", errors.New("it has not ten words")
 	}
-	n.Ref = Ref{word(), word()}
-	n.What = What(word())
-	if n.Chunk = -1; n.What == EndedEarly && strings.HasPrefix(line, "-1 ") {
-		word()
-	} else {
-		n.Chunk = count()
+	n = Notice{Ref: Ref{words[0], words[1]}, Counts: Counts{State: State(words[8])}, What: What(words[2])}
+	noChunk := n.What == EndedEarly && words[3] == "-1"
+	if noChunk {
+		words[3] = "0"
 	}
-	n.Recorded, n.Done, n.Failed, n.Running = count(), count(), count(), count()
-	n.State = State(word())
-	size := count()
+	words[7] = strings.TrimPrefix(words[7], "-") // Running is for people only
+	for i, count := range []*int{&n.Chunk, &n.Recorded, &n.Done, &n.Failed, &n.Running} {
+		if *count, err = parseCount(words[3+i]); err != nil {
+			return n, "", err
+		}
+	}
+	if noChunk {
+		n.Chunk = -1
+	}
+	size, err := parseCount(words[9])
+	if err == nil && (size >= len(rest) || rest[size] != '\n') {
+		err = fmt.Errorf("its frame of %d bytes is cut", size)
+	}
 	if err != nil {
-		return Notice{}, "", err
-	}
-	if size >= len(rest) || rest[size] != '\n' {
-		return Notice{}, "", fmt.Errorf("its frame of %d bytes is cut", size)
+		return n, "", err
 	}
 	n.Frame = []byte(rest[:size])
 	return n, rest[size+1:], nil

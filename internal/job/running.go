@@ -5,8 +5,6 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-
-	"github.com/distpool/distpool/internal/asynqfmt"
 )
 
 // LostOwnership is the answer of Checkpoint to a worker that does not own the chunk any more: another
@@ -60,13 +58,4 @@ func ReissueAll(ctx context.Context, c redis.Scripter, lane string, chunks ...Re
 		args = append(args, r.Name, r.Gen, r.Chunk, r.Owner, flag(r.Died), r.Old, id, message)
 	}
 	return states(run(ctx, c, reissueScript, lane, args), lane, len(chunks))
-}
-
-// ExtendLeases adds to a pipeline the renewal of the leases of deliveries that run.
-func ExtendLeases(ctx context.Context, p redis.Pipeliner, lane string, until int64, taskIDs []string) {
-	members := make([]redis.Z, len(taskIDs))
-	for i, id := range taskIDs {
-		members[i] = redis.Z{Score: float64(until), Member: id}
-	}
-	p.ZAddArgs(ctx, asynqfmt.LeaseKey(lane), redis.ZAddArgs{XX: true, Members: members})
 }

@@ -42,23 +42,22 @@ var CountFields = []string{
 
 var snapshotFields = append(CountFields[:len(CountFields):len(CountFields)], "out:0")
 
-// QueueSnapshot adds the reading of a job to a pipeline; ParseSnapshot takes the reply.
-func QueueSnapshot(ctx context.Context, p redis.Cmdable, lane, name string) *redis.SliceCmd {
-	return p.HMGet(ctx, Key(lane, name), snapshotFields...)
+// QueueSnapshot adds the reading of a job to a pipeline. The result returns it, once the pipeline has
+// been executed.
+func QueueSnapshot(ctx context.Context, p redis.Cmdable, lane, name string) func() (Snapshot, error) {
+	cmd := p.HMGet(ctx, Key(lane, name), snapshotFields...)
+	return func() (Snapshot, error) {
+		f, err := FieldsOf(snapshotFields, cmd)
+		if err != nil {
+			return Snapshot{}, err
+		}
+		return ParseFields(name, f)
+	}
 }
 
 // Read reads one job.
 func Read(ctx context.Context, c redis.Cmdable, lane, name string) (Snapshot, error) {
-	return ParseSnapshot(name, QueueSnapshot(ctx, c, lane, name))
-}
-
-// ParseSnapshot reads the reply of QueueSnapshot.
-func ParseSnapshot(name string, cmd *redis.SliceCmd) (Snapshot, error) {
-	f, err := FieldsOf(snapshotFields, cmd)
-	if err != nil {
-		return Snapshot{}, err
-	}
-	return ParseFields(name, f)
+	return QueueSnapshot(ctx, c, lane, name)()
 }
 
 // FieldsOf reads the fields of a hash by their names, without those that are not there.
@@ -164,43 +163,36 @@ func (s *Snapshot) count(f map[string]string) error {
 }
 
 // QueueOrder adds to a pipeline the reading of which chunks were recorded at the given places,
-// from 0; ParseOrder takes the reply. There must be at least one.
-func QueueOrder(ctx context.Context, p redis.Cmdable, lane, name string, places []int) *redis.SliceCmd {
+// from 0. There must be at least one. The result returns the chunk at each place, -1 where the record
+// has none.
+func QueueOrder(ctx context.Context, p redis.Cmdable, lane, name string, places []int) func() ([]int, error) {
 	fields := make([]string, len(places))
 	for i, place := range places {
 		fields[i] = "order:" + strconv.Itoa(place)
 	}
-	return p.HMGet(ctx, Key(lane, name), fields...)
-}
-
-// ParseOrder reads the reply of QueueOrder: the chunk at each place, -1 where the record has
-// none.
-func ParseOrder(cmd *redis.SliceCmd) ([]int, error) {
-	reply, err := cmd.Result()
-	if err != nil {
-		return nil, damaged(err)
-	}
-	chunks := make([]int, len(reply))
-	for i, v := range reply {
-		s, ok := v.(string)
-		if chunks[i] = -1; !ok {
-			continue
+	cmd := p.HMGet(ctx, Key(lane, name), fields...)
+	return func() ([]int, error) {
+		f, err := FieldsOf(fields, cmd)
+		chunks := make([]int, len(fields))
+		for i, field := range fields {
+			chunks[i] = -1
+			if text, ok := f[field]; ok && err == nil {
+				chunks[i], err = parseCount(text)
+			}
 		}
-		if chunks[i], err = parseCount(s); err != nil {
+		if err != nil {
 			return nil, fmt.Errorf("the order of recordings: %w", err)
 		}
+		return chunks, nil
 	}
-	return chunks, nil
 }
 
-// ParseOut reads the reply of QueueOut.
-func ParseOut(cmd *redis.StringCmd) ([]byte, error) {
-	frame, err := cmd.Bytes()
-	return frame, damaged(err)
-}
-
-// QueueOut adds to a pipeline the reading of the outcomes of a chunk; ParseOut takes the reply.
-// redis.Nil says that there are none. They may be the reference to a large frame.
-func QueueOut(ctx context.Context, p redis.Cmdable, lane, name string, chunk int) *redis.StringCmd {
-	return p.HGet(ctx, Key(lane, name), OutOf(chunk))
+// QueueOut adds to a pipeline the reading of the outcomes of a chunk. The result returns them, which may
+// be the reference to a large frame. redis.Nil says that there are none.
+func QueueOut(ctx context.Context, p redis.Cmdable, lane, name string, chunk int) func() ([]byte, error) {
+	cmd := p.HGet(ctx, Key(lane, name), OutOf(chunk))
+	return func() ([]byte, error) {
+		frame, err := cmd.Bytes()
+		return frame, damaged(err)
+	}
 }

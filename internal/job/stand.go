@@ -2,7 +2,6 @@ package job
 
 import (
 	"context"
-	"errors"
 	"strconv"
 	"strings"
 
@@ -22,18 +21,22 @@ type Stand struct {
 
 // Stands reads how chunks of one lane stand. Of a damaged record it says nothing.
 func Stands(ctx context.Context, c redis.Cmdable, lane string, chunks []Delivery) ([]Stand, error) {
-	jobs, args := make([]*redis.SliceCmd, len(chunks)), make([]*redis.BoolCmd, len(chunks))
-	err := inOneTrip(ctx, c, func(p redis.Pipeliner) {
-		for i, d := range chunks {
-			jobs[i] = p.HMGet(ctx, Key(lane, d.Name), "about", "gen", "state", "own:"+strconv.Itoa(d.Chunk))
-			args[i] = p.HExists(ctx, Key(lane, d.Name), ArgsOf(d.Chunk)) // they may be long
+	jobs, there := make([]*redis.SliceCmd, len(chunks)), make([][3]*redis.BoolCmd, len(chunks))
+	p := c.Pipeline()
+	for i, d := range chunks {
+		key := Key(lane, d.Name)
+		jobs[i] = p.HMGet(ctx, key, "about", "gen", "state", "own:"+strconv.Itoa(d.Chunk))
+		for n, field := range []string{ArgsOf(d.Chunk), OutOf(d.Chunk), "consumed"} { // in the order in which they come
+			there[i][n] = p.HExists(ctx, key, field)
 		}
-	})
-	if err != nil {
-		return nil, err
+	}
+	cmds, _ := p.Exec(ctx) // each of the commands has its error
+	for _, cmd := range cmds {
+		if err := cmd.Err(); err != nil && !IsDamaged(err) {
+			return nil, err
+		}
 	}
 	all := make([]Stand, len(chunks))
-	var suspects []int
 	for i, cmd := range jobs {
 		reply := append(cmd.Val(), nil, nil, nil, nil) // it has none where the record is damaged
 		text := func(i int) string { s, _ := reply[i].(string); return s }
@@ -46,29 +49,12 @@ func Stands(ctx context.Context, c redis.Cmdable, lane string, chunks []Delivery
 		if state := State(text(2)); state != "" && state != Open {
 			continue
 		}
+		args, out, consumed := there[i][0].Val(), there[i][1].Val(), there[i][2].Val()
 		s.Owner, _, s.Number = ParseOwner(text(3))
-		if s.Waits = s.Owner != "" || args[i].Val(); !s.Waits {
-			suspects = append(suspects, i)
-		}
+		s.Waits = s.Owner != "" || args
+		s.Lost = !s.Waits && !out && !consumed
 	}
-	return all, findLost(ctx, c, lane, chunks, all, suspects)
-}
-
-// findLost notes which of the suspects, chunks without arguments, have no outcomes either. Those
-// that a stream has consumed are counted in the job.
-func findLost(ctx context.Context, c redis.Cmdable, lane string, chunks []Delivery, all []Stand, suspects []int) error {
-	there := make([]*redis.BoolCmd, 0, 2*len(suspects))
-	err := inOneTrip(ctx, c, func(p redis.Pipeliner) {
-		for _, i := range suspects {
-			key := Key(lane, chunks[i].Name)
-			// In this order: outcomes may be consumed meanwhile.
-			there = append(there, p.HExists(ctx, key, OutOf(chunks[i].Chunk)), p.HExists(ctx, key, "consumed"))
-		}
-	})
-	for n, i := range suspects {
-		all[i].Lost = err == nil && !there[2*n].Val() && !there[2*n+1].Val()
-	}
-	return err
+	return all, nil
 }
 
 // ParseOwner reads a field own:K: the worker, since when it runs the chunk (Unix, ms), and by
@@ -79,23 +65,6 @@ func ParseOwner(own string) (worker string, since int64, number int) {
 	since, _ = strconv.ParseInt(at, 10, 64)
 	number, _ = strconv.Atoi(by)
 	return worker, since, number
-}
-
-// inOneTrip sends commands, and returns an error unless Redis has answered each, be it with
-// nothing, or that the record is damaged.
-func inOneTrip(ctx context.Context, c redis.Cmdable, add func(redis.Pipeliner)) error {
-	p := c.Pipeline()
-	add(p)
-	if p.Len() == 0 {
-		return nil
-	}
-	cmds, _ := p.Exec(ctx)
-	for _, cmd := range cmds {
-		if err := cmd.Err(); err != nil && !errors.Is(err, redis.Nil) && !IsDamaged(err) {
-			return err
-		}
-	}
-	return nil
 }
 
 // Active lists the deliveries of a lane that workers have taken, the oldest last.

@@ -108,9 +108,9 @@ func NewConsumer(cfg Config) *Consumer {
 func (c *Consumer) Serve(ctx context.Context) {
 	renewing, stop := context.WithCancel(context.WithoutCancel(ctx))
 	c.renewal = stop
-	c.renewed.Go(func() { c.renew(renewing) })
+	c.renewed.Go(func() { every(renewing, renewEvery, func() { c.renew(renewing) }) })
 	var others sync.WaitGroup
-	others.Go(func() { c.forward(ctx) })
+	others.Go(func() { every(ctx, forwardEvery, func() { c.forward(ctx) }) })
 	others.Go(func() { c.grow(ctx) })
 	c.dispatch(ctx)
 	close(c.work)

@@ -89,9 +89,7 @@ func (l *listener) disarm() {
 // listen listens whenever it is armed, until ctx ends.
 func (l *listener) listen(ctx context.Context) {
 	over := make(chan struct{})
-	var ending sync.WaitGroup
-	ending.Go(func() { l.end(ctx, over) })
-	defer ending.Wait()
+	l.goroutine.Go(func() { l.end(ctx, over) })
 	defer close(over)
 	defer l.disconnect()
 	backoff := time.Duration(0)
@@ -102,31 +100,23 @@ func (l *listener) listen(ctx context.Context) {
 			return
 		}
 		for ctx.Err() == nil && l.armed.Load() {
-			var id string
-			err := l.resumed(ctx)
-			if err == nil {
-				id, err = l.wait(ctx)
-			}
-			if errors.Is(err, redis.Nil) {
+			id, err := l.wait(ctx)
+			switch {
+			case err == nil, errors.Is(err, redis.Nil):
 				backoff = 0
-				continue
-			}
-			if err == nil {
-				backoff = 0
-			} else if ctx.Err() == nil {
+			case ctx.Err() != nil:
+				return
+			default:
 				if backoff == 0 {
 					l.consumer.cfg.Logger.Debug("waiting for deliveries fails; it is tried again", "lane", l.lane, "error", err)
 				}
 				backoff = min(max(50*time.Millisecond, 2*backoff), maxBackoff)
-				select {
-				case <-time.After(backoff):
-				case <-ctx.Done():
-				}
-			} else {
-				return
+				sleep(ctx, backoff)
 			}
-			l.armed.Store(false)
-			l.consumer.moved <- moved{l, id}
+			if !errors.Is(err, redis.Nil) {
+				l.armed.Store(false)
+				l.consumer.moved <- moved{l, id}
+			}
 		}
 	}
 }
@@ -162,16 +152,16 @@ func (l *listener) resumed(ctx context.Context) error {
 			l.paused.Store(false)
 			break
 		}
-		select {
-		case <-time.After(pauseCheck):
-		case <-ctx.Done():
-		}
+		sleep(ctx, pauseCheck)
 	}
 	return nil
 }
 
 // wait waits for one delivery; redis.Nil says that there was none.
 func (l *listener) wait(ctx context.Context) (string, error) {
+	if err := l.resumed(ctx); err != nil {
+		return "", err
+	}
 	pending, active := asynqfmt.PendingKey(l.lane), asynqfmt.ActiveKey(l.lane)
 	patience, err := l.connect(ctx, pending)
 	if err != nil {

@@ -154,7 +154,7 @@ func eventually(t *testing.T, what string, holds func() bool) {
 // isDone reports whether the job is done.
 func isDone(t *testing.T, rdb redis.UniversalClient, lane, name string) bool {
 	t.Helper()
-	s, err := job.ParseSnapshot(name, job.QueueSnapshot(t.Context(), rdb, lane, name))
+	s, err := job.Read(t.Context(), rdb, lane, name)
 	if err != nil {
 		t.Fatal(err)
 	}
