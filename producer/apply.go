@@ -44,9 +44,10 @@ func ApplyAsync[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], arg
 }
 
 func applyAsync[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], arg A, opts []Option, blocking bool) (r *results.AsyncResult[R], spend func(), err error) {
-	job, spend, err := p.submit(ctx, t, opts, blocking, observe.Apply, 1, func(_, _ int, raw call.Reads) ([]byte, error) {
-		return tasks.EncodeFor(ctx, t, []A{arg}, raw)
-	})
+	// It is encoded here and not further down: on a deep stack that of each caller would have to grow.
+	data, badArg := tasks.EncodeFor(ctx, t, []A{arg}, submit.Raw)
+	encode := func(_, _ int, _ call.Reads) ([]byte, error) { return data, badArg }
+	job, spend, err := p.submit(ctx, t, opts, blocking, observe.Apply, 1, encode)
 	if err != nil {
 		return nil, nil, err
 	}

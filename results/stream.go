@@ -162,29 +162,38 @@ func DecodeChunk[R any](job *await.Job, o wire.Outcome, decode Decoder[R]) (Chun
 	return c, err
 }
 
-// decode decodes into the chunk's values, which are zero.
+// decode decodes into the chunk's values, which are zero. What only failures need is in fail: a large
+// frame here has the stack of each waiting goroutine copied.
 func (c *Chunk[R]) decode(job *await.Job, o wire.Outcome, decode Decoder[R]) error {
 	var bad map[int]error
 	if len(o.Values) > 0 {
 		var err error
 		if bad, err = decode(o.Values, c.values); err != nil {
-			return fmt.Errorf("job %s of task %q: decoding the values of calls %d to %d: %w", job.ID, job.Task, o.First, o.First+o.Calls-1, err)
+			return undecodable(job, o, err)
 		}
 	}
+	if len(o.Errors) > 0 || len(bad) > 0 {
+		c.fail(job, o, bad)
+	}
+	return nil
+}
+
+// fail notes the calls that failed, and those of which the values are bad.
+func (c *Chunk[R]) fail(job *await.Job, o wire.Outcome, bad map[int]error) {
 	for _, e := range o.Errors {
 		c.failed = append(c.failed, taskError(job, o, e))
 		delete(bad, e.Call) // a failed call has a filler
 		var zero R
 		c.values[e.Call] = zero
 	}
-	if len(bad) == 0 {
-		return nil
-	}
 	for i, err := range bad {
 		c.failed = append(c.failed, undecoded(job, o.First+i, err))
 	}
 	slices.SortFunc(c.failed, func(a, b *TaskError) int { return a.Call - b.Call })
-	return nil
+}
+
+func undecodable(job *await.Job, o wire.Outcome, err error) error {
+	return fmt.Errorf("job %s of task %q: decoding the values of calls %d to %d: %w", job.ID, job.Task, o.First, o.First+o.Calls-1, err)
 }
 
 // All yields the outcomes with their indexes in the chunk.

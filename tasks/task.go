@@ -196,6 +196,14 @@ func EncodeFor[A, R any](ctx context.Context, t *Task[A, R], args []A, raw call.
 // It exists for packages producer and results.
 func DecodeEach[A, R any](t *Task[A, R], data []byte, dst []R) (bad map[int]error, err error) {
 	bad, err = t.values.decodeEach(context.Background(), data, dst)
+	if err == nil && len(bad) == 0 {
+		return nil, nil
+	}
+	return t.explain(bad, err, dst)
+}
+
+// explain says more of what decodeEach has returned.
+func (t *Task[A, R]) explain(bad map[int]error, err error, dst []R) (map[int]error, error) {
 	switch {
 	case err == nil:
 	case t.values.array == nil: // which of them it is cannot be told

@@ -144,7 +144,7 @@ func TestForgetRemovesEveryTrace(t *testing.T) {
 			t.Errorf("a running job that was forgotten: %v", err)
 		}
 		eventually(t, "its calls are canceled", func() bool {
-			return e.rdb.Get(ctx(t), gate.Key+":canceled").Val() == "2"
+			return e.rdb.SCard(ctx(t), gate.Key+":canceled").Val() == 2
 		})
 		n, err := producer.Apply(ctx(t), p, square, 5)
 		same(t, "the next call", n, err, 25)

@@ -61,8 +61,8 @@ func TestACallLongerThanTheGraceIsRunByAnotherWorker(t *testing.T) {
 		if err := first.stop(t); err != nil {
 			t.Errorf("the worker ended with %v, want success: its call obeys its context", err)
 		}
-		if n := e.rdb.Get(ctx(t), gate.Key+":canceled").Val(); n != "1" {
-			t.Errorf("%q calls were canceled at the end of the grace, want 1", n)
+		if n := e.rdb.SCard(ctx(t), gate.Key+":canceled").Val(); n != 1 {
+			t.Errorf("%d calls were canceled at the end of the grace, want 1", n)
 		}
 		if r.Ready() {
 			_, err := r.Get(ctx(t))

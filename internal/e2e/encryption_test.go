@@ -8,10 +8,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/producer"
 	"github.com/distpool/distpool/results"
 	"github.com/distpool/distpool/secure"
 	"github.com/distpool/distpool/tasks"
+	"github.com/redis/go-redis/v9"
 )
 
 // The worker processes of the suite have the same binary, so these keys are known
@@ -75,11 +77,6 @@ func (e *env) everything(t *testing.T) string {
 func TestNothingThatIsEncryptedIsReadableInRedis(t *testing.T) {
 	eachAlone(t, func(t *testing.T, e *env) {
 		p := e.pool(t)
-		sub := e.rdb.PSubscribe(ctx(t), "*")
-		defer sub.Close()
-		if _, err := sub.Receive(ctx(t)); err != nil {
-			t.Fatal(err)
-		}
 		args := []string{"ok:" + secretText, "fail:" + secretText, "panic:" + secretText, "retry:" + secretText, "slow:" + secretText, "slow:" + secretText}
 		m, err := producer.MapAsync(ctx(t), p, secret, args, producer.ChunkSize(6), producer.Retry(2, tasks.Every(400*time.Millisecond)), producer.ID("secret-job"))
 		if err != nil {
@@ -87,6 +84,15 @@ func TestNothingThatIsEncryptedIsReadableInRedis(t *testing.T) {
 		}
 		apply, err := producer.ApplyAsync(ctx(t), p, secret, args[1])
 		if err != nil {
+			t.Fatal(err)
+		}
+		sub := e.rdb.PSubscribe(ctx(t), "*")
+		if _, ok := e.rdb.(*redis.ClusterClient); ok {
+			_ = sub.Close()
+			sub = e.rdb.SSubscribe(ctx(t), job.ReplyChannel(e.lane(t, m.ID()), e.field(t, m.ID(), "reply")))
+		}
+		defer sub.Close()
+		if _, err := sub.Receive(ctx(t)); err != nil {
 			t.Fatal(err)
 		}
 		readable := func(when string) {

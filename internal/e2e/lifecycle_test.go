@@ -109,7 +109,7 @@ func TestTerminateCancelsWhatIsOutstanding(t *testing.T) {
 		n, err := over.Get(ctx(t))
 		same(t, "the call that was over", n, err, 9)
 		eventually(t, "the running calls' contexts are canceled", func() bool {
-			return e.rdb.Get(ctx(t), gate.Key+":canceled").Val() == "2"
+			return e.rdb.SCard(ctx(t), gate.Key+":canceled").Val() == 2
 		})
 		if n := e.rdb.LLen(ctx(t), gate.Key+":started").Val(); n != 2 {
 			t.Errorf("%d calls were started, want the 2 that ran", n)

@@ -52,7 +52,7 @@ func TestLeavingAStreamCancelsWhatIsOnItsWay(t *testing.T) {
 			t.Errorf("the last pair of a stream whose context ended: %v", last)
 		}
 		eventually(t, "the running calls' contexts are canceled", func() bool {
-			return e.rdb.Get(ctx(t), gate.Key+":canceled").Val() == "2"
+			return e.rdb.SCard(ctx(t), gate.Key+":canceled").Val() == 2
 		})
 		e.noTrace(t)
 		for _, err := range producer.IMapUnordered(leaving, p, square, upTo(10, nil)) {

@@ -29,15 +29,14 @@ type tap struct {
 
 // asked is a Redis that is asked for a script and does not run it.
 type asked struct {
-	redis.Scripter
+	redis.UniversalClient
 	sha string
 }
 
-func (a *asked) EvalSha(ctx context.Context, sha string, _ []string, _ ...any) *redis.Cmd {
-	a.sha = sha
-	cmd := redis.NewCmd(ctx)
+func (a *asked) Process(_ context.Context, cmd redis.Cmder) error {
+	a.sha, _ = cmd.Args()[1].(string)
 	cmd.SetErr(errors.New("not run"))
-	return cmd
+	return cmd.Err()
 }
 
 // sha1Of is what the script of the record is called by.

@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"math"
@@ -243,7 +244,7 @@ func runHold(ctx context.Context, p probe) (string, error) {
 		select {
 		case <-time.After(5 * time.Millisecond):
 		case <-ctx.Done():
-			c.Incr(context.WithoutCancel(ctx), p.Key+":canceled")
+			c.SAdd(context.WithoutCancel(ctx), p.Key+":canceled", rand.Text()) // not Incr: a client that hears no answer says it again
 			return "", ctx.Err()
 		}
 	}

@@ -34,7 +34,7 @@ func TestAReturnSentTwiceLeavesTheNextOwnerAlone(t *testing.T) {
 	onAll(t, func(t *testing.T, rdb redis.UniversalClient) {
 		submit(t, rdb, Sealed, newCall(lane, "j"))
 		taken := take(t, rdb, 1)
-		back := Return(taken[0].Delivery, nil, 0, Head, message(lane, "j:0:1"))
+		back := Return(taken[0].Delivery, nil, 0, Head, asynqMessage(lane, "j:0:1"))
 		finish(t, rdb, OK, back)
 		next, err := Take(t.Context(), rdb, lane, Taking{Worker: "worker-2", Most: 1, Room: 1 << 20, Now: time.Now()})
 		if err != nil || len(next) != 1 {
@@ -76,7 +76,7 @@ func TestAReturnWithoutADeliveryMakesOne(t *testing.T) {
 		submit(t, rdb, Sealed, newCall(lane, "j"))
 		d := take(t, rdb, 1)[0]
 		rdb.Del(t.Context(), asynqfmt.ActiveKey(lane), asynqfmt.TaskKey(lane, "j:0:1"))
-		finish(t, rdb, OK, Return(d.Delivery, nil, 0, Tail, message(lane, "j:0:1")))
+		finish(t, rdb, OK, Return(d.Delivery, nil, 0, Tail, asynqMessage(lane, "j:0:1")))
 		if taken := take(t, rdb, 1); len(taken) != 1 || taken[0].Verdict != Run {
 			t.Fatalf("took %+v", taken)
 		}

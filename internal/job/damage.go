@@ -70,7 +70,7 @@ func Check(ctx context.Context, c redis.UniversalClient, lane string, ref Ref, c
 	return s.State, nil
 }
 
-func condemn(ctx context.Context, c redis.Scripter, lane string, ref Ref, reason string) (State, error) {
+func condemn(ctx context.Context, c redis.UniversalClient, lane string, ref Ref, reason string) (State, error) {
 	states, err := Cancel(ctx, c, lane, reason, ref)
 	if err != nil {
 		return "", err

@@ -19,7 +19,7 @@ type drop struct {
 	of, place any
 }
 
-func dropAll(ctx context.Context, c redis.Scripter, lane string, entries []drop) error {
+func dropAll(ctx context.Context, c redis.UniversalClient, lane string, entries []drop) error {
 	for some := range slices.Chunk(entries, maxDropped) {
 		args := append(make([]any, 0, 1+5*len(some)), lane)
 		for _, d := range some {
@@ -34,7 +34,7 @@ func dropAll(ctx context.Context, c redis.Scripter, lane string, entries []drop)
 
 // Consume removes the outcomes of a stream's chunks, which have reached their only reader.
 // order has the place, from 0, at which each of them was recorded.
-func Consume(ctx context.Context, c redis.Scripter, lane string, job Ref, chunks, order []int) error {
+func Consume(ctx context.Context, c redis.UniversalClient, lane string, job Ref, chunks, order []int) error {
 	entries := make([]drop, len(chunks))
 	for i, chunk := range chunks {
 		entries[i] = drop{"outcomes", job, chunk, order[i]}
@@ -44,7 +44,7 @@ func Consume(ctx context.Context, c redis.Scripter, lane string, job Ref, chunks
 
 // DropArguments removes the arguments of the chunks of canceled jobs of one lane. Their records live
 // on without them.
-func DropArguments(ctx context.Context, c redis.Scripter, lane string, jobs ...Unwanted) error {
+func DropArguments(ctx context.Context, c redis.UniversalClient, lane string, jobs ...Unwanted) error {
 	err := inSteps(chunksOf(jobs), maxDropped, func(chunks []Delivery) error {
 		entries := make([]drop, len(chunks))
 		for i, d := range chunks {
@@ -59,7 +59,7 @@ func DropArguments(ctx context.Context, c redis.Scripter, lane string, jobs ...U
 }
 
 // Discard removes stored frames that no script has made the job's.
-func Discard(ctx context.Context, c redis.Scripter, lane, name string, stored ...[]byte) error {
+func Discard(ctx context.Context, c redis.UniversalClient, lane, name string, stored ...[]byte) error {
 	var entries []drop
 	for _, frame := range stored {
 		if token, size, ok := parseReference(frame); ok {
@@ -73,7 +73,7 @@ func Discard(ctx context.Context, c redis.Scripter, lane, name string, stored ..
 
 // RemoveOutlived removes the records of jobs of many chunks whose time to live is over. Redis itself would
 // do nothing else for as long as that takes.
-func RemoveOutlived(ctx context.Context, c redis.Cmdable, lane string) error {
+func RemoveOutlived(ctx context.Context, c redis.UniversalClient, lane string) error {
 	names, err := c.SMembers(ctx, Prefix(lane)+"large").Result()
 	if err != nil {
 		return err

@@ -13,23 +13,23 @@ const AnyGen = "*"
 // Cancel ends jobs of one lane that are not over, and tells their pools and the workers.
 // reason is what a person or program gave, or that of State.Because. It
 // answers the state of each after that: Canceled, Done (too late) or Gone.
-func Cancel(ctx context.Context, c redis.Scripter, lane, reason string, jobs ...Ref) ([]State, error) {
+func Cancel(ctx context.Context, c redis.UniversalClient, lane, reason string, jobs ...Ref) ([]State, error) {
 	return end(ctx, c, lane, reason, "", jobs)
 }
 
 // Expire cancels jobs that had to begin before now, and leaves others alone. It answers the
 // state of each after that.
-func Expire(ctx context.Context, c redis.Scripter, lane string, jobs ...Ref) ([]State, error) {
+func Expire(ctx context.Context, c redis.UniversalClient, lane string, jobs ...Ref) ([]State, error) {
 	return end(ctx, c, lane, string(Unstarted), "late", jobs)
 }
 
 // Forget removes every trace of jobs of one lane but their deliveries, of which nothing is
 // run any more. It answers the state that each was in.
-func Forget(ctx context.Context, c redis.Scripter, lane string, jobs ...Ref) ([]State, error) {
+func Forget(ctx context.Context, c redis.UniversalClient, lane string, jobs ...Ref) ([]State, error) {
 	return end(ctx, c, lane, string(Forgotten), "forget", jobs)
 }
 
-func end(ctx context.Context, c redis.Scripter, lane, reason, how string, jobs []Ref) ([]State, error) {
+func end(ctx context.Context, c redis.UniversalClient, lane, reason, how string, jobs []Ref) ([]State, error) {
 	args := append(make([]any, 0, 2+4*len(jobs)), lane, publishBy(c))
 	for _, j := range jobs {
 		args = append(args, j.Name, j.Gen, reason, how)

@@ -109,18 +109,18 @@ type Finishing struct {
 
 // Finish records or returns chunks of one lane and ends their deliveries, in this order.
 // Without an answer it is not known which entries were done, and sending them again is safe.
-func Finish(ctx context.Context, c redis.Scripter, lane string, f Finishing, entries []Finished) ([]Answer, error) {
+func Finish(ctx context.Context, c redis.UniversalClient, lane string, f Finishing, entries []Finished) ([]Answer, error) {
 	n := 7
 	for _, e := range entries {
 		n += len(e.args)
 	}
-	args := append(make([]any, 0, n), lane, f.Worker)
+	args := append(begin(finishScript, lane, n), lane, f.Worker)
 	args = append(args, day(f.Now)...)
 	args = append(args, f.Inline, publishBy(c), len(entries))
 	for _, e := range entries {
 		args = append(args, e.args...)
 	}
-	reply, err := run(ctx, c, finishScript, lane, args).StringSlice()
+	reply, err := send(ctx, c, finishScript, args).StringSlice()
 	if err != nil {
 		return nil, err
 	}

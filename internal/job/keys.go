@@ -86,7 +86,7 @@ func ControlChannel(lane string) string { return Prefix(lane) + "control" }
 // publishBy is the command by which scripts publish. On a Cluster that is SPUBLISH, in the lane's
 // slot: the Cluster's bus, which brings PUBLISH to all masters, may hold small messages for up to
 // 40 ms. Scripts use PUBLISH where SPUBLISH does not do: see publish.lua.
-func publishBy(c redis.Scripter) string {
+func publishBy(c redis.UniversalClient) string {
 	if _, ok := c.(*redis.ClusterClient); ok {
 		return "SPUBLISH"
 	}

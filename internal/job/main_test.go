@@ -95,8 +95,8 @@ const (
 	worker = "worker-1"
 )
 
-// message is asynq's message of a delivery of a test.
-func message(lane, id string) []byte {
+// asynqMessage is asynq's message of a delivery of a test.
+func asynqMessage(lane, id string) []byte {
 	m := asynqfmt.Message{Type: "square", Payload: []byte(`{"job":"j"}`), ID: id, Queue: lane, Retry: 10000}
 	return m.Append(nil)
 }
@@ -105,7 +105,7 @@ func message(lane, id string) []byte {
 func newCall(lane, name string) Submission {
 	d := Delivery{Ref{Name: name}, 0, 1}
 	return New(Job{Ref: d.Ref, About: "1 square", Pool: "pool", Calls: 1, Chunks: 1, Life: time.Hour, TTL: time.Minute},
-		[]Chunk{{Number: 0, Args: []byte("0 1\n[7]"), TaskID: d.TaskID(), Message: message(lane, d.TaskID())}})
+		[]Chunk{{Number: 0, Args: []byte("0 1\n[7]"), TaskID: d.TaskID(), Message: asynqMessage(lane, d.TaskID())}})
 }
 
 // newMap submits a map of chunks of one call each, named after their arguments.
@@ -118,7 +118,7 @@ func someChunks(lane, name string, first, n int) []Chunk {
 	cs := make([]Chunk, n)
 	for i := range cs {
 		d := Delivery{Ref{Name: name}, first + i, 1}
-		cs[i] = Chunk{Number: d.Chunk, Args: []byte(d.TaskID()), TaskID: d.TaskID(), Message: message(lane, d.TaskID())}
+		cs[i] = Chunk{Number: d.Chunk, Args: []byte(d.TaskID()), TaskID: d.TaskID(), Message: asynqMessage(lane, d.TaskID())}
 	}
 	return cs
 }

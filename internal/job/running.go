@@ -21,7 +21,7 @@ type Saved struct {
 // Checkpoint saves what running chunks of one lane have. It answers for each the state of
 // its job, by which the worker learns that the job is over; or LostOwnership, Broken, or Unstored.
 // A chunk of which Redis has lost the owner becomes the worker's again when something is saved.
-func Checkpoint(ctx context.Context, c redis.Scripter, lane, worker string, chunks ...Saved) ([]State, error) {
+func Checkpoint(ctx context.Context, c redis.UniversalClient, lane, worker string, chunks ...Saved) ([]State, error) {
 	args := append(make([]any, 0, 3+6*len(chunks)), lane, worker, publishBy(c))
 	for _, s := range chunks {
 		args = append(args, s.Name, s.Gen, s.Chunk, s.Number, s.Part, s.Calls)
@@ -48,7 +48,7 @@ const (
 
 // ReissueAll gives chunks of one lane new deliveries, at the head of pending. Two programs
 // that do so for the same chunk make one delivery.
-func ReissueAll(ctx context.Context, c redis.Scripter, lane string, chunks ...Reissue) ([]State, error) {
+func ReissueAll(ctx context.Context, c redis.UniversalClient, lane string, chunks ...Reissue) ([]State, error) {
 	args := append(make([]any, 0, 1+8*len(chunks)), lane)
 	for _, r := range chunks {
 		id, message := "", []byte(nil)

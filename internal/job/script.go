@@ -58,7 +58,12 @@ func appendAll[T any](args []any, values []T) []any {
 	return args
 }
 
-// run runs a script in its lane, and loads it where the server does not have it.
+// run runs a script in its lane.
+func run(ctx context.Context, c redis.UniversalClient, s *redis.Script, lane string, args []any) *redis.Cmd {
+	return send(ctx, c, s, append(begin(s, lane, len(args)), args...))
+}
+
+// begin begins the command that runs a script in its lane, with room for n arguments.
 //
 // A script touches keys that it cannot name before it runs, all of them in the lane's slot.
 // The two keys that it does name tell the slot, and never exist. While a slot
@@ -66,6 +71,19 @@ func appendAll[T any](args []any, values []T) []any {
 // names several keys of which one is missing is sent on by the old master, and told to try again
 // by the new one (TRYAGAIN). So no script ever runs on a part of a lane. Neither key is asynq's: a user of
 // Redis who may cancel jobs needs no right to asynq's keys.
-func run(ctx context.Context, c redis.Scripter, s *redis.Script, lane string, args []any) *redis.Cmd {
-	return s.Run(ctx, c, []string{Prefix(lane) + "none", Prefix(lane) + "none2"}, args...)
+func begin(s *redis.Script, lane string, n int) []any {
+	none := Prefix(lane) + "none"
+	return append(make([]any, 0, n+5), "evalsha", s.Hash(), 2, none, none+"2")
+}
+
+// send sends such a command, and the script with it where the server does not have it. Of
+// redis.Script's methods it does without the copies of all arguments that these make.
+func send(ctx context.Context, c redis.UniversalClient, s *redis.Script, command []any) *redis.Cmd {
+	cmd := redis.NewCmd(ctx, command...)
+	cmd.SetFirstKeyPos(3)
+	_ = c.Process(ctx, cmd)
+	if redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") {
+		return s.Eval(ctx, c, []string{command[3].(string), command[4].(string)}, command[5:]...)
+	}
+	return cmd
 }

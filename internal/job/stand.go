@@ -77,7 +77,7 @@ func Active(ctx context.Context, c redis.Cmdable, lane string) ([]string, error)
 // (eviction). The number is 0 where a delivery is on its way. It looks from the given delivery of
 // each chunk on. Of deliveries that may have left a long pending list it looks for the first one
 // only; see trace.lua.
-func NextNumbers(ctx context.Context, c redis.Scripter, lane string, chunks []Delivery) ([]int, error) {
+func NextNumbers(ctx context.Context, c redis.UniversalClient, lane string, chunks []Delivery) ([]int, error) {
 	args := []any{lane}
 	for _, d := range chunks {
 		args = append(args, d.TaskID())

@@ -31,12 +31,13 @@ type Chunk struct {
 	Due     time.Time // not before this, in whole seconds; the zero time is now
 }
 
-// Submission is one entry of Submit: a new job, or more chunks of an open one.
+// Submission is one entry of Submit: a new job, or more chunks of an open one. Its Job may be changed
+// until it is submitted.
 type Submission struct{ *entry }
 
 type entry struct {
+	Job
 	create bool
-	job    Job
 	chunks []Chunk
 }
 
@@ -45,7 +46,7 @@ const entryBytes = 128
 
 // Size is about how many bytes the entry has.
 func (s Submission) Size() int {
-	n := entryBytes + len(s.job.About)
+	n := entryBytes + len(s.About)
 	for _, c := range s.chunks {
 		n += len(c.Args) + len(c.TaskID) + len(c.Message)
 	}
@@ -55,17 +56,14 @@ func (s Submission) Size() int {
 // DefaultTTL is how long the record of a job without the field ttl lives once it is over.
 const DefaultTTL = time.Hour
 
-// New creates a job with its first chunks. Life must be at least a millisecond.
-func New(j Job, chunks []Chunk) Submission {
-	j.Life = max(j.Life, time.Millisecond)
-	return Submission{&entry{true, j, chunks}}
-}
+// New creates a job with its first chunks.
+func New(j Job, chunks []Chunk) Submission { return Submission{&entry{j, true, chunks}} }
 
 // Add adds chunks to an open job, which then has these totals. seal says that no more
 // will come. The record lives for life from now on; 0 leaves that as it is. Chunks come in
 // their order: an addition is not made before those before it are.
 func Add(job Ref, calls, chunks int, seal bool, life time.Duration, more []Chunk) Submission {
-	return Submission{&entry{false, Job{Ref: job, Calls: calls, Chunks: chunks, Open: !seal, Life: life}, more}}
+	return Submission{&entry{Job{Ref: job, Calls: calls, Chunks: chunks, Open: !seal, Life: life}, false, more}}
 }
 
 // usualFields is how many fields of a new job are given, as a rule.
@@ -74,33 +72,41 @@ const usualFields = 3
 // length is how many arguments append appends, as a rule.
 func (s Submission) length() int { return 9 + 2*usualFields + 5*len(s.chunks) }
 
-// append appends the entry as submit reads it.
+// append appends the entry as submit reads it. What it has stays where it is: an interface value
+// that points to it needs no memory of its own.
 func (s Submission) append(args []any) []any {
-	what := Sealed
-	if s.job.Open {
-		what = Open
+	what := "sealed"
+	switch {
+	case s.create && s.Open:
+		what = "new open"
+	case s.create:
+		what = "new sealed"
+	case s.Open:
+		what = "open"
 	}
+	life := s.Life.Milliseconds()
 	if s.create {
-		what = "new " + what
+		life = max(1, life)
 	}
-	args = append(args, string(what), s.job.Name, s.job.Gen, s.job.Life.Milliseconds(), s.job.Within.Milliseconds(), s.job.Calls, s.job.Chunks, 0, len(s.chunks))
+	args = append(args, what, &s.Name, &s.Gen, life, s.Within.Milliseconds(), s.Calls, s.Chunks, 0, len(s.chunks))
 	if fields := len(args); s.create {
-		args = s.job.fields(args)
+		args = s.fields(args)
 		args[fields-2] = (len(args) - fields) / 2
 	}
-	for _, c := range s.chunks {
+	for i := range s.chunks {
+		c := &s.chunks[i]
 		due := ""
 		if !c.Due.IsZero() {
 			due = strconv.FormatInt(c.Due.Unix(), 10)
 		}
-		args = append(args, string(ArgsOf(c.Number)), c.Args, c.TaskID, c.Message, due)
+		args = append(args, ArgsOf(c.Number), c.Args, &c.TaskID, c.Message, due)
 	}
 	return args
 }
 
 // fields appends the fields of a new job. What is left out means the default.
-func (j Job) fields(args []any) []any {
-	args = append(args, "about", j.About, "reply", j.Pool)
+func (j *Job) fields(args []any) []any {
+	args = append(args, "about", &j.About, "reply", &j.Pool)
 	if j.Open {
 		args = append(args, "state", string(Open))
 	}
@@ -128,14 +134,14 @@ const (
 // job after its submission; the state of a job that did not grow says why. Without an answer it is
 // not known which of them were made, and sending them again is safe as long as their records
 // are not removed meanwhile: a job may be forgotten only when its submission has an answer.
-func Submit(ctx context.Context, c redis.Scripter, lane string, entries []Submission) ([]State, error) {
+func Submit(ctx context.Context, c redis.UniversalClient, lane string, entries []Submission) ([]State, error) {
 	n := 3
 	for _, e := range entries {
 		n += e.length()
 	}
-	args := append(make([]any, 0, n), lane, publishBy(c), len(entries))
+	args := append(begin(submitScript, lane, n), lane, publishBy(c), len(entries))
 	for _, e := range entries {
 		args = e.append(args)
 	}
-	return states(run(ctx, c, submitScript, lane, args), lane, len(entries))
+	return states(send(ctx, c, submitScript, args), lane, len(entries))
 }

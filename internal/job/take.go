@@ -71,14 +71,14 @@ type Taking struct {
 // Take moves deliveries from pending to active and makes the worker the owner of those
 // chunks that may run. Deliveries of which nothing is to be done end here.
 // If the reply is lost, the record says which chunks are the worker's.
-func Take(ctx context.Context, c redis.Scripter, lane string, t Taking) ([]Taken, error) {
-	args := append(make([]any, 0, 10+len(t.Moved)), lane, t.Worker, t.Most, t.Now.Add(asynqfmt.LeaseDuration).Unix(), t.Room)
+func Take(ctx context.Context, c redis.UniversalClient, lane string, t Taking) ([]Taken, error) {
+	args := append(begin(takeScript, lane, 10+len(t.Moved)), lane, t.Worker, t.Most, t.Now.Add(asynqfmt.LeaseDuration).Unix(), t.Room)
 	args = append(args, day(t.Now)...)
 	args = append(args, t.Budget, flag(t.Waits), flag(t.Hosted))
 	for _, id := range t.Moved {
 		args = append(args, id)
 	}
-	reply, err := run(ctx, c, takeScript, lane, args).Slice()
+	reply, err := send(ctx, c, takeScript, args).Slice()
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +95,7 @@ func Take(ctx context.Context, c redis.Scripter, lane string, t Taking) ([]Taken
 
 // PutBack moves deliveries that BLMOVE has moved to active, and that were not taken, back to
 // the head of pending.
-func PutBack(ctx context.Context, c redis.Scripter, lane string, taskIDs ...string) error {
+func PutBack(ctx context.Context, c redis.UniversalClient, lane string, taskIDs ...string) error {
 	args := append(make([]any, 0, 1+len(taskIDs)), lane)
 	for _, id := range taskIDs {
 		args = append(args, id)

@@ -99,7 +99,7 @@ func TestALostOwnerIsReplacedByTheWorkerThatRunsTheChunk(t *testing.T) {
 		if save("part"); !strings.HasPrefix(own(), worker+" ") || !strings.HasSuffix(own(), " 1") {
 			t.Errorf("the owner is %q", own())
 		}
-		finish(t, rdb, OK, Return(taken[0].Delivery, nil, 0, Head, message(lane, "j:0:1")))
+		finish(t, rdb, OK, Return(taken[0].Delivery, nil, 0, Head, asynqMessage(lane, "j:0:1")))
 	})
 }
 

@@ -21,13 +21,13 @@ const startAhead = 2
 
 // Start makes deliveries pending that wait in asynq's scheduled or retry set and are due now. One
 // that has been put off again since then stays. It returns how many became pending.
-func Start(ctx context.Context, c redis.Scripter, lane string, now time.Time, taskIDs ...string) (int, error) {
+func Start(ctx context.Context, c redis.UniversalClient, lane string, now time.Time, taskIDs ...string) (int, error) {
 	return run(ctx, c, forwardScript, lane, appendAll([]any{lane, now.Unix() + startAhead, 0}, taskIDs)).Int()
 }
 
 // Forward makes deliveries pending that are due. It returns how many these were; more may be
 // left where it was MaxForwarded or more.
-func Forward(ctx context.Context, c redis.Scripter, lane string, now time.Time) (int, error) {
+func Forward(ctx context.Context, c redis.UniversalClient, lane string, now time.Time) (int, error) {
 	return run(ctx, c, forwardScript, lane, []any{lane, now.Unix(), MaxForwarded}).Int()
 }
 
@@ -81,7 +81,7 @@ func inSteps[T any](values iter.Seq[T], n int, do func([]T) error) error {
 
 // Withdraw removes the deliveries of jobs of one lane that no worker has taken, in steps that
 // take Redis about a millisecond each, however many there are.
-func Withdraw(ctx context.Context, c redis.Cmdable, lane string, jobs ...Unwanted) error {
+func Withdraw(ctx context.Context, c redis.UniversalClient, lane string, jobs ...Unwanted) error {
 	var pending []string
 	err := inSteps(chunksOf(jobs), withdrawAtOnce, func(chunks []Delivery) error {
 		var ids []string
@@ -108,7 +108,7 @@ func Withdraw(ctx context.Context, c redis.Cmdable, lane string, jobs ...Unwante
 // withdrawPending removes deliveries from the pending list: each from its place, with those beside it; and
 // those that are not at their places in a walk through the list. Of the list the newest are in front.
 // Deliveries that come meanwhile move the others back, to where the walk looks next.
-func withdrawPending(ctx context.Context, c redis.Cmdable, lane string, ids []string) error {
+func withdrawPending(ctx context.Context, c redis.UniversalClient, lane string, ids []string) error {
 	var err error
 	for before := len(ids) + 1; 0 < len(ids) && len(ids) < before; {
 		before = len(ids)
@@ -130,7 +130,7 @@ func withdrawPending(ctx context.Context, c redis.Cmdable, lane string, ids []st
 
 // WithdrawFailed removes the failed deliveries of jobs of one lane from asynq's archive, and
 // returns how many there were of each. The values of jobs are not looked at.
-func WithdrawFailed(ctx context.Context, c redis.Cmdable, lane string, jobs map[Ref]int) (map[Ref]int, error) {
+func WithdrawFailed(ctx context.Context, c redis.UniversalClient, lane string, jobs map[Ref]int) (map[Ref]int, error) {
 	found := map[Ref]int{}
 	for from := 0; ; {
 		ids, err := OldestArchived(ctx, c, lane, from, withdrawAtOnce)
@@ -143,7 +143,7 @@ func WithdrawFailed(ctx context.Context, c redis.Cmdable, lane string, jobs map[
 			_, unwanted := jobs[d.Ref]
 			return !ok || !unwanted
 		})
-		left, err := withdraw(ctx, c, lane, payloadOf(lane, ""), 0, 0, ids)
+		left, err := withdraw(ctx, c, lane, string(appendPayloadHead(nil, lane, "")), 0, 0, ids)
 		if err != nil {
 			return found, err
 		}
@@ -159,7 +159,7 @@ func WithdrawFailed(ctx context.Context, c redis.Cmdable, lane string, jobs map[
 
 // withdraw removes deliveries that wait, those in pending as withdraw.lua says of from and n; with a
 // head, with which payloads begin, archived ones too. It returns those that are there still.
-func withdraw(ctx context.Context, c redis.Scripter, lane, head string, from int64, n int, ids []string) ([]string, error) {
+func withdraw(ctx context.Context, c redis.UniversalClient, lane, head string, from int64, n int, ids []string) ([]string, error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}
@@ -181,6 +181,6 @@ const MaxTrimmed = 500
 
 // TrimArchive removes archived deliveries of a lane that are older than the given age, and
 // the oldest ones beyond the given number; up to MaxTrimmed. It returns how many it removed.
-func TrimArchive(ctx context.Context, c redis.Scripter, lane string, keep int, age time.Duration, now time.Time) (int, error) {
+func TrimArchive(ctx context.Context, c redis.UniversalClient, lane string, keep int, age time.Duration, now time.Time) (int, error) {
 	return run(ctx, c, trimScript, lane, []any{lane, keep, now.Add(-age).Unix(), MaxTrimmed}).Int()
 }

@@ -58,7 +58,7 @@ func TestWithdrawLeavesTakenDeliveries(t *testing.T) {
 	onAll(t, func(t *testing.T, rdb redis.UniversalClient) {
 		u := waiting(t, rdb, "j", 3, 0)
 		taken := take(t, rdb, 2)
-		finish(t, rdb, OK, PutOff(taken[1].Delivery, nil, 0, time.Now().Add(time.Hour), message(lane, taken[1].TaskID)))
+		finish(t, rdb, OK, PutOff(taken[1].Delivery, nil, 0, time.Now().Add(time.Hour), asynqMessage(lane, taken[1].TaskID)))
 		if err := Withdraw(t.Context(), rdb, lane, u); err != nil {
 			t.Fatal(err)
 		}

@@ -38,6 +38,7 @@ type Batch[E, A any] struct {
 	// Gather is how long an entry waits for others. It is for entries that no caller waits for.
 	Gather time.Duration
 
+	crew  crew       // sends
 	mu    sync.Mutex // guards all below
 	lines map[string]*line[E, A]
 }
@@ -135,7 +136,7 @@ func (b *Batch[E, A]) Go(lane string, entry E, done func(A, error)) {
 func (b *Batch[E, A]) start(lane string, l *line[E, A]) {
 	if len(l.waiting) > 0 && l.underWay < maxUnderWay {
 		l.underWay++
-		go b.run(lane, l)
+		b.crew.run(func() { b.run(lane, l) })
 	}
 }
 

@@ -64,6 +64,7 @@ func ready() <-chan struct{} {
 
 func TestEntriesGatherWhileTwoBatchesAreUnderWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		defer time.Sleep(2 * crewRest) // until the crew has gone
 		may := make(chan struct{})
 		s := newSent(may)
 		var answers atomic.Int64
@@ -85,6 +86,7 @@ func TestEntriesGatherWhileTwoBatchesAreUnderWay(t *testing.T) {
 
 func TestABatchEndsBeforeItHasTooManyBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		defer time.Sleep(2 * crewRest) // until the crew has gone
 		may := make(chan struct{})
 		s := newSent(may)
 		for _, n := range []int{1, 1, maxBytes * 2, maxBytes / 2, maxBytes / 2, 1} {
@@ -103,6 +105,7 @@ func TestABatchEndsBeforeItHasTooManyBytes(t *testing.T) {
 
 func TestEntriesThatMayWaitGoTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		defer time.Sleep(2 * crewRest) // until the crew has gone
 		s := newSent(ready())
 		s.Gather = 10 * time.Millisecond
 		var answers atomic.Int64

@@ -63,6 +63,7 @@ type Consumer struct {
 
 	running sync.WaitGroup // Run until over, and Refuse
 	asking  sync.WaitGroup // requests for deliveries
+	crew    crew           // asks
 	renewal context.CancelFunc
 	renewed sync.WaitGroup // the renewal of leases
 

@@ -160,10 +160,10 @@ func (c *Consumer) take(l *listener) {
 	}
 	answered := make(chan answer, 1)
 	c.asking.Add(1)
-	go func() {
+	c.crew.run(func() {
 		c.ask(&a)
 		answered <- a
-	}()
+	})
 	wait := patience
 	if c.cfg.Strict {
 		wait = strictPatience

@@ -54,7 +54,9 @@ func (c *Cutter) Next(first int) ([]job.Chunk, error) {
 			return nil, err
 		}
 		frame := wire.EncodeArgs(c.At, n, data)
-		batch = append(batch, job.Chunk{Number: first + len(batch), Args: frame})
+		batch = append(batch, job.Chunk{})
+		last := &batch[len(batch)-1]
+		last.Number, last.Args = first+len(batch)-1, frame
 		bytes += len(frame)
 		if len(frame) < job.LargeFrame {
 			inScript += len(frame)
@@ -64,8 +66,8 @@ func (c *Cutter) Next(first int) ([]job.Chunk, error) {
 	return batch, nil
 }
 
-// raw says that byte strings may be encoded in the raw form.
-func raw() bool { return true }
+// Raw says that byte strings may be encoded in the raw form.
+func Raw() bool { return true }
 
 // one encodes the next chunk.
 func (c *Cutter) one() (n int, data []byte, err error) {
@@ -75,7 +77,7 @@ func (c *Cutter) one() (n int, data []byte, err error) {
 	}
 	n = min(n, c.Calls-c.At)
 	for {
-		if data, err = c.Encode(c.At, c.At+n, raw); err != nil {
+		if data, err = c.Encode(c.At, c.At+n, Raw); err != nil {
 			return 0, nil, c.rebase(err, c.At)
 		}
 		if len(data) > c.MaxArgument {
@@ -106,7 +108,7 @@ func (c *Cutter) one() (n int, data []byte, err error) {
 // checkEach finds an argument that is too large by itself.
 func (c *Cutter) checkEach(n int) error {
 	for i := c.At; i < c.At+n; i++ {
-		data, err := c.Encode(i, i+1, raw)
+		data, err := c.Encode(i, i+1, Raw)
 		if err != nil {
 			return c.rebase(err, i)
 		}

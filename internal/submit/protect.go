@@ -34,21 +34,21 @@ func (p *Pool) protects(t Task) bool {
 
 // protect seals and signs the arguments of chunks, and, with the first ones, signs the
 // description of the job.
-func (o *Outgoing) protect(d *description, batch []job.Chunk, first bool) error {
+func (o *Outgoing) protect(j *job.Job, about *job.About, batch []job.Chunk, first bool) error {
 	if !o.Pool.protects(o.Task) {
 		return nil
 	}
 	signer, ref, task := o.Pool.signer, refOf(o.Options.Queue, o.Ref), o.Task.Name()
-	terms := signedTerms(d.About, o.Options.Queue, o.Total)
-	terms.Expires = time.Now().Add(d.Life).UnixMilli()
+	terms := signedTerms(*about, o.Options.Queue, o.Total)
+	terms.Expires = time.Now().Add(j.Life).UnixMilli()
 	if first {
 		of := terms
 		if o.Total == UnknownTotal {
 			of.Expires = 0 // a stream renews its time to live, but not this
 		} else {
-			of.Expires += d.TTL.Milliseconds()
+			of.Expires += j.TTL.Milliseconds()
 		}
-		d.About.Sig = signer.Text(jobPlace(ref, task), of, d.About.Sum, d.About.Cut)
+		about.Sig = signer.Text(jobPlace(ref, task), of, about.Sum, about.Cut)
 	}
 	sealer, seals := o.Task.Codec().(tasks.SealingCodec)
 	for i, c := range batch {

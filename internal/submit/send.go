@@ -33,52 +33,41 @@ func (o *Outgoing) ID() string {
 	return names.Address{Queue: o.Options.Queue, Name: o.Ref.Name}.String()
 }
 
-// description is what is known of a job when it is created.
-type description struct {
-	job.Job
-	About job.About
-}
-
 // describe describes the job with so many calls and chunks. An open one will have more.
-func (o *Outgoing) describe(calls, chunks int, open bool) description {
-	d := description{
-		Job: job.Job{
-			Ref: o.Ref, Pool: o.Pool.Hub.Pool, Calls: calls, Chunks: chunks, Open: open,
-			Life: o.Pool.JobTTL + o.Options.delay(), TTL: o.Options.TTL, Within: o.Options.within(),
-		},
-		About: job.About{Task: o.Task.Name(), Codec: o.Task.Codec().Name(), Policy: o.Policy, Sum: o.sum, Cut: o.cut},
-	}
+func (o *Outgoing) describe(j *job.Job, about *job.About, calls, chunks int, open bool) {
+	j.Ref, j.Pool, j.Calls, j.Chunks, j.Open = o.Ref, o.Pool.Hub.Pool, calls, chunks, open
+	j.Life, j.TTL, j.Within = o.Pool.JobTTL+o.Options.delay(), o.Options.TTL, o.Options.within()
+	about.Task, about.Codec, about.Policy, about.Sum, about.Cut = o.Task.Name(), o.Task.Codec().Name(), o.Policy, o.sum, o.cut
 	if o.Options.headers != "" {
-		d.About.Headers = json.RawMessage(o.Options.headers)
+		about.Headers = json.RawMessage(o.Options.headers)
 	}
 	if !o.Options.Start.IsZero() {
-		d.About.Start = o.Options.Start.UnixMilli()
+		about.Start = o.Options.Start.UnixMilli()
 	}
-	return d
 }
 
 // Entry makes the entry that creates the job with these chunks, its first ones, or that adds
 // them to it: it has so many calls and chunks then, and more to come if it is open. The chunks
 // are protected, and what is large of them is stored.
 func (o *Outgoing) Entry(ctx context.Context, calls, chunks int, open bool, batch []job.Chunk, first bool) (entry job.Submission, large bool, err error) {
-	d := o.describe(calls, chunks, open)
-	if err := o.protect(&d, batch, first); err != nil {
+	entry = job.New(job.Job{}, batch)
+	var about job.About
+	o.describe(&entry.Job, &about, calls, chunks, open)
+	if err := o.protect(&entry.Job, &about, batch, first); err != nil {
 		return entry, false, err
 	}
 	if large, err = o.store(ctx, batch); err != nil {
 		return entry, false, err
 	}
-	if !first {
-		renewed := time.Duration(0)
-		if o.Total == UnknownTotal {
-			renewed = o.Pool.JobTTL
-		}
-		return job.Add(o.Ref, calls, chunks, !open, renewed, batch), large, nil
+	if first {
+		entry.About, err = about.Encode()
+		return entry, large, err
 	}
-	if d.Job.About, err = d.About.Encode(); err != nil {
-		return entry, false, err
+	renewed := time.Duration(0)
+	if o.Total == UnknownTotal {
+		renewed = o.Pool.JobTTL
 	}
-	return job.New(d.Job, batch), large, nil
+	return job.Add(o.Ref, calls, chunks, !open, renewed, batch), large, nil
 }
 
 // Put sends the entry.
@@ -96,15 +85,13 @@ func (o *Outgoing) store(ctx context.Context, batch []job.Chunk) (large bool, er
 	}
 	var stores redis.Pipeliner // one pipeline for all: most submissions have none
 	for i := range batch {
-		d := job.Delivery{Ref: o.Ref, Chunk: batch[i].Number, Number: 1}
 		if len(batch[i].Args) >= job.LargeFrame {
 			if stores == nil {
 				stores = o.Pool.Redis.Pipeline()
 			}
 			batch[i].Args = job.QueueStore(ctx, stores, o.Lane, o.Ref.Name, batch[i].Args)
 		}
-		batch[i].TaskID, batch[i].Due = d.TaskID(), start
-		batch[i].Message = job.Message(o.Lane, o.Task.Name(), d, "", time.Time{})
+		batch[i].Deliver(o.Lane, o.Task.Name(), o.Ref, start)
 	}
 	if stores == nil {
 		return false, nil

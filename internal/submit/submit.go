@@ -19,24 +19,37 @@ func (p *Pool) Submit(ctx context.Context, t Task, o *Options, n int, encode Enc
 		return nil, err
 	}
 	defer left()
-	policy := o.Policy.Over(t.Policy())
-	if err := policy.CheckLimits(); err != nil {
+	s := new(submission)
+	s.Pool, s.Task, s.Options, s.Total = p, t, o, n
+	if err = s.setPolicy(); err == nil {
+		watched, end := p.Watch(ctx, t, o)
+		defer func() { end(submitted, err) }()
+		submitted, err = s.run(watched, encode)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("submitting %q: %w", t.Name(), err)
 	}
-	ctx, end := p.Watch(ctx, t, o)
-	defer func() { end(submitted, err) }()
+	return submitted, nil
+}
+
+// setPolicy gives the job its limits: those of the task, and over them its own.
+func (s *submission) setPolicy() error {
+	policy := s.Options.Policy.Over(s.Task.Policy())
+	s.Policy = policy.Encode()
+	return policy.CheckLimits()
+}
+
+// run cuts the job and sends it.
+func (s *submission) run(ctx context.Context, encode Encoder) (submitted *await.Job, err error) {
+	p, o, c := s.Pool, s.Options, &s.cutter
 	if err := p.inline.Submitting(ctx); err != nil {
-		return nil, fmt.Errorf("submitting %q: %w", t.Name(), err)
+		return nil, err
 	}
-	size := o.ChunkSize
-	if size == 0 {
-		if size, err = p.automaticSize(ctx, o.Queue, n); err != nil {
-			return nil, fmt.Errorf("submitting %q: counting the workers' slots: %w", t.Name(), err)
+	c.Encode, c.Calls, c.Size, c.Exact, c.MaxArgument, c.Task = encode, s.Total, o.ChunkSize, o.ChunkSize > 0, p.MaxArgument, s.Task.Name()
+	if !c.Exact {
+		if c.Size, err = p.automaticSize(ctx, o.Queue, s.Total); err != nil {
+			return nil, fmt.Errorf("counting the workers' slots: %w", err)
 		}
-	}
-	s := &submission{
-		Outgoing: Outgoing{Pool: p, Task: t, Options: o, Total: n, Policy: policy.Encode()},
-		cutter:   Cutter{Encode: encode, Calls: n, Size: size, Exact: o.ChunkSize > 0, MaxArgument: p.MaxArgument, Task: t.Name()},
 	}
 	if o.Key == "" {
 		s.Ref.Name = rand.Text()
@@ -47,11 +60,10 @@ func (p *Pool) Submit(ctx context.Context, t Task, o *Options, n int, encode Enc
 	if err = ended(err); job.IsTooLarge(err) {
 		err = fmt.Errorf("refused by Redis for the size of a request: %w; pass a reference to the data, use a smaller ChunkSize, or raise the limit of Redis", err)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("submitting %q: %w", t.Name(), err)
+	if err == nil {
+		p.inline.Submitted(ctx, submitted.Over())
 	}
-	p.inline.Submitted(ctx, submitted.Over())
-	return submitted, nil
+	return submitted, err
 }
 
 // automaticSize is Python's rule, with the slots of the whole fleet.
