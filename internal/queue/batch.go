@@ -15,19 +15,15 @@ const (
 	maxBytes   = 256 << 10 // but at least one entry, whatever its size
 )
 
-// maxUnderWay is how many batches of one lane may be under way at once. A second one keeps
-// Redis busy while the reply to the first is on its way.
-const maxUnderWay = 2
-
 // sendTime bounds one try to send a batch, whatever the client's own time limits are.
 const sendTime = 30 * time.Second
 
 // Batch sends entries of concurrent goroutines together, lane by lane. What costs on a busy
 // connection is the round trip and the call of a script, not the entry.
 //
-// Without Gather no entry waits for company: an entry that finds fewer than two batches under way goes out
-// at once. Only entries that come while more are under way gather, and go out together: the
-// busier it gets, the more entries share a round trip.
+// Without Gather no entry waits for company: an entry that finds no batch of its lane under way goes
+// out at once. Entries that come meanwhile gather, and go out together: the busier it gets, the more
+// entries share a round trip.
 //
 // A Batch is safe for concurrent use. It holds no resources and needs no closing.
 type Batch[E, A any] struct {
@@ -45,7 +41,7 @@ type Batch[E, A any] struct {
 
 // line is what is on its way to one lane.
 type line[E, A any] struct {
-	underWay  int
+	underWay  bool
 	waiting   []item[E, A]
 	gathering bool            // a timer starts what waits
 	settling  []chan struct{} // closed when nothing waits or is under way
@@ -101,7 +97,7 @@ func (b *Batch[E, A]) Settle(lane string) {
 	b.mu.Lock()
 	l := b.line(lane)
 	b.start(lane, l)
-	if l.underWay == 0 {
+	if !l.underWay {
 		b.mu.Unlock()
 		return
 	}
@@ -131,11 +127,10 @@ func (b *Batch[E, A]) Go(lane string, entry E, done func(A, error)) {
 	}
 }
 
-// start starts a goroutine that sends what waits, unless enough are at it. It is called
-// with mu held.
+// start starts a goroutine that sends what waits, unless one is at it. It is called with mu held.
 func (b *Batch[E, A]) start(lane string, l *line[E, A]) {
-	if len(l.waiting) > 0 && l.underWay < maxUnderWay {
-		l.underWay++
+	if len(l.waiting) > 0 && !l.underWay {
+		l.underWay = true
 		b.crew.run(func() { b.run(lane, l) })
 	}
 }
@@ -162,11 +157,9 @@ func (b *Batch[E, A]) run(lane string, l *line[E, A]) {
 	}
 }
 
-// end notes that one goroutine less sends. It is called with the batch's mu held.
+// end notes that nothing is under way. It is called with the batch's mu held.
 func (l *line[E, A]) end() {
-	if l.underWay--; l.underWay > 0 {
-		return
-	}
+	l.underWay = false
 	for _, settled := range l.settling {
 		close(settled)
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"time"
 
@@ -28,6 +29,7 @@ const (
 // while all lanes are empty, and what listeners hear is for these.
 func (c *Consumer) dispatch(ctx context.Context) {
 	for ctx.Err() == nil {
+		runtime.Gosched() // short calls end now, and one request is for the slots of all
 		c.held += c.more(maxTaken - c.held)
 		if c.held == 0 || !slices.ContainsFunc(c.lanes, (*listener).ready) {
 			c.await(ctx)
