@@ -195,7 +195,7 @@ func TestAChunkThatIsGivenBackKeepsWhatItHas(t *testing.T) {
 		if s := snapshot(t, rdb, "m"); s.Done != 3 {
 			t.Fatalf("%d calls are done, want 3", s.Done)
 		}
-		finish(t, rdb, OK, Return(taken[0].Delivery, []byte("four"), 4, Tail, message(lane, "m:0:1")))
+		finish(t, rdb, OK, Return(taken[0].Delivery, []byte("four"), 4, Tail, asynqMessage(lane, "m:0:1")))
 		if got := deliveries(t, rdb, "pending"); got != "m:1:1 m:0:1" {
 			t.Fatalf("pending: %s", got)
 		}
@@ -211,11 +211,11 @@ func TestAChunkThatIsGivenBackKeepsWhatItHas(t *testing.T) {
 			t.Fatalf("%d calls are done, want 5", s.Done)
 		}
 		until := time.Now().Add(time.Hour)
-		finish(t, rdb, OK, PutOff(taken[0].Delivery, nil, 0, until, message(lane, "m:1:1")))
+		finish(t, rdb, OK, PutOff(taken[0].Delivery, nil, 0, until, asynqMessage(lane, "m:1:1")))
 		if at := rdb.ZScore(t.Context(), "asynq:{q}:retry", "m:1:1").Val(); int64(at) != until.Unix() {
 			t.Fatalf("put off until %v, want %d", at, until.Unix())
 		}
-		finish(t, rdb, NotOwner, PutOff(taken[0].Delivery, nil, 0, until, message(lane, "m:1:1")))
+		finish(t, rdb, NotOwner, PutOff(taken[0].Delivery, nil, 0, until, asynqMessage(lane, "m:1:1")))
 		if n := rdb.Exists(t.Context(), "asynq:{q}:t:m:1:1").Val(); n != 1 {
 			t.Fatal("the delivery that waits has lost its hash")
 		}
@@ -227,7 +227,7 @@ func TestFailedCallsKeepTheirArgumentsAndAreArchived(t *testing.T) {
 		submit(t, rdb, Sealed, newCall(lane, "j"))
 		taken := take(t, rdb, 1)
 		finish(t, rdb, OK, Record(taken[0].Delivery, Outcomes{
-			Frame: []byte("failed"), Calls: 1, Failed: 1, SlowTook: 1500 * time.Millisecond, Message: message(lane, "j:0:1"),
+			Frame: []byte("failed"), Calls: 1, Failed: 1, SlowTook: 1500 * time.Millisecond, Message: asynqMessage(lane, "j:0:1"),
 		}))
 		f := fields(t, rdb, "j")
 		if f["kept:0"] != "0 1\n[7]" || f["failed"] != "1" || f["slow"] != "1500 0 "+worker {
@@ -280,7 +280,7 @@ func TestAJobOfTheSameNameIsAnotherJob(t *testing.T) {
 		named := func(gen string) Submission {
 			d := Delivery{Ref{"name", gen}, 0, 1}
 			return New(Job{Ref: d.Ref, About: "1 square", Pool: "pool", Calls: 1, Chunks: 1, Life: time.Hour, TTL: time.Minute},
-				[]Chunk{{Args: []byte(gen), TaskID: d.TaskID(), Message: message(lane, d.TaskID())}})
+				[]Chunk{{Args: []byte(gen), TaskID: d.TaskID(), Message: asynqMessage(lane, d.TaskID())}})
 		}
 		submit(t, rdb, Sealed, named("first"))
 		old := take(t, rdb, 1)[0]
@@ -330,7 +330,7 @@ func TestDelayedDeliveriesComeWhenTheyAreDue(t *testing.T) {
 		}
 		submit(t, rdb, Sealed, delayed("a"), delayed("b"), delayed("c"), newCall(lane, "d"))
 		d := take(t, rdb, 5)[0]
-		finish(t, rdb, OK, PutOff(d.Delivery, nil, 0, due, message(lane, "d:0:1")))
+		finish(t, rdb, OK, PutOff(d.Delivery, nil, 0, due, asynqMessage(lane, "d:0:1")))
 		if n := rdb.Exists(t.Context(), asynqfmt.ScheduledKey(lane), asynqfmt.RetryKey(lane)).Val(); n != 2 {
 			t.Fatalf("%d sets have delayed deliveries, want 2", n)
 		}

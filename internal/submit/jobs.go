@@ -104,12 +104,12 @@ func (j *jobs) name(ctx context.Context, of string) error {
 	}
 	j.named[of] = time.Now()
 	j.mu.Unlock()
-	lanes, err := j.router.Lanes(ctx, of)
+	all, err := j.router.Lanes(ctx, of)
 	if err != nil {
 		return err
 	}
-	names := make([]any, len(lanes))
-	for i, lane := range lanes {
+	names := make([]any, len(all))
+	for i, lane := range all {
 		names[i] = lane
 	}
 	if err := j.rdb.SAdd(ctx, asynqfmt.QueuesKey, names...).Err(); err != nil && redis.HasErrorPrefix(err, "NOPERM") {
