@@ -1,8 +1,6 @@
 package cli_test
 
 import (
-	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -15,7 +13,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/distpool/distpool/internal/cli"
+	"github.com/distpool/distpool/internal/cli/clitest"
+	"github.com/distpool/distpool/internal/cli/console"
 	"github.com/distpool/distpool/internal/redistest"
 )
 
@@ -127,47 +126,47 @@ func underRules(t *testing.T, g guardedSite) {
 	run := func(s site, stdin string, code int, want string, args ...string) string {
 		t.Helper()
 		got := s.run(t, stdin, args...)
-		if got.code != code || !strings.Contains(got.out, want) {
+		if got.Code != code || !strings.Contains(got.Out, want) {
 			t.Errorf("%q: %+v, want exit code %d and %q", args, got, code, want)
 		}
 		for _, d := range g.denied(t) {
 			t.Errorf("%q: refused: %s", args, d)
 		}
-		return strings.TrimSpace(got.out)
+		return strings.TrimSpace(got.Out)
 	}
-	run(producer, "", cli.ExitOK, "144", "apply", "square", "12")
-	run(producer, "1\n2\n3\n", cli.ExitOK, "1\n4\n9\n", "map", "square")
-	run(producer, "", cli.ExitOK, "6.", "starmap", "add3_random", "[1,2,3]")
-	run(producer, "1\n2\n3\n", cli.ExitOK, "1\n4\n9\n", "imap", "square")
-	run(producer, "1\n2\n", cli.ExitOK, "", "imap", "square", "--unordered")
-	id := run(producer, "", cli.ExitOK, "", "map", "fail", `"a"`, `"b"`, "--async")
-	run(producer, "", cli.ExitCallFailed, `"message":"a"`, "get", id)
-	run(producer, "", cli.ExitCallFailed, `"message":"b"`, "retry-failed", id)
-	run(producer, "", cli.ExitOK, "distpool", "workers")
-	run(producer, "", cli.ExitNoResult, "", "apply", "sleep", "60", "--timeout", "1s")
+	run(producer, "", console.ExitOK, "144", "apply", "square", "12")
+	run(producer, "1\n2\n3\n", console.ExitOK, "1\n4\n9\n", "map", "square")
+	run(producer, "", console.ExitOK, "6.", "starmap", "add3_random", "[1,2,3]")
+	run(producer, "1\n2\n3\n", console.ExitOK, "1\n4\n9\n", "imap", "square")
+	run(producer, "1\n2\n", console.ExitOK, "", "imap", "square", "--unordered")
+	id := run(producer, "", console.ExitOK, "", "map", "fail", `"a"`, `"b"`, "--async")
+	run(producer, "", console.ExitCallFailed, `"message":"a"`, "get", id)
+	run(producer, "", console.ExitCallFailed, `"message":"b"`, "retry-failed", id)
+	run(producer, "", console.ExitOK, "distpool", "workers")
+	run(producer, "", console.ExitNoResult, "", "apply", "sleep", "60", "--timeout", "1s")
 	for _, s := range []site{monitor, canceler} {
-		eventually(t, "the jobs are listed", func() bool { return strings.Contains(s.run(t, "", "jobs").out, id) })
-		run(s, "", cli.ExitOK, id, "jobs", "--task", "fail", "--status", "failed")
-		run(s, "", cli.ExitOK, `"message":"a"`, "job", id, "--json")
-		run(s, "", cli.ExitCallFailed, "fail", "job", id, "--watch")
-		run(s, "", cli.ExitOK, "square", "workers")
-		run(s, "", cli.ExitOK, "distpool", "queues")
-		run(s, "", cli.ExitOK, id, "__complete", "get", "")
-		run(s, "", cli.ExitOK, "square", "__complete", "apply", "")
+		clitest.Eventually(t, "the jobs are listed", func() bool { return strings.Contains(s.run(t, "", "jobs").Out, id) })
+		run(s, "", console.ExitOK, id, "jobs", "--task", "fail", "--status", "failed")
+		run(s, "", console.ExitOK, `"message":"a"`, "job", id, "--json")
+		run(s, "", console.ExitCallFailed, "fail", "job", id, "--watch")
+		run(s, "", console.ExitOK, "square", "workers")
+		run(s, "", console.ExitOK, "distpool", "queues")
+		run(s, "", console.ExitOK, id, "__complete", "get", "")
+		run(s, "", console.ExitOK, "square", "__complete", "apply", "")
 	}
-	held := run(producer, "", cli.ExitOK, "", "apply", "sleep", "3600", "--async")
-	if got := monitor.run(t, "", "cancel", held); got.code != cli.ExitNoResult || !strings.Contains(got.out, "NOPERM") {
+	held := run(producer, "", console.ExitOK, "", "apply", "sleep", "3600", "--async")
+	if got := monitor.run(t, "", "cancel", held); got.Code != console.ExitNoResult || !strings.Contains(got.Out, "NOPERM") {
 		t.Errorf("a monitor cancels: %+v", got)
 	}
 	_ = g.denied(t)
 	// It may not take deliveries out of the queue, and tries: docs/security.md says so.
-	if got := canceler.run(t, "", "cancel", held); got.code != cli.ExitOK || !strings.Contains(got.out, "canceled") {
+	if got := canceler.run(t, "", "cancel", held); got.Code != console.ExitOK || !strings.Contains(got.Out, "canceled") {
 		t.Errorf("the canceler: %+v", got)
 	}
 	_ = g.denied(t)
 	// doctor tries what others may: it says so, and goes on.
 	for s, verdict := range map[site]string{worker: `"ok","found":"all that a worker needs"`, producer: `"ok","found":"all that a producer needs"`, monitor: `"warning"`, canceler: `"warning"`} {
-		if got := s.run(t, "", "doctor", "--json"); got.code != cli.ExitOK && s != worker && s != producer || !strings.Contains(got.out, `{"check":"commands","verdict":`+verdict) {
+		if got := s.run(t, "", "doctor", "--json"); got.Code != console.ExitOK && s != worker && s != producer || !strings.Contains(got.Out, `{"check":"commands","verdict":`+verdict) {
 			t.Errorf("doctor of %s: %+v", s.url, got)
 		}
 	}
@@ -184,7 +183,7 @@ func underRules(t *testing.T, g guardedSite) {
 func startAs(t *testing.T, worker, viewer site) {
 	t.Helper()
 	cmd := exec.Command(filepath.Join(worker.dir, "worker"), "-concurrency", "2", "-grace", "1s", "-http", "127.0.0.1:0")
-	log := &buffer{}
+	log := &clitest.Buffer{}
 	cmd.Env = append(os.Environ(), "REDIS_URL="+worker.url, "DISTPOOL_KEYRING=")
 	cmd.Stderr = log
 	if err := cmd.Start(); err != nil {
@@ -197,11 +196,11 @@ func startAs(t *testing.T, worker, viewer site) {
 			t.Errorf("the worker's log:\n%s", log)
 		}
 	})
-	eventually(t, "the worker is registered", func() bool { return viewer.run(t, "", "workers", "--json").out != "" })
+	clitest.Eventually(t, "the worker is registered", func() bool { return viewer.run(t, "", "workers", "--json").Out != "" })
 	_, rest, _ := strings.Cut(log.String(), "address=")
 	address, _, _ := strings.Cut(rest, "\n")
 	for _, path := range []string{"/metrics", "/readyz", "/healthz"} {
-		if got := viewer.run(t, "", "probe", "http://"+address+path); got.code != cli.ExitOK {
+		if got := viewer.run(t, "", "probe", "http://"+address+path); got.Code != console.ExitOK {
 			t.Errorf("%s: %+v", path, got)
 		}
 	}
@@ -210,34 +209,17 @@ func startAs(t *testing.T, worker, viewer site) {
 // browse looks at every page of a monitor with this user.
 func (g guardedSite) browse(t *testing.T, s site, id string, write bool) {
 	t.Helper()
-	ctx, stop := context.WithCancel(bounded(t))
-	args := []string{"monitor", "--addr", "127.0.0.1:0", "--json"}
+	var args []string
 	if write {
 		args = append(args, "--write")
 	}
-	cmd := exec.CommandContext(ctx, filepath.Join(s.dir, "distpool"), args...)
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
-	cmd.Env = append(os.Environ(), "REDIS_URL="+s.url, "DISTPOOL_KEYRING=")
-	log := &buffer{}
-	cmd.Stderr = log
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	m := s.monitor(t, args...)
 	defer func() {
-		stop()
-		_ = cmd.Wait()
-		if strings.Contains(log.String(), "level=WARN") || strings.Contains(log.String(), "level=ERROR") {
+		_ = m.stop()
+		if log := m.log.String(); strings.Contains(log, "level=WARN") || strings.Contains(log, "level=ERROR") {
 			t.Errorf("the monitor's log: %s", log)
 		}
 	}()
-	var line struct{ URL string }
-	if err := json.NewDecoder(out).Decode(&line); err != nil {
-		t.Fatal(err)
-	}
 	for _, path := range []string{
 		"/healthz", "/readyz", "/jobs", "/jobs?status=failed", "/jobs/" + id, "/workers", "/throughput", "/metrics", "/asynqmon/",
 		"/asynqmon/api/queues", "/asynqmon/api/queues/distpool", "/asynqmon/api/queue_stats", "/asynqmon/api/queues/distpool/pending_tasks",
@@ -245,7 +227,7 @@ func (g guardedSite) browse(t *testing.T, s site, id string, write bool) {
 		"/asynqmon/api/queues/distpool/scheduled_tasks", "/asynqmon/api/queues/distpool/completed_tasks", "/asynqmon/api/servers",
 		"/asynqmon/api/scheduler_entries", "/asynqmon/api/redis_info",
 	} {
-		resp, err := http.Get(line.URL + path)
+		resp, err := http.Get(m.URL + path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -258,13 +240,13 @@ func (g guardedSite) browse(t *testing.T, s site, id string, write bool) {
 		}
 	}
 	if write {
-		held := strings.TrimSpace(g.as(t, "producer").run(t, "", "apply", "sleep", "3600", "--async").out)
-		resp, err := http.PostForm(line.URL+"/jobs/"+held+"/cancel", url.Values{})
+		held := strings.TrimSpace(g.as(t, "producer").run(t, "", "apply", "sleep", "3600", "--async").Out)
+		resp, err := http.PostForm(m.URL+"/jobs/"+held+"/cancel", url.Values{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		resp.Body.Close()
-		if got := s.run(t, "", "job", held); !strings.Contains(got.out, "canceled") {
+		if got := s.run(t, "", "job", held); !strings.Contains(got.Out, "canceled") {
 			t.Errorf("the monitor cancels: %s, %+v", resp.Status, got)
 		}
 		_ = g.denied(t) // see above

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/distpool/distpool/internal/cli/console"
 	"github.com/distpool/distpool/internal/cli/demo"
 	"github.com/distpool/distpool/internal/redisconn"
 )
@@ -17,7 +18,7 @@ import (
 // demoWorker names the hidden command that the demo starts its workers with.
 const demoWorker = "demo-worker"
 
-func (a *app) demoCommand() *cobra.Command {
+func demoCommand(a *console.App) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use: "demo", Short: "Show the pool at work, on this machine; needs no Redis",
@@ -33,19 +34,19 @@ that says how it ended.`,
 		Example: "  distpool demo\n  REDIS_URL=redis://localhost:6379 distpool demo\n  distpool demo --json 2>/dev/null | jq .ok",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.demo(cmd.Context(), asJSON)
+			return runDemo(cmd.Context(), a, asJSON)
 		},
 	}
-	jsonFlag(cmd, &asJSON)
+	console.JSONFlag(cmd, &asJSON)
 	return cmd
 }
 
-func (a *app) demo(ctx context.Context, asJSON bool) error {
+func runDemo(ctx context.Context, a *console.App, asJSON bool) error {
 	self, err := os.Executable()
 	if err != nil {
-		return noResult(fmt.Errorf("finding this program's file, to start workers from: %w", err))
+		return console.NoResult(fmt.Errorf("finding this program's file, to start workers from: %w", err))
 	}
-	url := a.flags.redis
+	url := a.Redis
 	if url == "" {
 		url = os.Getenv(redisconn.EnvURL)
 	}
@@ -53,7 +54,7 @@ func (a *app) demo(ctx context.Context, asJSON bool) error {
 	if asJSON {
 		story = io.Writer(a.Err)
 	}
-	ctx, cancel := a.flags.limit(ctx)
+	ctx, cancel := a.Limit(ctx)
 	defer cancel()
 	r, err := demo.Run(ctx, demo.Options{Redis: url, Worker: []string{self, demoWorker}, Out: story, Err: a.Err})
 	if asJSON {
@@ -65,17 +66,17 @@ func (a *app) demo(ctx context.Context, asJSON bool) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, demo.ErrMismatch):
-		return &exitError{ExitCallFailed, err}
+		return console.CallFailed(err)
 	}
-	return noResult(err)
+	return console.NoResult(err)
 }
 
-func (a *app) demoWorkerCommand() *cobra.Command {
+func demoWorkerCommand(a *console.App) *cobra.Command {
 	return &cobra.Command{
 		Use: demoWorker + " QUEUE", Short: "Be a worker of the demo", Hidden: true, Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if err := demo.Worker(args[0], a.In, a.Err); err != nil {
-				return noResult(err)
+				return console.NoResult(err)
 			}
 			return nil
 		},

@@ -15,6 +15,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/distpool/distpool/internal/cli"
+	"github.com/distpool/distpool/internal/cli/clitest"
+	"github.com/distpool/distpool/internal/cli/console"
 	"github.com/distpool/distpool/internal/fleet"
 	"github.com/distpool/distpool/internal/recent"
 )
@@ -22,10 +24,10 @@ import (
 func TestDemoShowsTheTutorialAndMatchingCounts(t *testing.T) {
 	t.Setenv(beProgram, "1")
 	t.Setenv("REDIS_URL", "")
-	var out, errs buffer
+	var out, errs clitest.Buffer
 	start := time.Now()
-	code := cli.Run(t.Context(), []string{"demo"}, cli.Streams{In: strings.NewReader(""), Out: &out, Err: &errs})
-	if code != cli.ExitOK || time.Since(start) > time.Minute {
+	code := cli.Run(t.Context(), []string{"demo"}, console.Streams{In: strings.NewReader(""), Out: &out, Err: &errs})
+	if code != console.ExitOK || time.Since(start) > time.Minute {
 		t.Fatalf("exit code %d after %v; %s", code, time.Since(start), errs.String())
 	}
 	if n := strings.Count(out.String(), "\nGot: "); n != 11 {
@@ -64,7 +66,7 @@ func startDemo(t *testing.T) (cmd *exec.Cmd, mr *miniredis.Miniredis, workers []
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = cmd.Process.Kill() })
-	eventually(t, "two workers run", func() bool {
+	clitest.Eventually(t, "two workers run", func() bool {
 		workers, err = fleet.Workers(context.Background(), rdb)
 		if err != nil {
 			t.Fatal(err)
@@ -89,8 +91,8 @@ func TestInterruptedDemoLeavesNothingInRedis(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = cmd.Wait()
-	if code := cmd.ProcessState.ExitCode(); code != cli.ExitNoResult {
-		t.Errorf("exit code %d, want %d", code, cli.ExitNoResult)
+	if code := cmd.ProcessState.ExitCode(); code != console.ExitNoResult {
+		t.Errorf("exit code %d, want %d", code, console.ExitNoResult)
 	}
 	for _, w := range workers {
 		if !isGone(w.PID) {
@@ -125,7 +127,7 @@ func TestWorkersEndWithADemoThatIsKilled(t *testing.T) {
 	}
 	_ = cmd.Wait()
 	for _, w := range workers {
-		eventually(t, "worker "+w.ID+" ends", func() bool { return isGone(w.PID) })
+		clitest.Eventually(t, "worker "+w.ID+" ends", func() bool { return isGone(w.PID) })
 	}
 }
 
@@ -135,8 +137,8 @@ func TestDemoSaysThatAWorkerDied(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = cmd.Wait()
-	if code := cmd.ProcessState.ExitCode(); code != cli.ExitNoResult {
-		t.Errorf("exit code %d, want %d", code, cli.ExitNoResult)
+	if code := cmd.ProcessState.ExitCode(); code != console.ExitNoResult {
+		t.Errorf("exit code %d, want %d", code, console.ExitNoResult)
 	}
 	if !isGone(workers[1].PID) {
 		t.Error("the other worker still runs")

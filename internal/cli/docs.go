@@ -7,12 +7,14 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/distpool/distpool/internal/cli/console"
 )
 
 // eachCommand calls f with each command that is shown, and its words without the
 // program's name, in the order of the help.
 func eachCommand(f func(cmd *cobra.Command, words string)) {
-	root := (&app{}).root()
+	root := rootCommand(console.New(console.Streams{}))
 	root.InitDefaultHelpCmd()
 	var walk func(cmd *cobra.Command)
 	walk = func(cmd *cobra.Command) {
@@ -48,7 +50,7 @@ const docsHead = `<!-- Written by "make docs" from the help of the commands. Do 
 // Docs is the documentation of the command line, as Markdown: what --help says of
 // each command.
 func Docs() []byte {
-	root := (&app{}).root()
+	root := rootCommand(console.New(console.Streams{}))
 	var b bytes.Buffer
 	b.WriteString(docsHead)
 	fmt.Fprintf(&b, "```text\n%s\n```\n\nEvery command has these flags; what it does not need it ignores:\n\n```text\n%s```\n", root.Long, root.PersistentFlags().FlagUsagesWrapped(docsWidth))

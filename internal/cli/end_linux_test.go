@@ -12,7 +12,8 @@ import (
 	"time"
 	"unsafe"
 
-	"github.com/distpool/distpool/internal/cli"
+	"github.com/distpool/distpool/internal/cli/clitest"
+	"github.com/distpool/distpool/internal/cli/console"
 )
 
 // terminal opens a pseudo terminal.
@@ -41,13 +42,13 @@ func terminal(t *testing.T) (master, slave *os.File) {
 type command struct {
 	cmd   *exec.Cmd
 	ended chan struct{}
-	errs  *buffer
+	errs  *clitest.Buffer
 }
 
 // start starts the program with the output. The input is as yes 0.05 writes it.
 func (s site) start(t *testing.T, out *os.File, how func(*exec.Cmd), args ...string) *command {
 	t.Helper()
-	c := &command{exec.Command(filepath.Join(s.dir, "distpool"), args...), make(chan struct{}), &buffer{}}
+	c := &command{exec.Command(filepath.Join(s.dir, "distpool"), args...), make(chan struct{}), &clitest.Buffer{}}
 	c.cmd.Env = append(os.Environ(), "REDIS_URL="+s.url, "DISTPOOL_KEYRING=")
 	c.cmd.Stdout, c.cmd.Stderr = out, c.errs
 	in, lines, err := os.Pipe()
@@ -96,10 +97,10 @@ func (c *command) code(t *testing.T) int {
 func (s site) rest(t *testing.T) {
 	t.Helper()
 	rdb := client(t, s.url)
-	eventually(t, "no job runs and the queue is empty", func() bool {
+	clitest.Eventually(t, "no job runs and the queue is empty", func() bool {
 		jobs := s.run(t, "", "jobs", "--json", "--limit", "1000")
-		queues := s.run(t, "", "queues", "--json").out
-		return !strings.Contains(jobs.out, `"status":"running"`) && !strings.Contains(jobs.out, `"status":"pending"`) &&
+		queues := s.run(t, "", "queues", "--json").Out
+		return !strings.Contains(jobs.Out, `"status":"running"`) && !strings.Contains(jobs.Out, `"status":"pending"`) &&
 			strings.Contains(queues, `"pending":0`) && strings.Contains(queues, `"active":0`) &&
 			rdb.Exists(t.Context(), "asynq:{distpool}:scheduled", "asynq:{distpool}:retry").Val() == 0
 	})
@@ -107,8 +108,8 @@ func (s site) rest(t *testing.T) {
 
 func (s site) runs(t *testing.T) {
 	t.Helper()
-	eventually(t, "the job is listed", func() bool {
-		return strings.Contains(s.run(t, "", "jobs", "--json").out, `"status":"running"`)
+	clitest.Eventually(t, "the job is listed", func() bool {
+		return strings.Contains(s.run(t, "", "jobs", "--json").Out, `"status":"running"`)
 	})
 }
 
@@ -143,7 +144,7 @@ func TestAStreamEndsWithItsCommand(t *testing.T) {
 			if sig == syscall.SIGHUP {
 				_ = c.cmd.Process.Signal(sig) // the kernel and the shell send one each
 			}
-			if code := c.code(t); code != cli.ExitNoResult || !strings.Contains(c.errs.String(), "interrupted") {
+			if code := c.code(t); code != console.ExitNoResult || !strings.Contains(c.errs.String(), "interrupted") {
 				t.Errorf("exit code %d, %q", code, c.errs)
 			}
 			s.rest(t)
@@ -156,7 +157,7 @@ func TestAStreamEndsWithItsCommand(t *testing.T) {
 		first(t, r)
 		s.runs(t)
 		_ = r.Close()
-		if code := c.code(t); code != cli.ExitNoResult || c.errs.String() != "" {
+		if code := c.code(t); code != console.ExitNoResult || c.errs.String() != "" {
 			t.Errorf("exit code %d, %q", code, c.errs)
 		}
 		s.rest(t)
@@ -168,7 +169,7 @@ func TestAStreamEndsWithItsCommand(t *testing.T) {
 		first(t, r)
 		s.runs(t)
 		_ = r.Close()
-		if code := c.code(t); code != cli.ExitNoResult {
+		if code := c.code(t); code != console.ExitNoResult {
 			t.Errorf("exit code %d", code)
 		}
 		s.rest(t)
@@ -180,7 +181,7 @@ func TestAStreamEndsWithItsCommand(t *testing.T) {
 		}
 		defer full.Close()
 		c := s.start(t, full, nil, args...)
-		if code := c.code(t); code != cli.ExitNoResult || !strings.Contains(c.errs.String(), "no space left") {
+		if code := c.code(t); code != console.ExitNoResult || !strings.Contains(c.errs.String(), "no space left") {
 			t.Errorf("exit code %d, %q", code, c.errs)
 		}
 		s.rest(t)
@@ -197,9 +198,9 @@ func TestAStreamEndsWithItsCommand(t *testing.T) {
 		}
 		c := s.start(t, w, nil, append(args, "--chunk-size", "1")...)
 		s.runs(t)
-		eventually(t, "it waits for its reader", func() bool { return strings.Contains(blocked(c.cmd.Process.Pid), "pipe_write") })
+		clitest.Eventually(t, "it waits for its reader", func() bool { return strings.Contains(blocked(c.cmd.Process.Pid), "pipe_write") })
 		_ = c.cmd.Process.Signal(syscall.SIGTERM)
-		if code := c.code(t); code != cli.ExitNoResult {
+		if code := c.code(t); code != console.ExitNoResult {
 			t.Errorf("exit code %d, %q", code, c.errs)
 		}
 		s.rest(t)
@@ -214,7 +215,7 @@ func TestAStreamEndsWithItsCommand(t *testing.T) {
 		first(t, master)
 		s.runs(t)
 		_ = master.Close()
-		if code := c.code(t); code != cli.ExitNoResult {
+		if code := c.code(t); code != console.ExitNoResult {
 			t.Errorf("exit code %d", code)
 		}
 		s.rest(t)
@@ -242,7 +243,7 @@ func TestAMapThatIsKilledHasToldItsID(t *testing.T) {
 	defer out.Close()
 	c := s.start(t, out, nil, "map", "square", "2", "3")
 	id := ""
-	eventually(t, "it prints its ID", func() bool {
+	clitest.Eventually(t, "it prints its ID", func() bool {
 		_, text, _ := strings.Cut(c.errs.String(), "distpool: job ")
 		var ended bool
 		id, _, ended = strings.Cut(text, "\n")
@@ -251,7 +252,7 @@ func TestAMapThatIsKilledHasToldItsID(t *testing.T) {
 	_ = c.cmd.Process.Kill()
 	<-c.ended
 	s.worker(t)
-	if got := s.run(t, "", "get", id); got != (outcome{cli.ExitOK, "4\n9\n", ""}) {
+	if got := s.run(t, "", "get", id); got != clitest.OK("4\n9\n") {
 		t.Errorf("got %+v", got)
 	}
 }
@@ -266,10 +267,10 @@ func TestSignalsThatWereIgnoredStayIgnored(t *testing.T) {
 	c := s.start(t, out, func(cmd *exec.Cmd) {
 		cmd.Path, cmd.Args = "/bin/sh", append([]string{"sh", "-c", `trap "" HUP; exec "$@"`, "sh", cmd.Path}, cmd.Args[1:]...)
 	}, "map", "square", "2")
-	eventually(t, "it waits", func() bool { return strings.Contains(c.errs.String(), "distpool: job ") })
+	clitest.Eventually(t, "it waits", func() bool { return strings.Contains(c.errs.String(), "distpool: job ") })
 	_ = c.cmd.Process.Signal(syscall.SIGHUP)
 	s.worker(t)
-	if code := c.code(t); code != cli.ExitOK {
+	if code := c.code(t); code != console.ExitOK {
 		t.Errorf("exit code %d, %q", code, c.errs)
 	}
 }
@@ -283,7 +284,7 @@ func TestACommandThatCannotPrintFails(t *testing.T) {
 	defer full.Close()
 	for _, args := range []string{"version", "version --json", "--help", "help", "map --help", "help map", "completion bash", "jobs", "queues", "workers", "doctor"} {
 		c := s.start(t, full, nil, strings.Fields(args)...)
-		if code := c.code(t); code != cli.ExitNoResult || !strings.Contains(c.errs.String(), "printing: ") || strings.Count(c.errs.String(), "no space left") != 1 {
+		if code := c.code(t); code != console.ExitNoResult || !strings.Contains(c.errs.String(), "printing: ") || strings.Count(c.errs.String(), "no space left") != 1 {
 			t.Errorf("%s: exit code %d, %q", args, code, c.errs)
 		}
 	}
@@ -293,9 +294,9 @@ func TestAMapReadsItsInputUntilItIsInterrupted(t *testing.T) {
 	s := newSite(t)
 	_, slave := terminal(t)
 	c := s.start(t, nil, func(cmd *exec.Cmd) { cmd.Stdin = slave }, "map", "square")
-	eventually(t, "it reads", func() bool { return strings.Contains(c.errs.String(), "reading arguments") })
+	clitest.Eventually(t, "it reads", func() bool { return strings.Contains(c.errs.String(), "reading arguments") })
 	_ = c.cmd.Process.Signal(syscall.SIGINT)
-	if code := c.code(t); code != cli.ExitNoResult || !strings.Contains(c.errs.String(), "interrupted while standard input was read") {
+	if code := c.code(t); code != console.ExitNoResult || !strings.Contains(c.errs.String(), "interrupted while standard input was read") {
 		t.Errorf("exit code %d, %q", code, c.errs)
 	}
 }

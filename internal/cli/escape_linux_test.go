@@ -12,7 +12,8 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/distpool/distpool/internal/cli"
+	"github.com/distpool/distpool/internal/cli/clitest"
+	"github.com/distpool/distpool/internal/cli/console"
 	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/internal/names"
 	"github.com/distpool/distpool/internal/recent"
@@ -29,7 +30,7 @@ var steering = []string{"\x1b]", "\x1b[2J", "\x07", "\u009b", "\u202e", "\u2066"
 func (s site) onTerminal(t *testing.T, args ...string) string {
 	t.Helper()
 	master, slave := terminal(t)
-	cmd := exec.CommandContext(bounded(t), filepath.Join(s.dir, "distpool"), args...)
+	cmd := exec.CommandContext(clitest.Bounded(t), filepath.Join(s.dir, "distpool"), args...)
 	cmd.Env = append(cmd.Environ(), "REDIS_URL="+s.url, "DISTPOOL_KEYRING=")
 	cmd.Stdout, cmd.Stderr = slave, slave
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 1}
@@ -59,7 +60,7 @@ func TestTextsOfOthersCannotSteerTheTerminal(t *testing.T) {
 		t.Fatal(err)
 	}
 	id := s.submitted(t, "map", "fail", string(message), string(message))
-	if got := s.run(t, "", "get", id); got.code != cli.ExitCallFailed {
+	if got := s.run(t, "", "get", id); got.Code != console.ExitCallFailed {
 		t.Fatalf("%+v", got)
 	}
 	canceled := s.submitted(t, "apply", "square", "1", "--queue", "lonely")
@@ -84,7 +85,7 @@ func TestTextsOfOthersCannotSteerTheTerminal(t *testing.T) {
 	if err := recent.List(t.Context(), rdb, 0, &batch); err != nil {
 		t.Fatal(err)
 	}
-	if got := s.run(t, "", "jobs"); !strings.Contains(got.out, "/evil") {
+	if got := s.run(t, "", "jobs"); !strings.Contains(got.Out, "/evil") {
 		t.Errorf("the job of a hostile queue is not listed: %+v", got)
 	}
 	if err := rdb.SAdd(t.Context(), "asynq:queues", hostile).Err(); err != nil {
@@ -140,7 +141,7 @@ func TestTextsOfOthersCannotSteerTheTerminal(t *testing.T) {
 		{"jobs", "--limit", hostile},
 	} {
 		text := s.onTerminal(t, args...)
-		messages := s.run(t, "", args...).err // which may be a file that is looked at later
+		messages := s.run(t, "", args...).Err // which may be a file that is looked at later
 		if text == "" {
 			t.Errorf("%.60q prints nothing", args)
 		}
@@ -163,7 +164,7 @@ func TestJSONOfHostileTextsIsExact(t *testing.T) {
 		t.Fatal(err)
 	}
 	id := s.submitted(t, "apply", "fail", string(message))
-	for _, text := range []string{s.run(t, "", "get", id, "--json").out, s.onTerminal(t, "get", id, "--json")} {
+	for _, text := range []string{s.run(t, "", "get", id, "--json").Out, s.onTerminal(t, "get", id, "--json")} {
 		line, _, _ := strings.Cut(text[strings.Index(text, "{"):], "\n")
 		var got map[string]json.RawMessage
 		var failed struct{ Message string }

@@ -1,17 +1,15 @@
 package cli_test
 
 import (
-	"context"
-	"encoding/json"
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/distpool/distpool/internal/cli"
+	"github.com/distpool/distpool/internal/cli/clitest"
+	"github.com/distpool/distpool/internal/cli/console"
 	"github.com/distpool/distpool/secure"
 )
 
@@ -33,22 +31,22 @@ func TestAWorkerWithAKeyringRunsOnlyWhatIsSigned(t *testing.T) {
 	old, newer := secure.NewKey("old"), secure.NewKey("new")
 	log := s.worker(t, "-keyring", keyFile(t, newer, old))
 	mine := keyFile(t, old) // changing keys: it does not know the new one yet
-	if got := s.run(t, "", "apply", "square", "12"); got.code != cli.ExitNoResult || got.out != "" || !strings.Contains(got.err, "have no signature") {
+	if got := s.run(t, "", "apply", "square", "12"); got.Code != console.ExitNoResult || got.Out != "" || !strings.Contains(got.Err, "have no signature") {
 		t.Errorf("unsigned: %+v", got)
 	}
 	foreign := keyFile(t, secure.NewKey("theirs"))
-	if got := s.run(t, "", "apply", "square", "12", "--keyring", foreign); got.code != cli.ExitNoResult || !strings.Contains(got.err, `key "theirs"`) {
+	if got := s.run(t, "", "apply", "square", "12", "--keyring", foreign); got.Code != console.ExitNoResult || !strings.Contains(got.Err, `key "theirs"`) {
 		t.Errorf("foreign key: %+v", got)
 	}
 	both := keyFile(t, old, newer)
-	if got := s.run(t, "", "apply", "square", "12", "--keyring", both); got != (outcome{cli.ExitOK, "144\n", ""}) {
+	if got := s.run(t, "", "apply", "square", "12", "--keyring", both); got != clitest.OK("144\n") {
 		t.Errorf("signed: %+v", got)
 	}
-	if got := s.runIn(bounded(t), t, "2\n3\n", []string{"DISTPOOL_KEYRING=" + both}, "imap", "square"); got != (outcome{cli.ExitOK, "4\n9\n", ""}) {
+	if got := s.runIn(clitest.Bounded(t), t, "2\n3\n", []string{"DISTPOOL_KEYRING=" + both}, "imap", "square"); got != clitest.OK("4\n9\n") {
 		t.Errorf("by the environment: %+v", got)
 	}
 	// It signs with the new key, which is not on this ring.
-	if got := s.run(t, "", "apply", "square", "12", "--keyring", mine); got.code != cli.ExitNoResult || !strings.Contains(got.err, `key "new"`) {
+	if got := s.run(t, "", "apply", "square", "12", "--keyring", mine); got.Code != console.ExitNoResult || !strings.Contains(got.Err, `key "new"`) {
 		t.Errorf("outcome of an unknown key: %+v", got)
 	}
 	for _, want := range []string{`keys="new, old"`, "refusing a job because of its signature", "unsigned"} {
@@ -58,18 +56,18 @@ func TestAWorkerWithAKeyringRunsOnlyWhatIsSigned(t *testing.T) {
 	}
 	for _, command := range []string{"get", "retry-failed"} { // what somebody else has put there
 		plain := s.submitted(t, "apply", "square", "12", "--queue", "lonely")
-		if got := s.run(t, "", "cancel", plain); got.code != cli.ExitOK {
+		if got := s.run(t, "", "cancel", plain); got.Code != console.ExitOK {
 			t.Fatalf("%+v", got)
 		}
-		if got := s.run(t, "", command, plain, "--keyring", both); got.code != cli.ExitNoResult || !strings.Contains(got.err, "the terms of the job have no signature") {
+		if got := s.run(t, "", command, plain, "--keyring", both); got.Code != console.ExitNoResult || !strings.Contains(got.Err, "the terms of the job have no signature") {
 			t.Errorf("%s of an unsigned job: %+v", command, got)
 		}
 	}
 	id := s.submitted(t, "map", "fail", `"a"`, `"b"`, "--keyring", both)
-	if got := s.run(t, "", "get", id, "--keyring", both); got.code != cli.ExitCallFailed {
+	if got := s.run(t, "", "get", id, "--keyring", both); got.Code != console.ExitCallFailed {
 		t.Errorf("get: %+v", got)
 	}
-	if got := s.run(t, "", "retry-failed", id, "--keyring", both); got.code != cli.ExitCallFailed || !strings.HasPrefix(got.out, "0\t") {
+	if got := s.run(t, "", "retry-failed", id, "--keyring", both); got.Code != console.ExitCallFailed || !strings.HasPrefix(got.Out, "0\t") {
 		t.Errorf("retry-failed: %+v", got)
 	}
 }
@@ -78,10 +76,10 @@ func TestWorkersTakeUnsignedJobsWhileTheFirstKeysAreGivenOut(t *testing.T) {
 	s := newSite(t)
 	keys := keyFile(t, secure.NewKey("k"))
 	s.worker(t, "-keyring", keys, "-allow-unsigned")
-	if got := s.run(t, "", "apply", "square", "12"); got != (outcome{cli.ExitOK, "144\n", ""}) {
+	if got := s.run(t, "", "apply", "square", "12"); got != clitest.OK("144\n") {
 		t.Errorf("unsigned: %+v", got)
 	}
-	if got := s.run(t, "", "apply", "square", "12", "--keyring", keys); got != (outcome{cli.ExitOK, "144\n", ""}) {
+	if got := s.run(t, "", "apply", "square", "12", "--keyring", keys); got != clitest.OK("144\n") {
 		t.Errorf("signed: %+v", got)
 	}
 }
@@ -90,42 +88,42 @@ func TestArgumentsAndValuesCanBeEncrypted(t *testing.T) {
 	s := newSite(t)
 	keys := keyFile(t, secure.NewKey("k"))
 	s.worker(t, "-keyring", keys, "-encrypt")
-	if got := s.run(t, "", "apply", "square", "12", "--keyring", keys, "--encrypt"); got != (outcome{cli.ExitOK, "144\n", ""}) {
+	if got := s.run(t, "", "apply", "square", "12", "--keyring", keys, "--encrypt"); got != clitest.OK("144\n") {
 		t.Errorf("%+v", got)
 	}
-	if got := s.run(t, "3\n", "imap", "square", "--keyring", keys, "--encrypt"); got != (outcome{cli.ExitOK, "9\n", ""}) {
+	if got := s.run(t, "3\n", "imap", "square", "--keyring", keys, "--encrypt"); got != clitest.OK("9\n") {
 		t.Errorf("imap: %+v", got)
 	}
 	id := s.submitted(t, "apply", "fail", `"TOPSECRET"`, "--keyring", keys, "--encrypt")
 	for _, command := range []string{"get", "retry-failed"} { // they see by the record that it is encrypted
-		if got := s.run(t, "", command, id, "--keyring", keys); got.code != cli.ExitCallFailed || !strings.Contains(got.out, "TOPSECRET") {
+		if got := s.run(t, "", command, id, "--keyring", keys); got.Code != console.ExitCallFailed || !strings.Contains(got.Out, "TOPSECRET") {
 			t.Errorf("%s: %+v", command, got)
 		}
-		if got := s.run(t, "", command, id); got.code != cli.ExitNoResult || got.out != "" || !strings.Contains(got.err, "--keyring") || strings.Contains(got.err, "TOPSECRET") {
+		if got := s.run(t, "", command, id); got.Code != console.ExitNoResult || got.Out != "" || !strings.Contains(got.Err, "--keyring") || strings.Contains(got.Err, "TOPSECRET") {
 			t.Errorf("%s without keys: %+v", command, got)
 		}
 	}
 	for _, form := range [][]string{{"job", id}, {"job", id, "--json"}} {
-		if got := s.run(t, "", form...); got.code != cli.ExitOK || strings.Contains(got.out, "TOPSECRET") || strings.Count(got.out, "encrypted") != 2 {
+		if got := s.run(t, "", form...); got.Code != console.ExitOK || strings.Contains(got.Out, "TOPSECRET") || strings.Count(got.Out, "encrypted") != 2 {
 			t.Errorf("%q without keys, want message and arguments to be called encrypted: %+v", form, got)
 		}
-		if got := s.run(t, "", append(form, "--keyring", keyFile(t, secure.NewKey("theirs")))...); got.code != cli.ExitOK || strings.Contains(got.out, "TOPSECRET") || !strings.Contains(got.out, "not on the keyring") {
+		if got := s.run(t, "", append(form, "--keyring", keyFile(t, secure.NewKey("theirs")))...); got.Code != console.ExitOK || strings.Contains(got.Out, "TOPSECRET") || !strings.Contains(got.Out, "not on the keyring") {
 			t.Errorf("%q with another key: %+v", form, got)
 		}
-		if got := s.runIn(bounded(t), t, "", []string{"DISTPOOL_KEYRING=" + keys}, form...); got.code != cli.ExitOK || strings.Count(got.out, "TOPSECRET") != 2 || strings.Contains(got.out, "encrypted") {
+		if got := s.runIn(clitest.Bounded(t), t, "", []string{"DISTPOOL_KEYRING=" + keys}, form...); got.Code != console.ExitOK || strings.Count(got.Out, "TOPSECRET") != 2 || strings.Contains(got.Out, "encrypted") {
 			t.Errorf("%q with the keys, want message and arguments: %+v", form, got)
 		}
 	}
-	if got := s.run(t, "", "monitor", "--keyring", keys+".gone", "--addr", "127.0.0.1:0"); got.code != cli.ExitUsage || !strings.Contains(got.err, "no such file") {
+	if got := s.run(t, "", "monitor", "--keyring", keys+".gone", "--addr", "127.0.0.1:0"); got.Code != console.ExitUsage || !strings.Contains(got.Err, "no such file") {
 		t.Errorf("monitor without its key file: %+v", got)
 	}
 	if page := s.monitored(t, "/jobs/"+id, "--keyring", keys); !strings.Contains(page, "<code>&#34;TOPSECRET&#34;</code>") {
 		t.Errorf("the monitor does not show the argument: %s", page)
 	}
-	if got := s.run(t, "", "apply", "square", "12", "--keyring", keys); got.code != cli.ExitCallFailed || !strings.Contains(got.err, "codec") {
+	if got := s.run(t, "", "apply", "square", "12", "--keyring", keys); got.Code != console.ExitCallFailed || !strings.Contains(got.Err, "codec") {
 		t.Errorf("not encrypted: %+v", got)
 	}
-	if got := s.run(t, "", "apply", "square", "12", "--encrypt"); got.code != cli.ExitUsage || !strings.Contains(got.err, "--keyring") {
+	if got := s.run(t, "", "apply", "square", "12", "--encrypt"); got.Code != console.ExitUsage || !strings.Contains(got.Err, "--keyring") {
 		t.Errorf("without keys: %+v", got)
 	}
 }
@@ -133,30 +131,9 @@ func TestArgumentsAndValuesCanBeEncrypted(t *testing.T) {
 // monitored is a page of a monitor process.
 func (s site) monitored(t *testing.T, path string, args ...string) string {
 	t.Helper()
-	ctx, stop := context.WithCancel(bounded(t))
-	defer stop()
-	cmd := exec.CommandContext(ctx, filepath.Join(s.dir, "distpool"), append([]string{"monitor", "--redis", s.url, "--addr", "127.0.0.1:0", "--json"}, args...)...)
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		stop()
-		_ = cmd.Wait() // after what is below has been read
-	}()
-	var line struct{ URL string }
-	if err := json.NewDecoder(out).Decode(&line); err != nil {
-		t.Fatal(err)
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, line.URL+path, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp, err := http.DefaultClient.Do(req)
+	m := s.monitor(t, args...)
+	defer m.stop()
+	resp, err := http.Get(m.URL + path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,13 +153,13 @@ func TestAKeyringThatOthersMayReadIsAWarning(t *testing.T) {
 	}
 	log := s.worker(t, "-keyring", keys)
 	got := s.run(t, "", "apply", "square", "12", "--keyring", keys)
-	if got.code != cli.ExitOK || got.out != "144\n" || !strings.Contains(got.err, "chmod 600 "+keys) {
+	if got.Code != console.ExitOK || got.Out != "144\n" || !strings.Contains(got.Err, "chmod 600 "+keys) {
 		t.Errorf("%+v", got)
 	}
 	if !strings.Contains(log.String(), "chmod 600 "+keys) {
 		t.Errorf("the worker does not warn:\n%s", log)
 	}
-	if got := s.run(t, "", "apply", "square", "12", "--keyring", keys+".gone"); got.code != cli.ExitUsage || !strings.Contains(got.err, "no such file") {
+	if got := s.run(t, "", "apply", "square", "12", "--keyring", keys+".gone"); got.Code != console.ExitUsage || !strings.Contains(got.Err, "no such file") {
 		t.Errorf("no file: %+v", got)
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/distpool/distpool/internal/cli/console"
 	"github.com/distpool/distpool/internal/monitor"
 	"github.com/distpool/distpool/internal/redisconn"
 )
@@ -26,7 +27,7 @@ type monitorLine struct {
 	Token bool   `json:"token"`
 }
 
-func (a *app) monitorCommand() *cobra.Command {
+func monitorCommand(a *console.App) *cobra.Command {
 	var cfg monitor.Config
 	var tokenFile string
 	var proxies []string
@@ -61,36 +62,36 @@ token (whether one is demanded).`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := readToken(&cfg, tokenFile); err != nil {
-				return usage(err)
+				return console.Usage(err)
 			}
 			trusted, err := monitor.ParseProxies(proxies)
 			if err != nil {
-				return usagef("--trust-proxy: %w", err)
+				return console.Usagef("--trust-proxy: %w", err)
 			}
 			cfg.Proxies = trusted
-			ring, err := a.keys()
+			ring, err := a.Keys()
 			if err != nil {
 				return err
 			}
 			cfg.Keyring = ring
 			ctx := cmd.Context()
-			rdb, err := redisconn.Open(ctx, a.flags.redis)
+			rdb, err := redisconn.Open(ctx, a.Redis)
 			if err != nil {
-				return noResult(err)
+				return console.NoResult(err)
 			}
 			defer func() { _ = rdb.Close() }()
 			cfg.Redis = rdb
 			cfg.Logger = slog.New(slog.NewTextHandler(a.Err, nil))
 			if err := cfg.Check(); err != nil {
-				return usagef("monitor: %w", err)
+				return console.Usagef("monitor: %w", err)
 			}
-			if err := monitor.Run(ctx, cfg, func(addr net.Addr) { a.sayServing(addr, cfg, asJSON) }); err != nil {
-				return noResult(err)
+			if err := monitor.Run(ctx, cfg, func(addr net.Addr) { sayServing(a, addr, cfg, asJSON) }); err != nil {
+				return console.NoResult(err)
 			}
 			return nil
 		},
 	}
-	jsonFlag(cmd, &asJSON)
+	console.JSONFlag(cmd, &asJSON)
 	f := cmd.Flags()
 	f.StringVar(&cfg.Addr, "addr", monitor.DefaultAddr, "address to listen on, host:port")
 	f.StringVar(&cfg.Token, "token", "", "token that is demanded, 16 characters or more (default $"+envMonitorToken+")")
@@ -103,7 +104,7 @@ token (whether one is demanded).`,
 }
 
 // sayServing says where the monitor serves.
-func (a *app) sayServing(addr net.Addr, cfg monitor.Config, asJSON bool) {
+func sayServing(a *console.App, addr net.Addr, cfg monitor.Config, asJSON bool) {
 	if asJSON {
 		_ = json.NewEncoder(a.Out).Encode(monitorLine{"http://" + addr.String(), cfg.Write, cfg.Token != ""})
 		return

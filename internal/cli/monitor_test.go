@@ -9,32 +9,15 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
 
 	"github.com/distpool/distpool/internal/cli"
+	"github.com/distpool/distpool/internal/cli/clitest"
+	"github.com/distpool/distpool/internal/cli/console"
 )
-
-// lockedBuffer is a buffer that is read while it is written.
-type lockedBuffer struct {
-	mu sync.Mutex // guards b
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
 
 func TestMonitorServesUntilItIsToldToEnd(t *testing.T) {
 	const token = "sixteen characters or more"
@@ -44,10 +27,10 @@ func TestMonitorServesUntilItIsToldToEnd(t *testing.T) {
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
-	out, errs := &lockedBuffer{}, &lockedBuffer{}
+	out, errs := &clitest.Buffer{}, &clitest.Buffer{}
 	code := make(chan int, 1)
 	go func() {
-		code <- cli.Run(ctx, []string{"monitor", "--redis", "redis://" + miniredis.RunT(t).Addr(), "--addr", "127.0.0.1:0", "--token-file", file}, cli.Streams{In: strings.NewReader(""), Out: out, Err: errs})
+		code <- cli.Run(ctx, []string{"monitor", "--redis", "redis://" + miniredis.RunT(t).Addr(), "--addr", "127.0.0.1:0", "--token-file", file}, console.Streams{In: strings.NewReader(""), Out: out, Err: errs})
 	}()
 	var url string
 	for deadline := time.Now().Add(time.Minute); url == ""; time.Sleep(10 * time.Millisecond) {
@@ -98,7 +81,7 @@ func TestMonitorServesUntilItIsToldToEnd(t *testing.T) {
 	stop()
 	select {
 	case got := <-code:
-		if got != cli.ExitOK {
+		if got != console.ExitOK {
 			t.Errorf("it ends with %d: %s", got, errs)
 		}
 	case <-time.After(time.Minute):
@@ -124,8 +107,8 @@ func TestMonitorThatWouldNotBeSafeDoesNotStart(t *testing.T) {
 		{[]string{"--token", "x", "--token-file", empty}, "both given"},
 	} {
 		var out, errs bytes.Buffer
-		code := cli.Run(t.Context(), append([]string{"monitor", "--redis", addr}, tt.args...), cli.Streams{In: strings.NewReader(""), Out: &out, Err: &errs})
-		if code != cli.ExitUsage || !strings.Contains(errs.String(), tt.want) {
+		code := cli.Run(t.Context(), append([]string{"monitor", "--redis", addr}, tt.args...), console.Streams{In: strings.NewReader(""), Out: &out, Err: &errs})
+		if code != console.ExitUsage || !strings.Contains(errs.String(), tt.want) {
 			t.Errorf("%q ends with %d: %s", tt.args, code, errs.String())
 		}
 	}
@@ -134,8 +117,8 @@ func TestMonitorThatWouldNotBeSafeDoesNotStart(t *testing.T) {
 func TestMonitorTakesItsTokenFromTheEnvironment(t *testing.T) {
 	t.Setenv("DISTPOOL_MONITOR_TOKEN", "short")
 	var out, errs bytes.Buffer
-	code := cli.Run(t.Context(), []string{"monitor", "--redis", "redis://" + miniredis.RunT(t).Addr()}, cli.Streams{In: strings.NewReader(""), Out: &out, Err: &errs})
-	if code != cli.ExitUsage || !strings.Contains(errs.String(), "the token has 5 characters") {
+	code := cli.Run(t.Context(), []string{"monitor", "--redis", "redis://" + miniredis.RunT(t).Addr()}, console.Streams{In: strings.NewReader(""), Out: &out, Err: &errs})
+	if code != console.ExitUsage || !strings.Contains(errs.String(), "the token has 5 characters") {
 		t.Errorf("it ends with %d: %s", code, errs.String())
 	}
 }

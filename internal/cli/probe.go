@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/distpool/distpool/internal/cli/console"
 )
 
 const (
@@ -27,7 +29,7 @@ type probeLine struct {
 	Answer string `json:"answer"`
 }
 
-func (a *app) probeCommand() *cobra.Command {
+func probeCommand(a *console.App) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use: "probe URL", Short: "Ask a worker or a monitor whether it is well, for health checks",
@@ -41,25 +43,25 @@ none. It is for health checks in images that have no shell and no curl. With
 		RunE: func(cmd *cobra.Command, args []string) error {
 			u, err := url.Parse(args[0])
 			if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
-				return usagef("probe: %q is not a URL such as http://127.0.0.1:9090/readyz", args[0])
+				return console.Usagef("probe: %q is not a URL such as http://127.0.0.1:9090/readyz", args[0])
 			}
-			limit := a.flags.timeout
+			limit := a.Timeout
 			if limit == 0 {
 				limit = probeTime
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), limit)
 			defer cancel()
-			return a.probe(ctx, args[0], asJSON)
+			return probe(ctx, a, args[0], asJSON)
 		},
 	}
-	jsonFlag(cmd, &asJSON)
+	console.JSONFlag(cmd, &asJSON)
 	return cmd
 }
 
-func (a *app) probe(ctx context.Context, address string, asJSON bool) error {
+func probe(ctx context.Context, a *console.App, address string, asJSON bool) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
-		return usagef("probe: %w", err)
+		return console.Usagef("probe: %w", err)
 	}
 	// A probe is about this process. Neither a proxy of the environment nor another
 	// page is asked.
@@ -69,18 +71,18 @@ func (a *app) probe(ctx context.Context, address string, asJSON bool) error {
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return noResult(fmt.Errorf("probe: %w", err))
+		return console.NoResult(fmt.Errorf("probe: %w", err))
 	}
 	defer func() { _ = resp.Body.Close() }()
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxReason))
 	said := strings.TrimSpace(strings.ToValidUTF8(string(body), "\uFFFD"))
 	if asJSON {
-		if err := printJSON(a, probeLine{address, resp.StatusCode, said}); err != nil {
+		if err := console.PrintJSON(a, probeLine{address, resp.StatusCode, said}); err != nil {
 			return err
 		}
 	}
 	if resp.StatusCode != http.StatusOK {
-		return noResult(fmt.Errorf("probe: %s answers %s: %s", address, resp.Status, said))
+		return console.NoResult(fmt.Errorf("probe: %s answers %s: %s", address, resp.Status, said))
 	}
 	if !asJSON {
 		fmt.Fprintln(a.Out, said)

@@ -10,7 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/distpool/distpool/internal/cli"
+	"github.com/distpool/distpool/internal/cli/clitest"
+	"github.com/distpool/distpool/internal/cli/console"
 )
 
 func TestProbeTellsByItsExitCodeWhetherAProcessIsWell(t *testing.T) {
@@ -35,19 +36,19 @@ func TestProbeTellsByItsExitCodeWhetherAProcessIsWell(t *testing.T) {
 		out  string
 		err  string
 	}{
-		{"well", []string{srv.URL + "/readyz"}, cli.ExitOK, "ready", ""},
-		{"draining", []string{srv.URL + "/drains"}, cli.ExitNoResult, "", "503 Service Unavailable: not ready: worker w drains"},
-		{"well, as JSON", []string{srv.URL + "/readyz", "--json"}, cli.ExitOK, `"status":200,"answer":"ready"}`, ""},
-		{"draining, as JSON", []string{srv.URL + "/drains", "--json"}, cli.ExitNoResult, `"status":503,`, "503"},
-		{"another page", []string{srv.URL + "/elsewhere"}, cli.ExitNoResult, "", "302 Found"},
-		{"hanging", []string{srv.URL + "/hangs", "--timeout", "50ms"}, cli.ExitNoResult, "", "deadline"},
-		{"gone", []string{gone.URL + "/readyz"}, cli.ExitNoResult, "", "refused"},
-		{"no URL", []string{"127.0.0.1:9090"}, cli.ExitUsage, "", "http://127.0.0.1:9090/readyz"},
-		{"nothing", nil, cli.ExitUsage, "", "arg"},
+		{"well", []string{srv.URL + "/readyz"}, console.ExitOK, "ready", ""},
+		{"draining", []string{srv.URL + "/drains"}, console.ExitNoResult, "", "503 Service Unavailable: not ready: worker w drains"},
+		{"well, as JSON", []string{srv.URL + "/readyz", "--json"}, console.ExitOK, `"status":200,"answer":"ready"}`, ""},
+		{"draining, as JSON", []string{srv.URL + "/drains", "--json"}, console.ExitNoResult, `"status":503,`, "503"},
+		{"another page", []string{srv.URL + "/elsewhere"}, console.ExitNoResult, "", "302 Found"},
+		{"hanging", []string{srv.URL + "/hangs", "--timeout", "50ms"}, console.ExitNoResult, "", "deadline"},
+		{"gone", []string{gone.URL + "/readyz"}, console.ExitNoResult, "", "refused"},
+		{"no URL", []string{"127.0.0.1:9090"}, console.ExitUsage, "", "http://127.0.0.1:9090/readyz"},
+		{"nothing", nil, console.ExitUsage, "", "arg"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got := program(bounded(t), "127.0.0.1:1", "", append([]string{"probe"}, tt.args...)...)
-			if got.code != tt.code || !strings.Contains(got.out, tt.out) || !strings.Contains(got.err, tt.err) {
+			got := clitest.Run(t, "127.0.0.1:1", "", append([]string{"probe"}, tt.args...)...)
+			if got.Code != tt.code || !strings.Contains(got.Out, tt.out) || !strings.Contains(got.Err, tt.err) {
 				t.Errorf("got %+v, want code %d, %q and %q", got, tt.code, tt.out, tt.err)
 			}
 		})
@@ -57,17 +58,17 @@ func TestProbeTellsByItsExitCodeWhetherAProcessIsWell(t *testing.T) {
 func TestProbeOfARealMonitorProcess(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	addr := serve(t)
+	addr := clitest.Serve(t)
 	monitor := exec.CommandContext(ctx, os.Args[0], "monitor", "--redis", addr, "--addr", "127.0.0.1:0")
 	monitor.Env = append(os.Environ(), beProgram+"=1")
-	out := &buffer{}
+	out := &clitest.Buffer{}
 	monitor.Stdout = out
 	if err := monitor.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = monitor.Process.Kill(); _ = monitor.Wait() })
 	var url string
-	eventually(t, "the monitor listens", func() bool {
+	clitest.Eventually(t, "the monitor listens", func() bool {
 		_, rest, ok := strings.Cut(out.String(), "http://")
 		if ok {
 			url = "http://" + strings.Fields(rest)[0]

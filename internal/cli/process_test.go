@@ -18,6 +18,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/distpool/distpool/internal/cli"
+	"github.com/distpool/distpool/internal/cli/clitest"
+	"github.com/distpool/distpool/internal/cli/console"
 	"github.com/distpool/distpool/internal/redistest"
 )
 
@@ -54,10 +56,10 @@ func newSite(t *testing.T) site {
 }
 
 // worker starts a worker process, and returns when it is registered.
-func (s site) worker(t *testing.T, args ...string) (log *buffer) {
+func (s site) worker(t *testing.T, args ...string) (log *clitest.Buffer) {
 	t.Helper()
 	cmd := exec.Command(filepath.Join(s.dir, "worker"), append([]string{"-concurrency", "2", "-grace", "1s"}, args...)...)
-	log = &buffer{}
+	log = &clitest.Buffer{}
 	cmd.Env = append(os.Environ(), "REDIS_URL="+s.url, "DISTPOOL_KEYRING=")
 	cmd.Stderr = log
 	if err := cmd.Start(); err != nil {
@@ -69,17 +71,17 @@ func (s site) worker(t *testing.T, args ...string) (log *buffer) {
 			t.Errorf("the worker ended with %v; its log:\n%s", err, log)
 		}
 	})
-	eventually(t, "the worker is registered", func() bool { return s.run(t, "", "workers", "--json").out != "" })
+	clitest.Eventually(t, "the worker is registered", func() bool { return s.run(t, "", "workers", "--json").Out != "" })
 	return log
 }
 
 // run runs the program as a process.
-func (s site) run(t *testing.T, stdin string, args ...string) outcome {
+func (s site) run(t *testing.T, stdin string, args ...string) clitest.Outcome {
 	t.Helper()
-	return s.runIn(bounded(t), t, stdin, nil, args...)
+	return s.runIn(clitest.Bounded(t), t, stdin, nil, args...)
 }
 
-func (s site) runIn(ctx context.Context, t *testing.T, stdin string, env []string, args ...string) outcome {
+func (s site) runIn(ctx context.Context, t *testing.T, stdin string, env []string, args ...string) clitest.Outcome {
 	t.Helper()
 	cmd := exec.CommandContext(ctx, filepath.Join(s.dir, "distpool"), args...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
@@ -90,17 +92,17 @@ func (s site) runIn(ctx context.Context, t *testing.T, stdin string, env []strin
 	if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
 		t.Fatal(err)
 	}
-	return outcome{cmd.ProcessState.ExitCode(), out.String(), errs.String()}
+	return clitest.Outcome{Code: cmd.ProcessState.ExitCode(), Out: out.String(), Err: errs.String()}
 }
 
 // submitted submits a job and returns its ID.
 func (s site) submitted(t *testing.T, args ...string) string {
 	t.Helper()
 	got := s.run(t, "", append(args, "--async")...)
-	if got.code != cli.ExitOK || got.out == "" {
+	if got.Code != console.ExitOK || got.Out == "" {
 		t.Fatalf("%v: %+v", args, got)
 	}
-	return strings.TrimSpace(got.out)
+	return strings.TrimSpace(got.Out)
 }
 
 // Every command that there is runs here as a process, beside worker processes, on a
@@ -109,7 +111,7 @@ func TestEveryCommandWorksOnRealProcesses(t *testing.T) {
 	s := newSite(t)
 	s.worker(t)
 	id := s.submitted(t, "map", "square", "2", `"x"`, "3")
-	if got := s.run(t, "", "get", id); got.code != cli.ExitCallFailed {
+	if got := s.run(t, "", "get", id); got.Code != console.ExitCallFailed {
 		t.Fatalf("%+v", got)
 	}
 	waiting := s.submitted(t, "apply", "square", "1", "--queue", "lonely")
@@ -151,13 +153,13 @@ func TestEveryCommandWorksOnRealProcesses(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			got := s.run(t, row.stdin, strings.Fields(row.args)...)
-			if got.code != row.code || !strings.Contains(got.out, row.want) {
+			if got.Code != row.code || !strings.Contains(got.Out, row.want) {
 				t.Errorf("got %+v, want exit code %d and %s", got, row.code, row.want)
 			}
 			if strings.Contains(row.args, "--json") {
-				for _, line := range decode[map[string]any](t, got.out) {
+				for _, line := range clitest.Decode[map[string]any](t, got.Out) {
 					if len(line) == 0 {
-						t.Errorf("an empty object in %s", got.out)
+						t.Errorf("an empty object in %s", got.Out)
 					}
 				}
 			}
@@ -165,31 +167,52 @@ func TestEveryCommandWorksOnRealProcesses(t *testing.T) {
 	}
 }
 
-func TestMonitorSaysAsJSONWhereItServes(t *testing.T) {
-	s := newSite(t)
-	ctx, stop := context.WithCancel(bounded(t))
-	out, w, err := os.Pipe()
+// monitorProcess is a monitor that serves, and what it has said of that.
+type monitorProcess struct {
+	URL          string
+	Write, Token *bool
+
+	cmd       *exec.Cmd
+	interrupt context.CancelFunc
+	log       clitest.Buffer
+}
+
+func (s site) monitor(t *testing.T, args ...string) *monitorProcess {
+	t.Helper()
+	m := &monitorProcess{}
+	ctx, interrupt := context.WithCancel(clitest.Bounded(t))
+	m.interrupt = interrupt
+	m.cmd = exec.CommandContext(ctx, filepath.Join(s.dir, "distpool"), append([]string{"monitor", "--addr", "127.0.0.1:0", "--json"}, args...)...)
+	m.cmd.Cancel = func() error { return m.cmd.Process.Signal(os.Interrupt) }
+	m.cmd.Env = append(os.Environ(), "REDIS_URL="+s.url, "DISTPOOL_KEYRING=")
+	m.cmd.Stderr = &m.log
+	out, err := m.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer out.Close()
-	cmd := exec.CommandContext(ctx, filepath.Join(s.dir, "distpool"), "monitor", "--redis", s.url, "--addr", "127.0.0.1:0", "--json")
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
-	cmd.Stdout = w
-	if err := cmd.Start(); err != nil {
+	if err := m.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	w.Close()
-	var line struct {
-		URL          string
-		Write, Token *bool
+	if err := json.NewDecoder(out).Decode(m); err != nil {
+		t.Fatalf("%v; its log: %s", err, &m.log)
 	}
-	if err := json.NewDecoder(out).Decode(&line); err != nil || !strings.HasPrefix(line.URL, "http://127.0.0.1:") || line.Write == nil || *line.Write || line.Token == nil || *line.Token {
-		t.Errorf("got %+v, %v", line, err)
+	return m
+}
+
+// stop interrupts the monitor, and returns its exit code.
+func (m *monitorProcess) stop() int {
+	m.interrupt()
+	_ = m.cmd.Wait()
+	return m.cmd.ProcessState.ExitCode()
+}
+
+func TestMonitorSaysAsJSONWhereItServes(t *testing.T) {
+	m := newSite(t).monitor(t)
+	if !strings.HasPrefix(m.URL, "http://127.0.0.1:") || m.Write == nil || *m.Write || m.Token == nil || *m.Token {
+		t.Errorf("got %+v", m)
 	}
-	stop()
-	if _ = cmd.Wait(); cmd.ProcessState.ExitCode() != cli.ExitOK {
-		t.Errorf("it ended with %v", cmd.ProcessState)
+	if code := m.stop(); code != console.ExitOK {
+		t.Errorf("it ended with %d", code)
 	}
 }
 
@@ -198,15 +221,15 @@ func TestDemoSaysAsJSONHowItEnded(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	got := s.runIn(ctx, t, "", nil, "demo", "--json")
-	lines := decode[struct {
+	lines := clitest.Decode[struct {
 		OK                bool
 		Files             int
 		Counted, Expected map[string]int
-	}](t, got.out)
-	if got.code != cli.ExitOK || len(lines) != 1 || !lines[0].OK || lines[0].Files == 0 || lines[0].Counted["words"] == 0 || lines[0].Counted["words"] != lines[0].Expected["words"] {
-		t.Errorf("exit code %d, %+v", got.code, lines)
+	}](t, got.Out)
+	if got.Code != console.ExitOK || len(lines) != 1 || !lines[0].OK || lines[0].Files == 0 || lines[0].Counted["words"] == 0 || lines[0].Counted["words"] != lines[0].Expected["words"] {
+		t.Errorf("exit code %d, %+v", got.Code, lines)
 	}
-	if !strings.Contains(got.err, "\nOK: they match\n") {
+	if !strings.Contains(got.Err, "\nOK: they match\n") {
 		t.Error("the story is not on standard error")
 	}
 }
@@ -226,11 +249,11 @@ func TestCompletionOffersWhatThereIs(t *testing.T) {
 	s := newSite(t)
 	s.worker(t)
 	id := s.submitted(t, "apply", "fail", `"x"`)
-	if got := s.run(t, "", "get", id); got.code != cli.ExitCallFailed {
+	if got := s.run(t, "", "get", id); got.Code != console.ExitCallFailed {
 		t.Fatalf("%+v", got)
 	}
-	eventually(t, "the job is listed", func() bool { return strings.Contains(s.run(t, "", "jobs").out, id) })
-	offered := func(words ...string) string { return s.run(t, "", append([]string{"__complete"}, words...)...).out }
+	clitest.Eventually(t, "the job is listed", func() bool { return strings.Contains(s.run(t, "", "jobs").Out, id) })
+	offered := func(words ...string) string { return s.run(t, "", append([]string{"__complete"}, words...)...).Out }
 	for _, row := range []struct {
 		words []string
 		want  string
@@ -259,7 +282,7 @@ func TestCompletionOffersWhatThereIs(t *testing.T) {
 		t.Errorf("a queue's name goes into the shell: %q", got)
 	}
 	s.url = "redis://127.0.0.1:1"
-	if got := s.run(t, "", "__complete", "get", ""); got.code != cli.ExitOK || got.out != ":36\n" && got.out != ":4\n" {
+	if got := s.run(t, "", "__complete", "get", ""); got.Code != console.ExitOK || got.Out != ":36\n" && got.Out != ":4\n" {
 		t.Errorf("without Redis: %+v", got)
 	}
 }
@@ -270,10 +293,10 @@ func TestProgressIsLinesWhereThereIsNoTerminal(t *testing.T) {
 	s.worker(t)
 	args := append([]string{"map", "sleep", "--chunk-size", "1"}, strings.Fields(strings.Repeat("1.5 ", 16))...)
 	got := s.run(t, "", args...) // 12 s on two slots
-	if got.code != cli.ExitOK || strings.Count(got.out, "\n") != 16 {
+	if got.Code != console.ExitOK || strings.Count(got.Out, "\n") != 16 {
 		t.Fatalf("%+v", got)
 	}
-	if !strings.HasSuffix(got.err, "sleep: 16 of 16 (100%)\n") || strings.Contains(got.err, "sleep: 2 of") || strings.ContainsAny(got.err, "\r\x1b") {
-		t.Errorf("standard error %q", got.err)
+	if !strings.HasSuffix(got.Err, "sleep: 16 of 16 (100%)\n") || strings.Contains(got.Err, "sleep: 2 of") || strings.ContainsAny(got.Err, "\r\x1b") {
+		t.Errorf("standard error %q", got.Err)
 	}
 }

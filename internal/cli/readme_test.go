@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/distpool/distpool/internal/cli/clitest"
 )
 
 // walkMark stands before the commands of README.md that this test runs.
@@ -29,10 +31,10 @@ func TestTheFiveMinutesOfTheReadme(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "README.md"), readme, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(bounded(t), "bash", "-c", script)
+	cmd := exec.CommandContext(clitest.Bounded(t), "bash", "-c", script)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "REDIS_URL="+s.url, "DISTPOOL_KEYRING=", "PATH="+s.dir+":"+os.Getenv("PATH"))
-	var out, errs buffer
+	var out, errs clitest.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Run(); err != nil {
 		t.Fatalf("%v\n%s%s", err, out.String(), errs.String())

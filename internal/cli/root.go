@@ -1,6 +1,6 @@
-// Package cli is the distpool program: root.go has the command and its exit
-// codes, submit.go apply, map and starmap, get.go the jobs of others, report.go
-// how jobs, workers and queues are printed, and wait.go what those share that wait.
+// Package cli is the distpool program: the command and what it says of itself, and the
+// commands that need no pool. The others are in packages of their own: calls, operator
+// and doctor. Package console has what all commands share.
 package cli
 
 import (
@@ -8,69 +8,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"os"
 	"strings"
-	"time"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/distpool/distpool/internal/keyfile"
-	"github.com/distpool/distpool/internal/names"
-	"github.com/distpool/distpool/internal/redisconn"
+	"github.com/distpool/distpool/internal/cli/calls"
+	"github.com/distpool/distpool/internal/cli/console"
+	"github.com/distpool/distpool/internal/cli/doctor"
+	"github.com/distpool/distpool/internal/cli/operator"
+	"github.com/distpool/distpool/internal/ending"
 )
-
-// Streams are the program's standard streams.
-type Streams struct {
-	In       io.Reader
-	Out, Err io.Writer
-}
-
-// The exit codes. They are part of the program's contract: see the help text.
-const (
-	ExitOK         = 0 // every call returned a value
-	ExitCallFailed = 1 // some call failed, or the demo's check did
-	ExitUsage      = 2 // the command line or the input is wrong
-	ExitNoResult   = 3 // the outcomes are not known: no Redis, timeout, canceled
-)
-
-// exitError is an error that has an exit code.
-type exitError struct {
-	code int
-	err  error // nil: everything has been said
-}
-
-// Error is the message of the error inside.
-func (e *exitError) Error() string { return fmt.Sprint(e.err) }
-
-// Unwrap returns the error inside.
-func (e *exitError) Unwrap() error { return e.err }
-
-func usage(err error) error { return &exitError{ExitUsage, err} }
-
-func usagef(format string, args ...any) error { return usage(fmt.Errorf(format, args...)) }
-
-// noResult is for errors about Redis, or about waiting.
-func noResult(err error) error {
-	if errors.Is(err, redisconn.ErrBadURL) {
-		return usage(err)
-	}
-	return &exitError{ExitNoResult, err}
-}
-
-// flags are the flags of all commands.
-type flags struct {
-	redis   string
-	queue   string
-	timeout time.Duration
-	keyring string // see package keyfile
-}
-
-// app is one run of the program.
-type app struct {
-	Streams
-	flags flags
-}
 
 const about = `distpool runs tasks on worker processes, through Redis.
 
@@ -99,39 +49,32 @@ Tables fit the terminal: where it is narrow they wrap their last column, then
 leave columns out and say which. Elsewhere they have all columns, and numbers
 without spaces in them.`
 
-// Run runs the program with the given arguments, and returns its exit code.
-func Run(ctx context.Context, args []string, streams Streams) int {
-	out := newOutput(streams.Out, false)
-	a := &app{Streams: Streams{In: streams.In, Out: out, Err: newOutput(streams.Err, true)}}
-	root := a.root()
-	root.SetArgs(args)
-	cmd, err := root.ExecuteContextC(ctx)
-	e, ok := errors.AsType[*exitError](err)
-	if lost := out.failed(); lost != nil && !ok {
-		// Not every print is checked where it is made, nor are the prints of cobra.
-		e, ok = errors.AsType[*exitError](printed(lost))
-	}
-	switch {
-	case ok:
-	case err == nil:
-		return ExitOK
-	default:
-		e = &exitError{ExitUsage, err} // cobra's own
-		if text := err.Error(); strings.HasPrefix(text, "accepts ") || strings.HasPrefix(text, "requires ") {
-			e.err = fmt.Errorf(`%w; it is: %s ("%s --help" says more)`, err, cmd.UseLine(), cmd.CommandPath())
-		}
-	}
-	if e.err != nil {
-		fmt.Fprintf(a.Err, "distpool: %v\n", e.err)
-	}
-	return e.code
+// Main is the program: it runs on the process's arguments and standard streams, and
+// returns its exit code. A closed terminal, SIGQUIT and SIGTERM end it as an
+// interrupt does.
+func Main() int {
+	ctx := ending.Context(syscall.SIGQUIT)
+	return Run(ctx, os.Args[1:], console.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
 }
 
-func (a *app) root() *cobra.Command {
+// Run runs the program with the given arguments, and returns its exit code.
+func Run(ctx context.Context, args []string, streams console.Streams) int {
+	a := console.New(streams)
+	root := rootCommand(a)
+	root.SetArgs(args)
+	cmd, err := root.ExecuteContextC(ctx)
+	if err != nil { // cobra does not say how a command is used
+		if text := err.Error(); strings.HasPrefix(text, "accepts ") || strings.HasPrefix(text, "requires ") {
+			err = fmt.Errorf(`%w; it is: %s ("%s --help" says more)`, err, cmd.UseLine(), cmd.CommandPath())
+		}
+	}
+	return a.End(err)
+}
+
+func rootCommand(a *console.App) *cobra.Command {
 	root := &cobra.Command{
 		Use: "distpool", Short: "Run tasks on a pool of worker processes", Long: about,
 		SilenceErrors: true, SilenceUsage: true,
-		PersistentPreRunE: func(*cobra.Command, []string) error { return a.flags.check() },
 	}
 	root.SetIn(a.In)
 	root.SetOut(a.Out)
@@ -146,19 +89,14 @@ func (a *app) root() *cobra.Command {
 	})
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		if bad, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
-			return usagef("--%s is %q; use %s", bad.GetFlag().Name, bad.GetValue(), valueWords(bad.GetFlag().Value.Type()))
+			return console.Usagef("--%s is %q; use %s", bad.GetFlag().Name, bad.GetValue(), valueWords(bad.GetFlag().Value.Type()))
 		}
-		return usagef(`%w; "%s --help" lists the flags; an argument that starts with a dash goes after "--"`, err, cmd.CommandPath())
+		return console.Usagef(`%w; "%s --help" lists the flags; an argument that starts with a dash goes after "--"`, err, cmd.CommandPath())
 	})
-	f := root.PersistentFlags()
-	f.StringVar(&a.flags.redis, "redis", "", "URL of the Redis to use (default $REDIS_URL, or redis://127.0.0.1:6379)")
-	f.StringVar(&a.flags.keyring, "keyring", "", "file of keys: sign jobs, believe only outcomes that are signed, show what is encrypted (default $"+keyfile.Env+")")
-	f.StringVar(&a.flags.queue, "queue", names.DefaultQueue, "queue to send the job to, and of a job that is named without its queue")
-	f.DurationVar(&a.flags.timeout, "timeout", 0, "how long to wait, such as 30s; 0 waits for ever")
-	root.AddCommand(a.applyCommand(), a.mapCommand(), a.starmapCommand(), a.imapCommand(), a.getCommand(), a.retryFailedCommand(),
-		a.jobsCommand(), a.jobCommand(), a.cancelCommand(), a.workersCommand(), a.queuesCommand(), a.doctorCommand(),
-		a.monitorCommand(), a.probeCommand(), a.demoCommand(), a.demoWorkerCommand(), a.versionCommand())
-	a.completeFlag(root, "queue", queueWords)
+	a.AddFlags(root)
+	root.AddCommand(calls.Commands(a)...)
+	root.AddCommand(operator.Commands(a)...)
+	root.AddCommand(doctor.Command(a), monitorCommand(a), probeCommand(a), demoCommand(a), demoWorkerCommand(a), versionCommand(a))
 	describeCompletion(root)
 	return root
 }
@@ -176,20 +114,19 @@ func valueWords(kind string) string {
 	return "a " + kind
 }
 
-func (f flags) check() error {
-	if err := names.CheckQueue(f.queue); err != nil {
-		return usagef("--queue: %w", err)
+// describeCompletion adds cobra's command that prints completion scripts.
+func describeCompletion(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		if c.Name() == "completion" {
+			c.Short = "Print what makes a shell complete commands, tasks, queues and job IDs"
+			c.Long = `Completion prints a script for bash, zsh, fish or PowerShell, after which the tab key
+completes commands, flags, and what is in Redis: tasks that live workers know,
+queues, and recent jobs. That Redis is the one of --redis, where it is on the line
+already, or of REDIS_URL; one that does not answer within a second completes nothing.
+"distpool completion SHELL --help" says how to install it; bash needs its package
+bash-completion. There is no --json.`
+			c.Example = "  source <(distpool completion bash)\n  distpool completion fish > ~/.config/fish/completions/distpool.fish"
+		}
 	}
-	if f.timeout < 0 {
-		return usagef("--timeout is %v; use a positive duration, or 0 to wait for ever", f.timeout)
-	}
-	return nil
-}
-
-// limit returns a context that ends when the time to wait is over.
-func (f flags) limit(ctx context.Context) (context.Context, context.CancelFunc) {
-	if f.timeout == 0 {
-		return context.WithCancel(ctx)
-	}
-	return context.WithTimeout(ctx, f.timeout)
 }

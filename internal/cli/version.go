@@ -6,6 +6,8 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"github.com/distpool/distpool/internal/cli/console"
 )
 
 // versionLine is the version as it is printed.
@@ -15,7 +17,7 @@ type versionLine struct {
 	Revision string `json:"revision,omitempty"`
 }
 
-func (a *app) versionCommand() *cobra.Command {
+func versionCommand(a *console.App) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use: "version", Short: "Print the version",
@@ -25,7 +27,7 @@ func (a *app) versionCommand() *cobra.Command {
 		RunE: func(*cobra.Command, []string) error {
 			info, ok := debug.ReadBuildInfo()
 			if !ok {
-				return &exitError{ExitNoResult, errors.New("this program was built without module information")}
+				return console.NoResult(errors.New("this program was built without module information"))
 			}
 			l := versionLine{Version: info.Main.Version, Go: info.GoVersion}
 			for _, s := range info.Settings {
@@ -34,12 +36,12 @@ func (a *app) versionCommand() *cobra.Command {
 				}
 			}
 			if asJSON {
-				return printJSON(a, l)
+				return console.PrintJSON(a, l)
 			}
 			fmt.Fprintf(a.Out, "distpool %s %s\n", l.Version, l.Go)
 			return nil
 		},
 	}
-	jsonFlag(cmd, &asJSON)
+	console.JSONFlag(cmd, &asJSON)
 	return cmd
 }

@@ -184,13 +184,13 @@ func (s *stage) close(ctx context.Context) error {
 // knows it.
 func (s *stage) deleteQueue(ctx context.Context) error {
 	router := lanes.NewRouter(s.rdb).Reading()
-	lanes, err := router.Lanes(ctx, s.queue)
+	all, err := router.Lanes(ctx, s.queue)
 	if err != nil {
 		return err
 	}
 	errs := []error{router.Forget(ctx, s.queue)}
 	now := time.Now().UTC()
-	for _, lane := range lanes {
+	for _, lane := range all {
 		err := asynq.NewInspectorFromRedisClient(s.rdb).DeleteQueue(lane, true)
 		if err != nil && !errors.Is(err, asynq.ErrQueueNotFound) {
 			errs = append(errs, fmt.Errorf("deleting queue %q: %w", lane, err))
