@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -122,27 +123,15 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	if c.Concurrency == 0 {
-		c.Concurrency = runtime.NumCPU()
-	}
+	c.Concurrency = cmp.Or(c.Concurrency, runtime.NumCPU())
 	if len(c.Queues) == 0 {
 		c.Queues = map[string]int{DefaultQueue: 1}
 	}
-	if c.Grace == 0 {
-		c.Grace = DefaultGrace
-	}
-	if c.MaxResult == 0 {
-		c.MaxResult = DefaultMaxResult
-	}
-	if c.ArchiveSize == 0 {
-		c.ArchiveSize = DefaultArchiveSize
-	}
-	if c.ArchiveAge == 0 {
-		c.ArchiveAge = DefaultArchiveAge
-	}
-	if c.Logger == nil {
-		c.Logger = slog.Default()
-	}
+	c.Grace = cmp.Or(c.Grace, DefaultGrace)
+	c.MaxResult = cmp.Or(c.MaxResult, DefaultMaxResult)
+	c.ArchiveSize = cmp.Or(c.ArchiveSize, DefaultArchiveSize)
+	c.ArchiveAge = cmp.Or(c.ArchiveAge, DefaultArchiveAge)
+	c.Logger = cmp.Or(c.Logger, slog.Default())
 	c.Logger = guard.Logger(c.Logger)
 	return c
 }

@@ -24,16 +24,15 @@ const (
 // drain waits for the running calls, and gives back those that take too long. served is closed
 // when no more deliveries are taken. deaf says that Redis did not answer.
 func (w *worker) drain(served <-chan struct{}) (deaf bool, err error) {
-	w.graceEnds.Store(time.Now().Add(w.cfg.Grace).UnixNano())
-	grace := time.AfterFunc(w.cfg.Grace, func() { w.abort(deliver.ErrDraining) })
-	defer grace.Stop()
-	settled := inBackground(func() {
+	defer w.returns.end(deliver.ErrDraining)
+	defer time.AfterFunc(w.cfg.Grace, func() { w.calls.end(deliver.ErrDraining) }).Stop()
+	defer time.AfterFunc(w.cfg.Grace+returnTime, func() { w.returns.end(deliver.ErrDraining) }).Stop()
+	within(w.cfg.Grace+lastMoment, inBackground(func() {
 		<-served
 		w.consumer.Wait()
-	})
-	within(w.returnBy().Add(lastMoment-returnTime), settled)
-	w.abort(deliver.ErrDraining)
-	if !within(time.Now(), served) {
+	}))
+	w.calls.end(deliver.ErrDraining)
+	if !within(0, served) {
 		deaf = true
 		w.log.Warn("Redis does not answer; the worker ends without it")
 		if !w.ours { // a client of the caller's may be closed once Run returns
@@ -48,23 +47,6 @@ func (w *worker) drain(served <-chan struct{}) (deaf bool, err error) {
 	return deaf, nil
 }
 
-// returnBy is until when chunks that did not end may be given back.
-func (w *worker) returnBy() time.Time {
-	ends := time.Now().Add(w.cfg.Grace) // of the drain that is about to begin
-	if at := w.graceEnds.Load(); at > 0 {
-		ends = time.Unix(0, at)
-	}
-	return ends.Add(returnTime)
-}
-
-// farewell is how long a step of the goodbye may take.
-func farewell(deaf bool) time.Duration {
-	if deaf {
-		return shortFarewell
-	}
-	return farewellTime
-}
-
 // inBackground runs f, and closes the channel when it has returned.
 func inBackground(f func()) <-chan struct{} {
 	over := make(chan struct{})
@@ -75,19 +57,16 @@ func inBackground(f func()) <-chan struct{} {
 	return over
 }
 
-// within waits for over to be closed until then, and reports whether it was.
-func within(until time.Time, over <-chan struct{}) bool {
+// within waits for so long for over to be closed, and reports whether it was.
+func within(d time.Duration, over <-chan struct{}) bool {
+	select {
+	case <-over:
+	case <-time.After(d):
+	}
 	select {
 	case <-over:
 		return true
 	default:
-	}
-	timer := time.NewTimer(time.Until(until))
-	defer timer.Stop()
-	select {
-	case <-over:
-		return true
-	case <-timer.C:
 		return false
 	}
 }

@@ -18,9 +18,10 @@ const (
 	hearSilence = 10 * time.Second
 )
 
-// hearEnds hears of jobs that ended before their time, and cancels their calls, until ctx ends.
-func (w *worker) hearEnds(ctx context.Context) {
-	l := listen.New(listen.Config{
+// hear hears of jobs that ended before their time, and of deliveries that an operator cancels with
+// asynq's tools, until ctx ends. It cancels their calls and jobs.
+func (w *worker) hear(ctx context.Context) {
+	ends := listen.New(listen.Config{
 		Redis: w.rdb, Silence: hearSilence,
 		Message: func(channel, payload string) {
 			name, gen, _ := strings.Cut(payload, " ")
@@ -34,10 +35,19 @@ func (w *worker) hearEnds(ctx context.Context) {
 			w.log.Debug("this user may not subscribe to the control channels of its queues; jobs that end are found by polling", "error", err)
 		},
 	})
-	defer l.Close()
+	defer ends.Close()
+	cancels := listen.New(listen.Config{
+		Redis: w.rdb, Silence: hearSilence,
+		Message: func(_, task string) { w.handler.Cancel(task, "its delivery was canceled with asynq's tools") },
+		Refused: func(err error) {
+			w.log.Warn("this user may not subscribe to asynq:cancel, so asynq's tools cannot cancel deliveries here; canceling jobs works without it", "error", err)
+		},
+	})
+	defer cancels.Close()
+	cancels.Add(asynqfmt.CancelChannel)
 	for {
 		for _, lane := range w.lanes() {
-			l.Add(job.ControlChannel(lane))
+			ends.Add(job.ControlChannel(lane))
 		}
 		select {
 		case <-ctx.Done():
@@ -45,19 +55,4 @@ func (w *worker) hearEnds(ctx context.Context) {
 		case <-time.After(hearAgain):
 		}
 	}
-}
-
-// hearCancels hears of deliveries that an operator cancels with asynq's tools, and cancels their
-// jobs, until ctx ends.
-func (w *worker) hearCancels(ctx context.Context) {
-	l := listen.New(listen.Config{
-		Redis: w.rdb, Silence: hearSilence,
-		Message: func(_, task string) { w.handler.Cancel(task, "its delivery was canceled with asynq's tools") },
-		Refused: func(err error) {
-			w.log.Warn("this user may not subscribe to asynq:cancel, so asynq's tools cannot cancel deliveries here; canceling jobs works without it", "error", err)
-		},
-	})
-	defer l.Close()
-	l.Add(asynqfmt.CancelChannel)
-	<-ctx.Done()
 }

@@ -60,7 +60,7 @@ func (w *worker) leave(within time.Duration) {
 		w.log.Warn("handing the supervision over failed; it ends by itself", "error", err)
 	}
 	_, err := w.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
-		w.server(nil).Clear(ctx, p)
+		w.server().Clear(ctx, p)
 		return nil
 	})
 	if err != nil {
@@ -77,13 +77,13 @@ func (w *worker) keepBeating(ctx context.Context) {
 	listed := false // asynq lists what it runs
 	n := 0
 	w.member.Run(ctx, fleet.Duties{
-		Held: w.waits.Lasting,
+		Held: w.executor.Waits.Lasting,
 		Counts: func() fleet.Counts {
 			return fleet.Counts{Busy: w.handler.Busy(), Calls: w.ran.Load(), Failed: w.failures.Load(), Took: time.Duration(w.busyTime.Load())}
 		},
 		Answer: w.answer,
 		Then: func(ctx context.Context, held []nested.HeldSlot) {
-			w.checkRunning(ctx)
+			w.handler.Check(ctx, fleet.BeatEvery, dutyTime)
 			running := w.handler.Running()
 			if n%idleEvery == 0 || n%listEvery == 0 && (listed || len(running) > 0) {
 				listed = len(running) > 0
@@ -100,22 +100,19 @@ func (w *worker) keepBeating(ctx context.Context) {
 	})
 }
 
-// checkRunning asks about chunks that run long whether they are to go on.
-func (w *worker) checkRunning(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, dutyTime)
-	defer cancel()
-	w.handler.Check(ctx, fleet.BeatEvery)
-}
-
 // list has asynq list the worker, and what it runs, for people. An asynq.Server lists itself.
 func (w *worker) list(ctx context.Context, running []asynqfmt.Running) {
 	if w.hosted != nil {
 		return
 	}
+	s := w.server()
+	if s.Running = running; w.serving.Err() != nil {
+		s.Status = "stopped"
+	}
 	ctx, cancel := context.WithTimeout(ctx, dutyTime)
 	defer cancel()
 	_, err := w.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
-		w.server(running).Write(ctx, p, time.Now(), listedFor)
+		s.Write(ctx, p, time.Now(), listedFor)
 		return nil
 	})
 	if err != nil {
@@ -124,15 +121,11 @@ func (w *worker) list(ctx context.Context, running []asynqfmt.Running) {
 }
 
 // server is the worker as asynq lists it.
-func (w *worker) server(running []asynqfmt.Running) asynqfmt.Server {
-	s := asynqfmt.Server{
+func (w *worker) server() asynqfmt.Server {
+	return asynqfmt.Server{
 		Host: w.self.Host, PID: w.self.PID, ID: w.self.ID, Concurrency: w.cfg.Concurrency, Queues: w.weights(),
-		Strict: w.cfg.StrictPriority, Status: "active", Started: w.self.Started, Running: running,
+		Strict: w.cfg.StrictPriority, Status: "active", Started: w.self.Started,
 	}
-	if w.draining.Load() {
-		s.Status = "stopped"
-	}
-	return s
 }
 
 // weights are the weights of the worker's lanes.
@@ -188,7 +181,7 @@ func (w *worker) answer(ctx context.Context, q fleet.Question) {
 // detector makes what finds waits of this worker in deadlocks.
 func (w *worker) detector() *nested.Detector {
 	return &nested.Detector{
-		Worker: w.self.ID, Waits: &w.waits, Lifetime: fleet.Lifetime, Logger: w.log, Left: w.chunksLeft,
+		Worker: w.self.ID, Waits: w.executor.Waits, Lifetime: fleet.Lifetime, Logger: w.log, Left: w.chunksLeft,
 		Workers: func(ctx context.Context) ([]nested.Worker, error) {
 			live, err := fleet.Workers(ctx, w.rdb)
 			workers := make([]nested.Worker, len(live))

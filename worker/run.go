@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -35,6 +36,9 @@ import (
 // ErrRecycle says that the process should be ended and started afresh: a call
 // went on after its HardTimeout, and its goroutine cannot be stopped.
 var ErrRecycle = errors.New("a call did not end in time; start the worker process afresh")
+
+// errMaxCalls is why a worker drains that has run its MaxCalls.
+var errMaxCalls = errors.New("it has run its MaxCalls")
 
 // Run serves the tasks until ctx ends, then drains: it takes no more deliveries,
 // lets the running calls (not the rest of their chunks) finish for as long as
@@ -81,14 +85,13 @@ func Run(ctx context.Context, cfg Config, ts ...tasks.Runner) error {
 		rdb.AddHook(observers.Hook(watcher.RoundTrip))
 		listen.AddHook(observers.Hook(watcher.RoundTrip))
 	}
-	w := newWorker(cfg, rdb, known)
+	w := newWorker(ctx, cfg, rdb, known)
 	w.ours = ours
-	defer close(w.gone)
+	defer w.serving.end(nil)
 	if err := w.self.CheckSize(); err != nil {
 		return fmt.Errorf("starting a worker: %w", err)
 	}
 	w.watchBy(watcher)
-	w.hosted = hosted.From(ctx)
 	if err := w.init(ctx); err != nil {
 		return unlessStopped(ctx, w.log, err)
 	}
@@ -96,10 +99,10 @@ func Run(ctx context.Context, cfg Config, ts ...tasks.Runner) error {
 	if err = w.join(ctx); err != nil {
 		err = unlessStopped(ctx, w.log, fmt.Errorf("starting a worker: %w", err))
 	} else {
-		err = w.run(ctx)
+		err = w.run()
 	}
 	if cfg.Shutdown != nil {
-		end, cancel := context.WithTimeout(context.WithoutCancel(w.calls), cfg.Grace)
+		end, cancel := context.WithTimeout(context.WithoutCancel(w.calls.Context), cfg.Grace)
 		defer cancel()
 		if serr := cfg.Shutdown(end); serr != nil {
 			err = errors.Join(err, fmt.Errorf("worker.Config.Shutdown: %w", serr))
@@ -131,8 +134,8 @@ func (w *worker) init(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("worker.Config.Init: %w", err)
 	}
-	w.abort(nil) // of the context that is replaced
-	w.calls, w.abort = context.WithCancelCause(context.WithoutCancel(with))
+	w.calls.end(nil) // it is replaced
+	w.calls = newPhase(context.WithoutCancel(with))
 	return nil
 }
 
@@ -175,19 +178,24 @@ type worker struct {
 	consumer *queue.Consumer
 	executor execute.Executor
 	handler  deliver.Handler
-	waits    nested.Waits        // of calls, for nested jobs
 	hosted   func(hosted.Worker) // nil: it takes its deliveries itself
 	counters
 
-	// calls is the context of all calls; abort cancels it.
-	calls context.Context
-	abort context.CancelCauseFunc
+	// What ends one after the other when the worker drains.
+	serving phase // it takes deliveries, and begins calls
+	calls   phase // calls run
+	returns phase // chunks that did not end are given back
+}
 
-	graceEnds atomic.Int64  // Unix time, ns; 0: it does not drain
-	draining  atomic.Bool   // running chunks end after their current call
-	drains    chan struct{} // closed when it takes no more deliveries
-	recycled  chan error    // holds the reason for which the worker ends by itself
-	gone      chan struct{} // closed when Run returns
+// phase is a part of a worker's life.
+type phase struct {
+	context.Context
+	end context.CancelCauseFunc
+}
+
+func newPhase(ctx context.Context) phase {
+	ctx, end := context.WithCancelCause(ctx)
+	return phase{ctx, end}
 }
 
 // counters count what the worker has done.
@@ -200,26 +208,24 @@ type counters struct {
 // listeners bounds the connections on which a worker waits for deliveries.
 const listeners = 1 << 10
 
-func newWorker(cfg Config, rdb redis.UniversalClient, known map[string]call.Task) *worker {
+func newWorker(ctx context.Context, cfg Config, rdb redis.UniversalClient, known map[string]call.Task) *worker {
 	host, _ := os.Hostname()
-	name := cfg.Name
-	if name == "" {
-		name = host
-	}
 	w := &worker{
-		cfg: cfg, rdb: rdb, router: lanes.NewRouter(rdb), drains: make(chan struct{}), recycled: make(chan error, 1), gone: make(chan struct{}),
+		cfg: cfg, rdb: rdb, router: lanes.NewRouter(rdb), hosted: hosted.From(ctx),
 		self: fleet.Worker{
-			ID: fmt.Sprintf("%s:%d:%s", name, os.Getpid(), strings.ToLower(rand.Text()[:8])), Host: host, PID: os.Getpid(),
-			Concurrency: cfg.Concurrency, Queues: cfg.Queues,
+			ID:   fmt.Sprintf("%s:%d:%s", cmp.Or(cfg.Name, host), os.Getpid(), strings.ToLower(rand.Text()[:8])),
+			Host: host, PID: os.Getpid(), Concurrency: cfg.Concurrency, Queues: cfg.Queues,
 			Tasks: slices.Sorted(maps.Keys(known)), Started: time.Now().UTC().Truncate(time.Second), Version: version.Of(),
 		},
 	}
 	w.log = cfg.Logger.With("worker", w.self.ID)
 	w.member = fleet.New(rdb, w.self, w.log)
-	w.calls, w.abort = context.WithCancelCause(tasks.WithLogger(context.Background(), w.log))
+	w.serving, w.returns = newPhase(ctx), newPhase(context.Background())
+	w.calls = newPhase(tasks.WithLogger(context.Background(), w.log))
 	w.executor = execute.Executor{
 		Worker: w.self.ID, Tasks: known, MaxResult: cfg.MaxResult, MaxDeaths: deliver.Budget, Exact: cfg.MaxCalls > 0,
-		Draining: &w.draining, Count: w.countCalls, CountFailure: func() { w.failures.Add(1) }, Recycle: func() { w.recycle(ErrRecycle) }, Log: w.log,
+		Serving: w.serving, Waits: &nested.Waits{}, Log: w.log,
+		Count: w.countCalls, CountFailure: func() { w.failures.Add(1) }, Recycle: func() { w.serving.end(ErrRecycle) },
 	}
 	return w
 }
@@ -248,18 +254,17 @@ func (w *worker) wire(listen redis.UniversalClient) {
 		cfg.Slots, h.Hosted = 0, true
 	}
 	w.consumer = queue.NewConsumer(cfg)
-	h.Redis, h.Executor, h.Signer, h.Waits = w.rdb, &w.executor, signing.New(w.cfg.Keyring), &w.waits
+	h.Redis, h.Executor, h.Signer = w.rdb, &w.executor, signing.New(w.cfg.Keyring)
 	h.OnRefused, h.Yield = w.cfg.OnRefused, w.consumer.Yield
-	h.Calls, h.ReturnBy, h.Drains, h.Gone = w.calls, w.returnBy, w.drains, w.gone
+	h.Calls, h.Returns = w.calls, w.returns
 	h.Start(w.cfg.Concurrency)
 }
 
-func (w *worker) run(ctx context.Context) error {
+func (w *worker) run() (err error) {
 	background, stop := context.WithCancel(context.Background())
 	var others sync.WaitGroup
 	others.Go(func() { w.keepBeating(background) })
-	others.Go(func() { w.hearEnds(background) })
-	others.Go(func() { w.hearCancels(background) })
+	others.Go(func() { w.hear(background) })
 	others.Go(func() {
 		supervise.New(supervise.Config{
 			Redis: w.rdb, Fleet: w.member, Lanes: w.allLanes, KeepArchived: w.cfg.ArchiveSize, ArchivedFor: w.cfg.ArchiveAge, Logger: w.log,
@@ -268,63 +273,59 @@ func (w *worker) run(ctx context.Context) error {
 	deaf := false // Redis did not answer while the worker drained
 	defer func() {
 		stop()
-		within(time.Now().Add(farewell(deaf)), inBackground(others.Wait))
-		w.leave(farewell(deaf))
+		farewell := farewellTime
+		if deaf {
+			farewell = shortFarewell
+		}
+		within(farewell, inBackground(others.Wait))
+		w.leave(farewell)
 	}()
 	if o := w.executor.Observers; o != nil {
 		state := &workerState{w}
 		o.StartWorker(state)
 		defer o.StopWorker(state)
 	}
-	serving, stopServing := context.WithCancel(context.Background())
-	served := inBackground(func() { w.consumer.Serve(serving) })
+	served := inBackground(func() { w.consumer.Serve(w.serving) })
 	w.log.Info("the worker serves", "queues", w.cfg.Queues, "slots", w.cfg.Concurrency, "tasks", w.self.Tasks)
 	if w.hosted != nil {
 		w.hosted(hosted.Worker{Queues: w.weights(), Deliver: w.deliver})
 	}
-	var why error
-	select {
-	case <-ctx.Done():
-		w.log.Info("the worker drains", "reason", context.Cause(ctx), "grace", w.cfg.Grace)
-	case why = <-w.recycled:
-		w.log.Info("the worker drains by itself", "reason", why, "grace", w.cfg.Grace)
-	}
-	w.draining.Store(true)
-	close(w.drains)
-	stopServing()
-	var err error
-	if deaf, err = w.drain(served); err != nil && why == nil {
+	<-w.serving.Done()
+	why := context.Cause(w.serving)
+	w.log.Info("the worker drains", "reason", why, "grace", w.cfg.Grace)
+	deaf, err = w.drain(served)
+	if errors.Is(why, ErrRecycle) {
+		err = ErrRecycle
+	} else if err != nil {
 		return err
 	}
 	w.log.Info("the worker has drained", "calls", w.ran.Load())
-	return why
+	return err
 }
 
 // deliver deals with a delivery that an asynq.Server has taken.
 func (w *worker) deliver(ctx context.Context, lane, taskID, task string) error {
-	over, ok := w.consumer.Begin(lane, taskID)
-	if !ok {
-		return w.handler.PutBack(ctx, lane, taskID, task)
+	if over, ok := w.consumer.Begin(lane, taskID); ok {
+		defer over()
 	}
-	defer over()
-	return w.handler.Deliver(ctx, lane, taskID)
-}
-
-// recycle makes the worker drain and Run return why.
-func (w *worker) recycle(why error) {
-	select {
-	case w.recycled <- why:
-	default: // it ends already
-	}
+	return w.handler.Deliver(ctx, lane, taskID, task)
 }
 
 // countCalls counts calls that ended, and the time that they took.
 func (w *worker) countCalls(calls int, took time.Duration) {
 	w.busyTime.Add(int64(took))
 	n, most := w.ran.Add(int64(calls)), int64(w.cfg.MaxCalls)
-	if most > 0 && n >= most && n-int64(calls) < most {
-		w.log.Info("the worker has run its MaxCalls and ends", "calls", n)
-		w.draining.Store(true) // at once: what has been taken already begins no call any more
-		w.recycle(nil)
+	if most > 0 && n >= most {
+		w.serving.end(errMaxCalls)
 	}
 }
+
+// workerState implements observe.WorkerState.
+type workerState struct{ w *worker }
+
+func (s *workerState) ID() string             { return s.w.self.ID }
+func (s *workerState) Tasks() []string        { return s.w.self.Tasks }
+func (s *workerState) Queues() map[string]int { return s.w.cfg.Queues }
+func (s *workerState) Slots() int             { return s.w.cfg.Concurrency }
+func (s *workerState) Busy() int              { return s.w.handler.Busy() }
+func (s *workerState) Draining() bool         { return s.w.serving.Err() != nil }

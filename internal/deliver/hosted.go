@@ -27,23 +27,40 @@ const (
 // errAgain is the error of a delivery that asynq is to bring again.
 var errAgain = errors.New("what became of the chunk is not in its job; the delivery is to come again")
 
+// ending is what an asynq.Server is told of a delivery.
+type ending struct {
+	dealt bool          // Redis has taken what became of the chunk
+	why   string        // the delivery is to be archived, with this error; empty: it is not
+	rests time.Duration // how long the slot rests after that
+	over  func(error)   // the delivery has been dealt with
+}
+
 // Deliver deals with a delivery that an asynq.Server has taken, until the server gives it up: then
 // ctx ends. The server ends the delivery: without an error it is done, with a hosted.Archived it
 // is archived, with any other it is to come again.
-func (h *Handler) Deliver(ctx context.Context, lane, taskID string) error {
-	if h.Executor.Draining.Load() {
+func (h *Handler) Deliver(ctx context.Context, lane, taskID, task string) error {
+	ended := make(chan error, 1)
+	over := func(err error) { ended <- err }
+	if h.draining() {
 		execute.Pause(ctx, drainTime)
+		d, ok := job.ParseTaskID(taskID)
+		if !ok {
+			return errAgain
+		}
+		r := h.newRun(lane, job.Taken{Delivery: d, TaskID: taskID}, over)
+		r.chunk.Task = task
+		r.giveUp(job.Head)
+		return <-ended
 	}
 	t, err := h.takeHosted(ctx, lane, taskID)
 	if err != nil {
 		return err
 	}
-	ended := make(chan error, 1)
-	r := h.newRun(lane, t, func(err error) { ended <- err })
+	r := h.newRun(lane, t, over)
 	if t.Verdict == job.Run || t.Verdict == job.Alone {
-		go r.serve(t.Verdict == job.Run)
+		go r.serve()
 	} else {
-		r.refuse(t)
+		r.refuse()
 	}
 	select {
 	case err := <-ended:
@@ -60,28 +77,11 @@ func (h *Handler) Deliver(ctx context.Context, lane, taskID string) error {
 	return <-ended
 }
 
-// PutBack gives a delivery of the task back that an asynq.Server has taken, after the end of the
-// worker.
-func (h *Handler) PutBack(ctx context.Context, lane, taskID, task string) error {
-	execute.Pause(ctx, drainTime)
-	d, ok := job.ParseTaskID(taskID)
-	if !ok {
-		return errAgain
-	}
-	ended := make(chan error, 1)
-	r := h.newRun(lane, job.Taken{Delivery: d, TaskID: taskID}, func(err error) { ended <- err })
-	r.chunk.Task = task
-	r.giveUp(false, job.Head)
-	return <-ended
-}
-
 // takeHosted makes the worker the owner of the chunk, if it may run.
 func (h *Handler) takeHosted(ctx context.Context, lane, taskID string) (job.Taken, error) {
 	for began := time.Now(); ; execute.Pause(ctx, heldAgain) {
 		var taken []job.Taken
-		err := untilDone(ctx, func(context.Context) (err error) {
-			ctx, cancel := context.WithTimeout(context.Background(), askTime)
-			defer cancel()
+		err := until(ctx, h.Executor.Log, "take", func(ctx context.Context) (err error) {
 			taken, err = h.take(ctx, lane, taskID, Budget)
 			return err
 		})
@@ -103,8 +103,8 @@ func (h *Handler) take(ctx context.Context, lane, taskID string, budget int) ([]
 	})
 }
 
-// ending is how an asynq.Server ends the delivery.
-func (r *chunkRun) ending() error {
+// hostedEnd is how an asynq.Server ends the delivery.
+func (r *chunkRun) hostedEnd() error {
 	switch {
 	case !r.on.Hosted:
 		return nil
@@ -143,10 +143,10 @@ func (r *chunkRun) note(answer job.Answer) {
 // putBack gives the delivery back of a chunk that has no owner.
 func (r *chunkRun) putBack(ctx context.Context) error {
 	if !r.on.Hosted {
-		return job.PutBack(ctx, r.on.Redis, r.lane, r.TaskID())
+		return job.PutBack(ctx, r.on.Redis, r.lane, r.TaskID)
 	}
-	_, err := job.ReissueAll(ctx, r.on.Redis, r.lane, job.Reissue{Delivery: r.next(), Task: r.chunk.Task})
-	r.dealt = err == nil
+	states, err := job.ReissueAll(ctx, r.on.Redis, r.lane, job.Reissue{Delivery: r.next(), Task: r.chunk.Task})
+	r.dealt = err == nil && states[0] != job.Busy // for supervision to find, should its owner be dead
 	return err
 }
 

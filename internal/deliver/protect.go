@@ -18,12 +18,9 @@ import (
 // What a worker takes from Redis is checked and opened here, and what it puts
 // there is sealed and signed. Nothing of a chunk is looked at before that.
 
-func (r *chunkRun) place(what, task string) signing.Place {
-	return signing.Place{What: what, Job: r.signed(), Task: task, Chunk: r.chunk.Number}
+func (r *chunkRun) place(what string) signing.Place {
+	return signing.Place{What: what, Job: r.frames.Job, Task: r.frames.Task, Chunk: r.frames.Chunk}
 }
-
-// signed is the job as signatures name it.
-func (r *chunkRun) signed() signing.Ref { return signing.Ref{ID: r.chunk.Job, Gen: r.Gen} }
 
 // trust checks the signatures of what was taken.
 func (r *chunkRun) trust() error {
@@ -32,13 +29,13 @@ func (r *chunkRun) trust() error {
 		return nil
 	}
 	terms := signing.Terms{Codec: r.chunk.Codec, Queue: r.chunk.Queue, Policy: r.chunk.Policy, Total: r.chunk.Total}
-	if err := s.CheckFrame(r.place(secure.Arguments, r.chunk.Task), terms, r.chunk.Args, time.Now()); err != nil {
+	if err := s.CheckFrame(r.place(secure.Arguments), terms, r.chunk.Args, time.Now()); err != nil {
 		return err
 	}
 	if len(r.chunk.Partial) == 0 {
 		return nil
 	}
-	return s.CheckFrame(r.place(secure.Checkpoint, r.chunk.Task), signing.Terms{}, r.chunk.Partial, time.Now())
+	return s.CheckFrame(r.place(secure.Checkpoint), signing.Terms{}, r.chunk.Partial, time.Now())
 }
 
 // distrust ends a job whose signature is missing or wrong.
@@ -49,41 +46,35 @@ func (r *chunkRun) distrust(why error) {
 	if errors.As(why, &e) {
 		refusal.What, refusal.Reason, refusal.Key = e.What, e.Reason, e.Key
 	}
-	r.Logger().Error("refusing a job because of its signature", "reason", refusal.Reason, "error", why)
+	r.log().Error("refusing a job because of its signature", "reason", refusal.Reason, "error", why)
 	if h.OnRefused != nil {
 		guard.Callback(h.Executor.Log, "Config.OnRefused", func() { h.OnRefused(refusal) })
 	}
-	r.doom(job.Untrusted.Because(why.Error()), why)
-}
-
-func (r *chunkRun) frames() sealing.Frames {
-	return sealing.Frames{Sealer: r.sealer, Job: r.signed(), Task: r.chunk.Task, Chunk: r.chunk.Number}
+	r.doom(job.Untrusted, why)
 }
 
 // OpenArgs opens the arguments of a chunk of the task.
 func (r *chunkRun) OpenArgs(t call.Task, first, calls int, data []byte) ([]byte, error) {
-	s := call.SealerOf(t)
-	if s == nil {
+	frames := r.frames
+	if frames.Sealer = call.SealerOf(t); frames.Sealer == nil {
 		return data, nil
 	}
-	frames := r.frames()
-	frames.Sealer, frames.Task = s, t.Name()
 	data, err := frames.OpenArgs(first, calls, data)
 	if err != nil {
-		// Whoever submitted this may lack our keys as we lack theirs. The error tells
-		// nothing of the arguments, and travels readable: r.sealer is not set.
+		// The submitter may lack our keys as we lack theirs. The error tells nothing of the
+		// arguments, and travels readable: r.frames has no Sealer.
 		return nil, fmt.Errorf("the arguments cannot be decrypted: %w", err)
 	}
-	r.sealer = s
+	r.frames = frames
 	return data, nil
 }
 
 // seal seals outcomes before they leave the worker.
 func (r *chunkRun) seal(what string, o wire.Outcome) wire.Outcome {
-	if r.sealer == nil {
+	if r.frames.Sealer == nil {
 		return o
 	}
-	sealed, err := r.frames().Outcome(what, o)
+	sealed, err := r.frames.Outcome(what, o)
 	if err != nil { // the key has been used to open the arguments, so it is there
 		panic("distpool: encrypting outcomes: " + err.Error())
 	}
@@ -91,15 +82,15 @@ func (r *chunkRun) seal(what string, o wire.Outcome) wire.Outcome {
 }
 
 // outcomeFrame is what is recorded of a chunk that is over.
-func (r *chunkRun) outcomeFrame(o wire.Outcome) []byte {
-	o = r.seal(sealing.Outcomes, o)
-	return r.on.Signer.Frame(r.place(secure.Outcomes, r.chunk.Task), signing.Terms{}, o.Encode())
+func (r *chunkRun) outcomeFrame() []byte {
+	o := r.seal(sealing.Outcomes, r.run.Outcome())
+	return r.on.Signer.Frame(r.place(secure.Outcomes), signing.Terms{}, o.Encode())
 }
 
 // partialFrame is what is saved of a chunk that is not over.
 func (r *chunkRun) partialFrame(p wire.Partial) []byte {
 	p.Outcome = r.seal(sealing.Checkpoint, p.Outcome)
-	return r.on.Signer.Frame(r.place(secure.Checkpoint, r.chunk.Task), signing.Terms{}, p.Encode())
+	return r.on.Signer.Frame(r.place(secure.Checkpoint), signing.Terms{}, p.Encode())
 }
 
 // OpenPartial opens what an earlier owner saved. The delivery that waited for the time of the
@@ -108,15 +99,15 @@ func (r *chunkRun) OpenPartial(p wire.Partial) (_ wire.Partial, err error) {
 	if p.Waits == r.Number {
 		p.Due = 0
 	}
-	if r.sealer != nil {
-		p.Outcome, err = r.frames().OpenOutcome(sealing.Checkpoint, p.Outcome)
+	if r.frames.Sealer != nil {
+		p.Outcome, err = r.frames.OpenOutcome(sealing.Checkpoint, p.Outcome)
 	}
 	return p, err
 }
 
 // shown is a failure's message as asynq and its tools may show it.
 func (r *chunkRun) shown(msg string) string {
-	if r.sealer != nil {
+	if r.frames.Sealer != nil {
 		return "(encrypted)"
 	}
 	return execute.Truncate(msg, 1000)

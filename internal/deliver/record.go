@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/distpool/distpool/internal/execute"
 	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/observe"
 )
@@ -12,7 +13,7 @@ import (
 // record records the outcomes of a chunk that is over, in the background: a slot is for calls.
 func (r *chunkRun) record() {
 	rec := r.on.recorder
-	frame := r.outcomeFrame(r.run.Outcome())
+	frame := r.outcomeFrame()
 	rec.enter(len(frame))
 	if len(frame) >= job.LargeFrame { // others should not wait for its transfer
 		go r.recordAlone(frame)
@@ -47,27 +48,29 @@ func (r *chunkRun) recording(frame []byte) job.Finished {
 	return recording
 }
 
-// recordAlone records outcomes, which have entered the recorder, until Redis answers. Large frames travel in pieces that every Redis
-// takes, so only a service with a limit of its own refuses them for their size.
+// summary says that calls failed, with the message of the first one.
+func (r *chunkRun) summary(msg string) string {
+	first, n := r.run.Calls()
+	failures := r.run.Failures()
+	return fmt.Sprintf("%d of %d calls failed; call %d: %s", len(failures), n, first+failures[0].Call, msg)
+}
+
+// recordAlone records outcomes, which have entered the recorder, until Redis answers. Large frames
+// travel in pieces that every Redis takes, so only a service with a limit of its own refuses them for
+// their size.
 func (r *chunkRun) recordAlone(frame []byte) {
 	defer r.on.recorder.leave(len(frame))
-	until := func(f func(context.Context) error) error { return r.untilAnswered("record", f) }
-	answer, err := r.sendFrame(until, func() []byte {
-		if frame == nil {
-			return r.outcomeFrame(r.run.Outcome())
+	answer, err := r.finish(r.on.Calls, "record", func(again bool) ([]byte, int) {
+		if again {
+			frame = r.outcomeFrame()
 		}
-		first := frame
-		frame = nil
-		return first
-	}, func(ctx context.Context, stored []byte) (job.Answer, error) { return r.send(ctx, r.recording(stored)) })
-	switch {
-	case isFinal(err):
-		r.condemn(err)
-	case err != nil:
-		r.interrupted()
-	default:
-		r.recorded(answer)
+		return frame, 0
+	}, func(stored []byte, _ int) job.Finished { return r.recording(stored) })
+	if err != nil {
+		r.fail(err)
+		return
 	}
+	r.recorded(answer)
 }
 
 // recorded ends the chunk as the record has answered.
@@ -82,8 +85,108 @@ func (r *chunkRun) recorded(answer job.Answer) {
 	case job.BadJob:
 		r.condemn(errDamaged)
 	default:
-		r.Logger().Debug("the outcomes were not wanted", "answer", answer)
+		r.log().Debug("the outcomes were not wanted", "answer", answer)
 		r.end(observe.ChunkUnwanted, nil)
+	}
+}
+
+// giveBack lets another worker go on with the chunk, at once. Calls that are to
+// run again are due at the given time; the zero time is now.
+func (r *chunkRun) giveBack(due time.Time) {
+	_, err := r.handOver(r.on.Returns, due, 0, func(part []byte, calls int) job.Finished { return r.returned(part, calls, job.Head) })
+	switch {
+	case isFinal(err):
+		r.condemn(err)
+	case err != nil: // the worker ends, and Abandon counts what it has not given back
+		r.log().Warn("giving a chunk back failed; it is taken over once this worker counts as dead", "error", err)
+		r.endWatched(observe.ChunkGivenBack, err)
+		r.over(r.hostedEnd())
+	default:
+		r.end(observe.ChunkGivenBack, nil)
+	}
+}
+
+// returned gives the chunk back.
+func (r *chunkRun) returned(part []byte, calls int, where string) job.Finished {
+	return r.hosted(job.Return(r.Delivery, part, calls, where, job.Message(r.lane, r.chunk.Task, r.next(), "", time.Time{})))
+}
+
+// putOff gives the slot to others while failed calls wait for their next attempt. The delivery
+// waits in asynq's retry set, where operators see it. asynq counts in whole seconds: this worker
+// starts it at its time, and others a little later should that fail.
+func (r *chunkRun) putOff(p execute.Result) {
+	first, n := r.run.Calls()
+	msg := fmt.Sprintf("%d of %d calls run again in %v", p.Waiting, n, p.Wait.Round(time.Millisecond))
+	if p.Last != nil {
+		msg += fmt.Sprintf("; call %d, attempt %d: %s", first+p.Last.Call, p.Last.Attempts, r.shown(p.Last.Message))
+	}
+	whole := p.Due.Truncate(time.Second).Add(time.Second)
+	answer, err := r.handOver(r.on.Calls, p.Due, r.next().Number, func(part []byte, calls int) job.Finished {
+		return r.hosted(job.PutOff(r.Delivery, part, calls, whole, job.Message(r.lane, r.chunk.Task, r.next(), msg, time.Now())))
+	})
+	switch {
+	case err != nil:
+		r.fail(err)
+	case answer != job.OK:
+		r.end(observe.ChunkTaken, nil) // its job is over, or another worker took it
+	default:
+		h, lane, id := r.on, r.lane, r.next().TaskID()
+		time.AfterFunc(time.Until(p.Due), func() {
+			ctx, cancel := context.WithTimeout(h.Calls, askTime)
+			defer cancel()
+			_, _ = job.Start(ctx, h.Redis, lane, time.Now(), id)
+		})
+		r.end(observe.ChunkPutBack, nil)
+	}
+}
+
+// handOver gives the chunk back by the entry, with what it has so far. Calls that wait are due at
+// the given time; the zero time is now. waits is the number of the delivery that waits until then,
+// or 0. What Redis refuses for its size it would refuse of the outcomes, too.
+func (r *chunkRun) handOver(ctx context.Context, due time.Time, waits int, entry func(part []byte, calls int) job.Finished) (job.Answer, error) {
+	return r.finish(ctx, "giving a chunk back", func(bool) ([]byte, int) {
+		p, ok := r.run.Partial(due)
+		if !ok {
+			return nil, 0
+		}
+		p.Waits = waits
+		return r.partialFrame(p), p.Finished()
+	}, entry)
+}
+
+// finish stores a frame, which finishes so many calls, and sends the entry that refers to it, until
+// Redis has answered or ctx ends. If Redis refuses them for their size, calls fail, those with the
+// largest values first, until it takes the rest, which is another frame: what a Redis refuses for its
+// size it refuses for ever.
+func (r *chunkRun) finish(ctx context.Context, what string, frame func(again bool) (data []byte, calls int), entry func(stored []byte, calls int) job.Finished) (answer job.Answer, err error) {
+	for again := false; ; again = true {
+		data, calls := frame(again)
+		var stored []byte
+		err = until(ctx, r.log(), what, func(ctx context.Context) (err error) {
+			if stored == nil {
+				if stored, err = job.Store(ctx, r.on.Redis, r.lane, r.Name, data); err != nil {
+					stored = nil
+					return err
+				}
+			}
+			answer, err = r.send(ctx, entry(stored, calls))
+			if err == nil && answer == job.NotOwner && len(stored) > 0 {
+				// Redis may have lost which worker runs the chunk: then a checkpoint makes it this one's again.
+				if state, cerr := r.checkpoint(ctx, stored, calls); cerr == nil && !state.Ended() {
+					answer, err = r.send(ctx, entry(stored, calls))
+				}
+			}
+			if err == nil && answer == job.NoFrame {
+				stored, err = nil, errUnstored
+			}
+			return err
+		})
+		if answer != job.OK {
+			r.discard(stored)
+		}
+		if !job.IsTooLarge(err) || !r.shrink(len(data), err) {
+			return answer, err
+		}
 	}
 }
 
@@ -99,37 +202,6 @@ func (r *chunkRun) send(ctx context.Context, entry job.Finished) (job.Answer, er
 	return answers[0], err
 }
 
-// until repeats a request.
-type until func(func(context.Context) error) error
-
-// sendFrame stores a frame, and has finish send what refers to it. If Redis refuses them for their
-// size, calls fail, those with the largest values first, until it takes the rest: what a Redis
-// refuses for its size it refuses for ever.
-func (r *chunkRun) sendFrame(until until, frame func() []byte, finish func(ctx context.Context, stored []byte) (job.Answer, error)) (answer job.Answer, err error) {
-	for {
-		data := frame()
-		var stored []byte
-		err = until(func(ctx context.Context) (err error) {
-			if stored == nil {
-				if stored, err = job.Store(ctx, r.on.Redis, r.lane, r.Name, data); err != nil {
-					stored = nil
-					return err
-				}
-			}
-			if answer, err = finish(ctx, stored); err == nil && answer == job.NoFrame {
-				stored, err = nil, errUnstored
-			}
-			return err
-		})
-		if answer != job.OK {
-			r.discard(stored)
-		}
-		if !job.IsTooLarge(err) || !r.shrink(len(data), err) {
-			return answer, err
-		}
-	}
-}
-
 // discard removes a large frame that no record refers to. Otherwise it goes by itself.
 func (r *chunkRun) discard(stored []byte) {
 	if job.IsReference(stored) {
@@ -142,7 +214,7 @@ func (r *chunkRun) discard(stored []byte) {
 // shrink halves the outcomes of a chunk that Redis refuses for their size; false if
 // nothing is left to leave out.
 func (r *chunkRun) shrink(size int, refusal error) bool {
-	r.Logger().Error("Redis refuses outcomes for their size; calls with large values fail", "error", refusal)
+	r.log().Error("Redis refuses outcomes for their size; calls with large values fail", "error", refusal)
 	return r.run.Shrink(size/2, func(own int) string {
 		return fmt.Sprintf("the value encodes to %d bytes, and Redis refuses the %d bytes of its chunk's outcomes: %v; return a reference to the data, use a smaller ChunkSize, or raise the limit of Redis", own, size, refusal)
 	})

@@ -3,24 +3,82 @@ package deliver
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"time"
 
 	"github.com/distpool/distpool/internal/execute"
 	"github.com/distpool/distpool/internal/job"
+	"github.com/distpool/distpool/internal/sealing"
+	"github.com/distpool/distpool/internal/signing"
 	"github.com/distpool/distpool/observe"
 )
+
+// chunkRun is one delivery on this worker, and what package execute makes of its chunk, on the way
+// from the record and back. It implements execute.Host.
+type chunkRun struct {
+	job.Taken
+	on         *Handler
+	lane       string
+	about      job.About
+	unreadable error // why about cannot be read
+	started    time.Time
+
+	chunk  execute.Chunk
+	run    *execute.Run
+	frames sealing.Frames  // without a Sealer the task's codec does not encrypt, or its arguments did not open
+	ctx    context.Context // of the calls
+	cancel context.CancelCauseFunc
+
+	watched *observe.Chunk // as observers know it; nil: they do not
+	twins   []*chunkRun    // other deliveries of the chunk, which are given back once this one has been dealt with; guarded by on.mu
+	ending
+}
+
+// newRun makes the run of a delivery that was taken. over is called when the delivery has been dealt
+// with, and tells an asynq.Server how it is to end.
+func (h *Handler) newRun(lane string, t job.Taken, over func(error)) *chunkRun {
+	r := &chunkRun{on: h, lane: lane, started: time.Now(), ending: ending{over: over}}
+	r.about, r.unreadable = job.ParseAbout(t.About)
+	r.chunk = execute.Chunk{
+		Job: job.Address(lane, t.Name), Number: t.Chunk, Task: r.about.Task, Queue: job.QueueOf(lane), Codec: r.about.Codec, Policy: r.about.Policy,
+	}
+	r.take(t)
+	r.frames = sealing.Frames{Job: signing.Ref{ID: r.chunk.Job, Gen: t.Gen}, Task: r.chunk.Task, Chunk: t.Chunk}
+	r.ctx, r.cancel = context.WithCancelCause(h.Calls)
+	r.run = h.Executor.New(&r.chunk, r)
+	return r
+}
+
+// take notes what Redis gave with the delivery.
+func (r *chunkRun) take(t job.Taken) {
+	r.Taken = t
+	r.chunk.Total, r.chunk.Deaths, r.chunk.Args, r.chunk.Partial = t.Calls, sinceBlame(t.Deaths), t.Args, t.Part
+}
+
+// sinceBlame is how many workers died in a chunk since a call was given up for that: the count
+// starts anew for the others.
+func sinceBlame(deaths int) int {
+	if deaths > 0 {
+		deaths = (deaths-1)%Budget + 1
+	}
+	return deaths
+}
+
+func (r *chunkRun) key() chunkKey { return chunkKey{r.lane, r.Ref, r.Chunk} }
+
+func (r *chunkRun) log() *slog.Logger { return r.run.Logger() }
 
 // Serve deals with one delivery, in a slot of its own. It returns when the slot is free; over
 // is called when the delivery has been dealt with, which may be later.
 func (h *Handler) Serve(lane string, t job.Taken, over func()) {
-	h.newRun(lane, t, func(error) { over() }).serve(t.Verdict == job.Run)
+	h.newRun(lane, t, func(error) { over() }).serve()
 }
 
-// serve deals with a delivery that gets a slot. owned says that this worker owns the chunk.
-func (r *chunkRun) serve(owned bool) {
+func (r *chunkRun) serve() {
 	h := r.on
 	h.busy.Add(1)
 	defer h.busy.Add(-1)
-	if !r.ready(owned) {
+	if !r.ready() {
 		return
 	}
 	defer r.chunk.Pass.End()
@@ -31,36 +89,36 @@ func (r *chunkRun) serve(owned bool) {
 	r.delivered(verdict)
 	r.beginWatched()
 	if r.execute() { // an abandoned call keeps its slot
-		<-h.Gone
+		<-h.Executor.Serving.Done()
 	}
 }
 
 // ready reports whether the chunk is to be run, now that it has the right to run, and is known as
 // running. Otherwise the delivery is dealt with.
-func (r *chunkRun) ready(owned bool) bool {
+func (r *chunkRun) ready() bool {
 	h := r.on
 	if r.unreadable != nil {
 		r.delivered(observe.Refused)
 		r.condemn(r.unreadable)
 		return false
 	}
-	if h.Executor.Draining.Load() {
+	if h.draining() {
 		r.delivered(observe.Draining)
-		r.giveUp(owned, job.Head)
+		r.giveUp(job.Head)
 		return false
 	}
-	if _, ok := h.Executor.Tasks[r.chunk.Task]; !ok && r.turnAway(owned) {
+	if _, ok := h.Executor.Tasks[r.chunk.Task]; !ok && r.turnAway() {
 		return false
 	}
-	if owned {
-		if r.chunk.Pass = h.Executor.TryShare(); r.chunk.Pass == nil {
-			// Another chunk runs alone. If it ends this worker, that is not to be blamed on this
-			// one: it does not wait here. The slot does, or it would take the next one.
-			r.giveUp(true, job.Head)
-			h.Executor.Share().End()
+	if r.Verdict == job.Alone {
+		if !r.takeAlone() {
 			return false
 		}
-	} else if !r.takeAlone() {
+	} else if r.chunk.Pass = h.Executor.TryShare(); r.chunk.Pass == nil {
+		// Another chunk runs alone. If it ends this worker, that is not to be blamed on this
+		// one: it does not wait here. The slot does, or it would take the next one.
+		r.giveUp(job.Head)
+		h.Executor.Share().End()
 		return false
 	}
 	if !h.enlist(r) {
@@ -75,7 +133,8 @@ func (r *chunkRun) ready(owned bool) bool {
 
 // takeAlone waits until nothing else runs here and all outcomes are recorded, and then takes the
 // chunk, whose last attempt this is after the deaths of the workers before: so it harms no other,
-// and is not harmed once more by the chunk that did it. The worker is not its owner meanwhile: what happens is not to be blamed on it.
+// and is not harmed once more by the chunk that did it. The worker is not its owner meanwhile: what
+// happens is not to be blamed on it.
 func (r *chunkRun) takeAlone() bool {
 	h := r.on
 	pass := make(chan *execute.Pass, 1)
@@ -86,27 +145,29 @@ func (r *chunkRun) takeAlone() bool {
 	}()
 	select {
 	case r.chunk.Pass = <-pass:
-	case <-h.Drains:
+	case <-h.Executor.Serving.Done():
 		go func() { (<-pass).End() }()
 		r.delivered(observe.Draining)
-		r.giveUp(false, job.Head)
+		r.giveUp(job.Head)
 		return false
 	}
 	var taken []job.Taken
-	err := r.untilAnswered("take", func(ctx context.Context) (err error) {
-		taken, err = h.take(ctx, r.lane, r.TaskID(), 0)
+	err := until(h.Calls, r.log(), "take", func(ctx context.Context) (err error) {
+		taken, err = h.take(ctx, r.lane, r.TaskID, 0)
 		return err
 	})
-	if err == nil && len(taken) == 1 && taken[0].Verdict == job.Run {
+	if err == nil && len(taken) == 1 {
 		r.take(taken[0])
-		return true
+		if r.Verdict == job.Run {
+			return true
+		}
 	}
 	r.chunk.Pass.End()
 	switch {
 	case err != nil:
-		r.giveUp(false, job.Head)
+		r.giveUp(job.Head)
 	case len(taken) == 1:
-		r.refuse(taken[0])
+		r.refuse()
 	default:
 		r.close()
 	}
@@ -114,9 +175,9 @@ func (r *chunkRun) takeAlone() bool {
 }
 
 // giveUp gives a delivery back of which nothing has run here, and ends it.
-func (r *chunkRun) giveUp(owned bool, where string) {
+func (r *chunkRun) giveUp(where string) {
 	r.try("giving a chunk back", func(ctx context.Context) error {
-		if !owned {
+		if r.Verdict != job.Run { // the worker is not the chunk's owner
 			return r.putBack(ctx)
 		}
 		_, err := r.send(ctx, r.returned(nil, 0, where))
@@ -125,41 +186,52 @@ func (r *chunkRun) giveUp(owned bool, where string) {
 	r.close()
 }
 
-// Refuse deals with a delivery that gets no slot.
-func (h *Handler) Refuse(lane string, t job.Taken) {
-	h.newRun(lane, t, func(error) {}).refuse(t)
+// close says that the delivery has been dealt with, as far as this worker is concerned.
+func (r *chunkRun) close() {
+	r.cancel(nil)
+	for _, twin := range r.on.delist(r) {
+		go twin.giveUp(job.Head)
+	}
+	r.over(r.hostedEnd())
 }
 
-func (r *chunkRun) refuse(t job.Taken) {
-	switch t.Verdict {
-	case job.Run: // no slot is free
-		r.giveUp(true, job.Head)
-	case job.Alone:
-		r.giveUp(false, job.Head)
+// Refuse deals with a delivery that gets no slot.
+func (h *Handler) Refuse(lane string, t job.Taken) {
+	h.newRun(lane, t, func(error) {}).refuse()
+}
+
+func (r *chunkRun) refuse() {
+	switch r.Verdict {
+	case job.Run, job.Alone: // no slot is free
+		r.giveUp(job.Head)
 	case job.WasRecorded, job.HadEnded, job.WasGone, job.Occupied:
-		r.delivered(observe.Verdict(t.Verdict))
+		r.delivered(observe.Verdict(r.Verdict))
 		r.dealt = true
 		r.close()
 	case job.Late:
 		r.delivered(observe.Ended)
 		var states []job.State
-		err := r.untilAnswered("expire", func(ctx context.Context) (err error) {
+		err := until(r.on.Calls, r.log(), "expire", func(ctx context.Context) (err error) {
 			states, err = job.Expire(ctx, r.on.Redis, r.lane, r.Ref)
 			return err
 		})
-		r.giveUp(err == nil && states[0].Ended(), job.Head) // it ends, unless its job has begun meanwhile
+		if err == nil && states[0].Ended() {
+			r.drop("")
+		} else { // its job has begun meanwhile
+			r.giveUp(job.Head)
+		}
 	case job.NoArgs:
 		r.delivered(observe.Refused)
 		s, err := job.Read(context.Background(), r.on.Redis, r.lane, r.Name)
-		if err == nil && s.State == job.Open && r.chunk.Number >= s.Chunks {
-			r.unread(errCut)
+		if err == nil && s.State == job.Open && r.Chunk >= s.Chunks {
+			r.fail(errCut)
 			return
 		}
-		r.condemn(fmt.Errorf("chunk %d has neither arguments nor outcomes", r.chunk.Number))
+		r.condemn(fmt.Errorf("chunk %d has neither arguments nor outcomes", r.Chunk))
 	case job.Damaged:
 		if r.Name == "" {
 			r.delivered(observe.Foreign)
-			r.dismiss(t.TaskID, fmt.Sprintf("task %q is no delivery of distpool; if another program uses this queue, give it one of its own", t.TaskID))
+			r.dismiss(fmt.Sprintf("task %q is no delivery of distpool; if another program uses this queue, give it one of its own", r.TaskID))
 			r.close()
 			return
 		}
@@ -170,7 +242,7 @@ func (r *chunkRun) refuse(t job.Taken) {
 		}
 		r.condemn(err)
 	default:
-		if t.Verdict == job.Held {
+		if r.Verdict == job.Held {
 			r.delivered(observe.Busy)
 		}
 		r.close()

@@ -3,7 +3,6 @@ package deliver
 import (
 	"context"
 	"math/rand/v2"
-	"sync"
 	"time"
 
 	"github.com/distpool/distpool/internal/fleet"
@@ -25,12 +24,6 @@ const (
 	restBlind = time.Second
 )
 
-// strangers are the deliveries that come here and are for other workers.
-type strangers struct {
-	resting sync.Mutex      // guards rests
-	rests   map[string]rest // by lane
-}
-
 // rest is the last rest of a lane.
 type rest struct {
 	lasts time.Duration
@@ -39,12 +32,12 @@ type rest struct {
 
 // turnAway gives a delivery back whose task is not known here, but to another live worker of its
 // queue. It reports false if there is none: then the calls fail.
-func (r *chunkRun) turnAway(owned bool) bool {
+func (r *chunkRun) turnAway() bool {
 	h := r.on
 	knowing, ignorant, err := h.elsewhere(r.chunk.Task, r.chunk.Queue)
 	switch {
 	case err != nil:
-		r.Logger().Debug("asking for workers that know a task failed", "error", err)
+		r.log().Debug("asking for workers that know a task failed", "error", err)
 		r.yield(restBlind)
 	case knowing == 0:
 		return false
@@ -52,21 +45,21 @@ func (r *chunkRun) turnAway(owned bool) bool {
 		r.delivered(observe.Elsewhere)
 		r.yield(h.nextRest(r.lane, ignorant))
 	}
-	r.giveUp(owned, job.Tail)
+	r.giveUp(job.Tail)
 	return true
 }
 
 // nextRest is how long a lane rests that has a delivery for others, of which so many workers do not
 // know the task. It is half as much more or less: workers must not throw each other their calls
 // in step.
-func (s *strangers) nextRest(lane string, ignorant int) time.Duration {
-	s.resting.Lock()
-	defer s.resting.Unlock()
+func (h *Handler) nextRest(lane string, ignorant int) time.Duration {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	now, d := time.Now(), restFirst
-	if last := s.rests[lane]; now.Sub(last.at) < restForget {
+	if last := h.rests[lane]; now.Sub(last.at) < restForget {
 		d = min(2*last.lasts, restLast*time.Duration(max(1, ignorant/restWorkers)))
 	}
-	s.rests[lane] = rest{d, now}
+	h.rests[lane] = rest{d, now}
 	return d/2 + rand.N(d)
 }
 

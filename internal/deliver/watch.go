@@ -26,8 +26,8 @@ func (r *chunkRun) delivered(v observe.Verdict) {
 	if v == observe.Run || v == observe.Lost {
 		o.Deaths = r.chunk.Deaths
 	}
-	if v == observe.Run && o.Deaths == 0 && len(r.chunk.Partial) == 0 && r.Number == 1 && r.waited >= 0 {
-		o.Waited, o.Wait = true, r.waited
+	if v == observe.Run && o.Deaths == 0 && len(r.chunk.Partial) == 0 && r.Number == 1 && r.Waited >= 0 {
+		o.Waited, o.Wait = true, r.Waited
 	}
 	h.Executor.Observers.Deliver(o)
 	if h.Executor.Debug {
@@ -42,8 +42,8 @@ func (r *chunkRun) beginWatched() {
 			Job: r.chunk.Job, Chunk: r.chunk.Number, Task: r.chunk.Task, Queue: r.chunk.Queue, Worker: r.on.Executor.Worker,
 			Number: r.Number,
 		}
-		if len(r.headers) > 0 {
-			_ = json.Unmarshal(r.headers, &c.Headers) // they are not worth an error
+		if len(r.about.Headers) > 0 {
+			_ = json.Unmarshal(r.about.Headers, &c.Headers) // they are not worth an error
 		}
 		r.ctx = o.BeginChunk(r.ctx, c)
 		r.watched = c
@@ -73,7 +73,14 @@ func (r *chunkRun) endWatched(fate observe.ChunkFate, err error) {
 	}
 	o.EndChunk(r.ctx, c, end)
 	if r.on.Executor.Debug {
-		r.Logger().DebugContext(r.ctx, "a chunk ended", "queue", r.chunk.Queue, "delivery", r.Number,
+		r.log().DebugContext(r.ctx, "a chunk ended", "queue", r.chunk.Queue, "delivery", r.Number,
 			"fate", end.Fate, "calls", end.Calls, "failed", len(failures), "took", time.Since(r.started))
 	}
+}
+
+// end is close for a chunk that ran, with what its observers are told. err is why there are no
+// outcomes.
+func (r *chunkRun) end(fate observe.ChunkFate, err error) {
+	r.endWatched(fate, err)
+	r.close()
 }

@@ -37,7 +37,7 @@ func (d *round) one(told *observers.Call) bool {
 			return false // meanwhile: the task must not run beside its next attempt
 		}
 		if err != nil {
-			return d.settle(&ending{failed: true, failure: call.Failure{Permanent: true}, fault: wire.CallError{Call: i, Kind: wire.KindBadArgument, Message: err.Error()}})
+			return d.settle(&ending{failure: call.Failure{Permanent: true}, fault: wire.CallError{Call: i, Kind: wire.KindBadArgument, Message: err.Error()}})
 		}
 	}
 	var ctx context.Context = own
@@ -77,8 +77,7 @@ func leave(slot *callSlot, limit *time.Timer) {
 type ending struct {
 	result  observe.CallResult
 	err     error          // as observers get it
-	failed  bool           // with:
-	fault   wire.CallError // as it travels
+	fault   wire.CallError // as it travels; without a kind the call has not failed
 	failure call.Failure   // what it says about retries
 }
 
@@ -92,7 +91,7 @@ func (d *round) returned(ctx context.Context, err error) *ending {
 	}
 	d.do(inError)
 	f := tasks.Examine(err)
-	e := &ending{result: observe.CallFailed, err: err, failed: true, failure: f}
+	e := &ending{result: observe.CallFailed, err: err, failure: f}
 	if !f.Sane {
 		e.err = errors.New(f.Message)
 	}
@@ -110,7 +109,7 @@ func (d *round) returned(ctx context.Context, err error) *ending {
 // fatal is how the current call ended that ended its goroutine.
 func (d *round) fatal(how death) *ending {
 	d.do(inError)
-	e := &ending{result: observe.CallFailed, failed: true, fault: wire.CallError{Call: d.call, Stack: how.stack, Attempts: d.tries + 1}}
+	e := &ending{result: observe.CallFailed, fault: wire.CallError{Call: d.call, Stack: how.stack, Attempts: d.tries + 1}}
 	if how.value == nil {
 		e.err = errors.New("the task called runtime.Goexit")
 		e.fault.Kind, e.fault.Message = wire.KindGoexit, e.err.Error()
@@ -167,7 +166,7 @@ func (d *round) settle(e *ending) bool {
 	if e.fault.Kind != wire.KindBadArgument {
 		r.watch.lap(d.call)
 	}
-	if e.failed {
+	if e.fault.Kind != "" {
 		r.watch.settle(d.call)
 		d.failOrRetry(e.fault, e.failure)
 	}
@@ -186,4 +185,58 @@ func (d *round) failOrRetry(e wire.CallError, f call.Failure) {
 		wait = r.policy.Delay(e.Attempts)
 	}
 	r.retry(e, wait)
+}
+
+// beginCall tells that the current call begins, and returns the context for it. It goes
+// on with w, if an observer ended the goroutine that told of it.
+func (d *round) beginCall(ctx context.Context, watcher *observers.Worker, w *observers.Call) context.Context {
+	if w == nil {
+		r := d.run
+		w = &observers.Call{Context: ctx, Call: &observe.Call{
+			Job: r.chunk.Job, Chunk: r.chunk.Number, Call: r.first + d.call, Task: r.chunk.Task, Queue: r.chunk.Queue,
+			Worker: r.on.Worker, Attempt: d.tries + 1,
+		}}
+	}
+	d.telling = w
+	watcher.BeginCall(w)
+	d.watched.Store(w)
+	return w.Context
+}
+
+// endCall tells how the current call ended, if that has not been told.
+func (d *round) endCall(e *ending) {
+	if w := d.watched.Swap(nil); w != nil {
+		d.telling = w
+		d.tellEnd(w, e.result, e.err)
+	}
+}
+
+// endGivenUp is endCall for a call that passed its HardTimeout.
+func (d *round) endGivenUp(err error) {
+	w := d.watched.Swap(nil)
+	if w == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	for again := guard.ErrGoexit; again == guard.ErrGoexit; {
+		again = guard.Apart(ctx, func() error {
+			d.tellEnd(w, observe.CallTimeout, err)
+			return nil
+		})
+	}
+}
+
+func (d *round) tellEnd(w *observers.Call, result observe.CallResult, err error) {
+	r := d.run
+	end := observe.CallEnd{Result: result, Err: err, Took: time.Since(w.Began)}
+	r.on.Observers.EndCall(w, end)
+	if !r.on.Debug {
+		return
+	}
+	attrs := []any{"call", w.Call.Call, "attempt", w.Attempt, "result", result, "took", end.Took}
+	if err != nil {
+		attrs = append(attrs, "error", err)
+	}
+	r.Logger().DebugContext(w.Context, "a call ended", attrs...)
 }

@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/distpool/distpool/internal/call"
 	"github.com/distpool/distpool/internal/nested"
+	"github.com/distpool/distpool/internal/observers"
 	"github.com/distpool/distpool/internal/wire"
 )
 
@@ -30,6 +32,32 @@ type Chunk struct {
 	Pass    *Pass  // the right to run. The caller ends it
 }
 
+// Executor runs the chunks of one worker. Its exported fields must not change while a chunk
+// runs. The functions must be safe for concurrent use, and must not block.
+type Executor struct {
+	Worker    string               // the worker's ID
+	Tasks     map[string]call.Task // by name
+	MaxResult int                  // the largest encoded value of a call, in bytes
+	MaxDeaths int                  // when so many workers have died in a chunk, a call of it is given up
+	Exact     bool                 // each call is counted when it ends, not a few together
+
+	Serving context.Context // no call begins once it has ended
+	Waits   *nested.Waits   // of calls, for nested jobs
+	// Count adds calls that ended, and the time that they took together.
+	Count func(calls int, took time.Duration)
+	// CountFailure adds a call that failed for good.
+	CountFailure func()
+	// Recycle is called when foreign code has passed its HardTimeout. It keeps its
+	// goroutine, so the process should end.
+	Recycle func()
+
+	Observers *observers.Worker // of calls; nil: neither they nor the debug log want to know of calls
+	Debug     bool              // the log wants to know how each call ended
+	Log       *slog.Logger
+
+	alone sync.RWMutex // held for writing by a chunk that must not run beside others, for reading by the others; see Pass
+}
+
 // Host is what a run asks for while it runs.
 type Host interface {
 	// OpenArgs decrypts the arguments of a chunk, whose frame has been parsed.
@@ -40,11 +68,6 @@ type Host interface {
 	// costs nothing but work that is done again. If the job is over, or the chunk is another
 	// worker's, Save cancels the context of the run.
 	Save(ctx context.Context, p wire.Partial)
-	// Wait is called before a call, of that index in the job, waits for a nested job. The
-	// wait ends with end, or with EndWaits. While it lasts, deadlock may deliver an error.
-	Wait(index int, j nested.Job) (deadlock <-chan error, end func())
-	// EndWaits ends all waits of the call that has just ended.
-	EndWaits()
 }
 
 // Run is one run of a chunk on this worker. One goroutine at a time works on it: see
@@ -212,6 +235,10 @@ func untilNextSave(took time.Duration) time.Duration {
 	return min(max(saveEvery, 20*took), saveLast)
 }
 
-func (r *Run) log() *slog.Logger {
+// Chunk names the chunk to those who look at the waits of its calls.
+func (r *Run) Chunk() (job string, chunk int) { return r.chunk.Job, r.chunk.Number }
+
+// Logger is the chunk's log.
+func (r *Run) Logger() *slog.Logger {
 	return r.on.Log.With("job", r.chunk.Job, "chunk", r.chunk.Number, "task", r.chunk.Task)
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
-	"slices"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -25,7 +23,7 @@ func TestMain(m *testing.M) {
 // bench is an Executor with its counters.
 type bench struct {
 	*Executor
-	draining        atomic.Bool
+	drain           context.CancelFunc
 	calls, failures atomic.Int64
 	busy            atomic.Int64 // ns
 	recycled        atomic.Int32
@@ -35,14 +33,16 @@ type bench struct {
 // executor returns one that knows the tasks.
 func executor(ts ...tasks.Runner) *bench {
 	b := &bench{}
+	serving, drain := context.WithCancel(context.Background())
+	b.drain = drain
 	b.Executor = &Executor{
 		Worker: "w", Tasks: map[string]call.Task{}, MaxResult: 1 << 20, MaxDeaths: 3,
-		Draining: &b.draining, CountFailure: func() { b.failures.Add(1) }, Recycle: func() { b.recycled.Add(1) },
+		Serving: serving, Waits: &nested.Waits{}, CountFailure: func() { b.failures.Add(1) }, Recycle: func() { b.recycled.Add(1) },
 		Log: slog.New(slog.DiscardHandler),
 		Count: func(calls int, took time.Duration) {
 			b.busy.Add(int64(took))
 			if n := b.calls.Add(int64(calls)); b.drainAfter > 0 && n >= b.drainAfter {
-				b.draining.Store(true)
+				drain()
 			}
 		},
 	}
@@ -56,8 +56,6 @@ func executor(ts ...tasks.Runner) *bench {
 type host struct {
 	saved  []wire.Partial
 	onSave func()
-	mu     sync.Mutex // guards waits
-	waits  []nested.Job
 }
 
 func (h *host) OpenArgs(_ call.Task, _, _ int, data []byte) ([]byte, error) { return data, nil }
@@ -68,23 +66,6 @@ func (h *host) Save(_ context.Context, p wire.Partial) {
 	if h.onSave != nil {
 		h.onSave()
 	}
-}
-
-func (h *host) Wait(_ int, j nested.Job) (deadlock <-chan error, end func()) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.waits = append(h.waits, j)
-	return nil, func() {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		h.waits = slices.DeleteFunc(h.waits, func(open nested.Job) bool { return open == j })
-	}
-}
-
-func (h *host) EndWaits() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.waits = nil
 }
 
 // chunkOf is a chunk of the task with the arguments, from call 1000 of a large job on.

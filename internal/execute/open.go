@@ -1,9 +1,11 @@
 package execute
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/distpool/distpool/internal/call"
@@ -17,7 +19,7 @@ func (r *Run) open(data []byte) (wire.Kind, error) {
 	t, ok := r.on.Tasks[r.chunk.Task]
 	if !ok {
 		return wire.KindUnknownTask, fmt.Errorf("no live worker of queue %q knows the task %q; worker %s knows %s",
-			r.chunk.Queue, r.chunk.Task, r.on.Worker, similar(r.chunk.Task, slices.Sorted(maps.Keys(r.on.Tasks))))
+			r.chunk.Queue, r.chunk.Task, r.on.Worker, similar(r.chunk.Task, r.on.Tasks))
 	}
 	if t.CodecName() != r.chunk.Codec {
 		return wire.KindBadArgument, fmt.Errorf("the job is encoded with codec %q, the worker's task uses %q; use the same on both sides", r.chunk.Codec, t.CodecName())
@@ -149,8 +151,30 @@ func (r *Run) unsplit(err error) bool {
 func (r *Run) leftBehind(what string, err error) bool {
 	_, left := err.(*guard.Left)
 	if left {
-		r.log().Error(what+" did not return within the HardTimeout of its calls", "error", err)
+		r.Logger().Error(what+" did not return within the HardTimeout of its calls", "error", err)
 		r.on.Recycle()
 	}
 	return left
+}
+
+// similarTasks is how many task names an error lists: it travels with each failed call.
+const similarTasks = 5
+
+// similar lists the names of tasks that begin most like the given one, and says how many more there are.
+func similar(name string, tasks map[string]call.Task) string {
+	names := slices.Sorted(maps.Keys(tasks))
+	slices.SortStableFunc(names, func(a, b string) int { return cmp.Compare(shared(name, b), shared(name, a)) })
+	if more := len(names) - similarTasks; more > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:similarTasks], ", "), more)
+	}
+	return strings.Join(names, ", ")
+}
+
+// shared is the length of the beginning that two names have in common.
+func shared(a, b string) int {
+	n := 0
+	for n < min(len(a), len(b)) && a[n] == b[n] {
+		n++
+	}
+	return n
 }

@@ -88,8 +88,8 @@ func TestACheckpointIsNeverRaw(t *testing.T) {
 		t.Errorf("the checkpoint has %d calls, failures %+v and %d bytes that start with %.10q; want 1, none, and JSON", p.Next, p.Errors, len(p.Values), p.Values)
 	}
 	chunk.Partial = p.Encode()
-	e.draining.Store(false)
-	e.drainAfter = 0
+	e = executor(task)
+	e.MaxResult = size + 100
 	r = e.New(chunk, &host{})
 	ends(t, Finished, r)
 	if o := r.Outcome(); !rawbytes.Is(o.Values) || len(o.Errors) > 0 || len(o.Values) < size {

@@ -134,7 +134,7 @@ func (d *round) next() bool {
 	if !ok {
 		return d.end(Finished)
 	}
-	if r.ctx.Err() != nil || r.on.Draining.Load() {
+	if r.ctx.Err() != nil || r.on.Serving.Err() != nil {
 		return d.end(Interrupted)
 	}
 	if r.number >= r.on.MaxDeaths || r.watch.mark.Sub(r.saved) > r.every {
@@ -160,14 +160,14 @@ func (d *round) takeUp(before *round) bool {
 	d.watched.Store(before.watched.Load())
 	doing := before.doing.Load()
 	if doing == inBegin { // the call itself has not begun
-		r.log().Error("an observer called runtime.Goexit in BeginCall", "call", r.first+d.call)
+		r.Logger().Error("an observer called runtime.Goexit in BeginCall", "call", r.first+d.call)
 		return d.one(before.telling)
 	}
 	if t := r.policy.HardTimeout; t != nil {
 		defer d.limit(*t).Stop()
 	}
 	if doing == inEnd {
-		r.log().Error("an observer called runtime.Goexit in EndCall", "call", r.first+d.call)
+		r.Logger().Error("an observer called runtime.Goexit in EndCall", "call", r.first+d.call)
 		d.watched.Store(before.telling)
 		return d.tell(before.ending)
 	}

@@ -71,9 +71,15 @@ type Supervisor struct {
 
 // watch is what the leader remembers of one lane.
 type watch struct {
-	unbegun map[string]time.Time // task ID of an active delivery -> since when its chunk is seen without an owner, or over
-	asked   map[string]time.Time // task ID of an active delivery -> since when a live worker holds its chunk, or was asked
-	skip    int                  // archived deliveries before the next ones to read
+	active map[string]condition // by the task IDs of active deliveries
+	skip   int                  // archived deliveries before the next ones to read
+}
+
+// condition is how the chunk of an active delivery stands.
+type condition struct {
+	owner string    // the worker that runs it; empty: none does
+	over  bool      // it has its outcomes, or its job is over
+	since time.Time // when this was first seen, or the owner last asked about it
 }
 
 // New returns a Supervisor. Run runs it.
@@ -117,7 +123,7 @@ func (s *Supervisor) Pass(ctx context.Context) error {
 	var errs []error
 	for _, lane := range lanes {
 		if s.lanes[lane] == nil {
-			s.lanes[lane] = &watch{unbegun: map[string]time.Time{}, asked: map[string]time.Time{}}
+			s.lanes[lane] = &watch{}
 		}
 		errs = append(errs, s.active(ctx, lane))
 		if s.passes%archiveEvery == 0 {
@@ -134,70 +140,37 @@ func (s *Supervisor) active(ctx context.Context, lane string) error {
 	if err != nil {
 		return err
 	}
-	w := s.lanes[lane]
-	forgetOthers(w.unbegun, ids)
-	forgetOthers(w.asked, ids)
 	ds, stands, alive, err := s.read(ctx, lane, ids)
 	if err != nil || alive == nil {
 		return err
 	}
-	now := time.Now()
+	now, w := time.Now(), s.lanes[lane]
+	seen := make(map[string]condition, len(ds))
 	var lost []job.Reissue
 	questions := map[string][]job.Delivery{}
 	for i, st := range stands {
 		d, id := ds[i], ds[i].TaskID()
-		again := after(d, st)
-		again.Old, again.EndOnly = id, !st.Waits
-		switch {
-		case !st.Waits:
-			if longer(w.unbegun, id, now, overFor) {
-				lost = append(lost, again)
-			}
-			continue
-		case st.Owner == "":
-			if longer(w.unbegun, id, now, unbegunFor) {
-				lost = append(lost, again)
-			}
-			continue
-		case !alive[st.Owner]:
-			lost = append(lost, again)
-		case longer(w.asked, id, now, askAfter):
-			w.asked[id] = now
-			questions[st.Owner] = append(questions[st.Owner], d)
+		c := condition{st.Owner, !st.Waits, now}
+		if before, ok := w.active[id]; ok && before.owner == c.owner && before.over == c.over {
+			c.since = before.since
 		}
-		delete(w.unbegun, id)
+		lasts := now.Sub(c.since)
+		switch again := after(d, st); {
+		case c.over && lasts >= overFor, !c.over && c.owner == "" && lasts >= unbegunFor, c.owner != "" && !alive[c.owner]:
+			again.Old, again.EndOnly = id, c.over
+			lost = append(lost, again)
+		case c.owner != "" && lasts >= askAfter:
+			c.since = now
+			questions[c.owner] = append(questions[c.owner], d)
+		}
+		seen[id] = c
 	}
+	w.active = seen
 	errs := []error{s.reissue(ctx, lane, lost)}
 	for worker, chunks := range questions {
 		errs = append(errs, s.cfg.Fleet.Ask(ctx, worker, lane, chunks))
 	}
 	return errors.Join(errs...)
-}
-
-// longer reports whether what is noted under the ID has been so for d, and notes it.
-func longer(since map[string]time.Time, id string, now time.Time, d time.Duration) bool {
-	first, ok := since[id]
-	if !ok {
-		since[id] = now
-		return false
-	}
-	return now.Sub(first) >= d
-}
-
-// forgetOthers keeps only what is noted under the given IDs.
-func forgetOthers(since map[string]time.Time, ids []string) {
-	if len(since) == 0 {
-		return
-	}
-	still := make(map[string]bool, len(ids))
-	for _, id := range ids {
-		still[id] = true
-	}
-	for id := range since {
-		if !still[id] {
-			delete(since, id)
-		}
-	}
 }
 
 // read reads how the chunks of deliveries stand, and after that which workers are alive: a

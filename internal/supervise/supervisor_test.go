@@ -80,6 +80,14 @@ func pass(t *testing.T, s *Supervisor) {
 	}
 }
 
+// later has all that the supervisor has seen be so for longer.
+func later(s *Supervisor, longer time.Duration) {
+	for id, c := range s.lanes["q"].active {
+		c.since = c.since.Add(-longer)
+		s.lanes["q"].active[id] = c
+	}
+}
+
 func list(t *testing.T, rdb *redis.Client, key string) []string {
 	t.Helper()
 	ids, err := rdb.LRange(t.Context(), key, 0, -1).Result()
@@ -127,9 +135,7 @@ func TestADeliveryThatNoWorkerBeganIsIssuedAgain(t *testing.T) {
 	if n := len(list(t, rdb, asynqfmt.PendingKey("q"))); n != 0 {
 		t.Fatal("it was issued again at once: its worker may be about to begin it")
 	}
-	for id := range s.lanes["q"].unbegun {
-		s.lanes["q"].unbegun[id] = time.Now().Add(-unbegunFor)
-	}
+	later(s, unbegunFor)
 	pass(t, s)
 	taken := take(t, rdb, "alive", 5)
 	if len(taken) != 1 || taken[0].TaskID != "a:0:2" || taken[0].Deaths != 0 {
@@ -145,7 +151,7 @@ func TestAWorkerThatHoldsAChunkForLongIsAsked(t *testing.T) {
 	if len(f.asked) != 0 {
 		t.Fatalf("asked %v at once", f.asked)
 	}
-	s.lanes["q"].asked["a:0:1"] = time.Now().Add(-askAfter)
+	later(s, askAfter)
 	pass(t, s)
 	pass(t, s)
 	if got := fmt.Sprint(f.asked); got != "[alive a:0:1]" {
@@ -165,9 +171,7 @@ func TestDeliveriesOfChunksThatAreOverLeaveTheActiveList(t *testing.T) {
 	if n := len(list(t, rdb, asynqfmt.ActiveKey("q"))); n != 2 {
 		t.Fatal("they ended at once: an asynq.Server may be about to end them")
 	}
-	for id := range s.lanes["q"].unbegun {
-		s.lanes["q"].unbegun[id] = time.Now().Add(-overFor)
-	}
+	later(s, overFor)
 	pass(t, s)
 	if got := list(t, rdb, asynqfmt.ActiveKey("q")); len(got) != 0 {
 		t.Fatalf("active: %s", got)
