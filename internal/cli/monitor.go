@@ -14,6 +14,7 @@ import (
 
 	"github.com/distpool/distpool/internal/cli/console"
 	"github.com/distpool/distpool/internal/monitor"
+	"github.com/distpool/distpool/internal/monitor/gate"
 	"github.com/distpool/distpool/internal/redisconn"
 )
 
@@ -64,7 +65,7 @@ token (whether one is demanded).`,
 			if err := readToken(&cfg, tokenFile); err != nil {
 				return console.Usage(err)
 			}
-			trusted, err := monitor.ParseProxies(proxies)
+			trusted, err := gate.ParseProxies(proxies)
 			if err != nil {
 				return console.Usagef("--trust-proxy: %w", err)
 			}

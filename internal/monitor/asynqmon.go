@@ -11,6 +11,8 @@ import (
 
 	"github.com/hibiken/asynqmon"
 	"github.com/redis/go-redis/v9"
+
+	"github.com/distpool/distpool/internal/monitor/page"
 )
 
 // asynqmonPath is where asynqmon is mounted.
@@ -77,7 +79,7 @@ func (m *Monitor) formatPayload(_ string, payload []byte) string {
 	defer cancel()
 	d, args, ok := m.in.Delivery(ctx, payload, 0)
 	if !ok {
-		return text(string(payload), maxForeign)
+		return page.Text(string(payload), maxForeign)
 	}
 	shown := args.Text
 	if args.Cut {
@@ -93,7 +95,7 @@ func (m *Monitor) formatResult(_ string, result []byte) string {
 	if m.cfg.HidePayloads && len(result) > 0 {
 		return hidden
 	}
-	return text(string(result), maxForeign)
+	return page.Text(string(result), maxForeign)
 }
 
 // secrets are the fields of asynqmon's answers that hold error texts. Payloads

@@ -242,11 +242,7 @@ func TestALivePageMovesByItselfAndKeepsFocus(t *testing.T) {
 	}
 	b.run(t, "pause", chromedp.Click("#pause", chromedp.ByID))
 	b.sees(t, "paused")
-	eventually(t, "nobody watches, and nothing is read any more", func() bool {
-		s.live.mu.Lock()
-		defer s.live.mu.Unlock()
-		return s.live.streams == 0 && !s.live.running
-	})
+	eventually(t, "nothing is watched, and nothing is read any more", s.live.Idle)
 	if errs := b.faults(); len(errs) > 0 {
 		t.Errorf("the browser complains: %q", errs)
 	}

@@ -1,7 +1,8 @@
 // Package monitor is the web page of a distpool: jobs, one job, workers,
 // throughput, and asynqmon under the same port (asynqmon.go). It reads through
-// package inspect. gate.go decides who may see and do what, routes.go lists every
-// page with what it needs, live.go keeps pages up to date.
+// package inspect. routes.go lists every page with what it needs, package gate decides
+// what a request may see and do, package page renders, package live keeps pages up to
+// date.
 //
 // It is safe by default: it binds to loopback, changes nothing, and asks for a
 // token on any other address. See docs/monitor.md.
@@ -18,18 +19,12 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/distpool/distpool/internal/monitor/gate"
 	"github.com/distpool/distpool/secure"
 )
 
 // DefaultAddr is where the monitor listens unless told otherwise.
 const DefaultAddr = "127.0.0.1:8500"
-
-// minToken is the shortest token that is accepted: who can guess it sees
-// everything.
-const minToken = 16
-
-// maxToken leaves room in a request for other headers.
-const maxToken = 4096
 
 // Config says how to run the monitor.
 type Config struct {
@@ -71,6 +66,11 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// access is the part for the gate.
+func (c Config) access() gate.Config {
+	return gate.Config{Token: c.Token, Hosts: c.Hosts, Proxies: c.Proxies, Write: c.Write}
+}
+
 // Check says what is wrong with the configuration.
 func (c Config) Check() error {
 	addr := c.withDefaults().Addr
@@ -81,19 +81,11 @@ func (c Config) Check() error {
 	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
 		return fmt.Errorf("the port of the address %q is not a number from 0 to 65535", addr)
 	}
-	if c.Token != "" && len(c.Token) < minToken {
-		return fmt.Errorf("the token has %d characters; use %d or more, such as the output of: openssl rand -hex 16", len(c.Token), minToken)
-	}
-	if len(c.Token) > maxToken || c.Token != strings.TrimSpace(c.Token) || strings.ContainsFunc(c.Token, func(r rune) bool { return r < ' ' || r > '~' }) {
-		return fmt.Errorf("the token has %d characters, or one that a header of HTTP does not carry; use %d to %d printable ASCII characters, with no space at an end, such as the output of: openssl rand -hex 16", len(c.Token), minToken, maxToken)
+	if err := c.access().Check(); err != nil {
+		return err
 	}
 	if c.Token == "" && !isLoopback(host) {
-		return fmt.Errorf("the address %q can be reached from other machines, and there is no token: anybody could see the arguments of all jobs; set a token of %d or more characters, or listen on %s", addr, minToken, DefaultAddr)
-	}
-	for _, h := range c.Hosts {
-		if h == "" || strings.ContainsAny(h, " /:") {
-			return fmt.Errorf("%q is not the name of a host; give it without scheme and port, such as monitor.example.com", h)
-		}
+		return fmt.Errorf("the address %q can be reached from other machines, and there is no token: anybody could see the arguments of all jobs; set a token of 16 or more characters, or listen on %s", addr, DefaultAddr)
 	}
 	if err := c.Keyring.Validate(); err != nil {
 		return fmt.Errorf("monitor.Config: field Keyring: %w", err)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/distpool/distpool/internal/fleet"
 	"github.com/distpool/distpool/internal/inspect"
+	"github.com/distpool/distpool/internal/monitor/page"
 )
 
 // fleetView is the workers, the queues, and what they did of late.
@@ -17,7 +18,7 @@ type fleetView struct {
 	Slots, Busy int
 	Rate        float64
 	Pending     int
-	Plots       []series
+	Plots       []page.Series
 	Now         time.Time
 	At          time.Time // when it was read
 }
@@ -31,14 +32,14 @@ func (m *Monitor) fleetView(ctx context.Context) (fleetView, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	v := fleetView{Workers: slices.Clone(s.workers), Queues: slices.Clone(s.queues), Now: timeNow()}
+	v := fleetView{Workers: slices.Clone(s.workers), Queues: slices.Clone(s.queues), Now: time.Now()}
 	last := s.points[len(s.points)-1]
 	v.Slots, v.Busy, v.Rate, v.Pending, v.At = last.slots, last.busy, last.rate, last.pending, last.at
-	perSecond := func(f float64) string { return number(f) + "/s" }
-	inTime := func(f float64) string { return duration(time.Duration(f * float64(time.Second))) }
-	v.Plots = []series{
+	perSecond := func(f float64) string { return page.Number(f) + "/s" }
+	inTime := func(f float64) string { return page.Duration(time.Duration(f * float64(time.Second))) }
+	v.Plots = []page.Series{
 		{Title: "Calls per second", Unit: perSecond, Values: slices.Clone(s.steps), Span: "10 min ago"},
-		s.plot("Slots busy", number, float64(last.slots), func(p point) float64 {
+		s.plot("Slots busy", page.Number, float64(last.slots), func(p point) float64 {
 			if p.slots < 0 {
 				return math.NaN()
 			}
@@ -73,14 +74,14 @@ func (s *sampler) waits(queue string) string {
 }
 
 // timed says that the values are seconds.
-func timed(s series) series {
+func timed(s page.Series) page.Series {
 	s.Times = true
 	return s
 }
 
 // plot puts the points on an even grid of the last ten minutes. It is called with
 // mu held.
-func (s *sampler) plot(title string, unit func(float64) string, limit float64, f func(point) float64) series {
+func (s *sampler) plot(title string, unit func(float64) string, limit float64, f func(point) float64) page.Series {
 	const every = 2 * sampleEvery
 	now := s.points[len(s.points)-1].at
 	values := make([]float64, keepPoints*sampleEvery/every)
@@ -94,5 +95,5 @@ func (s *sampler) plot(title string, unit func(float64) string, limit float64, f
 			}
 		}
 	}
-	return series{Title: title, Unit: unit, Values: values, Limit: limit, Span: "10 min ago"}
+	return page.Series{Title: title, Unit: unit, Values: values, Limit: limit, Span: "10 min ago"}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/distpool/distpool/internal/inspect"
+	"github.com/distpool/distpool/internal/monitor/gate"
 	"github.com/distpool/distpool/producer"
 )
 
@@ -50,7 +51,7 @@ func TestNoRouteAnswersWithoutTheTokenButThoseThatMust(t *testing.T) {
 		s := serve(t, rdb, withToken, writable)
 		var open []string
 		for _, r := range s.table() {
-			if r.needs == needNone {
+			if r.needs == gate.NeedNone {
 				open = append(open, r.pattern)
 				continue
 			}
@@ -61,9 +62,8 @@ func TestNoRouteAnswersWithoutTheTokenButThoseThatMust(t *testing.T) {
 					{"Authorization", "Bearer wrong"},
 					{"Authorization", "Basic " + testToken},
 					{"Authorization", testToken},
-					{"Cookie", cookieName + "=" + testToken},
-					{"Cookie", cookieName + "=99999999999." + strings.Repeat("0", 64)},
-					{"Cookie", cookieName + "=1." + s.gate.sign("1")}, // signed, and over since 1970
+					{"Cookie", "distpool_monitor=" + testToken},
+					{"Cookie", "distpool_monitor=99999999999." + strings.Repeat("0", 64)},
 				} {
 					resp, body := s.do(t, req[0], req[1], nil, header...)
 					// So many wrong tokens are too many, in the end.
@@ -91,6 +91,16 @@ func TestNoRouteAnswersWithoutTheTokenButThoseThatMust(t *testing.T) {
 	})
 }
 
+// loggedIn is the cookie of a browser that has sent the token by the form.
+func (s site) loggedIn(t *testing.T) *http.Cookie {
+	t.Helper()
+	resp, _ := s.do(t, http.MethodPost, "/login", strings.NewReader(url.Values{"token": {testToken}, "next": {"/workers"}}.Encode()), "Content-Type", "application/x-www-form-urlencoded")
+	if resp.StatusCode != http.StatusSeeOther || resp.Header.Get("Location") != "/workers" {
+		t.Fatalf("the login answers %s to %q", resp.Status, resp.Header.Get("Location"))
+	}
+	return resp.Cookies()[0]
+}
+
 func TestTheTokenOpensEveryPage(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
 		p := startFleet(t, rdb)
@@ -100,11 +110,7 @@ func TestTheTokenOpensEveryPage(t *testing.T) {
 		for _, path := range []string{"/jobs", "/workers", "/throughput", "/metrics", "/asynqmon/", "/asynqmon/api/queues", "/asynqmon/api/redis_info"} {
 			s.get(t, path, bearer...)
 		}
-		resp, _ := s.do(t, http.MethodPost, "/login", strings.NewReader(url.Values{"token": {testToken}, "next": {"/workers"}}.Encode()), "Content-Type", "application/x-www-form-urlencoded")
-		if resp.StatusCode != http.StatusSeeOther || resp.Header.Get("Location") != "/workers" {
-			t.Fatalf("the login answers %s to %q", resp.Status, resp.Header.Get("Location"))
-		}
-		cookie := resp.Cookies()[0]
+		cookie := s.loggedIn(t)
 		if !cookie.HttpOnly || cookie.SameSite != http.SameSiteStrictMode || strings.Contains(cookie.Value, testToken) || cookie.Path != "/" {
 			t.Errorf("the cookie is %+v", cookie)
 		}
@@ -139,7 +145,7 @@ func TestReadOnlyMonitorRefusesToWrite(t *testing.T) {
 		}
 		s := serve(t, rdb)
 		for _, r := range s.table() {
-			if r.needs != needWrite {
+			if r.needs != gate.NeedWrite {
 				continue
 			}
 			for _, req := range requests(t, r.pattern) {
@@ -219,7 +225,7 @@ func TestNamesThatAreNotTheMonitorsAreRefused(t *testing.T) {
 func TestEveryAnswerCarriesItsPolicy(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := serve(t, rdb, withToken)
-		for path, want := range map[string]string{"/jobs": strictPolicy, "/nothing": strictPolicy, "/login": strictPolicy, "/healthz": strictPolicy, "/asynqmon/": asynqmonPolicy} {
+		for path, want := range map[string]string{"/jobs": gate.Policy, "/nothing": gate.Policy, "/login": gate.Policy, "/healthz": gate.Policy, "/asynqmon/": asynqmonPolicy} {
 			resp, body := s.do(t, http.MethodGet, path, nil, "Authorization", "Bearer "+testToken)
 			if got := resp.Header.Get("Content-Security-Policy"); got != want {
 				t.Errorf("the policy of %s is %q", path, got)
@@ -227,7 +233,7 @@ func TestEveryAnswerCarriesItsPolicy(t *testing.T) {
 			if resp.Header.Get("X-Content-Type-Options") != "nosniff" || resp.Header.Get("X-Frame-Options") != "DENY" {
 				t.Errorf("%s may be framed or sniffed", path)
 			}
-			if want == strictPolicy {
+			if want == gate.Policy {
 				for _, bad := range []string{"<script>", "style=", "onclick", "javascript:"} {
 					wantNotIn(t, body, bad)
 				}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/distpool/distpool/internal/inspect"
 	"github.com/distpool/distpool/internal/job"
+	"github.com/distpool/distpool/internal/monitor/page"
 	"github.com/distpool/distpool/internal/recent"
 )
 
@@ -33,7 +34,7 @@ func (r row) Good() int { return max(0, r.Done-r.Failed) }
 // TimeLeft is the estimate; "" when there is none.
 func (r row) TimeLeft() string {
 	if d := r.Left(r.Speed); d >= 0 {
-		return roughly(d)
+		return page.Roughly(d)
 	}
 	return ""
 }
@@ -182,28 +183,19 @@ func (m *Monitor) jobView(ctx context.Context, id string, q url.Values, whole bo
 		m.trim(&v.Calls.Calls[i])
 	}
 	if n := v.Calls.Next; v.Calls.More {
-		v.Older = jobURL(id) + "?failed=" + strconv.Itoa(n.Chunk) + "." + strconv.Itoa(n.Skip) + "#failed"
+		v.Older = page.JobURL(id) + "?failed=" + strconv.Itoa(n.Chunk) + "." + strconv.Itoa(n.Skip) + "#failed"
 	}
 	return v, nil
 }
 
 // trim bounds what is shown of a failed call, or hides it.
 func (m *Monitor) trim(c *inspect.FailedCall) {
-	c.Error.Message, c.Error.Stack = text(c.Error.Message, shownMessage), text(c.Error.Stack, shownStack)
-	c.Error.Type = text(c.Error.Type, 200)
+	c.Error.Message, c.Error.Stack = page.Text(c.Error.Message, shownMessage), page.Text(c.Error.Stack, shownStack)
+	c.Error.Type = page.Text(c.Error.Type, 200)
 	if m.cfg.HidePayloads {
 		c.Error.Message, c.Error.Stack = hidden, ""
 		c.Args = inspect.Preview{Note: "hidden"}
 	}
-}
-
-// text shortens a text, and says so.
-func text(s string, n int) string {
-	s, cut := inspect.Cut(strings.ToValidUTF8(s, "\uFFFD"), n)
-	if cut {
-		s += "…"
-	}
-	return s
 }
 
 // grid is how a job's chunks are drawn.

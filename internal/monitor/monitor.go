@@ -10,17 +10,20 @@ import (
 	"time"
 
 	"github.com/distpool/distpool/internal/inspect"
+	"github.com/distpool/distpool/internal/monitor/gate"
+	"github.com/distpool/distpool/internal/monitor/live"
+	"github.com/distpool/distpool/internal/monitor/page"
 )
 
 // Monitor is a running monitor's parts. Make it with New.
 type Monitor struct {
 	cfg     Config
 	in      *inspect.Inspector
-	gate    *gate
-	live    *live
+	gate    *gate.Gate
+	live    *live.Feed
 	rates   *rates
 	samples *sampler
-	pages   *pages
+	pages   *page.Set
 	handler http.Handler
 }
 
@@ -30,19 +33,21 @@ func New(cfg Config) (*Monitor, error) {
 		return nil, err
 	}
 	cfg = cfg.withDefaults()
-	pages, err := loadPages()
+	pages, err := page.Load()
 	if err != nil {
 		return nil, err
 	}
 	cfg.Redis.AddHook(commandLimit{})
 	m := &Monitor{
-		cfg: cfg, in: inspect.New(cfg.Redis), gate: newGate(cfg),
+		cfg: cfg, in: inspect.New(cfg.Redis),
 		rates: newRates(), samples: &sampler{}, pages: pages,
 	}
 	m.in.SetKeys(cfg.Keyring)
-	m.gate.login = m.loginPage
-	m.live = newLive(cfg.Logger, m.renderLive, m.prepare)
-	m.handler = m.gate.guard(m.routes())
+	access := cfg.access()
+	access.Unknown = m.unknown
+	m.gate = gate.New(access)
+	m.live = live.New(cfg.Logger, m.renderLive, m.prepare)
+	m.handler = m.gate.Guard(m.routes())
 	return m, nil
 }
 
@@ -50,7 +55,7 @@ func New(cfg Config) (*Monitor, error) {
 func (m *Monitor) Handler() http.Handler { return m.handler }
 
 // Close ends the event streams and what feeds them.
-func (m *Monitor) Close() { m.live.close() }
+func (m *Monitor) Close() { m.live.Close() }
 
 const (
 	// shutdownTime is how long requests may take to end.

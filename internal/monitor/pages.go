@@ -1,105 +1,33 @@
 package monitor
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
-	"embed"
-	"encoding/hex"
 	"errors"
-	"fmt"
-	"html/template"
-	"io/fs"
-	"mime"
 	"net/http"
 	"net/url"
-	"path"
 	"strings"
 	"time"
 
 	"github.com/distpool/distpool/internal/inspect"
 	"github.com/distpool/distpool/internal/job"
+	"github.com/distpool/distpool/internal/monitor/live"
+	"github.com/distpool/distpool/internal/monitor/page"
 	"github.com/distpool/distpool/internal/names"
 	"github.com/distpool/distpool/internal/version"
 )
 
-//go:embed assets templates
-var files embed.FS
-
-// pages are the templates and what they refer to.
-type pages struct {
-	byName map[string]*template.Template
-	assets map[string][]byte
-	stamp  string // changes with the assets
-}
-
-// pageNames are the templates beside layout.html.
-var pageNames = []string{"jobs", "job", "workers", "throughput", "login", "sorry"}
-
-func loadPages() (*pages, error) {
-	p := &pages{byName: map[string]*template.Template{}, assets: map[string][]byte{}}
-	sum := sha256.New()
-	entries, err := fs.ReadDir(files, "assets")
-	if err != nil {
-		return nil, err
-	}
-	for _, e := range entries {
-		data, err := files.ReadFile("assets/" + e.Name())
-		if err != nil {
-			return nil, err
-		}
-		p.assets[e.Name()] = data
-		_, _ = sum.Write(data)
-	}
-	p.stamp = hex.EncodeToString(sum.Sum(nil))[:12]
-	for _, name := range pageNames {
-		t, err := template.New(name).Funcs(helpers).ParseFS(files, "templates/layout.html", "templates/"+name+".html")
-		if err != nil {
-			return nil, fmt.Errorf("page %s: %w", name, err)
-		}
-		p.byName[name] = t
-	}
-	return p, nil
-}
-
-func (p *pages) asset(w http.ResponseWriter, r *http.Request) {
-	name := r.PathValue("file")
-	data, ok := p.assets[name]
-	if !ok {
-		http.NotFound(w, r)
-		return
-	}
-	w.Header().Set("Content-Type", mime.TypeByExtension(path.Ext(name)))
-	w.Header().Set("Cache-Control", "public, max-age=86400") // their addresses carry a stamp
-	_, _ = w.Write(data)
-}
-
-// page is what the layout shows.
-type page struct {
-	Title   string
-	Section string // which of the sections it belongs to
-	Login   bool   // it is the form, and has no navigation
-	Live    string // the page to ask for events of; "" for none
-	At      int64  // when what it shows was read, Unix ms; 0: it shows nothing yet
-	Logout  bool
-	Write   bool
-	Stamp   string
-	Version string
-	Body    any
-}
-
 // show renders a page.
-func (m *Monitor) show(w http.ResponseWriter, _ *http.Request, status int, name string, p page) {
-	p.Stamp, p.Version, p.Write, p.Logout = m.pages.stamp, version.Of(), m.cfg.Write, m.cfg.Token != "" && !p.Login
-	var b bytes.Buffer
-	if err := m.pages.byName[name].ExecuteTemplate(&b, "layout", p); err != nil {
+func (m *Monitor) show(w http.ResponseWriter, status int, name string, p page.Page) {
+	p.Version, p.Write, p.Logout = version.Of(), m.cfg.Write, m.cfg.Token != "" && !p.Login
+	html, err := m.pages.Layout(name, p)
+	if err != nil {
 		m.cfg.Logger.Error("a page cannot be rendered", "page", name, "error", err)
 		http.Error(w, "The page cannot be shown; the monitor's log says why.", http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
-	_, _ = w.Write(b.Bytes())
+	_, _ = w.Write(html)
 }
 
 // sorry says what went wrong.
@@ -112,7 +40,7 @@ func (m *Monitor) sorryFor(w http.ResponseWriter, r *http.Request, status int, t
 		http.Error(w, why, status)
 		return
 	}
-	m.show(w, r, status, "sorry", page{Title: title, Body: why})
+	m.show(w, status, "sorry", page.Page{Title: title, Body: why})
 }
 
 // fail answers a request that could not be served.
@@ -124,10 +52,10 @@ func (m *Monitor) fail(w http.ResponseWriter, r *http.Request, err error) {
 	m.cfg.Logger.Warn("reading for a page failed", "page", r.URL.Path, "error", err)
 	why := "The error is: " + err.Error()
 	if r.Method == http.MethodGet && wantsHTML(r) && isLivePage(r.URL) { // it loads itself again once Redis answers
-		m.show(w, r, http.StatusServiceUnavailable, "sorry", page{Title: "Redis cannot be read", Live: r.URL.RequestURI(), Body: faultOf(err) + " This page loads itself again once Redis can be read. " + why})
+		m.show(w, http.StatusServiceUnavailable, "sorry", page.Page{Title: "Redis cannot be read", Live: r.URL.RequestURI(), Body: live.Fault(err) + " This page loads itself again once Redis can be read. " + why})
 		return
 	}
-	m.sorry(w, r, http.StatusServiceUnavailable, faultOf(err)+" "+why)
+	m.sorry(w, r, http.StatusServiceUnavailable, live.Fault(err)+" "+why)
 }
 
 // isLivePage reports whether a page has a part that is kept up to date.
@@ -136,19 +64,19 @@ func isLivePage(u *url.URL) bool {
 	case "/jobs", "/workers", "/throughput":
 		return true
 	}
-	address, ok := strings.CutPrefix(u.EscapedPath(), jobsPath)
+	address, ok := strings.CutPrefix(u.EscapedPath(), page.JobsPath)
 	queue, name, _ := strings.Cut(address, "/")
 	return ok && queue != "" && name != "" && !strings.Contains(name, "/")
 }
 
-// page serves the pages that are kept up to date.
-func (m *Monitor) page(w http.ResponseWriter, r *http.Request) {
+// serveLive serves the pages that are kept up to date.
+func (m *Monitor) serveLive(w http.ResponseWriter, r *http.Request) {
 	v, err := m.look(r.Context(), r.URL, true)
 	if err != nil {
 		m.fail(w, r, err)
 		return
 	}
-	m.show(w, r, http.StatusOK, v.template, page{Title: v.title, Section: v.section, Live: r.URL.RequestURI(), At: v.at.UnixMilli(), Body: v.body})
+	m.show(w, http.StatusOK, v.template, page.Page{Title: v.title, Section: v.section, Live: r.URL.RequestURI(), At: v.at.UnixMilli(), Body: v.body})
 }
 
 // renderLive renders the part of a page that is kept up to date. at is when that was
@@ -165,9 +93,8 @@ func (m *Monitor) renderLive(ctx context.Context, topic string) (html string, at
 	if err != nil {
 		return "", time.Time{}, err
 	}
-	var b bytes.Buffer
-	err = m.pages.byName[v.template].ExecuteTemplate(&b, "live", page{Write: m.cfg.Write, Body: v.body})
-	return b.String(), v.at, err
+	b, err := m.pages.Live(v.template, page.Page{Write: m.cfg.Write, Body: v.body})
+	return string(b), v.at, err
 }
 
 // view is what a page is made of.
@@ -180,7 +107,7 @@ type view struct {
 // look reads what a page shows. whole says that the part which is not kept up to
 // date is wanted, too.
 func (m *Monitor) look(ctx context.Context, u *url.URL, whole bool) (view, error) {
-	q, began := u.Query(), timeNow()
+	q, began := u.Query(), time.Now()
 	switch {
 	case u.Path == "/jobs":
 		body, err := m.jobsView(ctx, q)
@@ -192,19 +119,10 @@ func (m *Monitor) look(ctx context.Context, u *url.URL, whole bool) (view, error
 		body, err := m.fleetView(ctx)
 		return view{"throughput", "Throughput", "throughput", body, body.At}, err
 	default:
-		id := strings.TrimPrefix(u.Path, jobsPath)
+		id := strings.TrimPrefix(u.Path, page.JobsPath)
 		body, err := m.jobView(ctx, id, q, whole)
-		return view{"job", body.Task + " · job " + short(id), "jobs", body, began}, err
+		return view{"job", body.Task + " · job " + page.Short(id), "jobs", body, began}, err
 	}
-}
-
-// jobsPath begins the paths of the pages of jobs.
-const jobsPath = "/jobs/"
-
-// jobURL is the page of a job. Its queue is one element of the path, whatever is in it.
-func jobURL(id string) string {
-	a := names.SplitAddress(id)
-	return jobsPath + url.PathEscape(a.Queue) + "/" + url.PathEscape(a.Name)
 }
 
 // jobOf is the address of the job that a request is about.
@@ -214,13 +132,13 @@ func jobOf(r *http.Request) string {
 
 // toJob leads to a job of the default queue.
 func (m *Monitor) toJob(w http.ResponseWriter, r *http.Request) {
-	http.Redirect(w, r, jobURL(r.PathValue("name")), http.StatusFound)
+	http.Redirect(w, r, page.JobURL(r.PathValue("name")), http.StatusFound)
 }
 
 // toFailed leads to a job's failed calls, read anew: a link to a place on the page
 // where the browser is would show those that it has.
 func (m *Monitor) toFailed(w http.ResponseWriter, r *http.Request) {
-	http.Redirect(w, r, jobURL(jobOf(r))+"#failed", http.StatusSeeOther)
+	http.Redirect(w, r, page.JobURL(jobOf(r))+"#failed", http.StatusSeeOther)
 }
 
 // cancel ends a job, for a person.
@@ -236,5 +154,20 @@ func (m *Monitor) cancel(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "The job is over already.", http.StatusConflict)
 		return
 	}
-	http.Redirect(w, r, jobURL(id), http.StatusSeeOther)
+	http.Redirect(w, r, page.JobURL(id), http.StatusSeeOther)
+}
+
+// events is the stream of a page: GET /events?page=/jobs%3Ftask%3Dx.
+func (m *Monitor) events(w http.ResponseWriter, r *http.Request) {
+	u, err := url.Parse(r.URL.Query().Get("page"))
+	if err != nil || u.IsAbs() || u.Host != "" || len(u.RequestURI()) > 2000 || !isLivePage(u) {
+		http.Error(w, "There are no events for this page.", http.StatusBadRequest)
+		return
+	}
+	m.live.Serve(w, r, u.RequestURI())
+}
+
+// wantsHTML reports whether a person waits for the answer.
+func wantsHTML(r *http.Request) bool {
+	return strings.Contains(r.Header.Get("Accept"), "text/html")
 }

@@ -2,22 +2,14 @@ package monitor
 
 import (
 	"net/http"
-	"strings"
-)
 
-// need is what a request must bring to reach a route.
-type need int
-
-const (
-	needToken need = iota // the zero value: what is forgotten is closed
-	needWrite             // the token, and a monitor that may write
-	needNone              // nothing: this answers everybody
+	"github.com/distpool/distpool/internal/monitor/gate"
 )
 
 // route is a page. Patterns are those of http.ServeMux.
 type route struct {
 	pattern string
-	needs   need
+	needs   gate.Need
 	serve   http.HandlerFunc
 }
 
@@ -29,25 +21,25 @@ const eventsRoute = "GET /events"
 func (m *Monitor) table() []route {
 	mon := m.asynqmon()
 	return []route{
-		{"GET /healthz", needNone, m.alive},
-		{"GET /readyz", needNone, m.ready},
-		{"GET /assets/{file}", needNone, m.pages.asset},
-		{"GET /login", needNone, m.loginPage},
-		{"POST /login", needNone, m.login},
-		{"POST /logout", needNone, m.logout},
-		{"GET /{$}", needToken, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/jobs", http.StatusFound) }},
-		{"GET /jobs", needToken, m.page},
-		{"GET /jobs/{name}", needToken, m.toJob},
-		{"GET /jobs/{queue}/{name}", needToken, m.page},
-		{"GET /jobs/{queue}/{name}/failed", needToken, m.toFailed},
-		{"GET /workers", needToken, m.page},
-		{"GET /throughput", needToken, m.page},
-		{eventsRoute, needToken, m.events},
-		{"GET /metrics", needToken, metricsHandler(m.cfg)},
-		{"POST /jobs/{queue}/{name}/cancel", needWrite, m.cancel},
-		{"GET " + asynqmonPath + "/", needToken, mon},
-		{"POST " + asynqmonPath + "/", needWrite, mon},
-		{"DELETE " + asynqmonPath + "/", needWrite, mon},
+		{"GET /healthz", gate.NeedNone, m.alive},
+		{"GET /readyz", gate.NeedNone, m.ready},
+		{"GET /assets/{file}", gate.NeedNone, m.pages.Asset},
+		{"GET /login", gate.NeedNone, m.loginPage},
+		{"POST /login", gate.NeedNone, m.login},
+		{"POST /logout", gate.NeedNone, m.logout},
+		{"GET /{$}", gate.NeedToken, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/jobs", http.StatusFound) }},
+		{"GET /jobs", gate.NeedToken, m.serveLive},
+		{"GET /jobs/{name}", gate.NeedToken, m.toJob},
+		{"GET /jobs/{queue}/{name}", gate.NeedToken, m.serveLive},
+		{"GET /jobs/{queue}/{name}/failed", gate.NeedToken, m.toFailed},
+		{"GET /workers", gate.NeedToken, m.serveLive},
+		{"GET /throughput", gate.NeedToken, m.serveLive},
+		{eventsRoute, gate.NeedToken, m.events},
+		{"GET /metrics", gate.NeedToken, metricsHandler(m.cfg)},
+		{"POST /jobs/{queue}/{name}/cancel", gate.NeedWrite, m.cancel},
+		{"GET " + asynqmonPath + "/", gate.NeedToken, mon},
+		{"POST " + asynqmonPath + "/", gate.NeedWrite, mon},
+		{"DELETE " + asynqmonPath + "/", gate.NeedWrite, mon},
 	}
 }
 
@@ -56,19 +48,14 @@ func (m *Monitor) table() []route {
 func (m *Monitor) routes() http.Handler {
 	mux := http.NewServeMux()
 	for _, r := range m.table() {
-		h := http.Handler(m.gate.check(r))
+		h := http.Handler(m.gate.Check(r.needs, r.serve))
 		if r.pattern != eventsRoute {
 			h = bounded(h)
 		}
 		mux.Handle(r.pattern, h)
 	}
-	mux.HandleFunc("/", m.gate.check(route{pattern: "/", serve: func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("/", m.gate.Check(gate.NeedToken, func(w http.ResponseWriter, r *http.Request) {
 		m.sorry(w, r, http.StatusNotFound, "There is no such page.")
-	}}))
+	}))
 	return mux
-}
-
-// wantsHTML reports whether a person waits for the answer.
-func wantsHTML(r *http.Request) bool {
-	return strings.Contains(r.Header.Get("Accept"), "text/html")
 }

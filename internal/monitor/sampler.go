@@ -9,8 +9,6 @@ import (
 	"github.com/distpool/distpool/internal/inspect"
 )
 
-var timeNow = time.Now
-
 // rates remembers earlier looks at jobs that are watched, to tell how fast they
 // move now.
 type rates struct {
@@ -52,7 +50,7 @@ func (r *rates) of(j inspect.Job) float64 {
 		clear(r.seen)
 	}
 	// At most a look each second, so a dozen of them.
-	if n := len(looks); n == 0 || j.Read.Sub(looks[n-1].Read) >= liveEvery/2 {
+	if n := len(looks); n == 0 || j.Read.Sub(looks[n-1].Read) >= time.Second/2 {
 		looks = append(looks, j)
 	}
 	r.seen[j.ID] = looks
@@ -111,7 +109,7 @@ func (s *sampler) due() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := len(s.points)
-	return n == 0 || timeNow().Sub(s.points[n-1].at) >= sampleEvery
+	return n == 0 || time.Since(s.points[n-1].at) >= sampleEvery
 }
 
 func (s *sampler) read(ctx context.Context, in *inspect.Inspector) error {
@@ -125,7 +123,7 @@ func (s *sampler) read(ctx context.Context, in *inspect.Inspector) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.add(timeNow(), workers, queues)
+	s.add(time.Now(), workers, queues)
 	return nil
 }
 

@@ -1,4 +1,6 @@
-package monitor
+// Package live keeps open pages up to date: it reads and renders what browsers watch in
+// rounds, and sends it to them as streams of server-sent events.
+package live
 
 import (
 	"context"
@@ -7,7 +9,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"sync"
 	"time"
 
@@ -37,13 +38,15 @@ const (
 	// streamTime is how long a stream may stay open. Browsers open it again, and
 	// have to prove anew that they may.
 	streamTime = 10 * time.Minute
+	// writeTime is how long a write to a stream may take.
+	writeTime = 30 * time.Second
 )
 
-// live feeds all event streams. What several browsers watch is read and rendered
+// Feed feeds all event streams. What several browsers watch is read and rendered
 // once for all of them, in rounds, which run only while there are streams.
-type live struct {
+type Feed struct {
 	render  func(ctx context.Context, topic string) (html string, at time.Time, err error)
-	prepare func(ctx context.Context) error // begins each round; an error ends it
+	prepare func(ctx context.Context) error
 	log     *slog.Logger
 
 	mu      sync.Mutex // guards all below
@@ -68,13 +71,15 @@ type news struct {
 	fault string    // why the last round could not read it; "" when it did
 }
 
-func newLive(log *slog.Logger, render func(context.Context, string) (string, time.Time, error), prepare func(context.Context) error) *live {
-	return &live{render: render, prepare: prepare, log: log, topics: map[string]*topic{}, stop: func() {}}
+// New makes a feed. render makes the HTML of a page that is watched, and says when what
+// it shows was read. prepare begins each round; an error ends it. Close ends the feed.
+func New(log *slog.Logger, render func(context.Context, string) (string, time.Time, error), prepare func(context.Context) error) *Feed {
+	return &Feed{render: render, prepare: prepare, log: log, topics: map[string]*topic{}, stop: func() {}}
 }
 
 // watch adds a stream; ok is false when there are too many. After each round there
 // is news in the channel, which is closed at the end of all streams.
-func (l *live) watch(name string) (updates chan news, leave func(), ok bool) {
+func (l *Feed) watch(name string) (updates chan news, leave func(), ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed || l.streams >= maxStreams {
@@ -100,7 +105,7 @@ func (l *live) watch(name string) (updates chan news, leave func(), ok bool) {
 	return updates, func() { l.leave(name, updates) }, true
 }
 
-func (l *live) leave(name string, updates chan news) {
+func (l *Feed) leave(name string, updates chan news) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	t := l.topics[name]
@@ -115,7 +120,7 @@ func (l *live) leave(name string, updates chan news) {
 }
 
 // run reads what is watched, until nothing is.
-func (l *live) run(ctx context.Context) {
+func (l *Feed) run(ctx context.Context) {
 	failing := false
 	for {
 		began := time.Now()
@@ -151,7 +156,7 @@ func (l *live) run(ctx context.Context) {
 
 // round reads and renders the topics, and publishes what came of each. It returns an
 // error when there was no time to read all of them.
-func (l *live) round(ctx context.Context, names []string) error {
+func (l *Feed) round(ctx context.Context, names []string) error {
 	first, cancel := context.WithTimeout(ctx, partTime)
 	defer cancel()
 	if err := l.prepare(first); err != nil {
@@ -177,7 +182,7 @@ func (l *live) round(ctx context.Context, names []string) error {
 }
 
 // watched lists the topics; more is false when the goroutine is to end.
-func (l *live) watched() (names []string, more bool) {
+func (l *Feed) watched() (names []string, more bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for name := range l.topics {
@@ -190,7 +195,7 @@ func (l *live) watched() (names []string, more bool) {
 }
 
 // publish hands what came of a topic to its watchers.
-func (l *live) publish(name, html string, at time.Time, err error) {
+func (l *Feed) publish(name, html string, at time.Time, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	t := l.topics[name]
@@ -198,7 +203,7 @@ func (l *live) publish(name, html string, at time.Time, err error) {
 		return
 	}
 	if err != nil {
-		t.last.fault = faultOf(err)
+		t.last.fault = Fault(err)
 	} else {
 		t.last = news{html: html, at: at}
 	}
@@ -211,8 +216,8 @@ func (l *live) publish(name, html string, at time.Time, err error) {
 	}
 }
 
-// faultOf says in a few words why Redis could not be read.
-func faultOf(err error) string {
+// Fault says in a few words why Redis could not be read.
+func Fault(err error) string {
 	var reply redis.Error
 	switch {
 	case errors.As(err, &reply):
@@ -224,8 +229,15 @@ func faultOf(err error) string {
 	return "Redis cannot be reached."
 }
 
-// close ends all streams.
-func (l *live) close() {
+// Idle reports whether nothing is watched, and nothing runs.
+func (l *Feed) Idle() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.streams == 0 && !l.running && len(l.topics) == 0
+}
+
+// Close ends all streams, and what feeds them.
+func (l *Feed) Close() {
 	l.mu.Lock()
 	if !l.closed {
 		l.closed = true
@@ -241,18 +253,12 @@ func (l *live) close() {
 	l.done.Wait()
 }
 
-// events is the stream of a page: GET /events?page=/jobs%3Ftask%3Dx. The event
-// "page" carries the live part of the page as HTML, in JSON, when it has changed.
-// After each round comes either "fresh", with the Unix time in ms at which what the
-// page shows was read, or "stale", with the reason why it could not be read, in JSON.
-// So a page that hears nothing for two rounds is stale, too.
-func (m *Monitor) events(w http.ResponseWriter, r *http.Request) {
-	u, err := url.Parse(r.URL.Query().Get("page"))
-	if err != nil || u.IsAbs() || u.Host != "" || len(u.RequestURI()) > 2000 || !isLivePage(u) {
-		http.Error(w, "There are no events for this page.", http.StatusBadRequest)
-		return
-	}
-	updates, leave, ok := m.live.watch(u.RequestURI())
+// Serve is the stream of a page. The event "page" carries its live part as HTML, in
+// JSON, when it has changed. After each round comes either "fresh", with the Unix time
+// in ms at which what the page shows was read, or "stale", with the reason why it could
+// not be read, in JSON. So a page that hears nothing for two rounds is stale, too.
+func (l *Feed) Serve(w http.ResponseWriter, r *http.Request, page string) {
+	updates, leave, ok := l.watch(page)
 	if !ok {
 		w.Header().Set("Retry-After", "10")
 		http.Error(w, "Too many pages are open.", http.StatusServiceUnavailable)
@@ -264,7 +270,7 @@ func (m *Monitor) events(w http.ResponseWriter, r *http.Request) {
 	h.Set("X-Accel-Buffering", "no")
 	out := http.NewResponseController(w)
 	send := func(s string) bool {
-		_ = out.SetWriteDeadline(time.Now().Add(writeTimeout)) // a test's recorder cannot
+		_ = out.SetWriteDeadline(time.Now().Add(writeTime)) // a test's recorder cannot
 		if _, err := fmt.Fprint(w, s); err != nil {
 			return false
 		}

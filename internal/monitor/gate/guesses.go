@@ -1,4 +1,4 @@
-package monitor
+package gate
 
 import (
 	"fmt"
@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 )
 
 const (
@@ -30,7 +31,7 @@ type guesses struct {
 func (g *guesses) try(client netip.Addr, right func() bool) (ok, tooMany bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if now := timeNow().Unix() / 60; now != g.minute || g.wrong == nil {
+	if now := time.Now().Unix() / 60; now != g.minute || g.wrong == nil {
 		g.minute, g.wrong = now, map[netip.Addr]int{}
 	}
 	switch n, known := g.wrong[client]; {
@@ -49,7 +50,7 @@ func (g *guesses) try(client netip.Addr, right func() bool) (ok, tooMany bool) {
 }
 
 // retryAfter is the number of seconds until try listens again.
-func (g *guesses) retryAfter() int64 { return 60 - timeNow().Unix()%60 }
+func (g *guesses) retryAfter() int64 { return 60 - time.Now().Unix()%60 }
 
 // addressOf is where the request comes from. Of an IPv6 address it is the network of
 // 64 bits, which is one client's. Only a proxy that is trusted may name another

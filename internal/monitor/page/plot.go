@@ -1,4 +1,4 @@
-package monitor
+package page
 
 import (
 	"fmt"
@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// series are values over time, oldest first, evenly spaced. NaN is a gap.
-type series struct {
+// Series is values over time, oldest first, evenly spaced. NaN is a gap.
+type Series struct {
 	Title  string
 	Unit   func(float64) string
 	Times  bool // the values are seconds
@@ -17,8 +17,8 @@ type series struct {
 	Span   string  // what the left end is, such as "10 min ago"
 }
 
-// Last is the latest value, for those who do not see the plot.
-func (s series) Last() string {
+// Last is the latest value, for readers that do not see the plot.
+func (s Series) Last() string {
 	for i := len(s.Values) - 1; i >= 0; i-- {
 		if !math.IsNaN(s.Values[i]) {
 			return s.Unit(s.Values[i])
@@ -30,7 +30,7 @@ func (s series) Last() string {
 const plotWidth, plotHeight = 600, 140
 
 // most is the upper end of the scale: a round number that is not below any value.
-func (s series) most() float64 {
+func (s Series) most() float64 {
 	most := s.Limit
 	for _, v := range s.Values {
 		if !math.IsNaN(v) {
@@ -57,10 +57,10 @@ func (s series) most() float64 {
 }
 
 // Top is the upper end of the scale, in words.
-func (s series) Top() string { return s.Unit(s.most()) }
+func (s Series) Top() string { return s.Unit(s.most()) }
 
 // SVG draws the series. It has no text in it: the page has.
-func (s series) SVG() template.HTML {
+func (s Series) SVG() template.HTML {
 	var b strings.Builder
 	most := s.most()
 	fmt.Fprintf(&b, `<svg class="plot" viewBox="0 0 %d %d" preserveAspectRatio="none" aria-hidden="true" focusable="false">`, plotWidth, plotHeight)

@@ -1,21 +1,23 @@
-package monitor
+package page
 
 import (
 	"fmt"
 	"html/template"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/distpool/distpool/internal/call"
+	"github.com/distpool/distpool/internal/inspect"
 	"github.com/distpool/distpool/internal/names"
 )
 
 // helpers are the functions that templates call.
 var helpers = template.FuncMap{
-	"count": count, "duration": duration, "number": number, "percent": percent, "stamp": stamp, "short": short, "text": text, "jobURL": jobURL,
+	"count": count, "duration": Duration, "number": Number, "percent": percent, "stamp": stamp, "short": Short, "text": Text, "jobURL": JobURL,
 	"took": took, "policy": policy, "ago": ago, "count64": func(n int64) string { return count(int(n)) },
-	"perSecond": func(f float64) string { return number(f) + "/s" },
+	"perSecond": func(f float64) string { return Number(f) + "/s" },
 	"add":       func(a, b float64) float64 { return a + b },
 	"join":      func(s []string) string { return strings.Join(s, ", ") },
 	"cells":     func(s string) string { return strings.ReplaceAll(s, "_", " ") },
@@ -34,8 +36,8 @@ func count(n int) string {
 	return sign + s
 }
 
-// number writes a measured number, in three digits or so.
-func number(f float64) string {
+// Number writes a measured number, in three digits or so.
+func Number(f float64) string {
 	switch {
 	case f >= 100:
 		return count(int(f + 0.5))
@@ -47,8 +49,8 @@ func number(f float64) string {
 	return strconv.FormatFloat(f, 'f', 2, 64)
 }
 
-// duration writes a time in its two largest units.
-func duration(d time.Duration) string {
+// Duration writes a time in its two largest units.
+func Duration(d time.Duration) string {
 	switch {
 	case d < 0:
 		return "–"
@@ -75,10 +77,10 @@ func took(d time.Duration) string {
 	if d < time.Millisecond {
 		return "<\u202f1 ms"
 	}
-	return duration(d)
+	return Duration(d)
 }
 
-// ago is how long something is past. It is coarse, so that a page on which nothing
+// ago is how long ago something was. It is coarse, so that a page on which nothing
 // happens stays as it is.
 func ago(d time.Duration) string {
 	switch {
@@ -89,22 +91,22 @@ func ago(d time.Duration) string {
 	case d < time.Hour:
 		return fmt.Sprintf("%d min ago", int(d.Minutes()))
 	}
-	return duration(d) + " ago"
+	return Duration(d) + " ago"
 }
 
-// roughly is an estimate, which is not as exact as duration would make it look.
-func roughly(d time.Duration) string {
+// Roughly is an estimate, which is not as exact as duration would make it look.
+func Roughly(d time.Duration) string {
 	switch {
 	case d < 10*time.Second:
 		return fmt.Sprintf("%d s", int(d.Seconds())+1)
 	case d < time.Minute:
 		return fmt.Sprintf("%d s", int(d.Round(5*time.Second).Seconds()))
 	case d < 10*time.Minute:
-		return duration(d.Round(10 * time.Second))
+		return Duration(d.Round(10 * time.Second))
 	case d < time.Hour:
 		return fmt.Sprintf("%d min", int(d.Round(time.Minute).Minutes()))
 	}
-	return duration(d)
+	return Duration(d)
 }
 
 // policy is what a job says about its calls, in words; as it is, if it is not
@@ -112,17 +114,17 @@ func roughly(d time.Duration) string {
 func policy(s string) string {
 	p, err := call.ParsePolicy(s)
 	if err != nil {
-		return text(s, 300)
+		return Text(s, 300)
 	}
 	var parts []string
 	if p.Retries != nil {
 		parts = append(parts, fmt.Sprintf("retries: %d", *p.Retries))
 	}
 	if p.CallTimeout != nil {
-		parts = append(parts, "call timeout: "+duration(*p.CallTimeout))
+		parts = append(parts, "call timeout: "+Duration(*p.CallTimeout))
 	}
 	if p.HardTimeout != nil {
-		parts = append(parts, "hard timeout: "+duration(*p.HardTimeout))
+		parts = append(parts, "hard timeout: "+Duration(*p.HardTimeout))
 	}
 	return strings.Join(parts, ", ")
 }
@@ -143,11 +145,29 @@ func stamp(ms int64) string {
 	return time.UnixMilli(ms).UTC().Format("2006-01-02 15:04:05")
 }
 
-// short is the name in an ID for a place where there is little room.
-func short(id string) string {
+// Short is the name in an ID for a place where there is little room.
+func Short(id string) string {
 	id = names.SplitAddress(id).Name
 	if len(id) <= 14 {
 		return id
 	}
 	return id[:6] + "…" + id[len(id)-6:]
+}
+
+// Text shortens a text, and says so.
+func Text(s string, n int) string {
+	s, cut := inspect.Cut(strings.ToValidUTF8(s, "\uFFFD"), n)
+	if cut {
+		s += "…"
+	}
+	return s
+}
+
+// JobsPath begins the paths of the pages of jobs.
+const JobsPath = "/jobs/"
+
+// JobURL is the page of a job. Its queue is one element of the path, whatever is in it.
+func JobURL(id string) string {
+	a := names.SplitAddress(id)
+	return JobsPath + url.PathEscape(a.Queue) + "/" + url.PathEscape(a.Name)
 }
