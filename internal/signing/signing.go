@@ -1,6 +1,5 @@
 // Package signing makes and checks the signatures of what travels through Redis:
 // HMAC-SHA256 over what makes a worker run something, and over what it answers.
-// The line that carries a signature is package wire's.
 package signing
 
 import (
@@ -8,7 +7,11 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/distpool/distpool/internal/wire"
@@ -83,36 +86,61 @@ func appendText(b []byte, texts ...string) []byte {
 	return b
 }
 
-func code(key []byte, sig wire.Signature, p Place, t Terms, data ...[]byte) (sum [sha256.Size]byte) {
-	h := hmac.New(sha256.New, key)
+// signature is what the line before a signed frame says, or the text that is kept apart:
+//
+//	~1 <key ID> <not before> <expires> <total> <MAC, hexadecimal>
+type signature struct {
+	key                string
+	notBefore, expires int64 // as in Terms
+	total              int
+	mac                [sha256.Size]byte
+}
+
+func (s signature) line() string {
+	return fmt.Sprintf("~1 %s %d %d %d %x", s.key, s.notBefore, s.expires, s.total, s.mac)
+}
+
+// parse undoes line. A signature has one form: what does not parse comes out as another line.
+func parse(line string) (s signature, err error) {
+	if f := strings.Split(line, " "); len(f) == 6 && len(f[5]) == hex.EncodedLen(len(s.mac)) {
+		s.key = f[1]
+		s.notBefore, _ = strconv.ParseInt(f[2], 10, 64)
+		s.expires, _ = strconv.ParseInt(f[3], 10, 64)
+		s.total, _ = strconv.Atoi(f[4])
+		_, _ = hex.Decode(s.mac[:], []byte(f[5]))
+	}
+	if s.key == "" || s.line() != line {
+		return signature{}, fmt.Errorf("%.80q is no signature that this version of distpool reads", line)
+	}
+	return s, nil
+}
+
+// code is the MAC of a signature of data.
+func (s signature) code(secret []byte, p Place, t Terms, data []byte) (sum [sha256.Size]byte) {
+	h := hmac.New(sha256.New, secret)
 	b := append(p.Bytes(), "\x00"...)
-	b = appendText(b, sig.Key, t.Codec, t.Queue, t.Policy)
-	for _, n := range []int64{sig.NotBefore, sig.Expires, int64(sig.Total)} {
+	b = appendText(b, s.key, t.Codec, t.Queue, t.Policy)
+	for _, n := range []int64{s.notBefore, s.expires, int64(s.total)} {
 		b = binary.BigEndian.AppendUint64(b, uint64(n))
 	}
-	for _, d := range data {
-		b = binary.BigEndian.AppendUint64(b, uint64(len(d)))
-	}
-	_, _ = h.Write(b) // a hash takes everything
-	for _, d := range data {
-		_, _ = h.Write(d)
-	}
+	_, _ = h.Write(binary.BigEndian.AppendUint64(b, uint64(len(data)))) // a hash takes everything
+	_, _ = h.Write(data)
 	h.Sum(sum[:0])
 	return sum
 }
 
-func (s *Signer) signature(p Place, t Terms, data ...[]byte) wire.Signature {
-	sig := wire.Signature{Key: s.newest, NotBefore: t.NotBefore, Expires: t.Expires, Total: t.Total}
-	sig.MAC = code(s.keys[s.newest], sig, p, t, data...)
-	return sig
+func (s *Signer) sign(p Place, t Terms, data []byte) string {
+	sig := signature{key: s.newest, notBefore: t.NotBefore, expires: t.Expires, total: t.Total}
+	sig.mac = sig.code(s.keys[s.newest], p, t, data)
+	return sig.line()
 }
 
-// Frame signs a frame.
+// Frame signs a frame: it puts the signature before it.
 func (s *Signer) Frame(p Place, t Terms, frame []byte) []byte {
 	if s == nil {
 		return frame
 	}
-	return wire.Sign(s.signature(p, t, frame), frame)
+	return slices.Concat([]byte(s.sign(p, t, frame)+"\n"), frame)
 }
 
 // Text signs texts, and returns a signature that is kept apart from them.
@@ -120,7 +148,7 @@ func (s *Signer) Text(p Place, t Terms, texts ...string) string {
 	if s == nil {
 		return ""
 	}
-	return string(s.signature(p, t, appendText(nil, texts...)).Line())
+	return s.sign(p, t, appendText(nil, texts...))
 }
 
 // Error is why something was refused.
@@ -140,16 +168,14 @@ func (s *Signer) CheckFrame(p Place, t Terms, frame []byte, now time.Time) error
 	if s == nil || !wire.IsSigned(frame) {
 		return s.unsigned(p)
 	}
-	sig, inner, err := wire.CutSignature(frame)
-	if err := s.check(p, t, sig, err, inner); err != nil {
+	line, inner, _ := wire.CutSignature(frame)
+	sig, err := s.check(p, t, string(line), inner, now)
+	switch {
+	case err != nil:
 		return err
-	}
-	switch atMs := now.UnixMilli(); {
-	case sig.Expires > 0 && atMs > sig.Expires+Leeway.Milliseconds():
-		return &Error{p.What, secure.Expired, sig.Key, fmt.Sprintf("the %s were signed for use until %s, and are a copy or very late; see Config.JobTTL", things(p.What), stamp(sig.Expires))}
-	case sig.NotBefore > 0 && atMs < sig.NotBefore-Leeway.Milliseconds():
-		return &Error{p.What, secure.Early, sig.Key, fmt.Sprintf("the %s were signed for use from %s on", things(p.What), stamp(sig.NotBefore))}
-	case t.Total > 0 && sig.Total >= 0 && sig.Total != t.Total:
+	case sig.notBefore > 0 && now.UnixMilli() < sig.notBefore-Leeway.Milliseconds():
+		return &Error{p.What, secure.Early, sig.key, fmt.Sprintf("the %s were signed for use from %s on", things(p.What), stamp(sig.notBefore))}
+	case t.Total > 0 && sig.total >= 0 && sig.total != t.Total:
 		return totalDiffers(p, t, sig)
 	}
 	return nil
@@ -161,23 +187,20 @@ func (s *Signer) CheckText(p Place, t Terms, signature string, now time.Time, te
 	if s == nil || signature == "" {
 		return s.unsigned(p)
 	}
-	sig, err := wire.ParseSignature([]byte(signature))
-	if err := s.check(p, t, sig, err, appendText(nil, texts...)); err != nil {
-		return err
-	}
+	sig, err := s.check(p, t, signature, appendText(nil, texts...), now)
 	switch {
-	case sig.Total >= 0 && sig.Total != t.Total:
+	case err != nil:
+		return err
+	case sig.total >= 0 && sig.total != t.Total:
 		return totalDiffers(p, t, sig)
-	case sig.NotBefore != t.NotBefore:
-		return &Error{p.What, secure.Mismatch, sig.Key, "the record's time of start is not the one that was signed"}
-	case sig.Expires > 0 && now.UnixMilli() > sig.Expires+Leeway.Milliseconds():
-		return &Error{p.What, secure.Expired, sig.Key, fmt.Sprintf("the job was signed for use until %s, and is a copy", stamp(sig.Expires))}
+	case sig.notBefore != t.NotBefore:
+		return &Error{p.What, secure.Mismatch, sig.key, "the record's time of start is not the one that was signed"}
 	}
 	return nil
 }
 
-func totalDiffers(p Place, t Terms, sig wire.Signature) error {
-	return &Error{p.What, secure.Mismatch, sig.Key, fmt.Sprintf("the record says that the job has %d calls, but it was signed with %d", t.Total, sig.Total)}
+func totalDiffers(p Place, t Terms, sig signature) error {
+	return &Error{p.What, secure.Mismatch, sig.key, fmt.Sprintf("the record says that the job has %d calls, but it was signed with %d", t.Total, sig.total)}
 }
 
 // things says what was refused, in the plural.
@@ -198,19 +221,23 @@ func (s *Signer) unsigned(p Place) error {
 	return &Error{p.What, secure.Unsigned, "", fmt.Sprintf("the %s have no signature; give their writer the keyring", things(p.What))}
 }
 
-// check checks a signature, which was parsed with the given error.
-func (s *Signer) check(p Place, t Terms, sig wire.Signature, parsed error, data []byte) error {
-	if parsed != nil {
-		return &Error{p.What, secure.Malformed, "", fmt.Sprintf("the signature of the %s does not parse: %v", p.What, parsed)}
+// check checks a signature of data, and that it has not expired.
+func (s *Signer) check(p Place, t Terms, line string, data []byte, now time.Time) (signature, error) {
+	sig, err := parse(line)
+	if err != nil {
+		return sig, &Error{p.What, secure.Malformed, "", fmt.Sprintf("the signature of the %s does not parse: %v", p.What, err)}
 	}
-	key, ok := s.keys[sig.Key]
-	if !ok {
-		return &Error{p.What, secure.UnknownKey, sig.Key, fmt.Sprintf("the %s are signed with key %q, which is not on the keyring here", things(p.What), sig.Key)}
+	secret, ok := s.keys[sig.key]
+	want := sig.code(secret, p, t, data)
+	switch {
+	case !ok:
+		return sig, &Error{p.What, secure.UnknownKey, sig.key, fmt.Sprintf("the %s are signed with key %q, which is not on the keyring here", things(p.What), sig.key)}
+	case !hmac.Equal(want[:], sig.mac[:]):
+		return sig, &Error{p.What, secure.Mismatch, sig.key, fmt.Sprintf("the %s are not what was signed with key %q: they were changed or copied from elsewhere, or another secret has this ID", things(p.What), sig.key)}
+	case sig.expires > 0 && now.UnixMilli() > sig.expires+Leeway.Milliseconds():
+		return sig, &Error{p.What, secure.Expired, sig.key, fmt.Sprintf("the %s were signed for use until %s, and are a copy or very late; see Config.JobTTL", things(p.What), stamp(sig.expires))}
 	}
-	if want := code(key, sig, p, t, data); !hmac.Equal(want[:], sig.MAC[:]) {
-		return &Error{p.What, secure.Mismatch, sig.Key, fmt.Sprintf("the %s are not what was signed with key %q: they were changed or copied from elsewhere, or another secret has this ID", things(p.What), sig.Key)}
-	}
-	return nil
+	return sig, nil
 }
 
 func stamp(ms int64) string { return time.UnixMilli(ms).UTC().Format(time.RFC3339) }

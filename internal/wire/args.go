@@ -59,9 +59,7 @@ const maxHeader = 64
 
 // header reads the first line of a frame: count decimal numbers.
 func header(b []byte, count int) (nums [3]int, rest []byte, err error) {
-	if IsSigned(b) {
-		_, b, _ = cutSignature(b)
-	}
+	_, b, _ = CutSignature(b)
 	line, _, ok := bytes.Cut(b[:min(len(b), maxHeader)], []byte{'\n'})
 	if !ok {
 		return nums, nil, fmt.Errorf("corrupt frame: no header line in %d bytes", len(b))
