@@ -21,15 +21,13 @@ type Queue struct {
 // Config says what a Consumer does.
 type Config struct {
 	Redis redis.UniversalClient
-	// Listen is for requests that wait: one for each lane, each of which holds a connection. nil
-	// is Redis, whose pool must then be larger than the number of lanes.
+	// Listen is for requests that wait: one for each lane, each of which holds a connection.
 	Listen redis.UniversalClient
 	Worker string // its ID in the records of jobs
 	Slots  int    // how many deliveries run at once; 0: it takes none, and those of Begin run
 	Queues []Queue
 	Strict bool // queues of a smaller weight wait until all others are empty
-	// Lanes returns the lanes of a queue, of which there may be more each time. nil: each queue
-	// is its only lane.
+	// Lanes returns the lanes of a queue, of which there may be more each time.
 	Lanes  func(ctx context.Context, queue string) ([]string, error)
 	Budget int  // see job.Taking
 	Waits  bool // see job.Taking
@@ -88,12 +86,6 @@ type yield struct {
 
 // NewConsumer returns a Consumer. Serve starts it.
 func NewConsumer(cfg Config) *Consumer {
-	if cfg.Listen == nil {
-		cfg.Listen = cfg.Redis
-	}
-	if cfg.Lanes == nil {
-		cfg.Lanes = func(_ context.Context, queue string) ([]string, error) { return []string{queue}, nil }
-	}
 	c := &Consumer{
 		cfg: cfg, free: make(chan struct{}, cfg.Slots), work: make(chan *delivery, cfg.Slots), leased: map[string]map[string]struct{}{},
 		moved: make(chan moved), late: make(chan answer), grown: make(chan []*listener), yields: make(chan yield), ended: make(chan struct{}),

@@ -101,6 +101,12 @@ func (w *worker) start(t *testing.T, cfg Config) {
 		}
 	}
 	cfg.Run, cfg.Logger = w.run, slog.New(slog.NewTextHandler(io.Discard, nil))
+	if cfg.Listen == nil {
+		cfg.Listen = cfg.Redis
+	}
+	if cfg.Lanes == nil {
+		cfg.Lanes = func(_ context.Context, queue string) ([]string, error) { return []string{queue}, nil }
+	}
 	w.Consumer = NewConsumer(cfg)
 	ctx, cancel := context.WithCancel(context.Background())
 	w.cancel = cancel
