@@ -1,9 +1,14 @@
 package results
 
 import (
+	"errors"
 	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
 
 	"github.com/distpool/distpool/internal/await"
+	"github.com/distpool/distpool/internal/wire"
 )
 
 // MapResult is the handle on a job of many calls: what Python's Pool.map_async
@@ -35,8 +40,8 @@ func (m *MapResult[R]) decodeAll() ([]R, error) {
 	}
 	values := make([]R, calls)
 	filled := make([]bool, calls)
-	var failed []*TaskError
-	for chunk := range len(outcomes) { // by number, so that the failures come in order
+	chunks := make([]Chunk[R], len(outcomes))
+	for chunk := range chunks {
 		o, ok := outcomes[chunk]
 		if !ok || o.First+o.Calls > calls {
 			return nil, fmt.Errorf("%s: %w: chunk %d of %d is missing or out of place", m.describe(), ErrCorrupt, chunk, len(outcomes))
@@ -47,14 +52,40 @@ func (m *MapResult[R]) decodeAll() ([]R, error) {
 			}
 			filled[o.First+i] = true
 		}
-		c := Chunk[R]{values: values[o.First : o.First+o.Calls : o.First+o.Calls], first: o.First}
-		if err := c.decode(m.job, *o, m.decode); err != nil {
-			return nil, err
-		}
+		chunks[chunk] = Chunk[R]{values: values[o.First : o.First+o.Calls : o.First+o.Calls], first: o.First}
+	}
+	if err := m.decodeChunks(chunks, outcomes); err != nil {
+		return nil, err
+	}
+	var failed []*TaskError
+	for _, c := range chunks { // by number, so that the failures come in order
 		failed = append(failed, c.failed...)
 	}
 	if len(failed) > 0 {
 		return values, &MapError{Task: m.job.Task, Job: m.job.ID, Calls: calls, Errors: failed}
 	}
 	return values, nil
+}
+
+// decodeAlone is how many calls one goroutine decodes sooner than several.
+const decodeAlone = 10_000
+
+// decodeChunks decodes the outcomes, those of many calls on all processors.
+func (m *MapResult[R]) decodeChunks(chunks []Chunk[R], outcomes map[int]*wire.Outcome) error {
+	var next atomic.Int64
+	errs := make([]error, len(chunks))
+	work := func() {
+		for chunk := int(next.Add(1)) - 1; chunk < len(chunks); chunk = int(next.Add(1)) - 1 {
+			errs[chunk] = chunks[chunk].decode(m.job, *outcomes[chunk], m.decode)
+		}
+	}
+	var others sync.WaitGroup
+	if m.job.Counts().Calls > decodeAlone {
+		for range min(runtime.GOMAXPROCS(0), len(chunks)) - 1 {
+			others.Go(work)
+		}
+	}
+	work()
+	others.Wait()
+	return errors.Join(errs...)
 }

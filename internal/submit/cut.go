@@ -18,7 +18,7 @@ const (
 	chunkBytes = 1 << 20
 	// A round trip of a submission carries about this much at the most, and its script
 	// this much of it: a Redis may refuse requests of more than 1 MiB.
-	batchBytes  = 4 << 20
+	batchBytes  = 1 << 20
 	scriptBytes = 512 << 10
 	batchChunks = 250
 	// maxChunk bounds a chunk of any size: Redis takes values of up to 512 MB.
