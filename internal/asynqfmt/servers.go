@@ -66,13 +66,16 @@ func (s Server) Clear(ctx context.Context, p redis.Pipeliner) {
 	p.Del(ctx, workers)
 }
 
+// process is the beginning of both messages.
+func (s Server) process() []byte {
+	b := appendString(nil, 1, s.Host)
+	b = appendInt(b, 2, int64(s.PID))
+	return appendString(b, 3, s.ID)
+}
+
 // encode is the message ServerInfo of asynq.proto.
 func (s Server) encode() []byte {
-	var b []byte
-	b = appendString(b, 1, s.Host)
-	b = appendInt(b, 2, int64(s.PID))
-	b = appendString(b, 3, s.ID)
-	b = appendInt(b, 4, int64(s.Concurrency))
+	b := appendInt(s.process(), 4, int64(s.Concurrency))
 	for queue, weight := range s.Queues {
 		entry := appendInt(appendString(nil, 1, queue), 2, int64(weight))
 		b = appendBytes(b, 5, entry)
@@ -87,11 +90,7 @@ func (s Server) encode() []byte {
 
 // encodeRunning is the message WorkerInfo of asynq.proto.
 func (s Server) encodeRunning(r Running) []byte {
-	var b []byte
-	b = appendString(b, 1, s.Host)
-	b = appendInt(b, 2, int64(s.PID))
-	b = appendString(b, 3, s.ID)
-	b = appendString(b, 4, r.TaskID)
+	b := appendString(s.process(), 4, r.TaskID)
 	b = appendString(b, 5, r.Type)
 	b = appendBytes(b, 6, r.Payload)
 	b = appendString(b, 7, r.Queue)

@@ -121,35 +121,28 @@ func (s *Snapshot) contradiction() string {
 
 // count reads the numbers of a snapshot. A job of one chunk does not keep those that
 // follow from its state.
-func (s *Snapshot) count(f map[string]string) error {
-	s.Calls, s.Chunks = 1, 1
-	for name, to := range map[string]*int{
-		"calls": &s.Calls, "chunks": &s.Chunks, "recorded": &s.Recorded, "done": &s.Done, "failed": &s.Failed,
-	} {
+func (s *Snapshot) count(f map[string]string) (err error) {
+	count := func(name string, absent int) int {
 		text, ok := f[name]
 		if !ok {
-			continue
+			return absent
 		}
-		n, err := parseCount(text)
-		if err != nil {
-			return fmt.Errorf("field %s: %w", name, err)
+		n, nerr := parseCount(text)
+		if nerr != nil {
+			err = fmt.Errorf("field %s: %w", name, nerr)
 		}
-		*to = n
+		return n
 	}
+	s.Calls, s.Chunks = count("calls", 1), count("chunks", 1)
+	s.Recorded, s.Done, s.Failed = count("recorded", 0), count("done", 0), count("failed", 0)
+	s.Expires = int64(count("expires", 0))
+	// For people only, so a number that does not parse is none.
 	s.Created, _ = strconv.ParseInt(f["created"], 10, 64)
 	s.Finished, _ = strconv.ParseInt(f["finished"], 10, 64)
-	if text, ok := f["expires"]; ok {
-		at, err := parseCount(text)
-		if err != nil {
-			return fmt.Errorf("field expires: %w", err)
-		}
-		s.Expires = int64(at)
-	}
+	s.Running, _ = strconv.Atoi(f["running"])
+	s.Running = min(max(0, s.Running), s.Chunks)
 	if s.Single = f["chunks"] == ""; !s.Single {
-		// For people only, so a number that does not parse is none.
-		s.Running, _ = strconv.Atoi(f["running"])
-		s.Running = min(max(0, s.Running), s.Chunks)
-		return nil
+		return err
 	}
 	if out, ok := f["out:0"]; ok {
 		s.Out, s.Recorded, s.Done = []byte(out), 1, s.Calls
@@ -159,7 +152,7 @@ func (s *Snapshot) count(f map[string]string) error {
 			s.Running = 1
 		}
 	}
-	return nil
+	return err
 }
 
 // QueueOrder adds to a pipeline the reading of which chunks were recorded at the given places,

@@ -167,12 +167,10 @@ func (r *Router) leave(ctx context.Context, lanes, stay []string) error {
 		if slices.Contains(stay, lane) {
 			continue
 		}
-		var counts [4]*redis.IntCmd
+		var counts []*redis.IntCmd
 		_, err := r.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
-			counts = [4]*redis.IntCmd{
-				p.LLen(ctx, asynqfmt.PendingKey(lane)), p.LLen(ctx, asynqfmt.ActiveKey(lane)),
-				p.ZCard(ctx, asynqfmt.ScheduledKey(lane)), p.ZCard(ctx, asynqfmt.RetryKey(lane)),
-			}
+			counts = append(counts, p.LLen(ctx, asynqfmt.PendingKey(lane)), p.LLen(ctx, asynqfmt.ActiveKey(lane)),
+				p.ZCard(ctx, asynqfmt.ScheduledKey(lane)), p.ZCard(ctx, asynqfmt.RetryKey(lane)))
 			return nil
 		})
 		if err != nil {

@@ -45,21 +45,13 @@ func (f Frames) OpenArgs(first, n int, data []byte) ([]byte, error) {
 	return f.Sealer.Open(data, f.place("arguments", first, n))
 }
 
-// texts is what is sealed of an error.
-type texts struct {
-	Message string   `json:"m"`
-	Type    string   `json:"t,omitempty"`
-	Codes   []string `json:"c,omitempty"`
-	Stack   string   `json:"s,omitempty"`
-}
-
 // What the outcomes of a chunk are.
 const (
 	Outcomes   = "outcomes"
 	Checkpoint = "checkpoint" // some calls have none yet
 )
 
-// failed lists the calls that have no value: whoever cannot open the values must
+// failed lists the calls that have no value: a program that cannot open the values must
 // not be able to make them look as if they had one.
 func failed(o wire.Outcome) []int {
 	calls := make([]int, len(o.Errors))
@@ -79,7 +71,7 @@ func (f Frames) Outcome(what string, o wire.Outcome) (wire.Outcome, error) {
 	}
 	errs := make([]wire.CallError, len(o.Errors))
 	for i, e := range o.Errors {
-		data, err := json.Marshal(texts{e.Message, e.Type, e.Codes, e.Stack})
+		data, err := json.Marshal(wire.CallError{Message: e.Message, Type: e.Type, Codes: e.Codes, Stack: e.Stack})
 		if err != nil {
 			return wire.Outcome{}, err
 		}
@@ -110,7 +102,7 @@ func (f Frames) OpenOutcome(what string, o wire.Outcome) (wire.Outcome, error) {
 		if err != nil {
 			return wire.Outcome{}, fmt.Errorf("error of call %d: %w", o.First+e.Call, err)
 		}
-		var t texts
+		var t wire.CallError
 		if err := json.Unmarshal(data, &t); err != nil {
 			return wire.Outcome{}, fmt.Errorf("error of call %d: %w", o.First+e.Call, err)
 		}
