@@ -100,8 +100,7 @@ func (e *env) endTally(t *testing.T, m *results.MapResult[string], mark probe) (
 		if n%50 != 0 && call != strconv.Itoa(n) || n%50 == 0 && value != "" {
 			t.Errorf("call %d returned %q", n, value)
 		}
-		name, _, _ := strings.Cut(on, ":")
-		by[name]++
+		by[nameOf(on)]++
 	}
 	if p := m.Progress(); p.Done != tallies || p.Failed != tallyFails {
 		t.Errorf("the record counts %d calls and %d failures, want %d and %d", p.Done, p.Failed, tallies, tallyFails)

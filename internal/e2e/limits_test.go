@@ -13,47 +13,51 @@ import (
 )
 
 func TestACallTimeoutEndsTheContextAndFailsTheCall(t *testing.T) {
-	each(t, func(t *testing.T, e *env) {
-		e.worker(t, 1)
-		p := e.pool(t)
-		vs, err := producer.Map(ctx(t), p, sleep, []int{1, 60_000, 2}, producer.ChunkSize(3), producer.CallTimeout(200*time.Millisecond))
-		me, ok := errors.AsType[*results.MapError](err)
-		if !ok || len(me.Errors) != 1 || me.Errors[0].Call != 1 || me.Errors[0].Kind != results.KindTimeout || !errors.Is(err, results.ErrCallTimeout) {
-			t.Fatalf("error %v, want a timeout of call 1", err)
-		}
-		mentions(t, err, "200ms")
-		same(t, "the other calls", vs, nil, []int{1, 0, 2})
-		// A value that comes late is a value.
-		v, err := producer.Apply(ctx(t), p, stubborn, 300, producer.CallTimeout(50*time.Millisecond))
-		same(t, "a call that ignored its context", v, err, 300)
-	})
+	each(t, func(t *testing.T, e *env) { callTimeoutEndsCalls(t, e) })
+}
+
+func callTimeoutEndsCalls(t *testing.T, e *env, change ...func(*workerSpec)) {
+	e.worker(t, 1, change...)
+	p := e.pool(t)
+	vs, err := producer.Map(ctx(t), p, sleep, []int{1, 60_000, 2}, producer.ChunkSize(3), producer.CallTimeout(200*time.Millisecond))
+	me, ok := errors.AsType[*results.MapError](err)
+	if !ok || len(me.Errors) != 1 || me.Errors[0].Call != 1 || me.Errors[0].Kind != results.KindTimeout || !errors.Is(err, results.ErrCallTimeout) {
+		t.Fatalf("error %v, want a timeout of call 1", err)
+	}
+	mentions(t, err, "200ms")
+	same(t, "the other calls", vs, nil, []int{1, 0, 2})
+	// A value that comes late is a value.
+	v, err := producer.Apply(ctx(t), p, stubborn, 300, producer.CallTimeout(50*time.Millisecond))
+	same(t, "a call that ignored its context", v, err, 300)
 }
 
 func TestAHardTimeoutGivesTheCallUpAndRecyclesTheWorker(t *testing.T) {
-	each(t, func(t *testing.T, e *env) {
-		w := e.worker(t, 2, dies)
-		p := e.pool(t)
-		m, err := producer.MapAsync(ctx(t), p, stubborn, []int{1, 3000, 2}, producer.ChunkSize(3), producer.HardTimeout(300*time.Millisecond))
-		if err != nil {
-			t.Fatal(err)
-		}
-		select {
-		case <-w.ended:
-		case <-time.After(patience):
-			t.Fatal("the worker goes on with a slot that is lost")
-		}
-		if !e.real && !errors.Is(w.err, worker.ErrRecycle) {
-			t.Errorf("the worker ended with %v, want ErrRecycle", w.err)
-		}
-		e.worker(t, 1) // what a service manager does; it goes on with the chunk
-		vs, err := m.Get(ctx(t))
-		me, ok := errors.AsType[*results.MapError](err)
-		if !ok || len(me.Errors) != 1 || me.Errors[0].Call != 1 || !errors.Is(err, results.ErrCallTimeout) {
-			t.Fatalf("error %v, want a timeout of call 1", err)
-		}
-		mentions(t, err, "300ms", "HardTimeout")
-		same(t, "the other calls", vs, nil, []int{1, 0, 2})
-	})
+	each(t, func(t *testing.T, e *env) { hardTimeoutRecycles(t, e) })
+}
+
+func hardTimeoutRecycles(t *testing.T, e *env, change ...func(*workerSpec)) {
+	w := e.worker(t, 2, append(change, dies)...)
+	p := e.pool(t)
+	m, err := producer.MapAsync(ctx(t), p, stubborn, []int{1, 3000, 2}, producer.ChunkSize(3), producer.HardTimeout(300*time.Millisecond))
+	if err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-w.ended:
+	case <-time.After(patience):
+		t.Fatal("the worker goes on with a slot that is lost")
+	}
+	if !e.real && !errors.Is(w.err, worker.ErrRecycle) {
+		t.Errorf("the worker ended with %v, want ErrRecycle", w.err)
+	}
+	e.worker(t, 1, change...) // what a service manager does; it goes on with the chunk
+	vs, err := m.Get(ctx(t))
+	me, ok := errors.AsType[*results.MapError](err)
+	if !ok || len(me.Errors) != 1 || me.Errors[0].Call != 1 || !errors.Is(err, results.ErrCallTimeout) {
+		t.Fatalf("error %v, want a timeout of call 1", err)
+	}
+	mentions(t, err, "300ms", "HardTimeout")
+	same(t, "the other calls", vs, nil, []int{1, 0, 2})
 }
 
 func TestMaxCallsEndsTheWorkerCleanlyAndLosesNothing(t *testing.T) {

@@ -28,33 +28,39 @@ func (e *env) runs(t *testing.T, p probe, call int) (at []time.Time) {
 	return at
 }
 
+// The waits between attempts: a short one is in the slot, for a long one the chunk is put off.
+const shortWait, longWait = 20 * time.Millisecond, 400 * time.Millisecond
+
 func TestOnlyFailedCallsRunAgainAndTheirWaitsAreKept(t *testing.T) {
-	for name, wait := range map[string]time.Duration{"in the slot": 20 * time.Millisecond, "outside of it": 400 * time.Millisecond} {
+	for name, wait := range map[string]time.Duration{"in the slot": shortWait, "outside of it": longWait} {
 		t.Run(name, func(t *testing.T) {
-			each(t, func(t *testing.T, e *env) {
-				e.worker(t, 2)
-				p, mark := e.pool(t), e.probe()
-				args := []attempt{{mark, 1, ""}, {mark, 3, ""}, {mark, 1, ""}, {mark, 2, howPanic}, {mark, 9, ""}}
-				got, err := producer.Map(ctx(t), p, try, args, producer.ChunkSize(5), producer.Retry(2, tasks.Every(wait)))
-				me, ok := errors.AsType[*results.MapError](err)
-				if !ok || len(me.Errors) != 1 || me.Errors[0].Call != 4 || me.Errors[0].Attempts != 3 || !errors.Is(err, errStock) {
-					t.Fatalf("error %v, want one of call 4 after 3 attempts", err)
-				}
-				mentions(t, err, "attempt 3")
-				same(t, "the values", got, nil, []int{1, 3, 1, 2, 0})
-				for call, want := range []int{1, 3, 1, 2, 3} {
-					at := e.runs(t, mark, call)
-					if len(at) != want {
-						t.Errorf("call %d ran %d times, want %d", call, len(at), want)
-					}
-					for i := 1; i < len(at); i++ {
-						if d := at[i].Sub(at[i-1]); d < wait-10*time.Millisecond || d > wait+patience/4 {
-							t.Errorf("call %d ran again after %v, want %v", call, d, wait)
-						}
-					}
-				}
-			})
+			each(t, func(t *testing.T, e *env) { onlyFailedCallsRunAgain(t, e, wait) })
 		})
+	}
+}
+
+func onlyFailedCallsRunAgain(t *testing.T, e *env, wait time.Duration, change ...func(*workerSpec)) {
+	t.Helper()
+	e.worker(t, 2, change...)
+	p, mark := e.pool(t), e.probe()
+	args := []attempt{{mark, 1, ""}, {mark, 3, ""}, {mark, 1, ""}, {mark, 2, howPanic}, {mark, 9, ""}}
+	got, err := producer.Map(ctx(t), p, try, args, producer.ChunkSize(5), producer.Retry(2, tasks.Every(wait)))
+	me, ok := errors.AsType[*results.MapError](err)
+	if !ok || len(me.Errors) != 1 || me.Errors[0].Call != 4 || me.Errors[0].Attempts != 3 || !errors.Is(err, errStock) {
+		t.Fatalf("error %v, want one of call 4 after 3 attempts", err)
+	}
+	mentions(t, err, "attempt 3")
+	same(t, "the values", got, nil, []int{1, 3, 1, 2, 0})
+	for call, want := range []int{1, 3, 1, 2, 3} {
+		at := e.runs(t, mark, call)
+		if len(at) != want {
+			t.Errorf("call %d ran %d times, want %d", call, len(at), want)
+		}
+		for i := 1; i < len(at); i++ {
+			if d := at[i].Sub(at[i-1]); d < wait-10*time.Millisecond || d > wait+patience/4 {
+				t.Errorf("call %d ran again after %v, want %v", call, d, wait)
+			}
+		}
 	}
 }
 

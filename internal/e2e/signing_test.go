@@ -152,37 +152,41 @@ var attacks = []attack{
 func TestWhoHasNoKeyMakesNoWorkerRunAnything(t *testing.T) {
 	for _, a := range attacks {
 		t.Run(a.name, func(t *testing.T) {
-			eachSigned(t, func(t *testing.T, e *signed) {
-				p, mark := e.pool(t, e.ring), e.probe()
-				m, err := producer.MapAsync(ctx(t), p, note, []probe{e.probe(), mark, e.probe()}, producer.ChunkSize(1))
-				if err != nil {
-					t.Fatal(err)
-				}
-				a.do(t, e, m.ID())
-				w := e.worker(t, e.ring)
-				_, err = m.Get(ctx(t))
-				if !errors.Is(err, results.ErrUntrusted) {
-					t.Errorf("the handle's error is %v, want ErrUntrusted", err)
-				}
-				what := secure.Arguments
-				if a.name == "a checkpoint that no worker saved" {
-					what = secure.Checkpoint
-				}
-				e.wasRefused(t, what, a.reason, m.ID())
-				if n := e.rdb.LLen(ctx(t), mark.Key).Val(); n != 0 {
-					t.Error("the call ran")
-				}
-				eventually(t, "the refusal is in the log", func() bool {
-					log := e.log.String()
-					return strings.Contains(log, "refusing a job") && strings.Contains(log, m.ID())
-				})
-				survivors(t, p, w)
-				// Without the attack it does run.
-				_, err = producer.Map(ctx(t), p, note, []probe{e.probe(), mark, e.probe()}, producer.ChunkSize(1))
-				same(t, "the call without an attack", e.rdb.LLen(ctx(t), mark.Key).Val(), err, 1)
-			})
+			eachSigned(t, func(t *testing.T, e *signed) { a.isRefused(t, e) })
 		})
 	}
+}
+
+// isRefused attacks a signed job and then starts a worker.
+func (a attack) isRefused(t *testing.T, e *signed, change ...func(*workerSpec)) {
+	t.Helper()
+	p, mark := e.pool(t, e.ring), e.probe()
+	m, err := producer.MapAsync(ctx(t), p, note, []probe{e.probe(), mark, e.probe()}, producer.ChunkSize(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.do(t, e, m.ID())
+	w := e.worker(t, e.ring, change...)
+	_, err = m.Get(ctx(t))
+	if !errors.Is(err, results.ErrUntrusted) {
+		t.Errorf("the handle's error is %v, want ErrUntrusted", err)
+	}
+	what := secure.Arguments
+	if a.name == "a checkpoint that no worker saved" {
+		what = secure.Checkpoint
+	}
+	e.wasRefused(t, what, a.reason, m.ID())
+	if n := e.rdb.LLen(ctx(t), mark.Key).Val(); n != 0 {
+		t.Error("the call ran")
+	}
+	eventually(t, "the refusal is in the log", func() bool {
+		log := e.log.String()
+		return strings.Contains(log, "refusing a job") && strings.Contains(log, m.ID())
+	})
+	survivors(t, p, w)
+	// Without the attack it does run.
+	_, err = producer.Map(ctx(t), p, note, []probe{e.probe(), mark, e.probe()}, producer.ChunkSize(1))
+	same(t, "the call without an attack", e.rdb.LLen(ctx(t), mark.Key).Val(), err, 1)
 }
 
 func TestAnUnsignedJobIsRefusedAndASignedOneRuns(t *testing.T) {

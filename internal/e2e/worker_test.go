@@ -43,6 +43,12 @@ type testWorker struct {
 	err   error // how it ended; read it after ended
 }
 
+// nameOf is the name in a worker's ID, or in what begins with one.
+func nameOf(id string) string {
+	name, _, _ := strings.Cut(id, ":")
+	return name
+}
+
 // worker starts a worker of the case's queue and returns when it is registered.
 // It is stopped when t ends.
 func (e *env) worker(t *testing.T, slots int, change ...func(*workerSpec)) *testWorker {
