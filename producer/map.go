@@ -3,7 +3,6 @@ package producer
 import (
 	"context"
 
-	"github.com/distpool/distpool/internal/call"
 	"github.com/distpool/distpool/internal/submit"
 	"github.com/distpool/distpool/observe"
 	"github.com/distpool/distpool/results"
@@ -17,18 +16,11 @@ import (
 // error says so and wraps what MapResult.Wait returns. A map of no arguments is ready
 // at once.
 func Map[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], args []A, opts ...Option) ([]R, error) {
-	m, spend, err := mapAsync(ctx, p, t, args, opts, true)
+	m, s, err := mapAsync(ctx, p, t, args, opts, true)
 	if err != nil {
 		return nil, err
 	}
-	if err := m.Wait(ctx); err != nil {
-		return nil, p.abandonJob(ctx, m, opts, err)
-	}
-	values, err := m.Get(ctx)
-	if err == nil {
-		spend()
-	}
-	return values, err
+	return wait(ctx, m, s)
 }
 
 // MapAsync submits one call for each argument and returns the handle on all of
@@ -52,12 +44,12 @@ func StarmapAsync[A tasks.Tuple, R any](ctx context.Context, p *Pool, t *tasks.T
 	return MapAsync(ctx, p, t, args, opts...)
 }
 
-func mapAsync[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], args []A, opts []Option, blocking bool) (m *results.MapResult[R], spend func(), err error) {
-	job, spend, err := p.submit(ctx, t, opts, blocking, observe.Map, len(args), func(lo, hi int, raw call.Reads) ([]byte, error) {
-		return tasks.EncodeFor(ctx, t, args[lo:hi], raw)
+func mapAsync[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], args []A, opts []Option, blocking bool) (*results.MapResult[R], submitted, error) {
+	s, err := p.submit(ctx, t, opts, blocking, observe.Map, len(args), func(lo, hi int) ([]byte, error) {
+		return tasks.EncodeFor(ctx, t, args[lo:hi])
 	})
 	if err != nil {
-		return nil, nil, err
+		return nil, s, err
 	}
-	return results.NewMapResult(p.pool.Hub, job, submit.Decoder(t)), spend, nil
+	return results.NewMapResult(p.pool.Hub, s.job, submit.Decoder(t)), s, nil
 }

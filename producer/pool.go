@@ -62,7 +62,7 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 		return nil, fmt.Errorf("opening a pool: %w", err)
 	}
 	p := &Pool{cfg, pool}
-	runtime.AddCleanup(p, func(pool *submit.Pool) { go pool.Dropped() }, pool)
+	runtime.AddCleanup(p, func(pool *submit.Pool) { go func() { _ = pool.Join(context.Background()) }() }, pool)
 	return p, nil
 }
 

@@ -7,7 +7,6 @@ import (
 	"reflect"
 	"slices"
 
-	"github.com/distpool/distpool/internal/call"
 	"github.com/distpool/distpool/internal/submit"
 	"github.com/distpool/distpool/observe"
 	"github.com/distpool/distpool/results"
@@ -73,13 +72,13 @@ func RetryFailed[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], id
 		o.Queue, o.Policy = f.Queue, f.Policy
 		return nil
 	}
-	job, _, err := p.submit(ctx, t, append([]Option{asBefore}, opts...), false, observe.Map, len(f.Args), func(lo, hi int, _ call.Reads) ([]byte, error) {
+	s, err := p.submit(ctx, t, append([]Option{asBefore}, opts...), false, observe.Map, len(f.Args), func(lo, hi int) ([]byte, error) {
 		return f.Codec.Join(f.Args[lo:hi])
 	})
 	if err != nil {
 		return nil, fmt.Errorf("retrying the failed calls of job %s: %w", id, err)
 	}
-	return &Retried[R]{results.NewMapResult(p.pool.Hub, job, submit.Decoder(t)), id, f.Calls, f.Gone}, nil
+	return &Retried[R]{results.NewMapResult(p.pool.Hub, s.job, submit.Decoder(t)), id, f.Calls, f.Gone}, nil
 }
 
 // addUndecodable adds the calls to f.Gone that failed only here.

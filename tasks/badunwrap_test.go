@@ -38,10 +38,10 @@ func TestAnEncodingErrorWithABadUnwrapIsAnErrorOfItsArgument(t *testing.T) {
 	for _, how := range []string{"panic", "goexit", "block", ""} {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		for arg, encode := range []func() ([]byte, error){
-			func() ([]byte, error) { return tasks.EncodeFor(ctx, one, []unwrapped{{how}}, nil) },
+			func() ([]byte, error) { return tasks.EncodeFor(ctx, one, []unwrapped{{how}}) },
 			nil,
 			func() ([]byte, error) {
-				return tasks.EncodeFor(ctx, two, []tasks.Args2[int, unwrapped]{tasks.Of2(1, unwrapped{how})}, nil)
+				return tasks.EncodeFor(ctx, two, []tasks.Args2[int, unwrapped]{tasks.Of2(1, unwrapped{how})})
 			},
 		} {
 			if encode == nil {

@@ -7,7 +7,6 @@ import (
 	"reflect"
 	"time"
 
-	"github.com/distpool/distpool/internal/call"
 	"github.com/distpool/distpool/internal/guard"
 	"github.com/distpool/distpool/internal/rawbytes"
 )
@@ -88,10 +87,9 @@ func isJSON(c Codec) bool {
 	return ok
 }
 
-// encodeFor is encode for a reader that reads the raw form if raw says so, which is
-// asked only where that form is of use.
-func (s sliceCoder[T]) encodeFor(ctx context.Context, items []T, raw call.Reads) ([]byte, error) {
-	if byteStrings, ok := any(items).([][]byte); ok && s.raw && raw != nil && rawbytes.Worth(byteStrings) && raw() {
+// encodeFor is encode; byte strings may be in the raw form if raw is true.
+func (s sliceCoder[T]) encodeFor(ctx context.Context, items []T, raw bool) ([]byte, error) {
+	if byteStrings, ok := any(items).([][]byte); ok && s.raw && raw && rawbytes.Worth(byteStrings) {
 		return rawbytes.Encode(byteStrings), nil
 	}
 	return s.encode(ctx, items)

@@ -141,25 +141,22 @@ func (c *chunk[A, R]) Size(i int, limit time.Duration) int {
 	}
 	ctx, cancel := within(limit)
 	defer cancel()
-	data, err := c.task.values.encodeFor(ctx, c.values()[i:i+1], mayBeRaw)
+	data, err := c.task.values.encodeFor(ctx, c.values()[i:i+1], true)
 	if err != nil {
 		return 0
 	}
 	return len(data)
 }
 
-// mayBeRaw allows the raw form of byte strings in outcomes.
-func mayBeRaw() bool { return true }
-
 func (c *chunk[A, R]) Encode(failed func(i int) bool, limit time.Duration) (values []byte, bad map[int]error) {
-	return c.encodeFor(failed, limit, mayBeRaw)
+	return c.encodeFor(failed, limit, true)
 }
 
 func (c *chunk[A, R]) Save(failed func(i int) bool, limit time.Duration) (values []byte, bad map[int]error) {
-	return c.encodeFor(failed, limit, nil)
+	return c.encodeFor(failed, limit, false)
 }
 
-func (c *chunk[A, R]) encodeFor(failed func(i int) bool, limit time.Duration, raw call.Reads) (values []byte, bad map[int]error) {
+func (c *chunk[A, R]) encodeFor(failed func(i int) bool, limit time.Duration, raw bool) (values []byte, bad map[int]error) {
 	values, err := c.together(failed, limit, raw)
 	if err == nil {
 		return values, nil
@@ -218,7 +215,7 @@ func (c *chunk[A, R]) unencodable(failed func(i int) bool, limit time.Duration, 
 
 // together encodes all values for which without is false, as one array. It returns nil
 // if there are none.
-func (c *chunk[A, R]) together(without func(i int) bool, limit time.Duration, raw call.Reads) ([]byte, error) {
+func (c *chunk[A, R]) together(without func(i int) bool, limit time.Duration, raw bool) ([]byte, error) {
 	ctx, cancel := within(limit)
 	defer cancel()
 	if c.saved != nil {

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
-
-	"github.com/distpool/distpool/internal/call"
 )
 
 // Held is the arguments that a stream has read and not sent, as they were when they
@@ -18,7 +16,7 @@ import (
 type Held[A any] struct {
 	name   string
 	coder  sliceCoder[A]
-	encode func(ctx context.Context, args []A, raw call.Reads) ([]byte, error)
+	encode func(ctx context.Context, args []A, raw bool) ([]byte, error)
 	fail   func(i int, err error) *ArgError
 	how    holding
 
@@ -127,7 +125,7 @@ func (h *Held[A]) Slice(lo, hi int) *Held[A] {
 }
 
 // Encode encodes the arguments as one array. Its error is as that of Task.EncodeArgs.
-func (h *Held[A]) Encode(ctx context.Context, raw call.Reads) ([]byte, error) {
+func (h *Held[A]) Encode(ctx context.Context) ([]byte, error) {
 	if h.how == encoded {
 		data, err := h.coder.join(ctx, h.items)
 		if err != nil {
@@ -135,7 +133,7 @@ func (h *Held[A]) Encode(ctx context.Context, raw call.Reads) ([]byte, error) {
 		}
 		return data, nil
 	}
-	return h.encode(ctx, h.args, raw)
+	return h.encode(ctx, h.args, true)
 }
 
 // Drop forgets the first n arguments.

@@ -10,12 +10,10 @@ import (
 	"github.com/distpool/distpool/tasks"
 )
 
-func yes() bool { return true }
-
 func TestLargeByteStringsTravelAsTheyAreToThoseWhoReadThem(t *testing.T) {
 	task := identity[[]byte]()
 	args := [][]byte{bytes.Repeat([]byte{0, '"', 0xff, '\n'}, 5000), nil, {}, []byte("small")}
-	raw, err := tasks.EncodeFor(t.Context(), task, args, yes)
+	raw, err := tasks.EncodeFor(t.Context(), task, args)
 	if err != nil || !rawbytes.Is(raw) || len(raw) > 20100 {
 		t.Fatalf("%d bytes, %v; want the raw form", len(raw), err)
 	}
@@ -23,13 +21,7 @@ func TestLargeByteStringsTravelAsTheyAreToThoseWhoReadThem(t *testing.T) {
 	if err != nil || plain[0] != '[' {
 		t.Fatalf("EncodeArgs gives %.10q, %v; want JSON", plain, err)
 	}
-	for what, raw := range map[string]func() bool{"nobody asked": nil, "a reader does not know it": func() bool { return false }} {
-		if data, err := tasks.EncodeFor(t.Context(), task, args, raw); err != nil || !bytes.Equal(data, plain) {
-			t.Errorf("%s: %.10q, %v; want JSON", what, data, err)
-		}
-	}
-	asked := func() bool { t.Error("asked for small byte strings"); return true }
-	if data, err := tasks.EncodeFor(t.Context(), task, args[1:], asked); err != nil || string(data) != `[null,"","c21hbGw="]` {
+	if data, err := tasks.EncodeFor(t.Context(), task, args[1:]); err != nil || string(data) != `[null,"","c21hbGw="]` {
 		t.Errorf("small ones are %s, %v", data, err)
 	}
 	// Every reader takes both, whatever its type.

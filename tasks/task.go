@@ -88,10 +88,10 @@ func (t *Task[A, R]) Call(ctx context.Context, arg A) (R, error) {
 // [*ArgError] whose Call is the index of the first such argument in args. A
 // caller that encodes a job in pieces adds the start of the piece to it.
 func (t *Task[A, R]) EncodeArgs(args []A) ([]byte, error) {
-	return t.encodeFor(context.Background(), args, nil)
+	return t.encodeFor(context.Background(), args, false)
 }
 
-func (t *Task[A, R]) encodeFor(ctx context.Context, args []A, raw call.Reads) ([]byte, error) {
+func (t *Task[A, R]) encodeFor(ctx context.Context, args []A, raw bool) ([]byte, error) {
 	data, err := t.args.encodeFor(ctx, args, raw)
 	if err == nil {
 		return data, nil
@@ -181,13 +181,12 @@ func Erase(r Runner) call.Task {
 	return r.erase()
 }
 
-// EncodeFor is Task.EncodeArgs for workers that may read what it does not make: large
-// byte strings as they are. An encoding method that has not returned when ctx ends is
+// EncodeFor is Task.EncodeArgs for workers, which read large byte strings as they are, too. An encoding method that has not returned when ctx ends is
 // left behind, and the error is that of ctx.
 //
-// It exists for package producer; the type of raw is internal to distpool.
-func EncodeFor[A, R any](ctx context.Context, t *Task[A, R], args []A, raw call.Reads) ([]byte, error) {
-	return t.encodeFor(ctx, args, raw)
+// It exists for package producer.
+func EncodeFor[A, R any](ctx context.Context, t *Task[A, R], args []A) ([]byte, error) {
+	return t.encodeFor(ctx, args, true)
 }
 
 // DecodeEach is Task.DecodeValues for callers that know which calls failed. A value that cannot be decoded spoils only its own place in dst, which

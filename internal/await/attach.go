@@ -62,7 +62,8 @@ func (h *Hub) trackSnapshot(ctx context.Context, snap job.Snapshot, mine *Job) (
 	mine.counts.Done, mine.counts.Failed, mine.counts.Running = snap.Done, snap.Failed, snap.Running // what was before does not count for its Rate
 	mine.leftover = snap.State == job.Canceled
 	mine.swept = mine.leftover // when it was canceled
-	mine.MarkSubmitted()
+	mine.submitted = true
+	mine.speed.note(time.Now(), snap.Done)
 	switch {
 	case snap.State.Ended():
 	case snap.Pool == h.Pool:

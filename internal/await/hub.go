@@ -133,6 +133,7 @@ func (h *Hub) Track(j *Job) (*Job, error) {
 	}
 	j.hub = h
 	j.heard = time.Now()
+	j.moved = j.heard
 	h.jobs[j.address()] = j
 	h.polls = append(h.polls, j)
 	if len(h.jobs) == 1 { // the reader sleeps while there is none

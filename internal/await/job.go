@@ -164,26 +164,18 @@ func (j *Job) announce() {
 	}
 }
 
-// Grow tells a job that is still being submitted its new totals.
-func (j *Job) Grow(calls, chunks int, sealed bool) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	more := j.counts
-	more.Calls, more.Chunks = calls, chunks
-	if sealed {
-		more.State = job.Sealed
+// Submitted says that Redis has so many calls and chunks of the job from now on, and that these are all
+// if it is sealed.
+func (j *Job) Submitted(calls, chunks int, sealed bool) {
+	known := j.Counts()
+	known.Calls, known.Chunks = calls, chunks
+	switch {
+	case sealed && chunks == 0:
+		known.State = job.Done // no recording will announce the end of nothing
+	case sealed:
+		known.State = job.Sealed
 	}
-	j.merge(more)
-}
-
-// MarkSubmitted says that the record exists from now on.
-func (j *Job) MarkSubmitted() {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.submitted = true
-	j.heard = time.Now()
-	j.moved = j.heard
-	j.speed.note(j.heard, j.counts.Done)
+	j.hear(known, nil, recorded{})
 }
 
 // WasSubmitted reports whether the record is known to have existed: its submission
@@ -193,9 +185,6 @@ func (j *Job) WasSubmitted() bool {
 	defer j.mu.Unlock()
 	return j.submitted
 }
-
-// MarkEmpty says that the job exists and has no calls: it is done.
-func (j *Job) MarkEmpty() { j.hear(job.Counts{State: job.Done}, nil, recorded{}) }
 
 // Fail settles the job without its outcomes.
 func (j *Job) Fail(err error) {

@@ -17,8 +17,7 @@ func submitStream(t *testing.T, h *Hub, reply string, chunks int) *Job {
 	}
 	j.Expect(0, chunks)
 	create(t, h, "s", reply, chunks, true)
-	j.Grow(chunks, chunks, false)
-	j.MarkSubmitted()
+	j.Submitted(chunks, chunks, false)
 	return j
 }
 

@@ -60,7 +60,7 @@ func submitJob(t *testing.T, h *Hub, name, pool string, chunks int) *Job {
 		t.Fatal(err)
 	}
 	create(t, h, name, pool, chunks, false)
-	j.MarkSubmitted()
+	j.Submitted(chunks, chunks, true)
 	return j
 }
 

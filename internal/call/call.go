@@ -73,9 +73,5 @@ type Chunk interface {
 // ErrAbandoned says that a call was abandoned before its task began.
 var ErrAbandoned = errors.New("the call was given up before its task began")
 
-// Reads says whether those who will read something know the raw form of byte strings
-// (package rawbytes). It is asked where that form is of use; nil is no.
-type Reads func() bool
-
 // InfoKey is the key under which the context of a call has its tasks.CallInfo.
 type InfoKey struct{}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -24,12 +25,12 @@ type line struct {
 
 	// Guarded by l.mu:
 	channels map[string]*answer
-	pubsub   *redis.PubSub   // nil: between two connections
-	sharded  bool            // pubsub is
-	healthy  bool            // pubsub is subscribed
-	trouble  error           // what ended the last connection
-	wanted   map[string]bool // channels that pubsub is to begin or end listening to
-	changing bool            // a goroutine sees to that
+	pubsub   *redis.PubSub // nil: between two connections
+	sharded  bool          // pubsub is
+	healthy  bool          // pubsub is subscribed
+	trouble  error         // what ended the last connection
+
+	changing sync.Mutex // held by what has pubsub begin or end listening to a channel
 }
 
 // newLine begins to listen to channels that are added to the line. It is called with l.mu held.
@@ -43,44 +44,30 @@ func (l *Listener) newLine(tag string) *line {
 	return ln
 }
 
-// change has the connection begin or end listening to a channel. If that cannot be sent, the next
-// connection does so. It is called with l.mu held.
-func (ln *line) change(channel string, listen bool) {
-	if ln.wanted == nil {
-		ln.wanted = map[string]bool{}
+// change has the connection begin or end listening to a channel that was added or removed. If that
+// cannot be sent, the next connection does so. It is called with l.mu held, and does not wait for
+// go-redis, which may have to connect.
+func (ln *line) change(channel string) {
+	if ln.l.ctx.Err() != nil {
+		return
 	}
-	ln.wanted[channel] = listen
-	if !ln.changing && ln.l.ctx.Err() == nil {
-		ln.changing = true
-		ln.l.running.Go(ln.send)
-	}
-}
-
-// send sends the changes that are wanted. It may have to wait for go-redis.
-func (ln *line) send() {
-	for {
+	ln.l.running.Go(func() {
+		ln.changing.Lock()
+		defer ln.changing.Unlock()
 		ln.l.mu.Lock()
-		wanted, pubsub, sharded := ln.wanted, ln.pubsub, ln.sharded
-		ln.wanted = nil
-		ln.changing = len(wanted) > 0
+		_, listen := ln.channels[channel] // it may have changed again meanwhile
+		pubsub, sharded := ln.pubsub, ln.sharded
 		ln.l.mu.Unlock()
-		if len(wanted) == 0 {
-			return
+		switch {
+		case pubsub == nil: // the next one begins with all channels
+		case listen:
+			_ = subscribe(ln.l.ctx, pubsub, sharded, channel)
+		case sharded:
+			_ = pubsub.SUnsubscribe(ln.l.ctx, channel)
+		default:
+			_ = pubsub.Unsubscribe(ln.l.ctx, channel)
 		}
-		if pubsub == nil { // the next one begins with all channels
-			continue
-		}
-		for channel, listen := range wanted {
-			switch {
-			case listen:
-				_ = subscribe(ln.l.ctx, pubsub, sharded, channel)
-			case sharded:
-				_ = pubsub.SUnsubscribe(ln.l.ctx, channel)
-			default:
-				_ = pubsub.Unsubscribe(ln.l.ctx, channel)
-			}
-		}
-	}
+	})
 }
 
 func subscribe(ctx context.Context, pubsub *redis.PubSub, sharded bool, channels ...string) error {

@@ -90,7 +90,7 @@ func (l *Listener) Add(channel string) (answered bool) {
 		return a.given()
 	}
 	ln.channels[channel] = &answer{came: make(chan struct{})}
-	ln.change(channel, true)
+	ln.change(channel)
 	return false
 }
 
@@ -108,7 +108,7 @@ func (l *Listener) Remove(channel string) {
 		delete(l.lines, ln.tag)
 		return
 	}
-	ln.change(channel, false)
+	ln.change(channel)
 }
 
 // Await waits until Redis has confirmed or refused the subscription to a channel that was added. It

@@ -7,7 +7,7 @@
 //
 //	#1048576 - 20\n + the byte strings, one after the other
 //
-// Only readers that are known to read it are sent it. Everybody reads base64.
+// Arguments and outcomes may have it, checkpoints not. Every reader reads base64, too.
 package rawbytes
 
 import (

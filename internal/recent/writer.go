@@ -16,8 +16,6 @@ const (
 	listPatience = time.Second
 	// listAgain is how long a flush that failed waits for its next try.
 	listAgain = 2 * time.Second
-	// mostUnsent bounds the batches that wait for that: some MiB.
-	mostUnsent = 8
 )
 
 // Writer makes the pool's jobs findable by people who do not know their IDs. It
@@ -27,16 +25,15 @@ const (
 // twice, which readers expect; what there is no room for until then is counted, so that
 // whoever reads the list knows that it is not complete.
 type Writer struct {
-	rdb redis.UniversalClient
+	rdb     redis.UniversalClient
+	flights sync.WaitGroup // a flush under way
 
 	mu      sync.Mutex // guards all below
-	batch   *Batch
-	unsent  []*Batch // by flushes that failed, oldest first
-	missed  int      // jobs of batches for which there was no room in unsent
-	shard   int      // of the next flush
-	armed   bool
+	batch   *Batch     // of the next flush
+	unsent  *Batch     // of one that is under way, or has failed: it goes before the next one
+	shard   int        // of the next flush
+	armed   bool       // a flush is under way, or will be
 	stopped bool
-	flights sync.WaitGroup // flushes under way
 }
 
 // NewWriter makes a Writer of one pool.
@@ -66,60 +63,46 @@ func (l *Writer) arm(after time.Duration) {
 // flush lists what has gathered.
 func (l *Writer) flush() {
 	l.mu.Lock()
-	l.armed = false
 	if l.stopped {
 		l.mu.Unlock()
 		return
 	}
-	batches, shard := l.take()
 	l.flights.Add(1)
 	l.mu.Unlock()
 	defer l.flights.Done()
-	l.send(batches, shard, time.Now().Add(listPatience))
-}
-
-// take returns what there is to send, and starts a new batch. It is called with mu held.
-func (l *Writer) take() (batches []*Batch, shard int) {
-	batches, shard = l.unsent, l.shard
-	if l.batch.Len() > 0 {
-		batches = append(batches, l.batch)
-	}
-	if len(batches) > 0 {
-		batches[len(batches)-1].Unlisted += l.missed
-		l.missed = 0
-	}
-	l.batch, l.unsent = &Batch{}, nil
-	l.shard = (l.shard + 1) % ListShards
-	return batches, shard
-}
-
-func (l *Writer) send(batches []*Batch, shard int, until time.Time) {
-	ctx, cancel := context.WithDeadline(context.Background(), until)
-	defer cancel()
-	for i, batch := range batches {
-		switch err := List(ctx, l.rdb, shard, batch); {
-		case redis.HasErrorPrefix(err, "NOPERM"):
-			return // nor will it be any time later
-		case err != nil:
-			l.keep(batches[i:])
-			return
-		}
-	}
-}
-
-// keep takes batches back that could not be sent.
-func (l *Writer) keep(batches []*Batch) {
+	err := l.send(time.Now().Add(listPatience))
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.unsent = append(batches, l.unsent...) // other flushes may have failed meanwhile
-	for len(l.unsent) > mostUnsent {
-		last := l.unsent[len(l.unsent)-1]
-		l.unsent = l.unsent[:len(l.unsent)-1]
-		l.missed += last.Len() + last.Unlisted
-	}
-	if !l.stopped {
+	l.armed = false
+	if err != nil {
 		l.arm(listAgain)
+	} else if l.batch.Len() > 0 {
+		l.arm(listEvery)
 	}
+}
+
+// send lists a batch, if there is one.
+func (l *Writer) send(until time.Time) error {
+	ctx, cancel := context.WithDeadline(context.Background(), until)
+	defer cancel()
+	l.mu.Lock()
+	if l.unsent == nil && l.batch.Len() > 0 {
+		l.unsent, l.batch = l.batch, &Batch{}
+	}
+	batch, shard := l.unsent, l.shard
+	l.shard = (l.shard + 1) % ListShards
+	l.mu.Unlock()
+	if batch == nil {
+		return nil
+	}
+	err := List(ctx, l.rdb, shard, batch)
+	if err != nil && !redis.HasErrorPrefix(err, "NOPERM") { // with which it will not be any time later, either
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.unsent = nil
+	return nil
 }
 
 // Stop lists what is left, and ends.
@@ -129,8 +112,9 @@ func (l *Writer) Stop() {
 	l.stopped = true
 	l.mu.Unlock()
 	l.flights.Wait()
-	l.mu.Lock()
-	batches, shard := l.take()
-	l.mu.Unlock()
-	l.send(batches, shard, until)
+	for range 2 { // what was left by a flush, and what has gathered since
+		if l.send(until) != nil {
+			return
+		}
+	}
 }

@@ -49,10 +49,11 @@ func listed(t *testing.T, rdb redis.UniversalClient) map[string]bool {
 	}
 }
 
-func unsent(l *Writer) int {
+// waits reports whether a batch waits that Redis has not taken.
+func waits(l *Writer) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return len(l.unsent)
+	return l.unsent != nil
 }
 
 func counts(t *testing.T, rdb redis.UniversalClient) ListCounts {
@@ -70,13 +71,13 @@ func TestJobsAreListedOnceThereIsRoomForThem(t *testing.T) {
 	l := NewWriter(rdb)
 	full(t, rdb, true)
 	l.Note(Listed{ID: "q/A", Task: "square", Queue: "q", Single: true})
-	eventually(t, "the list is refused", func() bool { return unsent(l) == 1 })
+	eventually(t, "the list is refused", func() bool { return waits(l) })
 	l.Note(Listed{ID: "q/B", Task: "square", Queue: "q", Single: false})
 	full(t, rdb, false)
 	eventually(t, "both are listed", func() bool { return len(listed(t, rdb)) == 2 })
 	full(t, rdb, true)
 	l.Note(Listed{ID: "q/C", Task: "square", Queue: "q", Single: true})
-	eventually(t, "the list is refused again", func() bool { return unsent(l) == 1 })
+	eventually(t, "the list is refused again", func() bool { return waits(l) })
 	full(t, rdb, false)
 	l.Stop()
 	if ids := listed(t, rdb); !ids["q/A"] || !ids["q/B"] || !ids["q/C"] {
@@ -91,24 +92,24 @@ func TestJobsThatWaitToBeListedAreBoundedAndCounted(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Start(t).Client(t)
 	l := NewWriter(rdb)
-	l.armed = true // no flush but the last
-	const each, rounds = 3, mostUnsent + 2
+	l.armed = true // no flush but those of the test
+	full(t, rdb, true)
+	const rounds, over = 2, 5
 	for i := range rounds {
-		b := &Batch{}
-		for k := range each {
-			b.Add(Listed{ID: fmt.Sprintf("J%d-%d", i, k), Task: "square", Queue: "q", Single: true})
+		for k := range batchJobs + over {
+			l.Note(Listed{ID: fmt.Sprintf("q/J%d-%d", i, k), Task: "square", Queue: "q", Single: true})
 		}
-		l.keep([]*Batch{b})
+		if err := l.send(time.Now().Add(patience)); err == nil {
+			t.Fatal("a Redis that is full has taken a batch")
+		}
 	}
-	if n := unsent(l); n != mostUnsent {
-		t.Errorf("%d batches wait, want %d", n, mostUnsent)
-	}
+	full(t, rdb, false)
 	l.Stop()
-	if ids := listed(t, rdb); len(ids) != each*mostUnsent {
-		t.Errorf("%d jobs are listed, want %d", len(ids), each*mostUnsent)
+	if ids := listed(t, rdb); len(ids) != rounds*batchJobs {
+		t.Errorf("%d jobs are listed, want %d", len(ids), rounds*batchJobs)
 	}
-	if n := counts(t, rdb).Unlisted; n != each*(rounds-mostUnsent) {
-		t.Errorf("%d jobs count as unlisted, want %d", n, each*(rounds-mostUnsent))
+	if n := counts(t, rdb).Unlisted; n != rounds*over {
+		t.Errorf("%d jobs count as unlisted, want %d", n, rounds*over)
 	}
 }
 
@@ -126,8 +127,8 @@ func TestAListThatIsForbiddenIsNotTriedForEver(t *testing.T) {
 	l := NewWriter(rdb)
 	l.Note(Listed{ID: "q/A", Task: "square", Queue: "q", Single: true})
 	l.flush()
-	if n := unsent(l); n != 0 {
-		t.Errorf("%d batches wait for a right that is not there", n)
+	if waits(l) {
+		t.Error("a batch waits for a right that is not there")
 	}
 	if n := admin.Do(t.Context(), "ACL", "LOG").Val(); len(n.([]any)) != 1 {
 		t.Errorf("ACL LOG has %v, want one entry: the list was not tried", n)

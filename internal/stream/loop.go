@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"iter"
 
-	"github.com/distpool/distpool/internal/call"
 	"github.com/distpool/distpool/internal/submit"
 	"github.com/distpool/distpool/internal/wire"
 	"github.com/distpool/distpool/observe"
@@ -54,8 +53,9 @@ func Run[A, R any](ctx context.Context, p *submit.Pool, t *tasks.Task[A, R], arg
 		yield(-1, results.Outcome[R]{Err: s.failure})
 	}
 	in := &intake[A]{stream: s, held: tasks.Hold(t)}
+	s.Cutter.Encode, s.drop = in.encode, in.drop
 	go in.read(args)
-	go s.run(in)
+	go s.run()
 	defer s.leave()
 	sequence := inOrder{held: map[int]wire.Outcome{}}
 	for {
@@ -64,7 +64,7 @@ func Run[A, R any](ctx context.Context, p *submit.Pool, t *tasks.Task[A, R], arg
 			arrived = sequence.next(arrived)
 		}
 		for _, o := range arrived {
-			c, err := results.DecodeChunk(s.job, o, submit.Decoder(t))
+			c, err := results.DecodeChunk(s.Job, o, submit.Decoder(t))
 			if err != nil {
 				fail(err)
 				return
@@ -140,11 +140,11 @@ func (in *intake[A]) keep(a A) (enough bool, err error) {
 }
 
 // encode encodes the arguments of calls lo to hi-1.
-func (in *intake[A]) encode(lo, hi int, raw call.Reads) ([]byte, error) {
+func (in *intake[A]) encode(lo, hi int) ([]byte, error) {
 	in.stream.mu.Lock()
 	some := in.held.Slice(lo-in.base, hi-in.base)
 	in.stream.mu.Unlock()
-	return some.Encode(in.stream.sendCtx, raw) // the reader appends behind these, and nothing else
+	return some.Encode(in.stream.sendCtx) // the reader appends behind these, and nothing else
 }
 
 // drop forgets the arguments of the calls before that one.

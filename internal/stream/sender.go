@@ -10,18 +10,16 @@ import (
 
 	"github.com/distpool/distpool/internal/await"
 	"github.com/distpool/distpool/internal/job"
-	"github.com/distpool/distpool/internal/submit"
 )
 
 // run is the sender.
-func (s *stream) run(in arguments) {
+func (s *stream) run() {
 	defer close(s.sent)
-	s.cutter.Encode = in.encode
 	refresh := time.NewTicker(max(time.Millisecond, s.Pool.JobTTL/4))
 	defer refresh.Stop()
-	err := s.send(in, refresh.C)
-	if s.job != nil && s.job.Err() != nil {
-		err = fmt.Errorf("job %s: %w", s.job.ID, s.job.Err()) // says why a submission failed, too
+	err := s.send(refresh.C)
+	if s.Job != nil && s.Job.Err() != nil {
+		err = fmt.Errorf("job %s: %w", s.Job.ID, s.Job.Err()) // says why a submission failed, too
 	}
 	s.mu.Lock()
 	if err == nil {
@@ -34,13 +32,13 @@ func (s *stream) run(in arguments) {
 
 // send submits what the reader has read, and collects outcomes, until all that
 // there will be are here, or no more can be.
-func (s *stream) send(in arguments, refresh <-chan time.Time) error {
+func (s *stream) send(refresh <-chan time.Time) error {
 	for {
 		changed, over, err := s.collect()
 		if over || err != nil {
 			return err
 		}
-		sent, err := s.submit(in)
+		sent, err := s.submit()
 		if err != nil {
 			return err
 		}
@@ -54,8 +52,8 @@ func (s *stream) send(in arguments, refresh <-chan time.Time) error {
 		case <-s.wake:
 		case <-changed:
 		case <-refresh:
-			if s.job != nil {
-				err = s.transmit(nil, s.sealed)
+			if s.Job != nil {
+				err = s.transmit(nil, s.Sealed)
 			}
 		case <-s.stop:
 			return nil
@@ -70,7 +68,7 @@ func (s *stream) send(in arguments, refresh <-chan time.Time) error {
 func (s *stream) finished() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.over && s.cutter.At == s.toSend() && s.pace.onTheWay == 0
+	return s.over && s.Cutter.At == s.toSend() && s.pace.onTheWay == 0
 }
 
 // toSend is how many calls there are as far as is known. It is called with mu
@@ -80,10 +78,10 @@ func (s *stream) toSend() int { return min(int(s.read.Load()), s.limit) }
 // collect takes the outcomes that have arrived, hands them to the loop, and
 // removes them from Redis. It reports whether the job is over.
 func (s *stream) collect() (changed <-chan struct{}, over bool, err error) {
-	if s.job == nil {
+	if s.Job == nil {
 		return nil, false, nil
 	}
-	news, over, changed := s.job.Take()
+	news, over, changed := s.Job.Take()
 	s.pace.note(time.Now())
 	if len(news) == 0 {
 		return changed, over, nil
@@ -103,7 +101,9 @@ func (s *stream) collect() (changed <-chan struct{}, over bool, err error) {
 	if over {
 		return changed, over, nil
 	}
-	err = s.insist(func() error { return job.Consume(s.sendCtx, s.Pool.Redis, s.job.Lane, s.job.Ref, chunks, places) })
+	_, err = insist(s, func() (struct{}, error) {
+		return struct{}{}, job.Consume(s.sendCtx, s.Pool.Redis, s.Job.Lane, s.Job.Ref, chunks, places)
+	})
 	if job.IsDamaged(err) {
 		err = fmt.Errorf("%w: %w", await.ErrCorrupt, err)
 	}
@@ -126,7 +126,7 @@ func (s *stream) resize(ctx context.Context) error {
 		if window == 0 {
 			window = chunksOf(windowChunks*slots, size)
 		}
-		s.cutter.Size = min(size, window)
+		s.Cutter.Size = min(size, window)
 	} else {
 		// Two chunks for each slot at least, as far as the window allows.
 		most := math.MaxInt
@@ -134,15 +134,15 @@ func (s *stream) resize(ctx context.Context) error {
 			most = max(1, window/(2*slots))
 		}
 		s.pace.adapt(most)
-		s.cutter.Size = min(s.pace.size, most)
+		s.Cutter.Size = min(s.pace.size, most)
 		if window == 0 {
-			window = chunksOf(windowChunks*slots, s.cutter.Size)
+			window = chunksOf(windowChunks*slots, s.Cutter.Size)
 		}
 	}
 	s.window.Store(int64(window))
 	// The window may be full of calls that are too few for a chunk of a given size:
 	// there must be room to read the rest of it.
-	s.slack.Store(int64(max(1, min(window/16, window-s.cutter.Size+1))))
+	s.slack.Store(int64(max(1, min(window/16, window-s.Cutter.Size+1))))
 	kick(s.room)
 	return err
 }
@@ -157,27 +157,27 @@ func chunksOf(n, size int) int {
 
 // submit sends chunks, as many as there are and as one round trip takes, and
 // seals the job with the last one. It reports whether it sent anything.
-func (s *stream) submit(in arguments) (sent bool, err error) {
+func (s *stream) submit() (sent bool, err error) {
 	calls, last := s.due()
-	if calls == 0 && (!last || s.sealed || s.job == nil) {
+	if calls == 0 && (!last || s.Sealed || s.Job == nil) {
 		return false, nil
 	}
-	before := s.cutter.At
-	s.cutter.Calls = before + calls
-	batch, err := s.cutter.Next(s.chunks)
+	before := s.Cutter.At
+	s.Cutter.Calls = before + calls
+	batch, err := s.Cutter.Next(s.Chunks)
 	if err != nil {
-		s.cutter.At = before
+		s.Cutter.At = before
 		s.refuse(before, calls, err)
 		return true, nil
 	}
-	if err := s.transmit(batch, last && s.cutter.Done()); err != nil {
+	if err := s.transmit(batch, last && s.Cutter.Done()); err != nil {
 		return false, err
 	}
 	for _, c := range batch {
 		s.pace.depart(len(c.Args))
 	}
-	s.pace.sent += s.cutter.At - before
-	in.drop(s.cutter.At)
+	s.pace.sent += s.Cutter.At - before
+	s.drop(s.Cutter.At)
 	return true, nil
 }
 
@@ -188,92 +188,52 @@ func (s *stream) submit(in arguments) (sent bool, err error) {
 func (s *stream) due() (calls int, last bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	waiting := s.toSend() - s.cutter.At
+	waiting := s.toSend() - s.Cutter.At
 	if s.over {
 		return waiting, true
 	}
-	whole := waiting / s.cutter.Size
-	hungry := !s.cutter.Exact && s.pace.onTheWay+whole < s.pace.slots
-	s.wanted = s.cutter.Size
+	whole := waiting / s.Cutter.Size
+	hungry := !s.Cutter.Exact && s.pace.onTheWay+whole < s.pace.slots
+	s.wanted = s.Cutter.Size
 	if hungry {
 		s.wanted = 1
 		return waiting, false
 	}
-	return whole * s.cutter.Size, false
+	return whole * s.Cutter.Size, false
 }
 
-// transmit sends chunks, with their deliveries, and creates the job if there is
-// none. Without chunks it seals the job, or renews its time to live.
+// transmit sends chunks, and creates the job if there is none. Without chunks it seals the job, or
+// renews its time to live.
 func (s *stream) transmit(batch []job.Chunk, seal bool) error {
 	s.pace.note(time.Now())
-	total, first := s.chunks+len(batch), s.job == nil
-	if first {
+	if s.Job == nil {
 		seal = false // that is done later: a stream may have any number of chunks
 		left, err := s.Pool.Enter()
 		if err != nil {
 			return err
 		}
 		defer left()
-		if err := s.Place(s.sendCtx); err != nil {
-			return err
-		}
-		tracked := await.NewStream(s.Lane, s.Ref.Name, s.Task.Name())
-		if err := s.Track(tracked); err != nil {
-			return err
-		}
-		s.job = tracked
 	}
-	s.job.Expect(s.chunks, len(batch))
-	entry, _, err := s.Entry(s.sendCtx, s.cutter.At, total, !seal, batch, first)
-	if err != nil {
-		return err
-	}
-	put := func() error {
-		state, err := s.Put(s.sendCtx, entry)
-		if err != nil || len(batch) == 0 && state == job.Gone { // the hub finds out what became of it
-			return err
-		}
-		return submit.Accepted(state)
-	}
-	if first {
-		err = put()
-	} else {
-		err = s.insist(put)
-	}
-	if err != nil {
-		return err
-	}
-	if first {
-		s.Note(false)
-	}
-	if len(batch) == 0 && seal == s.sealed {
-		// It only renewed the record, if that is still there. That is no news of the job: the
-		// hub asks for it after a while without any, and would never if this counted.
-		return nil
-	}
-	s.chunks, s.sealed = total, seal
-	s.job.Grow(s.cutter.At, total, seal)
-	s.job.MarkSubmitted()
-	return nil
+	_, err := s.Send(s.sendCtx, s.Cutter.At, batch, !seal)
+	return err
 }
 
 // insist repeats a round trip, which must be harmless to repeat, for a while.
-func (s *stream) insist(try func() error) error {
-	_, err := backoff.Retry(s.sendCtx, func() (struct{}, error) {
-		err := try()
-		if err != nil && (s.job.Settled() || job.IsDamaged(err)) {
+func insist[T any](s *stream, try func() (T, error)) (T, error) {
+	return backoff.Retry(s.sendCtx, func() (T, error) {
+		reply, err := try()
+		if err != nil && (s.Job.Settled() || job.IsDamaged(err)) {
 			err = backoff.Permanent(err)
 		}
-		return struct{}{}, err
+		return reply, err
 	}, backoff.WithBackOff(backoff.NewExponentialBackOff()), backoff.WithMaxElapsedTime(streamPatience))
-	return err
 }
 
 // refuse ends the input before the first of these calls whose argument cannot be
 // sent.
 func (s *stream) refuse(first, calls int, err error) {
 	limit := first
-	if culprit, why := s.cutter.Culprit(first, calls); why != nil {
+	if culprit, why := s.Cutter.Culprit(first, calls); why != nil {
 		limit, err = culprit, why
 	}
 	s.mu.Lock()

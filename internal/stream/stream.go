@@ -2,7 +2,6 @@ package stream
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"math"
@@ -13,7 +12,6 @@ import (
 	"time"
 
 	"github.com/distpool/distpool/internal/await"
-	"github.com/distpool/distpool/internal/call"
 	"github.com/distpool/distpool/internal/guard"
 	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/internal/nested"
@@ -38,7 +36,7 @@ const (
 // collects outcomes, the loop yields these. The job is open while the input is,
 // and is known to no other process.
 type stream struct {
-	submit.Outgoing
+	*submit.Outgoing
 	failure error                   // what the loop got as its last pair; of the loop
 	watched func(*await.Job, error) // ends what observers see of it
 
@@ -70,20 +68,11 @@ type stream struct {
 	ended    bool // nothing is added to ready any more
 	err      error
 
-	// Of the sender. The loop reads job once it has outcomes of it.
+	// Of the sender, as the Outgoing is. The loop reads its Job once it has outcomes of it.
 	sendCtx context.Context
 	abort   context.CancelFunc
 	pace    pace
-	cutter  submit.Cutter
-	job     *await.Job
-	chunks  int
-	sealed  bool
-}
-
-// arguments are those that wait to be sent.
-type arguments interface {
-	encode(lo, hi int, raw call.Reads) ([]byte, error)
-	drop(before int)
+	drop    func(before int) // forgets the arguments of the calls before that one
 }
 
 // open begins a loop. Its errors, and those of the stream, lack what they are about.
@@ -91,17 +80,15 @@ func open(ctx context.Context, p *submit.Pool, t submit.Task, o *submit.Options)
 	if o.Key != "" || o.ExpiresIn != 0 || o.Delayed != "" {
 		return nil, errors.New("the options ID, ExpiresIn, Delay and At are for jobs whose calls are known at once; leave them out, or use MapAsync")
 	}
-	policy := o.Policy.Over(t.Policy())
-	if err := policy.CheckLimits(); err != nil {
+	out, err := p.NewOutgoing(t, o, submit.UnknownTotal)
+	if err != nil {
 		return nil, err
 	}
-	policy.Stream = true
 	s := &stream{
-		Outgoing: submit.Outgoing{Pool: p, Task: t, Options: o, Ref: job.Ref{Name: rand.Text()}, Total: submit.UnknownTotal, Policy: policy.Encode()},
+		Outgoing: out,
 		wake:     make(chan struct{}, 1), room: make(chan struct{}, 1), arrived: make(chan struct{}, 1),
 		stop: make(chan struct{}), inputRead: make(chan struct{}), sent: make(chan struct{}),
 		limit: math.MaxInt, pace: pace{size: 1, slots: runtime.NumCPU(), noted: time.Now()},
-		cutter: submit.Cutter{Task: t.Name(), Exact: o.ChunkSize > 0, MaxArgument: p.MaxArgument},
 	}
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
@@ -114,9 +101,10 @@ func open(ctx context.Context, p *submit.Pool, t submit.Task, o *submit.Options)
 	if err := s.resize(ctx); err != nil {
 		return nil, fmt.Errorf("counting the workers' slots: %w", err)
 	}
-	ctx, s.watched = p.Watch(ctx, t, s.Options)
+	ctx, s.watched = s.Watch(ctx)
 	s.sendCtx, s.abort = context.WithCancel(context.WithoutCancel(ctx))
 	s.reading, s.endInput = context.WithCancel(s.sendCtx)
+	s.Retry = func(try func() (job.State, error)) (job.State, error) { return insist(s, try) }
 	return s, nil
 }
 
@@ -195,23 +183,17 @@ func (s *stream) arrivals(ctx context.Context) (ready []wire.Outcome, ended bool
 		if ended || len(ready) > 0 {
 			return ready, ended, err
 		}
-		if err := s.await(ctx); err != nil {
+		deadlock, leave := nested.Enter(ctx, nested.Job{ID: s.ID(), Task: s.Task.Name(), Queue: s.Options.Queue})
+		select {
+		case <-s.arrived:
+		case err = <-deadlock:
+		case <-ctx.Done():
+			err = context.Cause(ctx)
+		}
+		leave()
+		if err != nil {
 			return nil, true, err
 		}
-	}
-}
-
-// await waits until something has arrived.
-func (s *stream) await(ctx context.Context) error {
-	deadlock, leave := nested.Enter(ctx, nested.Job{ID: s.ID(), Task: s.Task.Name(), Queue: s.Options.Queue})
-	defer leave()
-	select {
-	case <-s.arrived:
-		return nil
-	case err := <-deadlock:
-		return err
-	case <-ctx.Done():
-		return context.Cause(ctx)
 	}
 }
 
@@ -229,14 +211,14 @@ func (s *stream) leave() {
 	case <-s.inputRead:
 	case <-time.After(inputGrace):
 	}
-	defer func() { s.watched(s.job, s.failure) }()
-	if s.job == nil {
+	defer func() { s.watched(s.Job, s.failure) }()
+	if s.Job == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), streamPatience/2)
 	defer cancel()
-	if err := s.Pool.Hub.Forget(ctx, s.job); err != nil && !errors.Is(err, await.ErrClosed) {
-		s.Pool.Logger.Warn("the record of a stream that is over stays until its time to live has passed", "job", s.job.ID, "task", s.Task.Name(), "error", err)
+	if err := s.Pool.Hub.Forget(ctx, s.Job); err != nil && !errors.Is(err, await.ErrClosed) {
+		s.Pool.Logger.Warn("the record of a stream that is over stays until its time to live has passed", "job", s.Job.ID, "task", s.Task.Name(), "error", err)
 	}
-	s.job.Fail(await.ErrCanceled)
+	s.Job.Fail(await.ErrCanceled)
 }

@@ -19,7 +19,7 @@ func (p *Pool) Attach(ctx context.Context, t Task, id string, single bool) (*awa
 	}
 	defer left()
 	origin := await.Origin{Verb: observe.Attach}
-	if p.watcher.on {
+	if p.watched {
 		origin.Since = time.Now()
 	}
 	attached, err := p.adopt(ctx, t, id, origin, func(s job.Snapshot) error {

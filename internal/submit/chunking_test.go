@@ -8,7 +8,6 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
-	"github.com/distpool/distpool/internal/call"
 	"github.com/distpool/distpool/internal/fleet"
 )
 
@@ -38,7 +37,7 @@ func TestAutomaticChunkSizeIsPythonsRuleOverTheFleet(t *testing.T) {
 
 func TestRoundTripOfASubmissionIsBounded(t *testing.T) {
 	c := &Cutter{Calls: 1201, Size: 1, Exact: true, MaxArgument: 1 << 20,
-		Encode: func(int, int, call.Reads) ([]byte, error) { return []byte("[0]"), nil }}
+		Encode: func(int, int) ([]byte, error) { return []byte("[0]"), nil }}
 	next := 0
 	for _, want := range []int{250, 250, 250, 250, 201, 0} {
 		batch, err := c.Next(next)

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/distpool/distpool/internal/await"
-	"github.com/distpool/distpool/internal/call"
 	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/internal/wire"
 	"github.com/distpool/distpool/tasks"
@@ -25,8 +24,8 @@ const (
 	maxChunk = 256 << 20
 )
 
-// Encoder encodes the arguments of calls lo to hi-1, for those who read them.
-type Encoder func(lo, hi int, raw call.Reads) ([]byte, error)
+// Encoder encodes the arguments of calls lo to hi-1.
+type Encoder func(lo, hi int) ([]byte, error)
 
 // Cutter cuts the calls of a job into encoded chunks.
 type Cutter struct {
@@ -66,9 +65,6 @@ func (c *Cutter) Next(first int) ([]job.Chunk, error) {
 	return batch, nil
 }
 
-// Raw says that byte strings may be encoded in the raw form.
-func Raw() bool { return true }
-
 // one encodes the next chunk.
 func (c *Cutter) one() (n int, data []byte, err error) {
 	n = c.Size
@@ -77,11 +73,14 @@ func (c *Cutter) one() (n int, data []byte, err error) {
 	}
 	n = min(n, c.Calls-c.At)
 	for {
-		if data, err = c.Encode(c.At, c.At+n, Raw); err != nil {
+		if data, err = c.Encode(c.At, c.At+n); err != nil {
 			return 0, nil, c.rebase(err, c.At)
 		}
 		if len(data) > c.MaxArgument {
-			if err := c.checkEach(n); err != nil {
+			if n == 1 {
+				return 0, nil, fmt.Errorf("the argument of call %d of %q encodes to %d bytes, more than Config.MaxArgument allows (%d); pass a reference to the data, or raise the limit", c.At, c.Task, len(data), c.MaxArgument)
+			}
+			if _, err := c.Culprit(c.At, n); err != nil {
 				return 0, nil, err
 			}
 		}
@@ -103,20 +102,6 @@ func (c *Cutter) one() (n int, data []byte, err error) {
 		return 0, nil, fmt.Errorf("%d calls from call %d on encode to %d bytes, more than the %d that fit into a chunk; use a smaller ChunkSize", n, c.At, len(data), maxChunk)
 	}
 	return n, data, nil
-}
-
-// checkEach finds an argument that is too large by itself.
-func (c *Cutter) checkEach(n int) error {
-	for i := c.At; i < c.At+n; i++ {
-		data, err := c.Encode(i, i+1, Raw)
-		if err != nil {
-			return c.rebase(err, i)
-		}
-		if len(data) > c.MaxArgument {
-			return fmt.Errorf("the argument of call %d of %q encodes to %d bytes, more than Config.MaxArgument allows (%d); pass a reference to the data, or raise the limit", i, c.Task, len(data), c.MaxArgument)
-		}
-	}
-	return nil
 }
 
 // rebase makes the index in an encoding error, which counts from call from,

@@ -5,14 +5,13 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/distpool/distpool/internal/call"
 	"github.com/distpool/distpool/internal/wire"
 )
 
 // cutAll cuts n calls whose arguments encode to size bytes each.
 func cutAll(t *testing.T, c *Cutter, size int) (calls []int) {
 	t.Helper()
-	c.Encode = func(lo, hi int, _ call.Reads) ([]byte, error) { return bytes.Repeat([]byte("x"), (hi-lo)*size), nil }
+	c.Encode = func(lo, hi int) ([]byte, error) { return bytes.Repeat([]byte("x"), (hi-lo)*size), nil }
 	chunks, at := 0, 0
 	for !c.Done() {
 		batch, err := c.Next(chunks)
@@ -58,7 +57,7 @@ func TestAnAutomaticChunkIsBoundedByItsBytes(t *testing.T) {
 
 func TestAnArgumentThatIsTooLargeIsNamed(t *testing.T) {
 	c := &Cutter{Calls: 5, Size: 5, Task: "square", MaxArgument: 10}
-	c.Encode = func(lo, hi int, _ call.Reads) ([]byte, error) {
+	c.Encode = func(lo, hi int) ([]byte, error) {
 		n := 2 * (hi - lo)
 		if lo <= 3 && 3 < hi {
 			n += 20
@@ -72,7 +71,7 @@ func TestAnArgumentThatIsTooLargeIsNamed(t *testing.T) {
 }
 
 func TestOneLargeArgumentDoesNotShrinkTheChunksBehindIt(t *testing.T) {
-	c := &Cutter{Calls: 1000, Size: 250, MaxArgument: 16 << 20, Encode: func(lo, hi int, _ call.Reads) ([]byte, error) {
+	c := &Cutter{Calls: 1000, Size: 250, MaxArgument: 16 << 20, Encode: func(lo, hi int) ([]byte, error) {
 		n := 2 * (hi - lo)
 		if lo == 0 {
 			n += 5 << 20

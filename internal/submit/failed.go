@@ -90,7 +90,7 @@ func (f *Failures) None() error {
 func (f *Failures) add(p *Pool, t Task, c inspect.FailedChunk) error {
 	failed := c.Error
 	if p.protects(t) {
-		frame, err := p.openOutcomes(t, refOf(f.Queue, f.job.Ref), f.Queue, c.Chunk, c.OutcomeFrame)
+		frame, err := p.openOutcomes(t, refOf(f.Queue, f.job.Ref), c.Chunk, c.OutcomeFrame)
 		if err != nil {
 			return err
 		}

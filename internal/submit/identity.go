@@ -25,15 +25,15 @@ import (
 const creations = 5
 
 // sendOnce is send for a job whose ID the caller chose.
-func (s *submission) sendOnce(ctx context.Context) (*await.Job, error) {
-	if err := s.makeDigest(); err != nil {
+func (o *Outgoing) sendOnce(ctx context.Context) (*await.Job, error) {
+	if err := o.makeDigest(); err != nil {
 		return nil, err
 	}
-	id := s.Options.id()
+	id := o.ID()
 	for range creations {
-		created, err := s.create(ctx)
+		created, err := o.create(ctx)
 		if err == nil && !created {
-			err = s.join(ctx)
+			err = o.join(ctx)
 		}
 		if errors.Is(err, errVanished) {
 			continue
@@ -43,76 +43,73 @@ func (s *submission) sendOnce(ctx context.Context) (*await.Job, error) {
 		}
 		// The record may name another pool's reply channel, and may be over: waiting
 		// for it is what attaching does.
-		attached, err := s.Pool.adopt(ctx, s.Task, id, s.Options.Origin, s.same)
+		attached, err := o.Pool.adopt(ctx, o.Task, id, o.Options.Origin, o.same)
 		if errors.Is(err, await.ErrUnknownJob) {
 			continue
 		}
 		if err == nil && created {
-			s.startInTime(attached, attached.Counts().Chunks)
+			o.startInTime(attached)
 		}
 		return attached, err
 	}
 	return nil, fmt.Errorf("job %s: its record disappeared %d times while it was submitted: is it being forgotten elsewhere, or does Redis evict keys (maxmemory-policy)?", id, creations)
 }
 
-var errVanished = errors.New("the record has disappeared")
-
 // create creates the record and sends all of the job, unless the name is taken.
-func (s *submission) create(ctx context.Context) (created bool, err error) {
-	s.Ref = job.Ref{Name: s.Options.Key, Gen: rand.Text()[:8]}
-	if s.Lane, err = s.Pool.router.Find(ctx, s.Options.Queue, s.Ref.Name); err != nil {
+func (o *Outgoing) create(ctx context.Context) (created bool, err error) {
+	o.Ref.Gen, o.Chunks, o.created = rand.Text()[:8], 0, false
+	if o.Lane, err = o.Pool.router.Find(ctx, o.Options.Queue, o.Ref.Name); err != nil {
 		return false, err
 	}
-	s.Pool.Hub.Listen(ctx, s.Lane)
-	s.cutter.rewind()
-	s.cut = s.cutter.rule()
-	state, err := s.sendFrom(ctx, 0)
+	o.Pool.Hub.Listen(ctx, o.Lane)
+	o.Cutter.rewind()
+	o.About.Cut = o.Cutter.rule()
+	state, err := o.sendFrom(ctx, 0)
 	return state != job.Exists, err
 }
 
 // join completes the job that exists under the name, if it is this one.
-func (s *submission) join(ctx context.Context) error {
-	snap, err := job.Read(ctx, s.Pool.Redis, s.Lane, s.Ref.Name)
+func (o *Outgoing) join(ctx context.Context) error {
+	snap, err := job.Read(ctx, o.Pool.Redis, o.Lane, o.Ref.Name)
 	if err == nil && snap.State == job.Gone {
 		err = errVanished
 	}
 	if err == nil {
-		err = s.Pool.trust(snap, s.Options.Queue)
+		err = o.Pool.trust(snap, o.Options.Queue)
 	}
 	if err == nil {
-		err = s.same(snap)
+		err = o.same(snap)
 	}
 	if err != nil || snap.State != job.Open {
 		return err
 	}
-	more, options := *s, *s.Options // as it was begun
-	more.Options = &options
-	more.Ref, more.Policy = snap.Ref, snap.About.Policy
+	out, options := *o, *o.Options // as it was begun
+	out.Options, out.Ref, out.About, out.Chunks, out.created = &options, snap.Ref, snap.About, 0, true
 	if snap.About.Start > 0 {
 		options.Start = time.UnixMilli(snap.About.Start)
 	}
-	if err := more.cutter.follow(snap.About.Cut); err != nil {
+	if err := out.Cutter.follow(snap.About.Cut); err != nil {
 		return err
 	}
-	_, err = more.sendFrom(ctx, snap.Chunks)
+	_, err = out.sendFrom(ctx, snap.Chunks)
 	return err
 }
 
 // same says what makes the job that has the ID another one.
-func (s *submission) same(snap job.Snapshot) error {
-	codec := s.Task.Codec().Name()
+func (o *Outgoing) same(snap job.Snapshot) error {
+	codec := o.Task.Codec().Name()
 	what := ""
 	switch {
-	case s.sameSum(snap.About.Sum) && snap.About.Task == s.Task.Name():
+	case o.sameSum(snap.About.Sum) && snap.About.Task == o.Task.Name():
 		return nil
-	case snap.About.Task != s.Task.Name():
-		what = fmt.Sprintf("it is of task %q, not %q", snap.About.Task, s.Task.Name())
+	case snap.About.Task != o.Task.Name():
+		what = fmt.Sprintf("it is of task %q, not %q", snap.About.Task, o.Task.Name())
 	case snap.About.Codec != codec:
 		what = fmt.Sprintf("its arguments are encoded with codec %q, not %q", snap.About.Codec, codec)
 	case snap.About.Sum == "":
 		what = "it was submitted without an ID of the caller's choice"
-	case snap.State != job.Open && snap.Calls != s.Total:
-		what = fmt.Sprintf("it has %d calls, not %d", snap.Calls, s.Total)
+	case snap.State != job.Open && snap.Calls != o.Total:
+		what = fmt.Sprintf("it has %d calls, not %d", snap.Calls, o.Total)
 	default:
 		what = "its arguments are not the same"
 	}
@@ -125,33 +122,33 @@ const digestCalls = 256
 
 // makeDigest identifies codec and arguments. That does not depend on how the job is
 // cut, which follows the number of workers.
-func (s *submission) makeDigest() (err error) {
+func (o *Outgoing) makeDigest() (err error) {
 	h := sha256.New()
-	fmt.Fprintf(h, "%q %d\n", s.Task.Codec().Name(), s.Total)
-	for at := 0; at < s.Total; at += digestCalls {
-		data, err := s.cutter.Encode(at, min(at+digestCalls, s.Total), nil) // the same whoever reads it
+	fmt.Fprintf(h, "%q %d\n", o.Task.Codec().Name(), o.Total)
+	for at := 0; at < o.Total; at += digestCalls {
+		data, err := o.Cutter.Encode(at, min(at+digestCalls, o.Total))
 		if err != nil {
-			return s.cutter.rebase(err, at)
+			return o.Cutter.rebase(err, at)
 		}
 		fmt.Fprintf(h, "%d\n%s", len(data), data)
 	}
-	s.digest = hex.EncodeToString(h.Sum(nil))
-	s.sum = s.digest
-	if sealer, ok := s.Task.Codec().(tasks.SealingCodec); ok { // it must not tell what is encrypted
-		s.sum, err = sealer.Fingerprint([]byte(s.digest), "")
+	o.digest = hex.EncodeToString(h.Sum(nil))
+	o.About.Sum = o.digest
+	if sealer, ok := o.Task.Codec().(tasks.SealingCodec); ok { // it must not tell what is encrypted
+		o.About.Sum, err = sealer.Fingerprint([]byte(o.digest), "")
 	}
 	return err
 }
 
 // sameSum reports whether a stored digest is that of this submission.
-func (s *submission) sameSum(stored string) bool {
-	if stored == s.sum {
+func (o *Outgoing) sameSum(stored string) bool {
+	if stored == o.About.Sum {
 		return true
 	}
-	sealer, ok := s.Task.Codec().(tasks.SealingCodec)
+	sealer, ok := o.Task.Codec().(tasks.SealingCodec)
 	if !ok || stored == "" {
 		return false
 	}
-	again, err := sealer.Fingerprint([]byte(s.digest), stored) // it may be of an older key
+	again, err := sealer.Fingerprint([]byte(o.digest), stored) // it may be of an older key
 	return err == nil && again == stored
 }

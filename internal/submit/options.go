@@ -5,7 +5,6 @@ import (
 
 	"github.com/distpool/distpool/internal/await"
 	"github.com/distpool/distpool/internal/call"
-	"github.com/distpool/distpool/internal/names"
 	"github.com/distpool/distpool/results"
 	"github.com/distpool/distpool/tasks"
 )
@@ -38,12 +37,8 @@ type Options struct {
 	Delayed   string        // the option that set Start
 	Window    int           // of a stream; 0: automatic
 
-	Origin  await.Origin
-	headers string // of the job's observers, encoded
+	Origin await.Origin
 }
-
-// id is the address of a job of a chosen name.
-func (o *Options) id() string { return names.Address{Queue: o.Queue, Name: o.Key}.String() }
 
 // delay is how long the job waits before it may start.
 func (o *Options) delay() time.Duration {

@@ -1,11 +1,12 @@
-// Package submit takes a pool's jobs to Redis. A job of known calls is cut into chunks
-// (cut.go), described, protected (protect.go) and sent (send.go); submit.go does that for a
-// drawn name, identity.go for a chosen one; package stream for calls that come one by one.
-// Beside that a pool sweeps up what its jobs leave (sweep.go), and revives those that make no
-// progress.
+// Package submit takes a pool's jobs to Redis. A job of known calls (submit.go) is cut into chunks
+// (cut.go), described and sent (send.go), and protected (protect.go); identity.go does what a chosen
+// name needs beside that. Package stream sends calls that come one by one.
+// What Redis is told goes in batches (redis.go). Beside that a pool sweeps up what its jobs leave
+// (sweep.go), and revives those that make no progress (revive.go).
 package submit
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -21,6 +22,9 @@ import (
 	"github.com/distpool/distpool/internal/await"
 	"github.com/distpool/distpool/internal/fleet"
 	"github.com/distpool/distpool/internal/inline"
+	"github.com/distpool/distpool/internal/job"
+	"github.com/distpool/distpool/internal/lanes"
+	"github.com/distpool/distpool/internal/queue"
 	"github.com/distpool/distpool/internal/recent"
 	"github.com/distpool/distpool/internal/signing"
 	"github.com/distpool/distpool/observe"
@@ -44,17 +48,20 @@ type Config struct {
 // Pool is what is behind a producer.Pool, and outlives it while jobs are outstanding.
 type Pool struct {
 	Config
-	Hub *await.Hub
-	*jobs
+	Hub     *await.Hub
+	router  *lanes.Router
+	entries queue.Batch[job.Submission, job.State]
+	spent   queue.Batch[*await.Job, removed]
+	sweeper *sweeper
 	fleet   *fleet.View
 	said    map[string]time.Time // see sayUnserved
-	sweeper sweeper
-	signer  *signing.Signer // nil: signing is off
+	signer  *signing.Signer      // nil: signing is off
 	listing *recent.Writer
 	inline  *inline.Hook // package pooltest's; nil in any other pool
-	watcher watcher
+	watched bool         // by observers, or by the debug log
 
-	mu         sync.Mutex // guards closed against submissions that are on their way
+	mu         sync.Mutex           // guards closed, against submissions that are on their way, and named
+	named      map[string]time.Time // queues: when asynq was told of them last
 	closed     bool
 	submitting sync.WaitGroup // also what removes a submission that failed
 	released   atomic.Bool
@@ -65,36 +72,39 @@ type Pool struct {
 func Open(ctx context.Context, cfg Config) (*Pool, error) {
 	rdb := cfg.Redis
 	p := &Pool{
-		Config: cfg, jobs: newJobs(rdb), fleet: fleet.NewView(rdb), said: map[string]time.Time{}, sweeper: sweeper{rdb: rdb, log: cfg.Logger},
-		signer: signing.New(cfg.Keyring), listing: recent.NewWriter(rdb), inline: inline.From(ctx), watcher: newWatcher(cfg.Observer, cfg.Logger),
+		Config: cfg, router: lanes.NewRouter(rdb), sweeper: newSweeper(rdb, cfg.Logger), fleet: fleet.NewView(rdb), said: map[string]time.Time{},
+		signer: signing.New(cfg.Keyring), listing: recent.NewWriter(rdb), inline: inline.From(ctx), named: map[string]time.Time{},
 	}
-	lanes, err := p.router.Lanes(ctx, cfg.Queue)
+	p.batch()
+	own, err := p.router.Lanes(ctx, cfg.Queue)
 	if err != nil {
 		return nil, err
 	}
 	hub := await.Config{
-		Redis: rdb, Router: p.router, Log: cfg.Logger, Lanes: lanes,
+		Redis: rdb, Router: p.router, Log: cfg.Logger, Lanes: own,
 		Pool:  rand.Text()[:16], // in each of its jobs, so it is as short as it can be and still no other's
 		Sweep: p.sweeper.sweep, Swept: p.sweeper.wait, Revive: p.revive, Unserved: p.fleet.Unserved,
 	}
-	if p.watcher.on {
-		hub.Settled = p.watcher.settled
+	if p.watched = cfg.Observer != nil || cfg.Logger.Enabled(ctx, slog.LevelDebug); p.watched {
+		hub.Settled = p.settled
+	}
+	if p.Observer == nil {
+		p.Observer = observe.NopPool{}
 	}
 	if p.Hub, err = await.Start(ctx, hub); err != nil {
 		return nil, err
 	}
-	p.watcher.start(p.Hub)
+	// Observers know the pool by its hub alone: they may keep that, and a pool that is dropped is
+	// found by the garbage collector all the same.
+	p.Observer.OpenPool(p.Hub)
 	return p, nil
 }
 
-// Slots is how many calls the live workers of the queue run at the same time; while there are
+// Slots is how many calls the live workers of a queue run at the same time; while there are
 // none, as many as this machine has processors.
-func (p *Pool) Slots(ctx context.Context, queue string) (int, error) {
-	n, err := p.fleet.Slots(ctx, queue)
-	if n == 0 {
-		n = runtime.NumCPU()
-	}
-	return n, err
+func (p *Pool) Slots(ctx context.Context, of string) (int, error) {
+	n, err := p.fleet.Slots(ctx, of)
+	return cmp.Or(n, runtime.NumCPU()), err
 }
 
 // Enter starts a submission, which left ends, or refuses it when the pool is closed.
@@ -119,8 +129,8 @@ func ended(err error) error {
 // Close ends submissions.
 func (p *Pool) Close() {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.closed = true
-	p.mu.Unlock()
 }
 
 // Closed reports whether the pool was closed.
@@ -130,9 +140,9 @@ func (p *Pool) Closed() bool {
 	return p.closed
 }
 
-// Join waits for what was submitted, and releases the pool.
+// Join waits for what was submitted, and releases the pool. It fails only when ctx ends.
 func (p *Pool) Join(ctx context.Context) error {
-	if err := p.settleSubmissions(ctx); err != nil {
+	if err := until(ctx, p.submitting.Wait); err != nil {
 		return fmt.Errorf("a submission is under way: %w", err)
 	}
 	if err := p.Hub.Drain(ctx); err != nil {
@@ -147,14 +157,11 @@ func (p *Pool) Join(ctx context.Context) error {
 // first one.
 func (p *Pool) Terminate(ctx context.Context) error {
 	p.Close()
-	err := p.settleSubmissions(ctx)
-	if cerr := p.cancelAll(ctx); err == nil {
-		err = cerr
-	}
+	err := until(ctx, p.submitting.Wait)
+	err = cmp.Or(err, p.cancelAll(ctx))
 	if !p.Hub.InCallback() {
-		if derr := p.Hub.Drain(ctx); err == nil {
-			err = derr
-		}
+		derr := p.Hub.Drain(ctx)
+		err = cmp.Or(err, derr)
 	}
 	_ = p.sweeper.wait(ctx)
 	p.Release()
@@ -171,13 +178,6 @@ func (p *Pool) cancelAll(ctx context.Context) error {
 	return p.Hub.CancelAll(ctx)
 }
 
-// Dropped does for a pool that a program has dropped what the program cannot do any more.
-func (p *Pool) Dropped() {
-	if !p.released.Load() {
-		_ = p.Join(context.Background()) // it fails only when its context ends
-	}
-}
-
 // Release lets go of what the pool holds. Jobs go on.
 func (p *Pool) Release() {
 	p.Close()
@@ -185,10 +185,10 @@ func (p *Pool) Release() {
 		return
 	}
 	p.sweeper.stop()
-	p.jobs.stop()
+	p.stopRemoving()
 	p.listing.Stop()
 	p.Hub.Stop(results.ErrClosed)
-	p.watcher.stop()
+	p.Observer.ClosePool(p.Hub)
 	p.fleet.Stop()
 	if p.Ours {
 		p.using.Lock()
@@ -197,18 +197,12 @@ func (p *Pool) Release() {
 	}
 }
 
-// settleSubmissions waits for the submissions that were under way when the pool
-// was closed.
-func (p *Pool) settleSubmissions(ctx context.Context) error {
-	settled := make(chan struct{})
+// until waits until f returns; when ctx ends first, it returns the cause.
+func until(ctx context.Context, f func()) error {
+	returned := make(chan struct{})
 	go func() {
-		p.submitting.Wait()
-		close(settled)
+		f()
+		close(returned)
 	}()
-	select {
-	case <-settled:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	return await.Until(ctx, returned)
 }

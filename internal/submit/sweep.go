@@ -26,13 +26,14 @@ const (
 // forgotten: one sweep for all that gather while another one is under way. Workers drop
 // such deliveries, too, but only when they meet them.
 type sweeper struct {
-	rdb redis.UniversalClient
-	log *slog.Logger
+	rdb    redis.UniversalClient
+	log    *slog.Logger
+	ctx    context.Context // ends when the pool has waited for long enough
+	cancel context.CancelFunc
 
-	mu        sync.Mutex // guards all below
-	leftovers []leftover
-	idle      chan struct{} // closed when the sweeping ends; nil while there is none
-	cancel    context.CancelFunc
+	mu        sync.Mutex            // guards all below
+	leftovers map[string][]leftover // by lane
+	idle      chan struct{}         // closed when the sweeping ends; nil while there is none
 }
 
 // leftover is a job of which something may be left.
@@ -40,6 +41,12 @@ type leftover struct {
 	lane   string
 	job    job.Unwanted
 	failed int // chunks whose deliveries are to be removed from the archive; -1: unknown
+}
+
+func newSweeper(rdb redis.UniversalClient, log *slog.Logger) *sweeper {
+	s := &sweeper{rdb: rdb, log: log, leftovers: map[string][]leftover{}}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	return s
 }
 
 // sweep is await.Config.Sweep.
@@ -56,52 +63,45 @@ func (s *sweeper) sweep(j *await.Job, forgotten bool) {
 func (s *sweeper) add(l leftover) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.leftovers = append(s.leftovers, l)
+	s.leftovers[l.lane] = append(s.leftovers[l.lane], l)
 	if s.idle == nil {
-		ctx, cancel := context.WithCancel(context.Background())
-		s.idle, s.cancel = make(chan struct{}), cancel
-		go s.run(ctx)
+		s.idle = make(chan struct{})
+		go s.run()
 	}
 }
 
-func (s *sweeper) run(ctx context.Context) {
+func (s *sweeper) run() {
 	for {
 		s.mu.Lock()
 		all := s.leftovers
-		s.leftovers = nil
+		s.leftovers = map[string][]leftover{}
 		if len(all) == 0 {
 			close(s.idle)
-			s.cancel()
 			s.idle = nil
 			s.mu.Unlock()
 			return
 		}
 		s.mu.Unlock()
-		byLane := map[string][]leftover{}
-		for _, l := range all {
-			byLane[l.lane] = append(byLane[l.lane], l)
-		}
-		for lane, some := range byLane {
-			if err := s.clean(ctx, lane, some); err != nil && ctx.Err() == nil {
+		for lane, some := range all {
+			if err := s.clean(lane, some); err != nil && s.ctx.Err() == nil {
 				s.log.Debug("removing deliveries of jobs that are over failed; workers drop them", "queue", lane, "error", err)
 			}
 		}
 	}
 }
 
-func (s *sweeper) clean(ctx context.Context, lane string, all []leftover) error {
-	ctx, cancel := context.WithTimeout(ctx, sweepTime)
+func (s *sweeper) clean(lane string, all []leftover) error {
+	ctx, cancel := context.WithTimeout(s.ctx, sweepTime)
 	defer cancel()
-	var unwanted []job.Unwanted
+	unwanted := make([]job.Unwanted, len(all))
 	failed := map[job.Ref]int{}
-	for _, l := range all {
-		unwanted = append(unwanted, l.job)
+	for i, l := range all {
+		unwanted[i] = l.job
 		if l.failed != 0 {
 			failed[l.job.Ref] = l.failed
 		}
 	}
-	err := job.DropArguments(ctx, s.rdb, lane, unwanted...)
-	err = errors.Join(err, job.Withdraw(ctx, s.rdb, lane, unwanted...))
+	err := errors.Join(job.DropArguments(ctx, s.rdb, lane, unwanted...), job.Withdraw(ctx, s.rdb, lane, unwanted...))
 	for until, wait := time.Now().Add(archivedWithin), 10*time.Millisecond; len(failed) > 0 && err == nil; wait *= 2 {
 		var found map[job.Ref]int
 		found, err = job.WithdrawFailed(ctx, s.rdb, lane, failed)
@@ -127,28 +127,14 @@ func (s *sweeper) wait(ctx context.Context) error {
 	s.mu.Lock()
 	idle := s.idle
 	s.mu.Unlock()
-	if idle == nil {
-		return nil
-	}
-	select {
-	case <-idle:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	return await.Until(ctx, idle)
 }
 
-// stop ends the sweeping after a while.
+// stop ends the sweeping after a while. What is under way then has time limits of its own.
 func (s *sweeper) stop() {
 	ctx, cancel := context.WithTimeout(context.Background(), sweepGrace)
 	defer cancel()
-	if s.wait(ctx) == nil {
-		return
-	}
-	s.mu.Lock()
-	if s.idle != nil {
-		s.cancel()
-	}
-	s.mu.Unlock()
-	_ = s.wait(context.Background()) // what is under way has time limits of its own
+	_ = s.wait(ctx)
+	s.cancel()
+	_ = s.wait(context.Background())
 }
