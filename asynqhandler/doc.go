@@ -36,7 +36,7 @@
 //     the server then: until it does, the handler keeps each delivery for a second and gives it back.
 //   - A chunk in which two workers have died runs beside no other chunk of the handler. Other
 //     tasks of the server may run beside it.
-//   - A slot that had a delivery of a task which only other workers know rests for some 50 ms. A
+//   - A slot that had a delivery of a task which only other workers know rests for some 25 ms. A
 //     delivery of a chunk that another worker has keeps its slot for up to 20 s.
 //   - While Redis does not answer, Close returns as worker.Run does. Shutdown of the server may not.
 //   - Calls do not have the values of the server's contexts, such as asynq.GetTaskID. Config.Worker.Init

@@ -7,7 +7,7 @@ import (
 
 	"github.com/hibiken/asynq"
 
-	"github.com/distpool/distpool/internal/hosted"
+	"github.com/distpool/distpool/internal/deliver"
 	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/tasks"
 	"github.com/distpool/distpool/worker"
@@ -28,7 +28,7 @@ type Config struct {
 // Handler is an asynq.Handler that runs distpool's tasks. It belongs to one asynq.Server.
 type Handler struct {
 	others asynq.Handler
-	worker hosted.Worker
+	worker deliver.Hosted
 	stop   context.CancelFunc
 	done   chan struct{} // closed when the worker has ended
 	err    error         // how it ended; read it after done
@@ -45,7 +45,7 @@ func New(ctx context.Context, cfg Config, ts ...tasks.Runner) (*Handler, error) 
 	h := &Handler{others: cfg.Others, stop: stop, done: make(chan struct{})}
 	starting := context.AfterFunc(ctx, stop)
 	serves := make(chan struct{})
-	running = hosted.With(running, func(w hosted.Worker) {
+	running = deliver.WithHost(running, func(w deliver.Hosted) {
 		h.worker = w
 		close(serves)
 	})
@@ -89,7 +89,7 @@ func (h *Handler) ProcessTask(ctx context.Context, t *asynq.Task) error {
 		return h.others.ProcessTask(ctx, t)
 	}
 	err := h.worker.Deliver(ctx, lane, id, t.Type())
-	var archived hosted.Archived
+	var archived deliver.Archived
 	if errors.As(err, &archived) {
 		return failure{archived}
 	}

@@ -21,7 +21,6 @@ import (
 	"github.com/distpool/distpool/internal/deliver"
 	"github.com/distpool/distpool/internal/execute"
 	"github.com/distpool/distpool/internal/fleet"
-	"github.com/distpool/distpool/internal/hosted"
 	"github.com/distpool/distpool/internal/lanes"
 	"github.com/distpool/distpool/internal/nested"
 	"github.com/distpool/distpool/internal/observers"
@@ -178,7 +177,7 @@ type worker struct {
 	consumer *queue.Consumer
 	executor execute.Executor
 	handler  deliver.Handler
-	hosted   func(hosted.Worker) // nil: it takes its deliveries itself
+	hosted   func(deliver.Hosted) // nil: it takes its deliveries itself
 	counters
 
 	// What ends one after the other when the worker drains.
@@ -211,7 +210,7 @@ const listeners = 1 << 10
 func newWorker(ctx context.Context, cfg Config, rdb redis.UniversalClient, known map[string]call.Task) *worker {
 	host, _ := os.Hostname()
 	w := &worker{
-		cfg: cfg, rdb: rdb, router: lanes.NewRouter(rdb), hosted: hosted.From(ctx),
+		cfg: cfg, rdb: rdb, router: lanes.NewRouter(rdb), hosted: deliver.HostFrom(ctx),
 		self: fleet.Worker{
 			ID:   fmt.Sprintf("%s:%d:%s", cmp.Or(cfg.Name, host), os.Getpid(), strings.ToLower(rand.Text()[:8])),
 			Host: host, PID: os.Getpid(), Concurrency: cfg.Concurrency, Queues: cfg.Queues,
@@ -288,7 +287,7 @@ func (w *worker) run() (err error) {
 	served := inBackground(func() { w.consumer.Serve(w.serving) })
 	w.log.Info("the worker serves", "queues", w.cfg.Queues, "slots", w.cfg.Concurrency, "tasks", w.self.Tasks)
 	if w.hosted != nil {
-		w.hosted(hosted.Worker{Queues: w.weights(), Deliver: w.deliver})
+		w.hosted(deliver.Hosted{Queues: w.weights(), Deliver: w.deliver})
 	}
 	<-w.serving.Done()
 	why := context.Cause(w.serving)

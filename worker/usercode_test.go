@@ -62,7 +62,7 @@ func idle(t *testing.T) {
 	t.Helper()
 	stacks := make([]byte, 1<<20)
 	for end := time.Now().Add(soon); time.Now().Before(end); time.Sleep(time.Millisecond) {
-		if !strings.Contains(string(stacks[:runtime.Stack(stacks, true)]), "(*round).work") {
+		if !strings.Contains(string(stacks[:runtime.Stack(stacks, true)]), "(*routine).work") {
 			return
 		}
 	}

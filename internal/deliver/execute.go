@@ -2,11 +2,14 @@ package deliver
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"time"
 
 	"github.com/distpool/distpool/internal/execute"
 	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/internal/wire"
+	"github.com/distpool/distpool/observe"
 )
 
 // execute runs the calls, and sees to what becomes of them. It reports whether a call was
@@ -23,7 +26,7 @@ func (r *chunkRun) execute() (stuck bool) {
 		r.fail(err)
 		return false
 	}
-	if err := r.trust(); err != nil {
+	if err := r.check(&r.chunk); err != nil {
 		r.distrust(err)
 		return false
 	}
@@ -75,7 +78,7 @@ func (r *chunkRun) lost(ctx context.Context) error {
 // Save saves a checkpoint, and hears whether to go on.
 func (r *chunkRun) Save(ctx context.Context, p wire.Partial) {
 	var state job.State
-	stored, err := job.Store(ctx, r.on.Redis, r.lane, r.Name, r.partialFrame(p))
+	stored, err := job.Store(ctx, r.on.Redis, r.lane, r.Name, r.partial(p))
 	if err == nil {
 		state, err = r.checkpoint(ctx, stored, p.Finished())
 	}
@@ -89,11 +92,52 @@ func (r *chunkRun) Save(ctx context.Context, p wire.Partial) {
 	}
 }
 
-// checkpoint saves what the chunk has: a frame, or the reference to a large one; nil saves nothing.
-func (r *chunkRun) checkpoint(ctx context.Context, part []byte, calls int) (job.State, error) {
-	states, err := job.Checkpoint(ctx, r.on.Redis, r.lane, r.on.Executor.Worker, job.Saved{Delivery: r.Delivery, Part: part, Calls: calls})
-	if err != nil {
-		return "", err
+// beginWatched tells that the chunk is going to run.
+func (r *chunkRun) beginWatched() {
+	if o := r.on.Executor.Observers; o != nil {
+		c := &observe.Chunk{
+			Job: r.chunk.Job, Chunk: r.chunk.Number, Task: r.chunk.Task, Queue: r.chunk.Queue, Worker: r.on.Executor.Worker,
+			Number: r.Number,
+		}
+		if len(r.about.Headers) > 0 {
+			_ = json.Unmarshal(r.about.Headers, &c.Headers) // they are not worth an error
+		}
+		r.ctx = o.BeginChunk(r.ctx, c)
+		r.watched = c
 	}
-	return states[0], nil
+}
+
+// endWatched tells how the chunk has ended; without a fate it was refused, and err says why.
+func (r *chunkRun) endWatched(fate observe.ChunkFate, err error) {
+	o, c := r.on.Executor.Observers, r.watched
+	if o == nil || c == nil {
+		return
+	}
+	_, calls := r.run.Calls()
+	failures := r.run.Failures()
+	end := observe.ChunkEnd{Fate: fate, Calls: calls}
+	switch {
+	case fate == "":
+		end.Fate, end.Err = observe.ChunkRefused, err
+	case len(failures) > 0:
+		end.Failed = map[string]int{}
+		for _, e := range failures {
+			end.Failed[string(e.Kind)]++
+		}
+		end.Err = errors.New(r.summary(execute.Truncate(failures[0].Message, 1000)))
+	case fate != observe.ChunkRecorded && r.ctx.Err() != nil:
+		end.Err = context.Cause(r.ctx)
+	}
+	o.EndChunk(r.ctx, c, end)
+	if r.on.Executor.Debug {
+		r.log().DebugContext(r.ctx, "a chunk ended", "queue", r.chunk.Queue, "delivery", r.Number,
+			"fate", end.Fate, "calls", end.Calls, "failed", len(failures), "took", time.Since(r.started))
+	}
+}
+
+// end is close for a chunk that ran, with what its observers are told. err is why there are no
+// outcomes.
+func (r *chunkRun) end(fate observe.ChunkFate, err error) {
+	r.endWatched(fate, err)
+	r.close()
 }

@@ -4,14 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
-	"github.com/cenkalti/backoff/v5"
-
 	"github.com/distpool/distpool/internal/execute"
+	"github.com/distpool/distpool/internal/guard"
 	"github.com/distpool/distpool/internal/job"
+	"github.com/distpool/distpool/internal/signing"
 	"github.com/distpool/distpool/observe"
+	"github.com/distpool/distpool/secure"
 )
 
 const (
@@ -40,38 +40,6 @@ var (
 // not work properly just now.
 func isFinal(err error) bool {
 	return job.IsDamaged(err) || job.IsTooLarge(err) || errors.Is(err, errLost) || errors.Is(err, errOver) || errors.Is(err, errDamaged)
-}
-
-// until repeats a request until it succeeds or fails for good, or ctx ends. A try that is under way
-// then goes on: what it does is to be known.
-func until(ctx context.Context, log *slog.Logger, what string, f func(context.Context) error) error {
-	wait := backoff.NewExponentialBackOff()
-	wait.InitialInterval, wait.MaxInterval = 20*time.Millisecond, time.Second
-	warned := false
-	_, err := backoff.Retry(ctx, func() (struct{}, error) {
-		ctx, cancel := context.WithTimeout(context.Background(), tryTime)
-		defer cancel()
-		err := f(ctx)
-		switch {
-		case err == nil:
-		case isFinal(err):
-			err = backoff.Permanent(err)
-		case !warned:
-			warned = true
-			log.Warn("Redis does not answer; will keep trying", "request", what, "error", err)
-		}
-		return struct{}{}, err
-	}, backoff.WithBackOff(wait), backoff.WithMaxElapsedTime(0))
-	return err
-}
-
-// try repeats a request about the chunk for some seconds: supervision puts right what it does not do.
-func (r *chunkRun) try(what string, f func(context.Context) error) {
-	ctx, cancel := context.WithTimeout(context.Background(), askTime)
-	defer cancel()
-	if err := until(ctx, r.log(), what, f); err != nil {
-		r.log().Warn(what+" failed; supervision sees to it", "error", err)
-	}
 }
 
 // fail ends a delivery whose calls did not all run, or whose outcomes were not recorded. Unless there
@@ -115,26 +83,17 @@ func (r *chunkRun) doom(reason job.State, why error) {
 	r.end("", why)
 }
 
-func (r *chunkRun) cancelJob(reason string) {
-	err := until(r.on.Calls, r.log(), "cancel", func(ctx context.Context) error {
-		_, err := job.Cancel(ctx, r.on.Redis, r.lane, reason, r.Ref)
-		return err
-	})
-	if err != nil {
-		r.log().Error("canceling it failed", "error", err)
+// distrust ends a job whose signature is missing or wrong.
+func (r *chunkRun) distrust(why error) {
+	h := r.on
+	refusal := secure.Refusal{Job: r.chunk.Job, Chunk: r.chunk.Number, Task: r.chunk.Task, Queue: r.chunk.Queue}
+	var e *signing.Error
+	if errors.As(why, &e) {
+		refusal.What, refusal.Reason, refusal.Key = e.What, e.Reason, e.Key
 	}
-}
-
-// dismiss has asynq archive the delivery.
-func (r *chunkRun) dismiss(why string) {
-	if r.why = why; r.on.Hosted {
-		return
+	r.log().Error("refusing a job because of its signature", "reason", refusal.Reason, "error", why)
+	if h.OnRefused != nil {
+		guard.Callback(h.Executor.Log, "Config.OnRefused", func() { h.OnRefused(refusal) })
 	}
-	r.try("archiving a delivery", func(ctx context.Context) error {
-		message, err := job.Failed(ctx, r.on.Redis, r.lane, r.TaskID, why, time.Now())
-		if err == nil {
-			_, err = r.send(ctx, job.Dismiss(r.TaskID, message))
-		}
-		return err
-	})
+	r.doom(job.Untrusted, why)
 }

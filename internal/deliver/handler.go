@@ -44,7 +44,6 @@ type Handler struct {
 
 	mu      sync.Mutex             // guards all below
 	running map[chunkKey]*chunkRun // and those that Redis did not take back
-	rests   map[string]rest        // by lane
 }
 
 type chunkKey struct {
@@ -76,7 +75,7 @@ var (
 func (h *Handler) Start(slots int) {
 	h.recorder = newRecorder(h.Redis, h.Executor.Worker, slots)
 	h.fleet = fleet.NewView(h.Redis)
-	h.running, h.rests = map[chunkKey]*chunkRun{}, map[string]rest{}
+	h.running = map[chunkKey]*chunkRun{}
 }
 
 // Busy is the number of slots that are taken.

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/distpool/distpool/internal/execute"
-	"github.com/distpool/distpool/internal/hosted"
 	"github.com/distpool/distpool/internal/job"
 )
 
@@ -27,16 +26,8 @@ const (
 // errAgain is the error of a delivery that asynq is to bring again.
 var errAgain = errors.New("what became of the chunk is not in its job; the delivery is to come again")
 
-// ending is what an asynq.Server is told of a delivery.
-type ending struct {
-	dealt bool          // Redis has taken what became of the chunk
-	why   string        // the delivery is to be archived, with this error; empty: it is not
-	rests time.Duration // how long the slot rests after that
-	over  func(error)   // the delivery has been dealt with
-}
-
 // Deliver deals with a delivery that an asynq.Server has taken, until the server gives it up: then
-// ctx ends. The server ends the delivery: without an error it is done, with a hosted.Archived it
+// ctx ends. The server ends the delivery: without an error it is done, with an Archived it
 // is archived, with any other it is to come again.
 func (h *Handler) Deliver(ctx context.Context, lane, taskID, task string) error {
 	ended := make(chan error, 1)
@@ -103,58 +94,30 @@ func (h *Handler) take(ctx context.Context, lane, taskID string, budget int) ([]
 	})
 }
 
-// hostedEnd is how an asynq.Server ends the delivery.
-func (r *chunkRun) hostedEnd() error {
-	switch {
-	case !r.on.Hosted:
-		return nil
-	case r.why != "":
-		return hosted.Archived(r.why)
-	case !r.dealt:
-		return errAgain
-	}
-	return nil
+// Hosted is a worker that serves, for the asynq.Server that takes its deliveries. It reaches package
+// asynqhandler by the context of worker.Run, so that it is no part of what worker exports.
+type Hosted struct {
+	Queues map[string]int // the lanes of its queues, with the weights of these
+	// Deliver deals with a delivery that the server has taken: see Handler.Deliver.
+	Deliver func(ctx context.Context, lane, taskID, task string) error
 }
 
-// next is the delivery with which a chunk that is given back comes again.
-func (r *chunkRun) next() job.Delivery {
-	d := r.Delivery
-	if r.on.Hosted {
-		d.Number++
-	}
-	return d
+type hostKey struct{}
+
+// WithHost returns a context with which worker.Run takes no deliveries itself. It calls serves, which
+// must not block, once it serves.
+func WithHost(ctx context.Context, serves func(Hosted)) context.Context {
+	return context.WithValue(ctx, hostKey{}, serves)
 }
 
-// hosted is the entry that gives the chunk back.
-func (r *chunkRun) hosted(entry job.Finished) job.Finished {
-	if r.on.Hosted {
-		return entry.Hosted(r.next().TaskID())
-	}
-	return entry
+// HostFrom returns what WithHost was given; nil: the worker takes its deliveries itself.
+func HostFrom(ctx context.Context) func(Hosted) {
+	serves, _ := ctx.Value(hostKey{}).(func(Hosted))
+	return serves
 }
 
-// note notes whether the chunk is dealt with.
-func (r *chunkRun) note(answer job.Answer) {
-	if answer != job.NotOwner && answer != job.NoFrame {
-		r.dealt = true
-	}
-}
+// Archived is the error of a delivery that asynq is to archive, with this text.
+type Archived string
 
-// putBack gives the delivery back of a chunk that has no owner.
-func (r *chunkRun) putBack(ctx context.Context) error {
-	if !r.on.Hosted {
-		return job.PutBack(ctx, r.on.Redis, r.lane, r.TaskID)
-	}
-	states, err := job.ReissueAll(ctx, r.on.Redis, r.lane, job.Reissue{Delivery: r.next(), Task: r.chunk.Task})
-	r.dealt = err == nil && states[0] != job.Busy // for supervision to find, should its owner be dead
-	return err
-}
-
-// yield lets other workers go first: the lane rests here, or the slot of the asynq.Server does.
-func (r *chunkRun) yield(rest time.Duration) {
-	if r.on.Hosted {
-		r.rests = rest
-		return
-	}
-	r.on.Yield(r.lane, rest)
-}
+// Error is the text.
+func (e Archived) Error() string { return string(e) }

@@ -3,17 +3,32 @@ package deliver
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/distpool/distpool/internal/execute"
 	"github.com/distpool/distpool/internal/job"
+	"github.com/distpool/distpool/internal/queue"
 	"github.com/distpool/distpool/observe"
+)
+
+const (
+	// noticeBytes is how large outcomes may be to travel inside the notice.
+	noticeBytes = 8 << 10
+	// backgroundBytes is how large the outcomes of chunks may be together that are recorded in
+	// the background while their slots run the next ones. One may be larger, alone.
+	backgroundBytes = 8 << 20
+	// backgroundChunks is how many chunks these may be; as many as there are slots, if those
+	// are more. What a crash makes run again is bounded by it.
+	backgroundChunks = 64
 )
 
 // record records the outcomes of a chunk that is over, in the background: a slot is for calls.
 func (r *chunkRun) record() {
 	rec := r.on.recorder
-	frame := r.outcomeFrame()
+	frame := r.outcomes(r.run.Outcome())
 	rec.enter(len(frame))
 	if len(frame) >= job.LargeFrame { // others should not wait for its transfer
 		go r.recordAlone(frame)
@@ -62,7 +77,7 @@ func (r *chunkRun) recordAlone(frame []byte) {
 	defer r.on.recorder.leave(len(frame))
 	answer, err := r.finish(r.on.Calls, "record", func(again bool) ([]byte, int) {
 		if again {
-			frame = r.outcomeFrame()
+			frame = r.outcomes(r.run.Outcome())
 		}
 		return frame, 0
 	}, func(stored []byte, _ int) job.Finished { return r.recording(stored) })
@@ -106,11 +121,6 @@ func (r *chunkRun) giveBack(due time.Time) {
 	}
 }
 
-// returned gives the chunk back.
-func (r *chunkRun) returned(part []byte, calls int, where string) job.Finished {
-	return r.hosted(job.Return(r.Delivery, part, calls, where, job.Message(r.lane, r.chunk.Task, r.next(), "", time.Time{})))
-}
-
 // putOff gives the slot to others while failed calls wait for their next attempt. The delivery
 // waits in asynq's retry set, where operators see it. asynq counts in whole seconds: this worker
 // starts it at its time, and others a little later should that fail.
@@ -150,7 +160,7 @@ func (r *chunkRun) handOver(ctx context.Context, due time.Time, waits int, entry
 			return nil, 0
 		}
 		p.Waits = waits
-		return r.partialFrame(p), p.Finished()
+		return r.partial(p), p.Finished()
 	}, entry)
 }
 
@@ -190,27 +200,6 @@ func (r *chunkRun) finish(ctx context.Context, what string, frame func(again boo
 	}
 }
 
-// send sends one entry by itself, once.
-func (r *chunkRun) send(ctx context.Context, entry job.Finished) (job.Answer, error) {
-	answers, err := r.on.recorder.send(ctx, r.lane, []job.Finished{entry})
-	if err != nil {
-		return "", err
-	}
-	if r.note(answers[0]); answers[0] == job.BadJob {
-		err = errDamaged
-	}
-	return answers[0], err
-}
-
-// discard removes a large frame that no record refers to. Otherwise it goes by itself.
-func (r *chunkRun) discard(stored []byte) {
-	if job.IsReference(stored) {
-		ctx, cancel := context.WithTimeout(context.Background(), askTime)
-		defer cancel()
-		_ = job.Discard(ctx, r.on.Redis, r.lane, r.Name, stored)
-	}
-}
-
 // shrink halves the outcomes of a chunk that Redis refuses for their size; false if
 // nothing is left to leave out.
 func (r *chunkRun) shrink(size int, refusal error) bool {
@@ -218,4 +207,51 @@ func (r *chunkRun) shrink(size int, refusal error) bool {
 	return r.run.Shrink(size/2, func(own int) string {
 		return fmt.Sprintf("the value encodes to %d bytes, and Redis refuses the %d bytes of its chunk's outcomes: %v; return a reference to the data, use a smaller ChunkSize, or raise the limit of Redis", own, size, refusal)
 	})
+}
+
+// recorder sends what became of chunks, those of several in one request, and bounds how many are
+// under way.
+type recorder struct {
+	send  func(ctx context.Context, lane string, entries []job.Finished) ([]job.Answer, error)
+	batch queue.Batch[job.Finished, job.Answer]
+	least int // what each chunk counts for at least, of backgroundBytes
+
+	mu    sync.Mutex // guards taken
+	freed sync.Cond
+	taken int // bytes that are under way
+}
+
+func newRecorder(rdb redis.UniversalClient, worker string, slots int) *recorder {
+	rec := &recorder{least: backgroundBytes / max(backgroundChunks, slots)}
+	rec.freed.L = &rec.mu
+	rec.send = func(ctx context.Context, lane string, entries []job.Finished) ([]job.Answer, error) {
+		return job.Finish(ctx, rdb, lane, job.Finishing{Worker: worker, Inline: noticeBytes, Now: time.Now()}, entries)
+	}
+	rec.batch.Send, rec.batch.Size = rec.send, job.Finished.Size
+	return rec
+}
+
+// enter waits until there is room for a frame.
+func (rec *recorder) enter(size int) {
+	size = max(size, rec.least)
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	for rec.taken > 0 && rec.taken+size > backgroundBytes {
+		rec.freed.Wait()
+	}
+	rec.taken += size
+}
+
+// leave frees the room of a frame.
+func (rec *recorder) leave(size int) {
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	rec.taken -= max(size, rec.least)
+	rec.freed.Broadcast()
+}
+
+// idle waits until nothing is under way.
+func (rec *recorder) idle() {
+	rec.enter(backgroundBytes + 1) // which has room when it is alone
+	rec.leave(backgroundBytes + 1)
 }

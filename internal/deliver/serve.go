@@ -3,47 +3,51 @@ package deliver
 import (
 	"context"
 	"fmt"
-	"log/slog"
+	"math/rand/v2"
 	"time"
 
 	"github.com/distpool/distpool/internal/execute"
+	"github.com/distpool/distpool/internal/fleet"
 	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/internal/sealing"
 	"github.com/distpool/distpool/internal/signing"
 	"github.com/distpool/distpool/observe"
 )
 
+const (
+	// restFor is how long a lane that has deliveries for others rests here, on average: their workers
+	// are idle and listen, or they are busy and take them whenever they have a slot. The more workers
+	// there are that do not know the task, the longer each of them rests: restFor is for restWorkers
+	// of them.
+	restFor     = 25 * time.Millisecond
+	restWorkers = 8
+	// restBlind is that if the registry of workers cannot be read.
+	restBlind = time.Second
+)
+
 // chunkRun is one delivery on this worker, and what package execute makes of its chunk, on the way
 // from the record and back. It implements execute.Host.
 type chunkRun struct {
-	job.Taken
-	on         *Handler
-	lane       string
-	about      job.About
-	unreadable error // why about cannot be read
-	started    time.Time
-
-	chunk  execute.Chunk
-	run    *execute.Run
-	frames sealing.Frames  // without a Sealer the task's codec does not encrypt, or its arguments did not open
-	ctx    context.Context // of the calls
-	cancel context.CancelCauseFunc
-
+	delivery
+	protection
+	run     *execute.Run
+	started time.Time
+	ctx     context.Context // of the calls
+	cancel  context.CancelCauseFunc
 	watched *observe.Chunk // as observers know it; nil: they do not
 	twins   []*chunkRun    // other deliveries of the chunk, which are given back once this one has been dealt with; guarded by on.mu
-	ending
 }
 
 // newRun makes the run of a delivery that was taken. over is called when the delivery has been dealt
 // with, and tells an asynq.Server how it is to end.
 func (h *Handler) newRun(lane string, t job.Taken, over func(error)) *chunkRun {
-	r := &chunkRun{on: h, lane: lane, started: time.Now(), ending: ending{over: over}}
+	r := &chunkRun{delivery: delivery{on: h, lane: lane, over: over}, started: time.Now()}
 	r.about, r.unreadable = job.ParseAbout(t.About)
 	r.chunk = execute.Chunk{
-		Job: job.Address(lane, t.Name), Number: t.Chunk, Task: r.about.Task, Queue: job.QueueOf(lane), Codec: r.about.Codec, Policy: r.about.Policy,
+		Job: job.Address(lane, t.Name), Number: t.Chunk, Task: r.about.Task, Queue: job.QueueOf(lane), Codec: r.about.Codec, Policy: r.about.Policy, By: t.Number,
 	}
 	r.take(t)
-	r.frames = sealing.Frames{Job: signing.Ref{ID: r.chunk.Job, Gen: t.Gen}, Task: r.chunk.Task, Chunk: t.Chunk}
+	r.protection = protection{h.Signer, sealing.Frames{Job: signing.Ref{ID: r.chunk.Job, Gen: t.Gen}, Task: r.chunk.Task, Chunk: t.Chunk}}
 	r.ctx, r.cancel = context.WithCancelCause(h.Calls)
 	r.run = h.Executor.New(&r.chunk, r)
 	return r
@@ -63,10 +67,6 @@ func sinceBlame(deaths int) int {
 	}
 	return deaths
 }
-
-func (r *chunkRun) key() chunkKey { return chunkKey{r.lane, r.Ref, r.Chunk} }
-
-func (r *chunkRun) log() *slog.Logger { return r.run.Logger() }
 
 // Serve deals with one delivery, in a slot of its own. It returns when the slot is free; over
 // is called when the delivery has been dealt with, which may be later.
@@ -129,6 +129,55 @@ func (r *chunkRun) ready() bool {
 		return false
 	}
 	return true
+}
+
+// turnAway gives a delivery back whose task is not known here, but to another live worker of its
+// queue. It reports false if there is none: then the calls fail.
+func (r *chunkRun) turnAway() bool {
+	h := r.on
+	knowing, ignorant, err := h.elsewhere(r.chunk.Task, r.chunk.Queue)
+	switch {
+	case err != nil:
+		r.log().Debug("asking for workers that know a task failed", "error", err)
+		r.yield(restBlind)
+	case knowing == 0:
+		return false
+	default:
+		r.delivered(observe.Elsewhere)
+		// Half as much more or less: workers must not throw each other their calls in step.
+		rest := restFor * time.Duration(max(1, ignorant/restWorkers))
+		r.yield(rest/2 + rand.N(rest))
+	}
+	r.giveUp(job.Tail)
+	return true
+}
+
+// elsewhere counts the live workers of the queue that know the task, and those that do not, this
+// one among them. That none knows it is only believed of a registry that was just read: calls fail
+// by it.
+func (h *Handler) elsewhere(task, queue string) (knowing, ignorant int, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), askTime)
+	defer cancel()
+	for _, read := range []func(context.Context) ([]fleet.Worker, error){h.fleet.Workers, h.fleet.WorkersNow} {
+		workers, err := read(ctx)
+		if err != nil {
+			return 0, 0, err
+		}
+		knowing, ignorant = 0, 0
+		for _, o := range workers {
+			switch {
+			case !o.Serves(queue):
+			case o.ID != h.Executor.Worker && o.Knows(task):
+				knowing++
+			default:
+				ignorant++
+			}
+		}
+		if knowing > 0 {
+			break
+		}
+	}
+	return knowing, ignorant, nil
 }
 
 // takeAlone waits until nothing else runs here and all outcomes are recorded, and then takes the

@@ -59,7 +59,7 @@ func BenchmarkShortCalls(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		r.next = 0
-		if e := r.runCalls(); e != Finished {
+		if e := r.runCalls().End; e != Finished {
 			b.Fatalf("the round ended with %v", e)
 		}
 	}

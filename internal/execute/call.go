@@ -20,9 +20,9 @@ var errCallTimeout = errors.New("the call's time is over")
 // errBeginTookLong is what observers are told of a call that was given up in BeginCall.
 var errBeginTookLong = errors.New("the call passed its HardTimeout before its BeginCall returned, and was given up")
 
-// one runs the current call. It returns false when the round is over with it. told is
+// one runs the current call. It returns false when the routine is over with it. told is
 // the call if observers were told of its begin already.
-func (d *round) one(told *observers.Call) bool {
+func (d *routine) one(told *observers.Call) bool {
 	r, i := d.run, d.call
 	own := r.contexts.next(r, i, d.tries)
 	var limit *time.Timer
@@ -85,7 +85,7 @@ type ending struct {
 var fine = &ending{result: observe.CallOK}
 
 // returned is how the current call ended that returned err.
-func (d *round) returned(ctx context.Context, err error) *ending {
+func (d *routine) returned(ctx context.Context, err error) *ending {
 	if err == nil {
 		return fine
 	}
@@ -107,7 +107,7 @@ func (d *round) returned(ctx context.Context, err error) *ending {
 }
 
 // fatal is how the current call ended that ended its goroutine.
-func (d *round) fatal(how death) *ending {
+func (d *routine) fatal(how death) *ending {
 	d.do(inError)
 	e := &ending{result: observe.CallFailed, fault: wire.CallError{Call: d.call, Stack: how.stack, Attempts: d.tries + 1}}
 	if how.value == nil {
@@ -142,7 +142,7 @@ func (e *panicError) Error() string { return e.text }
 func (e *panicError) Unwrap() error { return e.err }
 
 // tell tells observers how the current call ended, and notes it.
-func (d *round) tell(e *ending) bool {
+func (d *routine) tell(e *ending) bool {
 	if d.watched.Load() != nil {
 		d.ending = e
 		d.do(inEnd)
@@ -152,8 +152,8 @@ func (d *round) tell(e *ending) bool {
 }
 
 // settle notes how the current call ended: once, and the calls go on behind it. It
-// returns false when the round is over with it, or the call was given up meanwhile.
-func (d *round) settle(e *ending) bool {
+// returns false when the routine is over with it, or the call was given up meanwhile.
+func (d *routine) settle(e *ending) bool {
 	r := d.run
 	if !d.claimed() {
 		return false // too late: the call was given up
@@ -174,7 +174,7 @@ func (d *round) settle(e *ending) bool {
 }
 
 // failOrRetry notes a failure for the next round, if the call has attempts left.
-func (d *round) failOrRetry(e wire.CallError, f call.Failure) {
+func (d *routine) failOrRetry(e wire.CallError, f call.Failure) {
 	r := d.run
 	if e.Attempts >= r.policy.MaxAttempts() || f.Permanent {
 		r.fail(e)
@@ -189,7 +189,7 @@ func (d *round) failOrRetry(e wire.CallError, f call.Failure) {
 
 // beginCall tells that the current call begins, and returns the context for it. It goes
 // on with w, if an observer ended the goroutine that told of it.
-func (d *round) beginCall(ctx context.Context, watcher *observers.Worker, w *observers.Call) context.Context {
+func (d *routine) beginCall(ctx context.Context, watcher *observers.Worker, w *observers.Call) context.Context {
 	if w == nil {
 		r := d.run
 		w = &observers.Call{Context: ctx, Call: &observe.Call{
@@ -204,7 +204,7 @@ func (d *round) beginCall(ctx context.Context, watcher *observers.Worker, w *obs
 }
 
 // endCall tells how the current call ended, if that has not been told.
-func (d *round) endCall(e *ending) {
+func (d *routine) endCall(e *ending) {
 	if w := d.watched.Swap(nil); w != nil {
 		d.telling = w
 		d.tellEnd(w, e.result, e.err)
@@ -212,7 +212,7 @@ func (d *round) endCall(e *ending) {
 }
 
 // endGivenUp is endCall for a call that passed its HardTimeout.
-func (d *round) endGivenUp(err error) {
+func (d *routine) endGivenUp(err error) {
 	w := d.watched.Swap(nil)
 	if w == nil {
 		return
@@ -227,7 +227,7 @@ func (d *round) endGivenUp(err error) {
 	}
 }
 
-func (d *round) tellEnd(w *observers.Call, result observe.CallResult, err error) {
+func (d *routine) tellEnd(w *observers.Call, result observe.CallResult, err error) {
 	r := d.run
 	end := observe.CallEnd{Result: result, Err: err, Took: time.Since(w.Began)}
 	r.on.Observers.EndCall(w, end)

@@ -27,6 +27,7 @@ type Chunk struct {
 	Policy  string // of the job: see call.ParsePolicy
 	Total   int    // calls of the job that are known
 	Deaths  int    // workers that died in the chunk
+	By      int    // the number of the delivery by which it runs
 	Args    []byte // a frame of package wire
 	Partial []byte // a frame of package wire: what an earlier run saved; empty: nothing
 	Pass    *Pass  // the right to run. The caller ends it
@@ -71,7 +72,7 @@ type Host interface {
 }
 
 // Run is one run of a chunk on this worker. One goroutine at a time works on it: see
-// round. It is not safe for concurrent use.
+// routine. It is not safe for concurrent use.
 type Run struct {
 	on    *Executor
 	chunk *Chunk
@@ -91,7 +92,7 @@ type Run struct {
 	contexts contexts
 }
 
-// End is how a run, or a round of it, ended.
+// End is how a run ended.
 type End int
 
 // The ends of a run.
@@ -160,39 +161,13 @@ func (r *Run) Do(ctx context.Context) Result {
 		r.blame()
 	}
 	r.decode()
-	if left := time.Until(due); left > waitHere+time.Second {
+	switch left := time.Until(due); {
+	case left > waitHere+time.Second:
 		return r.postponed(left, due)
-	} else if !Pause(ctx, left) {
+	case !Pause(ctx, left):
 		return Result{End: Interrupted}
 	}
-	return r.rounds()
-}
-
-// rounds runs the calls, and those that failed again.
-func (r *Run) rounds() Result {
-	for {
-		end := r.runCalls()
-		if end == Interrupted {
-			return Result{End: Interrupted}
-		}
-		stuck := end == Abandoned
-		_, _, more := r.upcoming()
-		switch {
-		case more:
-			return Result{End: Abandoned, Stuck: true}
-		case len(r.again) == 0:
-			return Result{End: Finished, Stuck: stuck}
-		case stuck && r.wait <= waitHere+time.Second: // this worker ends: the next one spends the wait
-			return Result{End: Abandoned, Stuck: true, Due: time.Now().Add(r.wait)}
-		case r.wait > waitHere:
-			res := r.postponed(r.wait, time.Now().Add(r.wait))
-			res.Stuck = stuck
-			return res
-		case !Pause(r.ctx, r.wait):
-			return Result{End: Interrupted}
-		}
-		r.nextRound()
-	}
+	return r.runCalls()
 }
 
 // Pause waits for d; false when ctx ends meanwhile.

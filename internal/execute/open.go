@@ -1,7 +1,6 @@
 package execute
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -67,8 +66,8 @@ func (r *Run) resume() (due time.Time, err error) {
 			return time.Time{}, err
 		}
 	}
-	if p.Due == 0 {
-		return time.Time{}, nil
+	if p.Due == 0 || p.Waits > 0 && p.Waits == r.chunk.By {
+		return time.Time{}, nil // the delivery that waits for its time is there: an operator may have had it run now
 	}
 	return time.UnixMilli(p.Due), nil
 }
@@ -157,24 +156,19 @@ func (r *Run) leftBehind(what string, err error) bool {
 	return left
 }
 
-// similarTasks is how many task names an error lists: it travels with each failed call.
-const similarTasks = 5
+// namesListed is how many task names an error lists: it travels with each failed call.
+const namesListed = 5
 
-// similar lists the names of tasks that begin most like the given one, and says how many more there are.
+// similar lists the names of tasks next to the given one in the alphabet, which begin most like it,
+// and says how many more there are.
 func similar(name string, tasks map[string]call.Task) string {
 	names := slices.Sorted(maps.Keys(tasks))
-	slices.SortStableFunc(names, func(a, b string) int { return cmp.Compare(shared(name, b), shared(name, a)) })
-	if more := len(names) - similarTasks; more > 0 {
-		return fmt.Sprintf("%s and %d more", strings.Join(names[:similarTasks], ", "), more)
+	n := min(namesListed, len(names))
+	at, _ := slices.BinarySearch(names, name)
+	from := min(max(0, at-n/2), len(names)-n)
+	listed := strings.Join(names[from:from+n], ", ")
+	if more := len(names) - n; more > 0 {
+		listed += fmt.Sprintf(" and %d more", more)
 	}
-	return strings.Join(names, ", ")
-}
-
-// shared is the length of the beginning that two names have in common.
-func shared(a, b string) int {
-	n := 0
-	for n < min(len(a), len(b)) && a[n] == b[n] {
-		n++
-	}
-	return n
+	return listed
 }

@@ -18,7 +18,7 @@ func TestShortCallsShareALookAtTheClock(t *testing.T) {
 	e.calls.Store(0)
 	e.busy.Store(0)
 	began := time.Now()
-	if end := r.runCalls(); end != Finished {
+	if end := r.runCalls().End; end != Finished {
 		t.Fatalf("the calls ended with %v", end)
 	}
 	all := time.Since(began)

@@ -13,10 +13,10 @@ import (
 	"github.com/distpool/distpool/internal/wire"
 )
 
-// round is one goroutine's work on the chunk's calls. Foreign code may
-// end the goroutine: the next round then takes up the call that ran, at the step
+// routine is one goroutine's work on the chunk's calls. Foreign code may
+// end the goroutine: the next routine then takes up the call that ran, at the step
 // behind the one that failed.
-type round struct {
+type routine struct {
 	run   *Run
 	ended chan End // how the goroutine ended, or died; Abandoned: the current call passed its HardTimeout
 	death death
@@ -26,16 +26,16 @@ type round struct {
 	tries   int  // how often it ran before
 	running bool // its outcome has not been noted
 	doing   atomic.Int32
-	claim   *atomic.Bool                   // set by what ends the call: its round, or its HardTimeout; nil without one
+	claim   *atomic.Bool                   // set by what ends the call: its routine, or its HardTimeout; nil without one
 	ending  *ending                        // how it ended, once observers are told
 	telling *observers.Call                // the call as observers are being told of it
 	watched atomic.Pointer[observers.Call] // the call as observers know it; the goroutine that tells its end takes it
 }
 
-// died is the end of a round of which a panic or Goexit ended the goroutine.
+// died is the end of a routine of which a panic or Goexit ended the goroutine.
 const died End = -1
 
-// death is how a round's goroutine died.
+// death is how a goroutine died.
 type death struct {
 	value any // of the panic; nil after runtime.Goexit
 	stack string
@@ -55,19 +55,18 @@ var whatIsStuck = map[int32]string{
 	inArgument: "decoding its argument", inBegin: "the BeginCall of an observer", inError: "a method of its error", inEnd: "the EndCall of an observer",
 }
 
-// runCalls runs what is left of the chunk, one call after the other. The end is Finished,
-// Interrupted or Abandoned.
+// runCalls runs what is left of the chunk, one call after the other, and calls that failed again.
 //
 // The calls run on a goroutine of their own, since runtime.Goexit ends the goroutine
 // that calls it. A call that ends it so, or by a panic, costs only itself: the
 // next goroutine goes on behind it. A call that does not end at all keeps its
 // goroutine, which then no longer touches the chunk.
-func (r *Run) runCalls() End {
+func (r *Run) runCalls() Result {
 	// No goroutine counts what an abandoned call has begun.
 	r.watch.exact = r.on.Exact || r.policy.HardTimeout != nil || r.calls == 1
 	r.watch.start()
 	defer r.watch.stop()
-	d := &round{run: r, ended: make(chan End, 1)}
+	d := &routine{run: r, ended: make(chan End, 1)}
 	go d.work(nil)
 	for {
 		switch end := <-d.ended; end {
@@ -76,19 +75,39 @@ func (r *Run) runCalls() End {
 				panic(fmt.Sprintf("distpool: running a chunk: %v\n%s", d.death.value, d.death.stack)) // it is not the call's
 			}
 			before := d
-			d = &round{run: r, ended: d.ended}
+			d = &routine{run: r, ended: d.ended}
 			go d.work(before)
 		case Abandoned:
 			d.giveUp()
-			return Abandoned
+			return r.abandoned()
+		case Postponed:
+			return r.postponed(r.wait, time.Now().Add(r.wait))
 		default:
-			return end
+			return Result{End: end}
 		}
 	}
 }
 
+// abandoned is how a run ends with a call that was given up. This worker ends, so the next one runs
+// what is left, and spends a short wait for the next attempts.
+func (r *Run) abandoned() Result {
+	due := time.Now().Add(r.wait)
+	_, _, more := r.upcoming()
+	switch {
+	case more:
+		return Result{End: Abandoned, Stuck: true}
+	case len(r.again) == 0:
+		return Result{End: Finished, Stuck: true}
+	case r.wait <= waitHere+time.Second:
+		return Result{End: Abandoned, Stuck: true, Due: due}
+	}
+	res := r.postponed(r.wait, due)
+	res.Stuck = true
+	return res
+}
+
 // giveUp ends the current call at its HardTimeout.
-func (d *round) giveUp() {
+func (d *routine) giveUp() {
 	r := d.run
 	t := *r.policy.HardTimeout
 	e := wire.CallError{
@@ -106,9 +125,9 @@ func (d *round) giveUp() {
 }
 
 // work runs calls until none is left, or one ends the goroutine. It begins with the one in which
-// the round before died, if there is one. No foreign code runs in its deferred function: it would
+// the routine before died, if there is one. No foreign code runs in its deferred function: it would
 // not be under guard there.
-func (d *round) work(before *round) {
+func (d *routine) work(before *routine) {
 	returned := false
 	defer func() {
 		if returned {
@@ -127,12 +146,24 @@ func (d *round) work(before *round) {
 	returned = true
 }
 
-// next runs the upcoming call. It returns false when the round is over.
-func (d *round) next() bool {
+// next runs the upcoming call. It returns false when the routine is over.
+func (d *routine) next() bool {
 	r := d.run
 	i, attempts, ok := r.upcoming()
-	if !ok {
+	switch {
+	case ok:
+	case len(r.again) == 0:
 		return d.end(Finished)
+	case r.wait > waitHere:
+		return d.end(Postponed)
+	default:
+		r.watch.settle(d.call)
+		if !Pause(r.ctx, r.wait) {
+			return d.end(Interrupted)
+		}
+		r.watch.start()
+		r.nextRound()
+		return true
 	}
 	if r.ctx.Err() != nil || r.on.Serving.Err() != nil {
 		return d.end(Interrupted)
@@ -146,15 +177,15 @@ func (d *round) next() bool {
 	return d.one(nil)
 }
 
-// end ends the round. It returns false.
-func (d *round) end(e End) bool {
+// end ends the routine. It returns false.
+func (d *routine) end(e End) bool {
 	d.run.watch.settle(d.call)
 	d.ended <- e
 	return false
 }
 
-// takeUp goes on with the call in which the round before died.
-func (d *round) takeUp(before *round) bool {
+// takeUp goes on with the call in which the routine before died.
+func (d *routine) takeUp(before *routine) bool {
 	r := d.run
 	d.begin(before.call, before.tries)
 	d.watched.Store(before.watched.Load())
@@ -175,19 +206,19 @@ func (d *round) takeUp(before *round) bool {
 }
 
 // begin makes the current attempt that of call i.
-func (d *round) begin(i, tries int) {
+func (d *routine) begin(i, tries int) {
 	d.call, d.tries, d.running, d.claim = i, tries, true, nil
 	d.do(inTask)
 }
 
-func (d *round) do(step int32) {
+func (d *routine) do(step int32) {
 	if d.doing.Load() != step {
 		d.doing.Store(step)
 	}
 }
 
 // limit gives the current attempt up after its HardTimeout.
-func (d *round) limit(t time.Duration) *time.Timer {
+func (d *routine) limit(t time.Duration) *time.Timer {
 	claim := new(atomic.Bool)
 	d.claim = claim
 	return time.AfterFunc(t, func() {
@@ -198,10 +229,10 @@ func (d *round) limit(t time.Duration) *time.Timer {
 }
 
 // givenUp reports whether the current attempt passed its HardTimeout.
-func (d *round) givenUp() bool { return d.claim != nil && d.claim.Load() }
+func (d *routine) givenUp() bool { return d.claim != nil && d.claim.Load() }
 
-// claimed reports whether the current attempt is still the round's to end. It answers true once.
-func (d *round) claimed() bool { return d.claim == nil || !d.claim.Swap(true) }
+// claimed reports whether the current attempt is still the routine's to end. It answers true once.
+func (d *routine) claimed() bool { return d.claim == nil || !d.claim.Swap(true) }
 
 // trimStack drops the frames above the one that panicked or called Goexit: they
 // are the runtime's and ours.
