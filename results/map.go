@@ -1,7 +1,7 @@
 package results
 
 import (
-	"errors"
+	"cmp"
 	"fmt"
 	"runtime"
 	"sync"
@@ -70,7 +70,8 @@ func (m *MapResult[R]) decodeAll() ([]R, error) {
 // decodeAlone is how many calls one goroutine decodes sooner than several.
 const decodeAlone = 10_000
 
-// decodeChunks decodes the outcomes, those of many calls on all processors.
+// decodeChunks decodes the outcomes, those of many calls on all processors. The error is that of the
+// first chunk that has one.
 func (m *MapResult[R]) decodeChunks(chunks []Chunk[R], outcomes map[int]*wire.Outcome) error {
 	var next atomic.Int64
 	errs := make([]error, len(chunks))
@@ -87,5 +88,5 @@ func (m *MapResult[R]) decodeChunks(chunks []Chunk[R], outcomes map[int]*wire.Ou
 	}
 	work()
 	others.Wait()
-	return errors.Join(errs...)
+	return cmp.Or(errs...)
 }
