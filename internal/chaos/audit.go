@@ -12,6 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/distpool/distpool/internal/chaos/load"
 	"github.com/distpool/distpool/internal/history"
 	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/internal/names"
@@ -81,7 +82,7 @@ func (d *driver) isOrphan(id string, left map[string]leftover) bool {
 // left reads which of the accepted jobs are not over.
 func (d *driver) left(ctx context.Context) (map[string]leftover, error) {
 	left := map[string]leftover{}
-	for jobs := range slices.Chunk(d.accepted.all(), batch) {
+	for jobs := range slices.Chunk(d.accepted.All(), batch) {
 		reads, places := make([]func() (job.Snapshot, error), len(jobs)), make([]whereabouts, len(jobs))
 		for i, e := range jobs {
 			var err error
@@ -132,7 +133,7 @@ func (d *driver) read(ctx context.Context, id string) (job.Snapshot, whereabouts
 // audit reads every record as a stranger who has its ID, and writes down what it
 // says.
 func (d *driver) audit(ctx context.Context) error {
-	pool, err := producer.Open(ctx, producer.Config{Redis: d.topology.direct(), Queue: queue, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	pool, err := producer.Open(ctx, producer.Config{Redis: d.topology.direct(), Queue: load.Queue, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	if err != nil {
 		return err
 	}
@@ -146,7 +147,7 @@ func (d *driver) audit(ctx context.Context) error {
 			}
 		})
 	}
-	all := d.accepted.all()
+	all := d.accepted.All()
 	for _, e := range all {
 		jobs <- e
 	}
@@ -159,16 +160,11 @@ func (d *driver) audit(ctx context.Context) error {
 func (d *driver) auditOne(ctx context.Context, pool *producer.Pool, e history.Event) {
 	ctx, cancel := context.WithTimeout(ctx, auditLimit)
 	defer cancel()
-	h, err := attach(ctx, pool, e)
-	var vs []Value
-	if err == nil {
-		vs, err = h.get(ctx)
-	}
+	outs, class, text, err := load.Outcomes(ctx, pool, e)
 	if errors.Is(err, results.ErrTimeout) {
 		d.h.Write(history.Event{What: history.Unended, Job: e.Job, Text: fmt.Sprintf("it did not end within %v after somebody attached to it", auditLimit)})
 		return
 	}
-	outs, class, text := outcomes(vs, err)
 	audited := history.Event{What: history.Audited, Job: e.Job, Outs: outs, Err: class, Text: text}
 	if s, _, err := d.read(ctx, e.Job); err == nil {
 		audited.Finished = s.Finished * int64(time.Millisecond)

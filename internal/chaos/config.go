@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/distpool/distpool/internal/chaos/load"
 )
 
 // The topologies of Redis.
@@ -34,7 +36,7 @@ type Config struct {
 	// Defaults to all that the topology has, but for freeze-worker.
 	Faults  []string
 	Ordered bool
-	// Load are the kinds of load: see Loads. Defaults to all.
+	// Load are the kinds of load: see load.Loads. Defaults to all.
 	Load []string
 	// Drain is how long after the last fault everything may take to end.
 	// Defaults to 60 s.
@@ -77,7 +79,7 @@ func (c Config) withDefaults() Config {
 		c.Faults = usualKinds(c.Topology)
 	}
 	if len(c.Load) == 0 {
-		c.Load = Loads()
+		c.Load = load.Loads()
 	}
 	return c
 }
@@ -95,8 +97,8 @@ func (c Config) validate() error {
 		}
 	}
 	for _, l := range c.Load {
-		if !slices.Contains(Loads(), l) {
-			return fmt.Errorf("there is no load %q; use some of %s", l, strings.Join(Loads(), ", "))
+		if !slices.Contains(load.Loads(), l) {
+			return fmt.Errorf("there is no load %q; use some of %s", l, strings.Join(load.Loads(), ", "))
 		}
 	}
 	return nil

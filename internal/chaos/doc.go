@@ -4,6 +4,5 @@
 // that was accepted must be over, and package history checks what all processes
 // have written about it.
 //
-// [Run] is the driver. The workers and producers are the same program, started
-// again with a [Spec] in their environment: see [Child].
+// [Run] is the driver. Package load has the workers and producers.
 package chaos

@@ -13,6 +13,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/distpool/distpool/internal/chaos/load"
 	"github.com/distpool/distpool/internal/history"
 	"github.com/distpool/distpool/internal/lanes"
 	"github.com/distpool/distpool/internal/redisconn"
@@ -28,7 +29,7 @@ type driver struct {
 	h         *history.Writer
 	rdb       redis.UniversalClient // directly
 	router    *lanes.Router
-	accepted  *feed
+	accepted  *load.Feed
 	began     time.Time
 
 	redis      sync.Mutex // held while a fault is at work on Redis; guards duplicates
@@ -100,7 +101,7 @@ func (d *driver) run(ctx context.Context) (s *Summary, err error) {
 		return nil, err
 	}
 	defer d.rdb.Close()
-	d.router, d.accepted = lanes.NewRouter(d.rdb), newFeed(d.histories(), "")
+	d.router, d.accepted = lanes.NewRouter(d.rdb), load.NewFeed(d.histories(), "")
 	if err := d.startProcesses(); err != nil {
 		return nil, err
 	}
@@ -127,7 +128,7 @@ func (d *driver) startProcesses() error {
 				return nil, err
 			}
 		}
-		p.spec = Spec{Role: role, Redis: d.topology.url(p.link), Dir: d.histories(), Seed: d.cfg.Seed, Load: d.cfg.Load, Drain: d.cfg.Drain}
+		p.spec = load.Spec{Role: role, Redis: d.topology.url(p.link), Dir: d.histories(), Seed: d.cfg.Seed, Load: d.cfg.Load, Drain: d.cfg.Drain}
 		return p, p.start()
 	}
 	for i := range d.cfg.Workers {
@@ -187,7 +188,7 @@ func (d *driver) drain(ctx context.Context) error {
 	}
 	for _, p := range d.workers {
 		ends.Go(func() {
-			if err := p.finish(2*grace + 10*time.Second); err != nil {
+			if err := p.finish(2*load.Grace + 10*time.Second); err != nil {
 				d.h.Write(history.Event{What: history.Died, Text: err.Error()})
 			}
 		})

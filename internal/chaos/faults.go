@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/distpool/distpool/internal/chaos/load"
 	"github.com/distpool/distpool/internal/history"
 )
 
@@ -123,7 +124,7 @@ func termWorker(_ context.Context, d *driver, a aim, f *history.Fault) error {
 	defer p.busy.Unlock()
 	f.Target = p.current()
 	begin(f)
-	if err := p.finish(2*grace + 10*time.Second); err != nil {
+	if err := p.finish(2*load.Grace + 10*time.Second); err != nil {
 		d.h.Write(history.Event{What: history.Died, Text: err.Error()})
 	}
 	f.End = time.Now().UnixNano()

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/distpool/distpool/internal/chaos/load"
 	"github.com/distpool/distpool/internal/history"
 )
 
@@ -19,7 +20,7 @@ import (
 type place struct {
 	name string
 	link *link // its way to Redis; nil if it has none of its own
-	spec Spec
+	spec load.Spec
 	argv []string
 	h    *history.Writer // the driver's
 	logs string          // folder
@@ -57,7 +58,7 @@ func (p *place) start() error {
 	}
 	defer log.Close()
 	c := &child{name: spec.Process, cmd: exec.Command(p.argv[0], p.argv[1:]...), ended: make(chan struct{})}
-	c.cmd.Env = append(os.Environ(), envSpec+"="+string(encoded))
+	c.cmd.Env = append(os.Environ(), load.EnvSpec+"="+string(encoded))
 	c.cmd.Stdout, c.cmd.Stderr = log, log
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt at the terminal is for us
 	if c.stdin, err = c.cmd.StdinPipe(); err != nil {

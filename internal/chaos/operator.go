@@ -9,6 +9,7 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/distpool/distpool/internal/chaos/load"
 	"github.com/distpool/distpool/internal/history"
 	"github.com/distpool/distpool/internal/job"
 	"github.com/distpool/distpool/internal/names"
@@ -44,7 +45,7 @@ func (d *driver) operate(ctx context.Context, a aim, f *history.Fault, do func(*
 	inspector := asynq.NewInspectorFromRedisClient(d.rdb)
 	begin(f)
 	for end := time.Now().Add(backlogWait); time.Now().Before(end); hold(ctx, 5*time.Millisecond) {
-		lanes, err := d.router.Lanes(ctx, queue)
+		lanes, err := d.router.Lanes(ctx, load.Queue)
 		if err != nil {
 			continue // a process of Redis is away
 		}
@@ -63,7 +64,7 @@ func (d *driver) operate(ctx context.Context, a aim, f *history.Fault, do func(*
 		a.rng.Shuffle(len(waiting), func(i, j int) { waiting[i], waiting[j] = waiting[j], waiting[i] })
 		for _, t := range waiting[:min(len(waiting), atMost)] {
 			if delivery, ok := job.ParseTaskID(t.ID); ok && do(inspector, t.Queue, t.ID) == nil {
-				if id := (names.Address{Queue: queue, Name: delivery.Name}).String(); !slices.Contains(f.Jobs, id) {
+				if id := (names.Address{Queue: load.Queue, Name: delivery.Name}).String(); !slices.Contains(f.Jobs, id) {
 					f.Jobs = append(f.Jobs, id)
 				}
 			}
@@ -83,7 +84,7 @@ func duplicateDeliveries(ctx context.Context, d *driver, _ aim, f *history.Fault
 	defer d.redis.Unlock()
 	begin(f)
 	for end := time.Now().Add(backlogWait); time.Now().Before(end); hold(ctx, 5*time.Millisecond) {
-		jobs := d.accepted.all()
+		jobs := d.accepted.All()
 		for _, e := range jobs[max(0, len(jobs)-60):] {
 			n, err := d.duplicate(ctx, e.Job)
 			if err != nil {

@@ -18,14 +18,15 @@ import (
 	"syscall"
 
 	"github.com/distpool/distpool/internal/chaos"
+	"github.com/distpool/distpool/internal/chaos/load"
 )
 
 func main() {
-	if code, isChild := chaos.Child(); isChild {
+	if code, isChild := load.Child(); isChild {
 		os.Exit(code)
 	}
 	c := chaos.Config{Out: os.Stdout}
-	var faults, load string
+	var faults, kinds string
 	flag.Uint64Var(&c.Seed, "seed", 1, "what the schedule of faults follows from")
 	flag.DurationVar(&c.Duration, "duration", 0, "how long faults are injected (default 30s)")
 	flag.DurationVar(&c.Gap, "gap", 0, "mean time between the starts of two faults (default 2s, from 2 minutes on 5s)")
@@ -35,14 +36,14 @@ func main() {
 	flag.StringVar(&c.Topology, "topology", "", "alone, sentinel or cluster (default alone)")
 	flag.StringVar(&faults, "faults", "", "kinds of faults, separated by commas (default all)")
 	flag.BoolVar(&c.Ordered, "ordered", false, "inject the faults in the order of -faults, over and over")
-	flag.StringVar(&load, "load", "", "kinds of load, separated by commas (default all: "+strings.Join(chaos.Loads(), ",")+")")
+	flag.StringVar(&kinds, "load", "", "kinds of load, separated by commas (default all: "+strings.Join(load.Loads(), ",")+")")
 	flag.StringVar(&c.Dir, "dir", "", "folder to work in (default a temporary one)")
 	flag.BoolVar(&c.Keep, "keep", false, "keep the folder even if nothing was violated")
 	flag.Parse()
 	split := func(s string) []string {
 		return strings.FieldsFunc(s, func(r rune) bool { return r == ',' })
 	}
-	c.Faults, c.Load = split(faults), split(load)
+	c.Faults, c.Load = split(faults), split(kinds)
 	os.Exit(run(c))
 }
 

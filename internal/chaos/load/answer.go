@@ -1,10 +1,11 @@
-package chaos
+package load
 
 import (
 	"context"
 	"errors"
 
 	"github.com/distpool/distpool/internal/history"
+	"github.com/distpool/distpool/producer"
 	"github.com/distpool/distpool/results"
 )
 
@@ -80,4 +81,16 @@ func classify(err error) string {
 		}
 	}
 	return history.ErrOther
+}
+
+// Outcomes attaches to an accepted job, and returns its outcomes in the form of the
+// history: one for each call, or the error of the whole job, with its class and text.
+func Outcomes(ctx context.Context, pool *producer.Pool, accepted history.Event) (outs []history.Outcome, class, text string, err error) {
+	h, err := attach(ctx, pool, accepted)
+	var vs []Value
+	if err == nil {
+		vs, err = h.get(ctx)
+	}
+	outs, class, text = outcomes(vs, err)
+	return outs, class, text, err
 }

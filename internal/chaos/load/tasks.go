@@ -1,4 +1,4 @@
-package chaos
+package load
 
 import (
 	"context"
@@ -42,8 +42,8 @@ var (
 // slotsEach is the number of slots of a worker.
 const slotsEach = 4
 
-// grace is how long a worker that is told to end may take for its running calls.
-const grace = 10 * time.Second
+// Grace is how long a worker that is told to end may take for its running calls.
+const Grace = 10 * time.Second
 
 // recorder runs calls and writes that down.
 type recorder struct {
@@ -63,7 +63,7 @@ func work(ctx context.Context, s Spec, h *history.Writer, log *slog.Logger) erro
 	for {
 		begun := false
 		err := worker.Run(ctx, worker.Config{
-			Redis: s.Redis, Name: s.Process, Queues: map[string]int{queue: 1}, Concurrency: slotsEach, Grace: grace, Logger: log,
+			Redis: s.Redis, Name: s.Process, Queues: map[string]int{Queue: 1}, Concurrency: slotsEach, Grace: Grace, Logger: log,
 			Init: func(ctx context.Context) (context.Context, error) { begun = true; return ctx, nil },
 		}, run, pair)
 		if begun || ctx.Err() != nil {

@@ -1,4 +1,7 @@
-package chaos
+// Package load is the processes of a chaos: workers, and producers with a mixed load, which
+// write down what they do (package history). They are the driver's program, started again
+// with a Spec in their environment: see Child.
+package load
 
 import (
 	"context"
@@ -14,11 +17,11 @@ import (
 	"github.com/distpool/distpool/internal/history"
 )
 
-// envSpec makes the program a process of the run: its value is a Spec in JSON.
-const envSpec = "DISTPOOL_CHAOS_PROCESS"
+// EnvSpec makes the program a process of the run: its value is a Spec in JSON.
+const EnvSpec = "DISTPOOL_CHAOS_PROCESS"
 
-// queue is the queue of the run.
-const queue = "chaos"
+// Queue is the queue of the run.
+const Queue = "chaos"
 
 // Spec is what a worker or producer process is started with.
 type Spec struct {
@@ -35,13 +38,13 @@ type Spec struct {
 // Child runs the process that the environment asks for, and returns true and its
 // exit status; false if it asks for none. It must be called first in main.
 func Child() (code int, isChild bool) {
-	encoded := os.Getenv(envSpec)
+	encoded := os.Getenv(EnvSpec)
 	if encoded == "" {
 		return 0, false
 	}
 	var s Spec
 	if err := json.Unmarshal([]byte(encoded), &s); err != nil {
-		fmt.Fprintf(os.Stderr, "%s: %v\n", envSpec, err)
+		fmt.Fprintf(os.Stderr, "%s: %v\n", EnvSpec, err)
 		return 2, true
 	}
 	go func() { // it must not outlive its parent

@@ -1,4 +1,4 @@
-package chaos
+package load
 
 import (
 	"bytes"
@@ -13,8 +13,8 @@ import (
 	"github.com/distpool/distpool/internal/history"
 )
 
-// feed reads which jobs were accepted, as the producers write it down.
-type feed struct {
+// Feed reads which jobs were accepted, as the producers write it down.
+type Feed struct {
 	dir, except string
 
 	mu   sync.Mutex // guards all below
@@ -23,12 +23,13 @@ type feed struct {
 	seen map[string]bool
 }
 
-func newFeed(dir, except string) *feed {
-	return &feed{dir: dir, except: except, read: map[string]int64{}, seen: map[string]bool{}}
+// NewFeed returns a feed of a folder of histories, but for those of one process.
+func NewFeed(dir, except string) *Feed {
+	return &Feed{dir: dir, except: except, read: map[string]int64{}, seen: map[string]bool{}}
 }
 
 // pick draws one of the jobs that were accepted last.
-func (f *feed) pick(rng *rand.Rand) (history.Event, bool) {
+func (f *Feed) pick(rng *rand.Rand) (history.Event, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.update()
@@ -39,15 +40,15 @@ func (f *feed) pick(rng *rand.Rand) (history.Event, bool) {
 	return recent[rng.IntN(len(recent))], true
 }
 
-// all returns every job that was accepted so far, each once.
-func (f *feed) all() []history.Event {
+// All returns every job that was accepted so far, each once.
+func (f *Feed) All() []history.Event {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.update()
 	return f.jobs[:len(f.jobs):len(f.jobs)]
 }
 
-func (f *feed) update() {
+func (f *Feed) update() {
 	names, _ := filepath.Glob(filepath.Join(f.dir, "p*.jsonl"))
 	for _, name := range names {
 		if strings.TrimSuffix(filepath.Base(name), ".jsonl") != f.except {
@@ -59,7 +60,7 @@ func (f *feed) update() {
 // accepted is how such an event begins to be interesting.
 var accepted = []byte(`"what":"accepted"`)
 
-func (f *feed) readOn(name string) {
+func (f *Feed) readOn(name string) {
 	file, err := os.Open(name)
 	if err != nil {
 		return // it was listed a moment ago: we look again next time

@@ -1,4 +1,4 @@
-package chaos
+package load
 
 import (
 	"context"
@@ -34,7 +34,7 @@ type load struct {
 	h       *history.Writer
 	pool    *producer.Pool
 	log     *slog.Logger
-	others  *feed
+	others  *Feed
 	n       atomic.Int64 // submissions and handles so far
 	waiting sync.WaitGroup
 	room    chan struct{} // a token for each job that is waited for in the background
@@ -52,7 +52,7 @@ func produce(ctx context.Context, s Spec, h *history.Writer, log *slog.Logger) e
 	defer pool.Release()
 	until, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	l := &load{spec: s, h: h, pool: pool, log: log, others: newFeed(s.Dir, s.Process), room: make(chan struct{}, outstanding), until: until}
+	l := &load{spec: s, h: h, pool: pool, log: log, others: NewFeed(s.Dir, s.Process), room: make(chan struct{}, outstanding), until: until}
 	var loops sync.WaitGroup
 	for i := range loaders {
 		rng := rand.New(rand.NewPCG(s.Seed, uint64(s.Number)<<16|uint64(i)<<8|uint64(s.Process[1])))
@@ -68,7 +68,7 @@ func produce(ctx context.Context, s Spec, h *history.Writer, log *slog.Logger) e
 // openPool opens a pool as soon as Redis lets it; nil when ctx ends before.
 func openPool(ctx context.Context, url string, log *slog.Logger) (*producer.Pool, error) {
 	for {
-		p, err := producer.Open(ctx, producer.Config{Redis: url, Queue: queue, ResultTTL: keep, Logger: log})
+		p, err := producer.Open(ctx, producer.Config{Redis: url, Queue: Queue, ResultTTL: keep, Logger: log})
 		if err == nil {
 			return p, nil
 		}
