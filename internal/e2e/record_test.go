@@ -33,9 +33,9 @@ func (e *env) lane(t *testing.T, id string) string {
 // lanes are the lanes of the case's queue.
 func (e *env) lanes(t *testing.T) []string {
 	t.Helper()
-	lanes, err := lanes.NewRouter(e.rdb).Reading().Lanes(ctx(t), e.queue)
+	all, err := lanes.NewRouter(e.rdb).Reading().Lanes(ctx(t), e.queue)
 	must(t, err)
-	return lanes
+	return all
 }
 
 // archive moves the first deliveries of chunks of a job to asynq's archive, as an operator can.
