@@ -43,8 +43,16 @@ type Batch[E, A any] struct {
 type line[E, A any] struct {
 	underWay  bool
 	waiting   []item[E, A]
-	gathering bool            // a timer starts what waits
-	settling  []chan struct{} // closed when nothing waits or is under way
+	gathering bool // a timer starts what waits
+	came      int  // entries so far
+	answered  int  // of these, in the order in which they came
+	settling  []settling
+}
+
+// settling waits until so many entries of a line are answered.
+type settling struct {
+	came     int
+	answered chan struct{} // closed then
 }
 
 type item[E, A any] struct {
@@ -97,14 +105,14 @@ func (b *Batch[E, A]) Settle(lane string) {
 	b.mu.Lock()
 	l := b.line(lane)
 	b.start(lane, l)
-	if !l.underWay {
+	if l.answered == l.came {
 		b.mu.Unlock()
 		return
 	}
-	settled := make(chan struct{})
-	l.settling = append(l.settling, settled)
+	answered := make(chan struct{})
+	l.settling = append(l.settling, settling{l.came, answered})
 	b.mu.Unlock()
-	<-settled
+	<-answered
 }
 
 // Go sends an entry and does not wait. done is called with the answer, on a goroutine that
@@ -114,6 +122,7 @@ func (b *Batch[E, A]) Go(lane string, entry E, done func(A, error)) {
 	defer b.mu.Unlock()
 	l := b.line(lane)
 	l.waiting = append(l.waiting, item[E, A]{entry, done})
+	l.came++
 	if b.Gather == 0 {
 		b.start(lane, l)
 	} else if !l.gathering {
@@ -137,15 +146,15 @@ func (b *Batch[E, A]) start(lane string, l *line[E, A]) {
 
 // run sends batches until nothing waits.
 func (b *Batch[E, A]) run(lane string, l *line[E, A]) {
-	for {
+	for answered := 0; ; {
 		b.mu.Lock()
+		l.settle(answered)
 		items := l.next(b.Size)
+		l.underWay = len(items) > 0
+		b.mu.Unlock()
 		if len(items) == 0 {
-			l.end()
-			b.mu.Unlock()
 			return
 		}
-		b.mu.Unlock()
 		entries := make([]E, len(items))
 		for i, it := range items {
 			entries[i] = it.entry
@@ -154,16 +163,17 @@ func (b *Batch[E, A]) run(lane string, l *line[E, A]) {
 		for i, it := range items {
 			it.done(answers[i], err)
 		}
+		answered = len(items)
 	}
 }
 
-// end notes that nothing is under way. It is called with the batch's mu held.
-func (l *line[E, A]) end() {
-	l.underWay = false
-	for _, settled := range l.settling {
-		close(settled)
+// settle notes that n entries more are answered. It is called with the batch's mu held.
+func (l *line[E, A]) settle(n int) {
+	l.answered += n
+	for len(l.settling) > 0 && l.settling[0].came <= l.answered {
+		close(l.settling[0].answered)
+		l.settling = l.settling[1:]
 	}
-	l.settling = nil
 }
 
 // next takes the items of the next batch off the line.

@@ -127,6 +127,35 @@ func TestEntriesThatMayWaitGoTogether(t *testing.T) {
 	})
 }
 
+func TestSettlingDoesNotWaitForLaterEntries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		defer time.Sleep(2 * crewRest) // until the crew has gone
+		var b Batch[int, int]
+		var stop atomic.Bool
+		b.Size = func(int) int { return 1 }
+		b.Send = func(_ context.Context, lane string, entries []int) ([]int, error) {
+			if !stop.Load() {
+				b.Go(lane, 0, func(int, error) {}) // so there is always a next batch
+			}
+			time.Sleep(time.Millisecond)
+			return entries, nil
+		}
+		b.Go("q", 0, func(int, error) {})
+		settled := make(chan struct{})
+		go func() {
+			b.Settle("q")
+			close(settled)
+		}()
+		select {
+		case <-settled:
+		case <-time.After(time.Second):
+			t.Error("Settle waits as long as more comes")
+		}
+		stop.Store(true)
+		<-settled
+	})
+}
+
 func TestAnErrorOfABatchIsEveryEntrys(t *testing.T) {
 	s := newSent(ready())
 	if _, err := s.Do(t.Context(), "bad", 3); err == nil || err.Error() != "no" {
