@@ -93,7 +93,7 @@ func (h *Hub) trackSnapshot(ctx context.Context, snap job.Snapshot, mine *Job) (
 	if err := Until(ctx, j.over); err != nil {
 		return nil, err
 	}
-	if err := j.Err(); !errors.Is(err, ErrCanceled) {
+	if err := j.Err(); err != nil && !errors.Is(err, ErrCanceled) {
 		return nil, err
 	}
 	return j, nil
