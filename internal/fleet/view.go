@@ -16,7 +16,7 @@ type View struct {
 
 	known   atomic.Pointer[census]
 	reading chan struct{} // has one while the registry is read, so that one reads for all
-	stopped bool          // guarded by reading: nothing is read in the background any more
+	stopped atomic.Bool   // nothing is read in the background any more
 }
 
 // census is the live workers at a time.
@@ -106,7 +106,7 @@ func (v *View) lookAgain() {
 	default:
 		return
 	}
-	if v.stopped {
+	if v.stopped.Load() {
 		v.unlock()
 		return
 	}
@@ -120,7 +120,10 @@ func (v *View) lookAgain() {
 
 // Stop waits for the reading in the background, a second at the most.
 func (v *View) Stop() {
-	v.reading <- struct{}{}
-	defer v.unlock()
-	v.stopped = true
+	v.stopped.Store(true)
+	select {
+	case v.reading <- struct{}{}:
+		v.unlock()
+	case <-time.After(maxAge): // a caller of Workers reads, for as long as its context allows
+	}
 }

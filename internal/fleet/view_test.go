@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
@@ -50,4 +51,15 @@ func TestAViewThatIsOldIsReadInTheBackground(t *testing.T) {
 	if v.Unserved("q") || v.known.Load() != nil {
 		t.Error("it is read again after Stop")
 	}
+}
+
+func TestStoppingAViewWaitsForNoCaller(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := NewView(nil)
+		v.reading <- struct{}{} // as a caller whose Redis does not answer
+		began := time.Now()
+		if v.Stop(); time.Since(began) > maxAge {
+			t.Errorf("Stop took %v", time.Since(began))
+		}
+	})
 }
