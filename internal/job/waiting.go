@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -82,7 +83,7 @@ func inSteps[T any](values iter.Seq[T], n int, do func([]T) error) error {
 // Withdraw removes the deliveries of jobs of one lane that no worker has taken, in steps that
 // take Redis about a millisecond each, however many there are.
 func Withdraw(ctx context.Context, c redis.UniversalClient, lane string, jobs ...Unwanted) error {
-	var pending []string
+	var pending []left
 	err := inSteps(chunksOf(jobs), withdrawAtOnce, func(chunks []Delivery) error {
 		var ids []string
 		for _, d := range chunks {
@@ -90,13 +91,15 @@ func Withdraw(ctx context.Context, c redis.UniversalClient, lane string, jobs ..
 				ids = append(ids, d.TaskID())
 			}
 		}
-		left, err := withdraw(ctx, c, lane, "", 0, 0, ids)
-		pending = append(pending, left...)
+		these, err := withdraw(ctx, c, lane, "", 0, 0, ids)
+		pending = append(pending, these...)
 		return err
 	})
+	// Those that came together lie side by side, and go together.
+	slices.SortFunc(pending, func(a, b left) int { return strings.Compare(a.since, b.since) })
 	for some := range slices.Chunk(pending, withdrawAtOnce) {
 		if err == nil {
-			err = withdrawPending(ctx, c, lane, some)
+			err = withdrawPending(ctx, c, lane, idsOf(some))
 		}
 	}
 	if err != nil {
@@ -109,21 +112,24 @@ func Withdraw(ctx context.Context, c redis.UniversalClient, lane string, jobs ..
 // those that are not at their places in a walk through the list. Of the list the newest are in front.
 // Deliveries that come meanwhile move the others back, to where the walk looks next.
 func withdrawPending(ctx context.Context, c redis.UniversalClient, lane string, ids []string) error {
-	var err error
 	for before := len(ids) + 1; 0 < len(ids) && len(ids) < before; {
 		before = len(ids)
-		if ids, err = withdraw(ctx, c, lane, "", -1, withdrawPlaces, ids); err != nil {
+		those, err := withdraw(ctx, c, lane, "", -1, withdrawPlaces, ids)
+		if err != nil {
 			return err
 		}
+		ids = idsOf(those)
 	}
 	for from := int64(0); len(ids) > 0; from += withdrawWindow {
 		n, err := c.LLen(ctx, asynqfmt.PendingKey(lane)).Result()
 		if err != nil || from >= n {
 			return err
 		}
-		if ids, err = withdraw(ctx, c, lane, "", from, 2*withdrawWindow, ids); err != nil {
+		those, err := withdraw(ctx, c, lane, "", from, 2*withdrawWindow, ids)
+		if err != nil {
 			return err
 		}
+		ids = idsOf(those)
 	}
 	return nil
 }
@@ -143,10 +149,11 @@ func WithdrawFailed(ctx context.Context, c redis.UniversalClient, lane string, j
 			_, unwanted := jobs[d.Ref]
 			return !ok || !unwanted
 		})
-		left, err := withdraw(ctx, c, lane, string(appendPayloadHead(nil, lane, "")), 0, 0, ids)
+		those, err := withdraw(ctx, c, lane, string(appendPayloadHead(nil, lane, "")), 0, 0, ids)
 		if err != nil {
 			return found, err
 		}
+		left := idsOf(those)
 		from -= len(ids) - len(left)
 		for _, id := range ids {
 			if !slices.Contains(left, id) {
@@ -157,13 +164,32 @@ func WithdrawFailed(ctx context.Context, c redis.UniversalClient, lane string, j
 	}
 }
 
+// left is a delivery that waits still.
+type left struct {
+	since string // it is pending, in ns, all of the same length; empty: it is not pending
+	id    string
+}
+
+func idsOf(all []left) []string {
+	ids := make([]string, len(all))
+	for i, l := range all {
+		ids[i] = l.id
+	}
+	return ids
+}
+
 // withdraw removes deliveries that wait, those in pending as withdraw.lua says of from and n; with a
 // head, with which payloads begin, archived ones too. It returns those that are there still.
-func withdraw(ctx context.Context, c redis.UniversalClient, lane, head string, from int64, n int, ids []string) ([]string, error) {
+func withdraw(ctx context.Context, c redis.UniversalClient, lane, head string, from int64, n int, ids []string) ([]left, error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	return run(ctx, c, withdrawScript, lane, appendAll([]any{lane, head, from, n}, ids)).StringSlice()
+	reply, err := run(ctx, c, withdrawScript, lane, appendAll([]any{lane, head, from, n}, ids)).StringSlice()
+	all := make([]left, len(reply))
+	for i, s := range reply {
+		all[i].since, all[i].id, _ = strings.Cut(s, " ")
+	}
+	return all, err
 }
 
 // Archived lists n archived deliveries of a lane, from the newest on, and skips the first ones.

@@ -43,7 +43,7 @@ end
 -- Removes tasks that wait. Those in pending are looked for among n entries from the given one on;
 -- or, where from is negative, each at its place, n times at the most. With a head, archived ones whose
 -- payload begins with it and the name in their ID go, too: other programs may have tasks in the queue.
--- Answers those that are still there.
+-- Answers those that are still there, as "SINCE ID": since when it is pending, "" if it is not.
 local function asynq_withdraw(q, ids, head, from, n)
   local unwanted, pending, left = {}, {}, {}
   for _, id in ipairs(ids) do
@@ -55,13 +55,13 @@ local function asynq_withdraw(q, ids, head, from, n)
     elseif state == 'scheduled' or state == 'retry' or state == 'archived' and head ~= '' then
       local msg = state == 'archived' and redis.call('HGET', q .. 't:' .. id, 'msg')
       if msg and not string.find(msg, head .. string.match(id, '^[^:~]*') .. '"', 1, true) then
-        left[#left + 1] = id
+        left[#left + 1] = ' ' .. id
       else
         redis.call('ZREM', q .. state, id)
         redis.call('DEL', q .. 't:' .. id)
       end
     elseif head ~= '' then -- it has left the archive
-      left[#left + 1] = id
+      left[#left + 1] = ' ' .. id
     end
   end
   if from >= 0 and n > 0 then
@@ -79,7 +79,7 @@ local function asynq_withdraw(q, ids, head, from, n)
   end
   for _, id in ipairs(pending) do
     if unwanted[id] then
-      left[#left + 1] = id
+      left[#left + 1] = unwanted[id] .. ' ' .. id
     end
   end
   return left
