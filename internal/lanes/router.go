@@ -202,8 +202,8 @@ func (r *Router) current(ctx context.Context, queue string) ([][]string, error) 
 		}
 	}
 	sets := make([][]string, 0, len(l.sets))
-	for _, s := range l.sets {
-		if len(sets) == 0 && len(l.sets) > 1 && time.Now().Before(s.since) {
+	for i, s := range l.sets {
+		if oldest := i == len(l.sets)-1; len(sets) == 0 && !oldest && time.Now().Before(s.since) {
 			continue
 		}
 		sets = append(sets, s.lanes)

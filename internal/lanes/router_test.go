@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
@@ -42,6 +43,17 @@ func TestAQueueInOneSlotGetsNoLanes(t *testing.T) {
 		t.Errorf("six lanes on one Redis: %v", err)
 	}
 	wantLanes(t, rdb, "q", 1)
+}
+
+func TestAQueueHasLanesBeforeItsFirstNumbersCount(t *testing.T) {
+	rdb := redis.NewClusterClient(&redis.ClusterOptions{}) // what it would read is known
+	defer rdb.Close()
+	r, soon := NewRouter(rdb), time.Now().Add(lanesAhead).UnixMilli()
+	r.known["q"] = parseLayout("q", fmt.Sprintf("3@%d 2@%d", soon, soon-1))
+	fresh, err := r.New(t.Context(), "q")
+	if err != nil || len(fresh) != 2 {
+		t.Fatalf("new jobs have the lanes %q, %v; want the 2 of the first number", fresh, err)
+	}
 }
 
 func TestOldJobsAreFoundAfterLanesWereAdded(t *testing.T) {
