@@ -35,7 +35,7 @@ func (cs *contexts) next(r *Run, i, attempts int) *callContext {
 	c := &(*cs)[0]
 	*cs = (*cs)[1:]
 	c.Context, c.attempts = r.ctx, attempts
-	c.slot.run, c.slot.call = r, int32(r.first+i)
+	c.slot.run, c.slot.call = r, r.first+i
 	return c
 }
 
@@ -57,7 +57,7 @@ func (c *callContext) info() tasks.CallInfo {
 		calls = -1
 	}
 	return tasks.CallInfo{
-		Task: r.chunk.Task, Job: r.chunk.Job, Call: int(c.slot.call), Calls: calls, Chunk: r.chunk.Number,
+		Task: r.chunk.Task, Job: r.chunk.Job, Call: c.slot.call, Calls: calls, Chunk: r.chunk.Number,
 		Attempt: c.attempts + 1, Delivery: r.number, Worker: r.on.Worker, Queue: r.chunk.Queue,
 	}
 }
@@ -65,7 +65,7 @@ func (c *callContext) info() tasks.CallInfo {
 // callSlot is the slot as one call sees it: it implements nested.Slot.
 type callSlot struct {
 	run   *Run
-	call  int32        // its index in the job
+	call  int          // its index in the job: streams have no end
 	waits atomic.Int32 // that are open; most calls never wait, and end without the lock
 	mu    sync.Mutex   // serializes what is done with the pass
 }
@@ -84,7 +84,7 @@ func (s *callSlot) Enter(j nested.Job) (deadlock <-chan error, leave func()) {
 	case n == 1:
 		s.run.chunk.Pass.release(false)
 	}
-	deadlock, end := s.run.on.Waits.Begin(s.run, int(s.call), j)
+	deadlock, end := s.run.on.Waits.Begin(s.run, s.call, j)
 	return deadlock, func() {
 		end()
 		s.mu.Lock()

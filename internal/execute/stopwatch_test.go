@@ -2,9 +2,11 @@ package execute
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/distpool/distpool/internal/wire"
 	"github.com/distpool/distpool/tasks"
 )
 
@@ -79,5 +81,18 @@ func TestAContextThatATaskKeepsStaysThatOfItsCall(t *testing.T) {
 		if info := tasks.Info(ctx); info != want {
 			t.Errorf("the context of call %d says %+v, want %+v", 1000+i, info, want)
 		}
+	}
+}
+
+func TestACallFarIntoAStreamKnowsItsIndex(t *testing.T) {
+	task := tasks.Define("far", func(ctx context.Context, _ int) (int, error) { return tasks.Info(ctx).Call, nil })
+	const first = 1 << 40
+	c := chunkOf(t, task, 1, 2)
+	c.Total, c.Args = first+2, wire.EncodeArgs(first, 2, []byte("[1,2]"))
+	r := executor(task).New(c, &host{})
+	ends(t, Finished, r)
+	o, err := wire.ParseOutcome(r.Outcome().Encode())
+	if got := values(t, o); err != nil || o.First != first || !slices.Equal(got, []int{first, first + 1}) {
+		t.Errorf("the outcomes from call %d on are the indexes %v, %v", o.First, got, err)
 	}
 }

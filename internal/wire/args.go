@@ -11,6 +11,10 @@ import (
 // or hostile record cannot make a reader allocate without limit.
 const MaxCalls = 1 << 30
 
+// maxFirst bounds the index of a chunk's first call: streams have no end, and scripts count up to
+// here.
+const maxFirst = 1 << 53
+
 // EncodeArgs frames the encoded arguments of the n calls that start at call
 // first of the job.
 func EncodeArgs(first, n int, data []byte) []byte {
@@ -57,7 +61,8 @@ func plausible(calls, size int) error {
 // maxHeader is longer than three numbers of 64 bits can be.
 const maxHeader = 64
 
-// header reads the first line of a frame: count decimal numbers.
+// header reads the first line of a frame: count decimal numbers. Where there are several, the first
+// one is the index of a call.
 func header(b []byte, count int) (nums [3]int, rest []byte, err error) {
 	_, b, _ = CutSignature(b)
 	line, _, ok := bytes.Cut(b[:min(len(b), maxHeader)], []byte{'\n'})
@@ -73,9 +78,13 @@ func header(b []byte, count int) (nums [3]int, rest []byte, err error) {
 				return nums, nil, fmt.Errorf("corrupt frame: %d numbers in the header, want %d", i+1, count)
 			}
 		}
+		most := uint64(MaxCalls)
+		if i == 0 && count > 1 {
+			most = maxFirst
+		}
 		v, err := strconv.ParseUint(string(field), 10, 62)
-		if err != nil || v > MaxCalls {
-			return nums, nil, fmt.Errorf("corrupt frame: %q in the header is not a number from 0 to %d", field, MaxCalls)
+		if err != nil || v > most {
+			return nums, nil, fmt.Errorf("corrupt frame: %q in the header is not a number from 0 to %d", field, most)
 		}
 		nums[i] = int(v)
 	}
