@@ -48,9 +48,12 @@ func ParseNotices(message string) iter.Seq2[Notice, error] {
 
 func cutNotice(message string) (n Notice, rest string, err error) {
 	line, rest, _ := strings.Cut(message, "\n")
-	words := strings.Split(line, " ")
-	if len(words) != 10 {
-		return n, "", errors.New("it has not ten words")
+	var words [10]string // strings.Split would allocate
+	for i := range words {
+		var more bool
+		if words[i], line, more = strings.Cut(line, " "); more == (i == len(words)-1) {
+			return n, "", errors.New("it has not ten words")
+		}
 	}
 	n = Notice{Ref: Ref{words[0], words[1]}, Counts: Counts{State: State(words[8])}, What: What(words[2])}
 	noChunk := n.What == EndedEarly && words[3] == "-1"

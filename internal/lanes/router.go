@@ -96,6 +96,9 @@ func (r *Router) New(ctx context.Context, queue string) ([]string, error) {
 
 // Lane is the lane of a new job of this name.
 func (r *Router) Lane(ctx context.Context, queue, name string) (string, error) {
+	if r.cluster == nil {
+		return queue, nil
+	}
 	lanes, err := r.New(ctx, queue)
 	if err != nil {
 		return "", err
