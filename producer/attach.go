@@ -14,7 +14,8 @@ import (
 // submitted it, running or over. id is what ID of its handle returns, QUEUE/NAME; a bare
 // NAME is a job of the pool's own queue (Config.Queue). The errors are results.ErrUnknownJob, and
 // results.ErrTaskMismatch when the job belongs to another task or is a map. A
-// canceled job attaches, and its handle says so.
+// canceled job attaches, once what it has was read, and its handle says so. When ctx ends first,
+// the error is its cause.
 func Attach[A, R any](ctx context.Context, p *Pool, t *tasks.Task[A, R], id string) (*results.AsyncResult[R], error) {
 	attached, err := p.attach(ctx, t, id, true)
 	if err != nil {

@@ -3,6 +3,7 @@ package deliver
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -22,7 +23,7 @@ type delivery struct {
 	chunk      execute.Chunk
 
 	// What an asynq.Server is told.
-	dealt bool          // Redis has taken what became of the chunk
+	dealt atomic.Bool   // Redis has taken what became of the chunk
 	why   string        // the delivery is to be archived, with this error; empty: it is not
 	rests time.Duration // how long the slot rests after that
 	over  func(error)   // the delivery has been dealt with
@@ -101,7 +102,7 @@ func (d *delivery) hostedEnd() error {
 		return nil
 	case d.why != "":
 		return Archived(d.why)
-	case !d.dealt:
+	case !d.dealt.Load():
 		return errAgain
 	}
 	return nil
@@ -127,7 +128,7 @@ func (d *delivery) hosted(entry job.Finished) job.Finished {
 // note notes whether the chunk is dealt with.
 func (d *delivery) note(answer job.Answer) {
 	if answer != job.NotOwner && answer != job.NoFrame {
-		d.dealt = true
+		d.dealt.Store(true)
 	}
 }
 
@@ -137,7 +138,7 @@ func (d *delivery) putBack(ctx context.Context) error {
 		return job.PutBack(ctx, d.on.Redis, d.lane, d.TaskID)
 	}
 	states, err := job.ReissueAll(ctx, d.on.Redis, d.lane, job.Reissue{Delivery: d.next(), Task: d.chunk.Task})
-	d.dealt = err == nil && states[0] != job.Busy // for supervision to find, should its owner be dead
+	d.dealt.Store(err == nil && states[0] != job.Busy) // for supervision to find, should its owner be dead
 	return err
 }
 

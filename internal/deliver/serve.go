@@ -255,7 +255,7 @@ func (r *chunkRun) refuse() {
 		r.giveUp(job.Head)
 	case job.WasRecorded, job.HadEnded, job.WasGone, job.Occupied:
 		r.delivered(observe.Verdict(r.Verdict))
-		r.dealt = true
+		r.dealt.Store(true)
 		r.close()
 	case job.Late:
 		r.delivered(observe.Ended)

@@ -135,6 +135,7 @@ func (ln *line) connection(ctx context.Context, sharded bool, heard func()) (err
 	defer func() { _ = pubsub.Close() }()
 	ended := context.AfterFunc(ctx, func() { _ = pubsub.Close() }) // or Receive would not end
 	defer ended()
+	ln.changing.Lock() // a channel that is removed meanwhile would stay
 	ln.l.mu.Lock()
 	ln.pubsub, ln.sharded = pubsub, sharded
 	channels := slices.Collect(maps.Keys(ln.channels))
@@ -144,7 +145,9 @@ func (ln *line) connection(ctx context.Context, sharded bool, heard func()) (err
 		ln.pubsub, ln.healthy, ln.trouble = nil, false, err
 		ln.l.mu.Unlock()
 	}()
-	if err := subscribe(ctx, pubsub, sharded, channels...); err != nil {
+	err = subscribe(ctx, pubsub, sharded, channels...)
+	ln.changing.Unlock()
+	if err != nil {
 		return err
 	}
 	asked := false // a ping is unanswered
