@@ -112,7 +112,11 @@ func (s sliceCoder[T]) encode(ctx context.Context, items []T) ([]byte, error) {
 	if items == nil {
 		items = []T{}
 	}
-	return s.marshal(ctx, items)
+	data, err := s.marshal(ctx, items)
+	if err == nil && len(data) == 0 && len(items) > 0 { // it would be taken for no items
+		err = fmt.Errorf("codec %q returned neither bytes nor an error", s.codec.Name())
+	}
+	return data, err
 }
 
 // decode decodes an array into dst, and returns the number of items that it

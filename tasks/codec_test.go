@@ -9,6 +9,7 @@ import (
 	"math"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/distpool/distpool/tasks"
@@ -226,5 +227,18 @@ func TestDecodeValuesNamesTheValueThatDoesNotFit(t *testing.T) {
 		if err := identity[byte]().DecodeValues([]byte(data), make([]byte, 2)); err == nil {
 			t.Errorf("decoded %s as two bytes", data)
 		}
+	}
+}
+
+type silentCodec struct{}
+
+func (silentCodec) Name() string                { return "silent" }
+func (silentCodec) Marshal(any) ([]byte, error) { return nil, nil }
+func (silentCodec) Unmarshal([]byte, any) error { return nil }
+
+func TestACodecThatReturnsNothingIsAnError(t *testing.T) {
+	task := tasks.Declare[int, int]("square", tasks.WithCodec(silentCodec{}))
+	if data, err := task.EncodeArgs([]int{1, 2}); err == nil || !strings.Contains(err.Error(), `"silent"`) {
+		t.Errorf("two arguments are %q, %v; want an error that names the codec", data, err)
 	}
 }

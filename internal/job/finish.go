@@ -120,7 +120,7 @@ func Finish(ctx context.Context, c redis.UniversalClient, lane string, f Finishi
 	for _, e := range entries {
 		args = append(args, e.args...)
 	}
-	reply, err := send(ctx, c, finishScript, args).StringSlice()
+	reply, err := send(ctx, c, finishScript, false, args).StringSlice()
 	if err != nil {
 		return nil, err
 	}

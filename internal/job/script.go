@@ -31,13 +31,18 @@ var (
 	trimScript     = moveScript("trim", "return asynq_trim(q, tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4]))")
 )
 
+// script is a script and what Redis calls it.
+type script struct{ text, sha string }
+
+func scriptOf(text string) script { return script{text, redis.NewScript(text).Hash()} }
+
 // moveScript is a script that calls one of asynq's moves.
-func moveScript(move, call string) *redis.Script {
-	return redis.NewScript(asynqfmt.Lua(move) + "local q = 'asynq:{' .. ARGV[1] .. '}:'\n" + call)
+func moveScript(move, call string) script {
+	return scriptOf(asynqfmt.Lua(move) + "local q = 'asynq:{' .. ARGV[1] .. '}:'\n" + call)
 }
 
 // newScript is the named script behind the functions of head and those of the given files.
-func newScript(name, head string, functions ...string) *redis.Script {
+func newScript(name, head string, functions ...string) script {
 	var b strings.Builder
 	b.WriteString(head)
 	for _, file := range append(functions, name) {
@@ -47,7 +52,7 @@ func newScript(name, head string, functions ...string) *redis.Script {
 		}
 		b.Write(text)
 	}
-	return redis.NewScript(b.String())
+	return scriptOf(b.String())
 }
 
 // appendAll appends values to the arguments of a script.
@@ -59,8 +64,8 @@ func appendAll[T any](args []any, values []T) []any {
 }
 
 // run runs a script in its lane.
-func run(ctx context.Context, c redis.UniversalClient, s *redis.Script, lane string, args []any) *redis.Cmd {
-	return send(ctx, c, s, append(begin(s, lane, len(args)), args...))
+func run(ctx context.Context, c redis.UniversalClient, s script, lane string, args []any) *redis.Cmd {
+	return send(ctx, c, s, false, append(begin(s, lane, len(args)), args...))
 }
 
 // begin begins the command that runs a script in its lane, with room for n arguments.
@@ -71,19 +76,31 @@ func run(ctx context.Context, c redis.UniversalClient, s *redis.Script, lane str
 // names several keys of which one is missing is sent on by the old master, and told to try again
 // by the new one (TRYAGAIN). So no script ever runs on a part of a lane. Neither key is asynq's: a user of
 // Redis who may cancel jobs needs no right to asynq's keys.
-func begin(s *redis.Script, lane string, n int) []any {
+func begin(s script, lane string, n int) []any {
 	none := Prefix(lane) + "none"
-	return append(make([]any, 0, n+5), "evalsha", s.Hash(), 2, none, none+"2")
+	return append(make([]any, 0, n+5), "evalsha", s.sha, 2, none, none+"2")
 }
+
+// command is one that the Redis client repeats if it hears no reply, unless once is set: then its
+// sender is to know.
+type command struct {
+	*redis.Cmd
+	once bool
+}
+
+// NoRetry implements redis.Cmder.
+func (c command) NoRetry() bool { return c.once }
 
 // send sends such a command, and the script with it where the server does not have it. Of
 // redis.Script's methods it does without the copies of all arguments that these make.
-func send(ctx context.Context, c redis.UniversalClient, s *redis.Script, command []any) *redis.Cmd {
-	cmd := redis.NewCmd(ctx, command...)
-	cmd.SetFirstKeyPos(3)
-	_ = c.Process(ctx, cmd)
-	if redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") {
-		return s.Eval(ctx, c, []string{command[3].(string), command[4].(string)}, command[5:]...)
+func send(ctx context.Context, c redis.UniversalClient, s script, once bool, args []any) *redis.Cmd {
+	for {
+		cmd := redis.NewCmd(ctx, args...)
+		cmd.SetFirstKeyPos(3)
+		_ = c.Process(ctx, command{cmd, once})
+		if args[1] == s.text || !redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") {
+			return cmd
+		}
+		args[0], args[1] = "eval", s.text
 	}
-	return cmd
 }

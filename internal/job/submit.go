@@ -143,5 +143,5 @@ func Submit(ctx context.Context, c redis.UniversalClient, lane string, entries [
 	for _, e := range entries {
 		args = e.append(args)
 	}
-	return states(send(ctx, c, submitScript, args), lane, len(entries))
+	return states(send(ctx, c, submitScript, false, args), lane, len(entries))
 }

@@ -70,7 +70,7 @@ type Taking struct {
 
 // Take moves deliveries from pending to active and makes the worker the owner of those
 // chunks that may run. Deliveries of which nothing is to be done end here.
-// If the reply is lost, the record says which chunks are the worker's.
+// It is sent once: if the reply is lost, the error says so, and the record says which chunks are the worker's.
 func Take(ctx context.Context, c redis.UniversalClient, lane string, t Taking) ([]Taken, error) {
 	args := append(begin(takeScript, lane, 10+len(t.Moved)), lane, t.Worker, t.Most, t.Now.Add(asynqfmt.LeaseDuration).Unix(), t.Room)
 	args = append(args, day(t.Now)...)
@@ -78,7 +78,7 @@ func Take(ctx context.Context, c redis.UniversalClient, lane string, t Taking) (
 	for _, id := range t.Moved {
 		args = append(args, id)
 	}
-	reply, err := send(ctx, c, takeScript, args).Slice()
+	reply, err := send(ctx, c, takeScript, true, args).Slice()
 	if err != nil {
 		return nil, err
 	}

@@ -48,8 +48,8 @@ func TestAQueueInOneSlotGetsNoLanes(t *testing.T) {
 func TestAQueueHasLanesBeforeItsFirstNumbersCount(t *testing.T) {
 	rdb := redis.NewClusterClient(&redis.ClusterOptions{}) // what it would read is known
 	defer rdb.Close()
-	r, soon := NewRouter(rdb), time.Now().Add(lanesAhead).UnixMilli()
-	r.known["q"] = parseLayout("q", fmt.Sprintf("3@%d 2@%d", soon, soon-1))
+	r, soonMs := NewRouter(rdb), time.Now().Add(lanesAhead).UnixMilli()
+	r.known["q"] = parseLayout("q", fmt.Sprintf("3@%d 2@%d", soonMs, soonMs-1))
 	fresh, err := r.New(t.Context(), "q")
 	if err != nil || len(fresh) != 2 {
 		t.Fatalf("new jobs have the lanes %q, %v; want the 2 of the first number", fresh, err)

@@ -15,6 +15,13 @@ const (
 	maxBytes   = 256 << 10 // but at least one entry, whatever its size
 )
 
+const (
+	// smallBatch is how many entries a batch has at the most beside which another one is sent.
+	smallBatch = 4
+	// slowBatch is how long a batch takes at least beside which another one is sent, whatever it has.
+	slowBatch = 5 * time.Millisecond
+)
+
 // sendTime bounds one try to send a batch, whatever the client's own time limits are.
 const sendTime = 30 * time.Second
 
@@ -22,8 +29,8 @@ const sendTime = 30 * time.Second
 // connection is the round trip and the call of a script, not the entry.
 //
 // Without Gather no entry waits for company: an entry that finds no batch of its lane under way goes
-// out at once. Entries that come meanwhile gather, and go out together: the busier it gets, the more
-// entries share a round trip.
+// out at once, and so does one that finds a single batch that is small or slow. Entries that come
+// meanwhile gather, and go out together: the busier it gets, the more entries share a round trip.
 //
 // A Batch is safe for concurrent use. It holds no resources and needs no closing.
 type Batch[E, A any] struct {
@@ -41,18 +48,32 @@ type Batch[E, A any] struct {
 
 // line is what is on its way to one lane.
 type line[E, A any] struct {
-	underWay  bool
+	underWay  []int         // batches, each by the number of its first entry or of one before
+	last      int           // entries of the batch that was sent last
+	took      time.Duration // of the batch that was answered last
 	waiting   []item[E, A]
 	gathering bool // a timer starts what waits
-	came      int  // entries so far
-	answered  int  // of these, in the order in which they came
+	came      int  // entries so far: their numbers are less
 	settling  []settling
 }
 
-// settling waits until so many entries of a line are answered.
+// settling waits until all entries of a line with smaller numbers are answered.
 type settling struct {
-	came     int
+	number   int
 	answered chan struct{} // closed then
+}
+
+// hasRoom reports whether one more batch may be sent. Two large ones would only be twice as many: the
+// first keeps Redis busy. But if few callers share a line, or the way is long, none should wait for
+// the round trip of another.
+func (l *line[E, A]) hasRoom() bool {
+	switch len(l.underWay) {
+	case 0:
+		return true
+	case 1:
+		return l.last <= smallBatch || l.took >= slowBatch
+	}
+	return false
 }
 
 type item[E, A any] struct {
@@ -105,12 +126,9 @@ func (b *Batch[E, A]) Settle(lane string) {
 	b.mu.Lock()
 	l := b.line(lane)
 	b.start(lane, l)
-	if l.answered == l.came {
-		b.mu.Unlock()
-		return
-	}
 	answered := make(chan struct{})
 	l.settling = append(l.settling, settling{l.came, answered})
+	l.settle()
 	b.mu.Unlock()
 	<-answered
 }
@@ -136,44 +154,66 @@ func (b *Batch[E, A]) Go(lane string, entry E, done func(A, error)) {
 	}
 }
 
-// start starts a goroutine that sends what waits, unless one is at it. It is called with mu held.
+// start starts a goroutine that sends what waits, if there is room. It is called with mu held.
 func (b *Batch[E, A]) start(lane string, l *line[E, A]) {
-	if len(l.waiting) > 0 && !l.underWay {
-		l.underWay = true
-		b.crew.run(func() { b.run(lane, l) })
+	if first, ok := l.begin(); ok {
+		b.crew.run(func() { b.run(lane, l, first) })
 	}
 }
 
-// run sends batches until nothing waits.
-func (b *Batch[E, A]) run(lane string, l *line[E, A]) {
-	for answered := 0; ; {
+// begin notes a batch of what waits, or of a part of it. It is called with the batch's mu held.
+func (l *line[E, A]) begin() (first int, ok bool) {
+	if len(l.waiting) == 0 || !l.hasRoom() {
+		return 0, false
+	}
+	first = l.came - len(l.waiting)
+	l.underWay = append(l.underWay, first)
+	return first, true
+}
+
+// run sends a batch that has begun, and others as long as something waits and there is room.
+func (b *Batch[E, A]) run(lane string, l *line[E, A], first int) {
+	for ok := true; ok; {
 		b.mu.Lock()
-		l.settle(answered)
 		items := l.next(b.Size)
-		l.underWay = len(items) > 0
 		b.mu.Unlock()
-		if len(items) == 0 {
-			return
+		began := time.Now()
+		if len(items) > 0 { // another batch may have taken all
+			b.sendItems(lane, items)
 		}
-		entries := make([]E, len(items))
-		for i, it := range items {
-			entries[i] = it.entry
-		}
-		answers, err := b.send(context.Background(), lane, entries)
-		for i, it := range items {
-			it.done(answers[i], err)
-		}
-		answered = len(items)
+		b.mu.Lock()
+		l.took = time.Since(began)
+		i := slices.Index(l.underWay, first)
+		l.underWay = slices.Delete(l.underWay, i, i+1)
+		l.settle()
+		first, ok = l.begin()
+		b.mu.Unlock()
 	}
 }
 
-// settle notes that n entries more are answered. It is called with the batch's mu held.
-func (l *line[E, A]) settle(n int) {
-	l.answered += n
-	for len(l.settling) > 0 && l.settling[0].came <= l.answered {
-		close(l.settling[0].answered)
-		l.settling = l.settling[1:]
+func (b *Batch[E, A]) sendItems(lane string, items []item[E, A]) {
+	entries := make([]E, len(items))
+	for i, it := range items {
+		entries[i] = it.entry
 	}
+	answers, err := b.send(context.Background(), lane, entries)
+	for i, it := range items {
+		it.done(answers[i], err)
+	}
+}
+
+// settle tells those of which all entries are answered. It is called with the batch's mu held.
+func (l *line[E, A]) settle() {
+	oldest := l.came - len(l.waiting)
+	for _, first := range l.underWay {
+		oldest = min(oldest, first)
+	}
+	l.settling = slices.DeleteFunc(l.settling, func(s settling) bool {
+		if s.number <= oldest {
+			close(s.answered)
+		}
+		return s.number <= oldest
+	})
 }
 
 // next takes the items of the next batch off the line.
@@ -186,6 +226,7 @@ func (l *line[E, A]) next(size func(E) int) []item[E, A] {
 		}
 		n++
 	}
+	l.last = n
 	items := l.waiting[:n:n]
 	if n == len(l.waiting) {
 		l.waiting = nil

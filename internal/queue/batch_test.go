@@ -62,7 +62,7 @@ func ready() <-chan struct{} {
 	return c
 }
 
-func TestEntriesGatherWhileABatchIsUnderWay(t *testing.T) {
+func TestEntriesGatherWhileTwoSmallBatchesAreUnderWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		defer time.Sleep(2 * crewRest) // until the crew has gone
 		may := make(chan struct{})
@@ -78,10 +78,38 @@ func TestEntriesGatherWhileABatchIsUnderWay(t *testing.T) {
 		}
 		close(may)
 		s.Settle("q")
-		if want := []int{1, 64, 35}; !slices.Equal(s.sizes(), want) || answers.Load() != 100 {
+		if want := []int{1, 1, 64, 34}; !slices.Equal(s.sizes(), want) || answers.Load() != 100 {
 			t.Errorf("batches of %v with %d answers, want %v and 100", s.sizes(), answers.Load(), want)
 		}
 	})
+}
+
+func TestALargeBatchGoesAloneUnlessItIsSlow(t *testing.T) {
+	for took, want := range map[time.Duration][]int{
+		time.Millisecond: {1, 1, smallBatch + 1},
+		slowBatch:        {1, 1, smallBatch + 1, 1},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			defer time.Sleep(2 * crewRest) // until the crew has gone
+			may := make(chan struct{})
+			s := newSent(may)
+			for range smallBatch + 3 {
+				s.Go("q", 1, func(int, error) {})
+				synctest.Wait()
+			}
+			time.Sleep(took)
+			for range 2 { // one of the first two sends the large one
+				may <- struct{}{}
+				synctest.Wait()
+			}
+			s.Go("q", 1, func(int, error) {})
+			if synctest.Wait(); !slices.Equal(s.sizes(), want) {
+				t.Errorf("after a batch of %v there are batches of %v, want %v", took, s.sizes(), want)
+			}
+			close(may)
+			s.Settle("q")
+		})
+	}
 }
 
 func TestABatchEndsBeforeItHasTooManyBytes(t *testing.T) {

@@ -1,9 +1,13 @@
 package queue
 
 import (
+	"bytes"
 	"fmt"
+	"io"
+	"net"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -216,4 +220,62 @@ func TestLeasesAreRenewedDuringADrain(t *testing.T) {
 		eventually(t, "the lease is renewed", func() bool { return score() > first })
 		close(held)
 	})
+}
+
+// cutAfter is a way to a Redis that loses the first reply with the text in it, and its connection.
+func cutAfter(t *testing.T, addr, text string) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	var lost atomic.Bool
+	serve := func(down net.Conn) {
+		up, err := net.Dial("tcp", addr)
+		if err != nil {
+			_ = down.Close()
+			return
+		}
+		go func() {
+			_, _ = io.Copy(up, down)
+			_ = up.Close()
+		}()
+		defer down.Close()
+		defer up.Close()
+		for reply := make([]byte, 1<<16); ; {
+			n, err := up.Read(reply)
+			if err != nil || bytes.Contains(reply[:n], []byte(text)) && !lost.Swap(true) {
+				return
+			}
+			if _, err := down.Write(reply[:n]); err != nil {
+				return
+			}
+		}
+	}
+	go func() {
+		for {
+			down, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go serve(down)
+		}
+	}()
+	return l.Addr().String()
+}
+
+// The client must not ask again behind the Consumer's back: it would not know that deliveries are its own.
+func TestDeliveriesOfALostReplyRunAtOnce(t *testing.T) {
+	server := redistest.Start(t)
+	rdb := redis.NewClient(&redis.Options{Addr: cutAfter(t, server.Addr(), "\r\n"+string(job.Run)+"\r\n")})
+	t.Cleanup(func() { _ = rdb.Close() })
+	serve(t, rdb, "w", 1, false, nil, one("q"))
+	direct := server.Client(t)
+	begin := time.Now()
+	submit(t, direct, "q", "j")
+	eventually(t, "the call has run", func() bool { return isDone(t, direct, "q", "j") })
+	if took := time.Since(begin); took > 5*time.Second {
+		t.Errorf("the call ran after %v: supervision has found it", took)
+	}
 }
