@@ -82,11 +82,6 @@ func newSliceCoder[T any](c Codec) sliceCoder[T] {
 	}
 }
 
-func isJSON(c Codec) bool {
-	_, ok := c.(jsonCodec)
-	return ok
-}
-
 // encodeFor is encode; byte strings may be in the raw form if raw is true.
 func (s sliceCoder[T]) encodeFor(ctx context.Context, items []T, raw bool) ([]byte, error) {
 	if byteStrings, ok := any(items).([][]byte); ok && s.raw && raw && rawbytes.Worth(byteStrings) {

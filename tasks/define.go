@@ -3,6 +3,7 @@ package tasks
 import (
 	"context"
 	"fmt"
+	"reflect"
 )
 
 // Define makes a task of fn. It is meant for package-level variables that the
@@ -73,5 +74,17 @@ func mustName(where, name string) {
 func mustFunc(where, name string, missing bool) {
 	if missing {
 		panic(fmt.Sprintf("%s: function of task %q is nil; pass a function, or use tasks.Declare in a producer that has none", where, name))
+	}
+}
+
+// mustTravel panics if the codec knows that it cannot carry a t, which is what ("the
+// argument") of the task.
+func mustTravel(task string, c Codec, what string, t reflect.Type) {
+	checker, ok := c.(TypeChecker)
+	if !ok {
+		return
+	}
+	if err := checker.CheckType(t); err != nil {
+		panic(fmt.Sprintf("tasks.Define: %s of task %q: %v", what, task, err))
 	}
 }

@@ -1,10 +1,9 @@
 package tasks
 
 import (
-	"encoding"
-	"encoding/json"
 	"reflect"
-	"strings"
+
+	"github.com/distpool/distpool/internal/jsoncodec"
 )
 
 // foreign says whether a codec runs code that neither distpool nor Go's library has
@@ -15,70 +14,10 @@ type foreign struct{ encode, decode bool }
 
 // foreignOf looks at all of a type that the codec looks at.
 func foreignOf(c Codec, t reflect.Type) foreign {
-	if !isJSON(c) {
+	codec, ok := c.(*jsoncodec.Codec)
+	if !ok {
 		return foreign{true, true}
 	}
-	var f foreign
-	f.look(t, map[reflect.Type]bool{})
-	return f
-}
-
-var (
-	encoders = []reflect.Type{reflect.TypeFor[json.Marshaler](), reflect.TypeFor[encoding.TextMarshaler](), reflect.TypeFor[interface{ IsZero() bool }]()}
-	decoders = []reflect.Type{reflect.TypeFor[json.Unmarshaler](), reflect.TypeFor[encoding.TextUnmarshaler]()}
-)
-
-func (f *foreign) look(t reflect.Type, seen map[reflect.Type]bool) {
-	if seen[t] || f.encode && f.decode {
-		return
-	}
-	seen[t] = true
-	tuple := reflect.PointerTo(t).Implements(tupleType)
-	// A struct without a name has the methods of what it embeds, and no package.
-	if !tuple && t.Kind() != reflect.Interface && (t.PkgPath() != "" || t.Kind() == reflect.Struct) {
-		theirs := !fromGo(t.PkgPath())
-		encodes, decodes := implements(t, encoders), implements(t, decoders)
-		f.encode = f.encode || theirs && encodes
-		f.decode = f.decode || theirs && decodes
-		if !theirs && (encodes || decodes) {
-			return // such as time.Time
-		}
-	}
-	switch t.Kind() {
-	case reflect.Interface:
-		f.encode = true // of any type; decoded into it are Go's own types
-	case reflect.Map:
-		f.look(t.Key(), seen)
-		f.look(t.Elem(), seen)
-	case reflect.Pointer, reflect.Slice, reflect.Array:
-		f.look(t.Elem(), seen)
-	case reflect.Struct:
-		for i := range t.NumField() {
-			f.look(t.Field(i).Type, seen)
-		}
-	}
-}
-
-// implements reports whether t, or a pointer to it, is one of the interfaces.
-func implements(t reflect.Type, interfaces []reflect.Type) bool {
-	for _, i := range interfaces {
-		if t.Implements(i) || reflect.PointerTo(t).Implements(i) {
-			return true
-		}
-	}
-	return false
-}
-
-// fromGo reports whether a package is one of Go's library that is listed.
-func fromGo(path string) bool {
-	first, _, _ := strings.Cut(path, "/")
-	return goPackages[first]
-}
-
-// goPackages are the first parts of the paths of Go's library that have types which
-// encode or decode themselves. A module may have a path without a dot, so the list is
-// of packages that are known to have such types.
-var goPackages = map[string]bool{
-	"crypto": true, "database": true, "encoding": true, "go": true, "log": true, "math": true, "net": true,
-	"regexp": true, "time": true,
+	encode, decode := codec.Foreign(t)
+	return foreign{encode, decode}
 }

@@ -1,9 +1,6 @@
-package tasks
+package jsoncodec
 
-import (
-	"reflect"
-	"sync"
-)
+import "reflect"
 
 // traits is what the JSON codec wants to know about a type before it encodes or
 // decodes.
@@ -19,21 +16,17 @@ type traits struct {
 	dynamic, opaque bool
 }
 
-var traitsByType sync.Map // reflect.Type -> traits
-
-func traitsOf(t reflect.Type) traits {
-	if known, ok := traitsByType.Load(t); ok {
+func (c *Codec) traitsOf(t reflect.Type) traits {
+	if known, ok := c.traits.Load(t); ok {
 		return known.(traits)
 	}
 	found := traits{
-		iface: holdsInterface(t, map[reflect.Type]bool{}), tuples: isTupleSlice(t),
-		dynamic: isDynamic(t, map[reflect.Type]bool{}), opaque: isOpaque(t),
+		iface: holdsInterface(t, map[reflect.Type]bool{}), tuples: c.isTupleSlice(t),
+		dynamic: c.isDynamic(t, map[reflect.Type]bool{}), opaque: isOpaque(t),
 	}
-	traitsByType.Store(t, found)
+	c.traits.Store(t, found)
 	return found
 }
-
-var tupleType = reflect.TypeFor[jsonTuple]()
 
 func holdsInterface(t reflect.Type, seen map[reflect.Type]bool) bool {
 	// A type that decodes itself never lets the decoder see what is inside.
@@ -56,10 +49,10 @@ func holdsInterface(t reflect.Type, seen map[reflect.Type]bool) bool {
 	return false
 }
 
-func isTupleSlice(t reflect.Type) bool {
+func (c *Codec) isTupleSlice(t reflect.Type) bool {
 	if t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
 	// A slice type with a name may have encoding methods of its own.
-	return t.Kind() == reflect.Slice && t.Name() == "" && reflect.PointerTo(t.Elem()).Implements(tupleType)
+	return t.Kind() == reflect.Slice && t.Name() == "" && c.isTuple(t.Elem())
 }

@@ -1,4 +1,4 @@
-package tasks
+package jsoncodec
 
 import (
 	"bytes"
@@ -21,7 +21,7 @@ func TestByteStringsAreEncodedAsEncodingJSONDoesIt(t *testing.T) {
 			t.Errorf("appendBytes of %d items is %.40q, %v, want %.40q", len(items), got, ok, want)
 		}
 		var back [][]byte
-		if err := JSON.Unmarshal(got, &back); err != nil || !reflect.DeepEqual(back, items) {
+		if err := codec.Unmarshal(got, &back); err != nil || !reflect.DeepEqual(back, items) {
 			t.Errorf("%.40q decodes to %d items, error %v, want %d", got, len(back), err, len(items))
 		}
 	}
@@ -37,7 +37,7 @@ func TestByteStringsAreDecodedAsEncodingJSONDoesIt(t *testing.T) {
 		`["YQ==",]`, `["é"]`, `[1]`, `[[1,2]]`, `["YQ=="x]`, `{}`, ``,
 	} {
 		var got, want [][]byte
-		err, werr := JSON.Unmarshal([]byte(data), &got), json.Unmarshal([]byte(data), &want)
+		err, werr := codec.Unmarshal([]byte(data), &got), json.Unmarshal([]byte(data), &want)
 		if (err == nil) != (werr == nil) {
 			t.Errorf("%q: error %v, encoding/json says %v", data, err, werr)
 		}
@@ -50,7 +50,7 @@ func TestByteStringsAreDecodedAsEncodingJSONDoesIt(t *testing.T) {
 func TestDecodedByteStringsDoNotShareMemoryWithTheirData(t *testing.T) {
 	data := []byte(`["YWJj"]`)
 	var got [][]byte
-	if err := JSON.Unmarshal(data, &got); err != nil {
+	if err := codec.Unmarshal(data, &got); err != nil {
 		t.Fatal(err)
 	}
 	for i := range data {

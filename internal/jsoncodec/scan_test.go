@@ -1,4 +1,4 @@
-package tasks
+package jsoncodec
 
 import (
 	"bytes"
@@ -13,6 +13,9 @@ import (
 	"testing"
 )
 
+// codec knows no tuples. The tests of package tasks cover tuples.
+var codec = New(func(reflect.Type) bool { return false }, nil)
+
 // Everything here compares with encoding/json: the scanners may give up, but
 // what they do, they must do as it does.
 
@@ -26,7 +29,7 @@ func sameArray[T any](t *testing.T, data []byte) {
 	}
 	// As a worker decodes: into memory that is there.
 	got := make([]T, 0, 3)
-	err := JSON.Unmarshal(data, &got)
+	err := codec.Unmarshal(data, &got)
 	if (err == nil) != (wantErr == nil) {
 		t.Fatalf("decoding %q as %T: error %v, encoding/json %v", data, got, err, wantErr)
 	}
@@ -175,92 +178,5 @@ func TestAScannerThatGivesUpLeavesTheSliceAsItWas(t *testing.T) {
 	got := make([]int, 0, 4)
 	if scanSlice([]byte("[1,2,1e1,4]"), &got) || got == nil || len(got) != 0 {
 		t.Errorf("scanned %#v", got)
-	}
-}
-
-func TestInterfacesAreFoundInTypes(t *testing.T) {
-	type recursive struct {
-		Next *recursive
-		Map  map[string][]recursive
-	}
-	type hidden struct {
-		Next *hidden
-		Deep [2]map[int]*[]any
-	}
-	for want, vs := range map[bool][]any{
-		false: {new(int), new([]string), new(map[string]float64), new(recursive), new(json.RawMessage), new(Args2[any, any]), new([]Args3[any, int, any])},
-		true:  {new(any), new([]any), new(map[string]any), new(hidden), new([]hidden), new(struct{ E error }), new(*any)},
-	} {
-		for _, v := range vs {
-			if got := traitsOf(reflect.TypeOf(v)).iface; got != want {
-				t.Errorf("%T can hold an interface: %v", v, got)
-			}
-		}
-	}
-}
-
-// BenchmarkJSON is the reason for jsonscan.go and for the two ways to decode in
-// json.go: it sets the codec beside plain encoding/json.
-func BenchmarkJSON(b *testing.B) {
-	const n = 1000
-	r := rand.New(rand.NewPCG(1, 2))
-	type point struct {
-		X, Y float64
-		Name string
-	}
-	type open struct {
-		X, Y float64
-		Name any
-	}
-	path := func() string { return "src/some/package/file.go" }
-	b.Run("small ints", benchmarkArray(n, func() int { return r.IntN(10_000) }))
-	b.Run("large ints", benchmarkArray(n, func() int64 { return int64(r.Uint64()) }))
-	b.Run("floats", benchmarkArray(n, r.Float64))
-	b.Run("prices", benchmarkArray(n, func() float64 { return float64(r.IntN(100_000)) / 100 }))
-	b.Run("strings", benchmarkArray(n, path))
-	b.Run("bools", benchmarkArray(n, func() bool { return r.IntN(2) == 0 }))
-	b.Run("pairs", benchmarkArray(n, func() Args2[int, string] { return Of2(r.IntN(10_000), path()) }))
-	b.Run("triples", benchmarkArray(n, func() Args3[float64, float64, int] { return Of3(r.Float64(), r.Float64(), r.Int()) }))
-	b.Run("structs", benchmarkArray(n, func() point { return point{r.Float64(), r.Float64(), path()} }))
-	b.Run("structs with any", benchmarkArray(n, func() open { return open{r.Float64(), r.Float64(), path()} }))
-}
-
-func benchmarkArray[T any](n int, item func() T) func(*testing.B) {
-	return func(b *testing.B) {
-		in := make([]T, n)
-		for i := range in {
-			in[i] = item()
-		}
-		data, err := JSON.Marshal(in)
-		if err != nil {
-			b.Fatal(err)
-		}
-		out := make([]T, n)
-		decode := func(unmarshal func([]byte, any) error) func(*testing.B) {
-			return func(b *testing.B) {
-				b.ReportAllocs()
-				for b.Loop() {
-					clear(out)
-					got := out[:0]
-					if err := unmarshal(data, &got); err != nil {
-						b.Fatal(err)
-					}
-				}
-			}
-		}
-		encode := func(marshal func(any) ([]byte, error)) func(*testing.B) {
-			return func(b *testing.B) {
-				b.ReportAllocs()
-				for b.Loop() {
-					if _, err := marshal(in); err != nil {
-						b.Fatal(err)
-					}
-				}
-			}
-		}
-		b.Run("decode/encoding-json", decode(json.Unmarshal))
-		b.Run("decode/codec", decode(JSON.Unmarshal))
-		b.Run("encode/encoding-json", encode(json.Marshal))
-		b.Run("encode/codec", encode(JSON.Marshal))
 	}
 }

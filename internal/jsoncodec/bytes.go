@@ -1,4 +1,4 @@
-package tasks
+package jsoncodec
 
 import (
 	"bytes"
@@ -10,7 +10,7 @@ import (
 
 // unmarshalRaw decodes an array in the raw form. Into byte strings it copies; for
 // every other type it goes by way of JSON.
-func (c jsonCodec) unmarshalRaw(data []byte, v any) error {
+func (c *Codec) unmarshalRaw(data []byte, v any) error {
 	dst, ok := v.(*[][]byte)
 	if !ok {
 		items, err := splitRaw(data)

@@ -1,4 +1,4 @@
-package tasks
+package jsoncodec
 
 import (
 	"context"
@@ -6,31 +6,16 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
-	"sync"
 )
 
 // encoding/json drops without a word what it has no form for: unexported fields, and
 // the fields beside an embedded type with a MarshalJSON, which stands for the whole struct.
-// checkTravels refuses a type of which something would get lost that its author did
+// CheckType refuses a type of which something would get lost that its author did
 // not leave out: everything of a lock, a pool, a handle or a context has meaning in
 // one process only.
 
-// mustTravel panics if the codec knows that it cannot carry a t, which is what ("the
-// argument") of the task.
-func mustTravel(task string, c Codec, what string, t reflect.Type) {
-	checker, ok := c.(TypeChecker)
-	if !ok {
-		return
-	}
-	if err := checker.CheckType(t); err != nil {
-		panic(fmt.Sprintf("tasks.Define: %s of task %q: %v", what, task, err))
-	}
-}
-
-// checkTravels returns an error if something of each t would get lost.
-func checkTravels(t reflect.Type) error {
-	return placed{t, false}.travels()
-}
+// CheckType returns an error if something of each t would get lost.
+func (c *Codec) CheckType(t reflect.Type) error { return c.checkPlaced(placed{t, false}) }
 
 // placed is a type in a place. fixed says that a value there has no address: it is an
 // item of a map, or in an interface. encoding/json does not call methods of a pointer to
@@ -40,29 +25,30 @@ type placed struct {
 	fixed bool
 }
 
-func (p placed) travels() error {
-	if known, ok := travelsByType.Load(p); ok {
+func (c *Codec) checkPlaced(p placed) error {
+	if known, ok := c.travels.Load(p); ok {
 		return known.(verdict).err
 	}
-	err := typeWalk{}.check(p.t, false, p.fixed)
-	travelsByType.Store(p, verdict{err})
+	err := typeWalk{c.isTuple, map[placed]bool{}}.check(p.t, false, p.fixed)
+	c.travels.Store(p, verdict{err})
 	return err
 }
 
 type verdict struct{ err error }
 
-var travelsByType sync.Map // placed -> verdict
+// typeWalk is a walk over a type and all that it holds.
+type typeWalk struct {
+	isTuple func(reflect.Type) bool
+	met     map[placed]bool
+}
 
-// typeWalk holds what a walk over a type and all that it holds has met.
-type typeWalk map[placed]bool
-
-// check is checkTravels of a type in the walk. optional says that it need not be
+// check is CheckType of a type in the walk. optional says that it need not be
 // there: it is behind a pointer, or an item. For fixed see placed.
 func (w typeWalk) check(t reflect.Type, optional, fixed bool) error {
-	if w[placed{t, fixed}] {
+	if w.met[placed{t, fixed}] {
 		return nil
 	}
-	w[placed{t, fixed}] = true
+	w.met[placed{t, fixed}] = true
 	if t.Implements(contextType) {
 		return &travelError{t, "a context cannot leave its process, and the task's function is given one"}
 	}
@@ -76,7 +62,7 @@ func (w typeWalk) check(t reflect.Type, optional, fixed bool) error {
 	case byEmbedded:
 		return checkEmbedding(t)
 	case byMethod:
-		if isTuple(t) {
+		if w.isTuple(t) {
 			return w.checkFields(t, false)
 		}
 		return nil
@@ -172,8 +158,6 @@ func checkEmbedding(t reflect.Type) error {
 	return &travelError{t, fmt.Sprintf("it embeds %v, whose methods encode the whole struct, so its other fields would get lost (%s); "+
 		"give %v a name in it, or the struct its own MarshalJSON and UnmarshalJSON", embedded, strings.Join(lost, ", "), embedded)}
 }
-
-func isTuple(t reflect.Type) bool { return reflect.PointerTo(t).Implements(tupleType) }
 
 func isSync(t reflect.Type) bool { return t.PkgPath() == "sync" || t.PkgPath() == "sync/atomic" }
 

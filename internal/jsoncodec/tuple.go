@@ -1,4 +1,4 @@
-package tasks
+package jsoncodec
 
 import (
 	"bytes"
@@ -8,53 +8,44 @@ import (
 	"reflect"
 )
 
-// jsonTuple is what the JSON codec needs of a tuple.
-type jsonTuple interface {
-	json.Unmarshaler
-	appendJSON(dst []byte) ([]byte, error)
-}
-
-// tupleError blames argument number arg of a tuple, or the whole tuple if arg is
-// 0. The task adds its name.
-func tupleError(arg int, err error) error {
-	return &ArgError{Call: -1, Arg: arg, Err: err}
-}
-
-// appendTuple appends the variables that args point to as an array.
-func appendTuple(dst []byte, args ...any) ([]byte, error) {
+// AppendTuple appends the variables that args point to as an array. On an error, arg is the
+// number of the argument that cannot be encoded, counted from 1.
+func (c *Codec) AppendTuple(dst []byte, args ...any) (data []byte, arg int, err error) {
 	dst = append(dst, '[')
-	for i, arg := range args {
+	for i, p := range args {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
 		var ok bool
-		if dst, ok = appendValue(dst, arg); ok {
+		if dst, ok = appendValue(dst, p); ok {
 			continue
 		}
-		data, err := jsonCodec{}.Marshal(arg)
+		item, err := c.Marshal(p)
 		if err != nil {
-			return nil, tupleError(i+1, err)
+			return nil, i + 1, err
 		}
-		dst = append(dst, data...)
+		dst = append(dst, item...)
 	}
-	return append(dst, ']'), nil
+	return append(dst, ']'), 0, nil
 }
 
-// decodeTuple decodes an array into the variables that args point to.
-func decodeTuple(data []byte, args ...any) error {
+// DecodeTuple decodes an array into the variables that args point to, three at most. On an
+// error, arg is the number of the argument that cannot be decoded, counted from 1; it is 0 if
+// data is not an array of as many items.
+func (c *Codec) DecodeTuple(data []byte, args ...any) (arg int, err error) {
 	items, err := splitTuple(data, len(args))
 	if err != nil {
-		return tupleError(0, fmt.Errorf("want an array of %d arguments, got %w", len(args), err))
+		return 0, fmt.Errorf("want an array of %d arguments, got %w", len(args), err)
 	}
 	for i, item := range items[:len(args)] {
 		if scanValue(item, args[i]) {
 			continue
 		}
-		if err := (jsonCodec{}).Unmarshal(item, args[i]); err != nil {
-			return tupleError(i+1, err)
+		if err := c.Unmarshal(item, args[i]); err != nil {
+			return i + 1, err
 		}
 	}
-	return nil
+	return 0, nil
 }
 
 // maxArity is the arity of the widest tuple.
@@ -98,7 +89,7 @@ func notArray(data []byte) error {
 }
 
 // encodeTuples encodes a slice of tuples, or a pointer to one.
-func encodeTuples(v reflect.Value) ([]byte, error) {
+func (c *Codec) encodeTuples(v reflect.Value) ([]byte, error) {
 	if v.Kind() == reflect.Pointer && !v.IsNil() {
 		v = v.Elem()
 	}
@@ -113,7 +104,7 @@ func encodeTuples(v reflect.Value) ([]byte, error) {
 			out = append(out, ',')
 		}
 		var err error
-		if out, err = v.Index(i).Addr().Interface().(jsonTuple).appendJSON(out); err != nil {
+		if out, err = c.appendTuple(v.Index(i).Addr().Interface(), out); err != nil {
 			return nil, err
 		}
 	}
@@ -122,7 +113,7 @@ func encodeTuples(v reflect.Value) ([]byte, error) {
 
 // decodeTuples decodes an array into the slice of tuples that v points to, and
 // reuses its memory. It is not done if it leaves data to encoding/json.
-func decodeTuples(data []byte, v reflect.Value) (done bool, err error) {
+func (c *Codec) decodeTuples(data []byte, v reflect.Value) (done bool, err error) {
 	if v.Kind() != reflect.Pointer || v.IsNil() {
 		return false, nil
 	}
@@ -133,7 +124,7 @@ func decodeTuples(data []byte, v reflect.Value) (done bool, err error) {
 			slice.Grow(1)
 		}
 		slice.SetLen(n + 1)
-		err = slice.Index(n).Addr().Interface().(jsonTuple).UnmarshalJSON(item)
+		err = slice.Index(n).Addr().Interface().(json.Unmarshaler).UnmarshalJSON(item)
 		n++
 		return err == nil
 	})
