@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"time"
 
+	"github.com/distpool/distpool/internal/failure"
 	"github.com/distpool/distpool/internal/guard"
 	"github.com/distpool/distpool/internal/rawbytes"
 )
@@ -267,10 +268,10 @@ func guarded[V any](ctx context.Context, doing string, t reflect.Type, f func() 
 		if v, err = f(); err == nil {
 			return nil
 		}
-		theirs = &foreignError{text: guard.Text(err), err: err}
+		theirs = &foreignError{Foreign: failure.NewForeign(err)}
 		if t != nil && (isTuple(t) || t.Kind() == reflect.Slice && isTuple(t.Elem())) { // its errors say which argument it is
-			if arg, ok := inTree[*ArgError](err); ok && arg.Err != nil {
-				theirs.arg = &ArgError{Call: -1, Arg: arg.Arg, Err: &foreignError{text: guard.Text(arg.Err), err: arg.Err}}
+			if arg, ok := failure.Find[*ArgError](err); ok && arg.Err != nil {
+				theirs.arg = &ArgError{Call: -1, Arg: arg.Arg, Err: failure.NewForeign(arg.Err)}
 			}
 		}
 		return theirs
@@ -294,40 +295,8 @@ func panicked(doing string, p any) error {
 	return fmt.Errorf("%s panicked: %s", doing, guard.Text(p))
 }
 
-// foreignError is an error of foreign code, with its text: its methods are only called
-// under guard.
+// foreignError is an error of foreign code, and the *ArgError found in it.
 type foreignError struct {
-	text string
-	err  error
-	arg  *ArgError // found in err
-}
-
-func (e *foreignError) Error() string { return e.text }
-
-// Is is errors.Is for what e wraps. There is no Unwrap, since errors.Is would then call
-// methods of err unguarded.
-func (e *foreignError) Is(target error) bool {
-	var is bool
-	return e.ask(func() { is = errors.Is(e.err, target) }) && is
-}
-
-// As is errors.As for what e wraps.
-func (e *foreignError) As(target any) bool {
-	// Not target itself: code that was left behind may still write to it.
-	found, as := reflect.New(reflect.TypeOf(target).Elem()), false
-	if !e.ask(func() { as = errors.As(e.err, found.Interface()) }) || !as {
-		return false
-	}
-	reflect.ValueOf(target).Elem().Set(found.Elem())
-	return true
-}
-
-// ask runs f under guard, for as long as Examine would. It reports whether f returned.
-func (e *foreignError) ask(f func()) bool {
-	ctx, cancel := context.WithTimeout(context.Background(), examineFor)
-	defer cancel()
-	return guard.Apart(ctx, func() error {
-		f()
-		return nil
-	}) == nil
+	*failure.Foreign
+	arg *ArgError
 }

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/distpool/distpool/internal/bounds"
+	"github.com/distpool/distpool/internal/call"
+	"github.com/distpool/distpool/internal/failure"
 )
 
 // Permanent marks err as one that another attempt will not cure, so that the
@@ -13,13 +15,13 @@ func Permanent(err error) error {
 	if err == nil {
 		return nil
 	}
-	return &permanentError{err}
+	return &failure.Permanent{Err: err}
 }
 
 // IsPermanent reports whether err was marked by [Permanent], itself or anything
 // that it wraps.
 func IsPermanent(err error) bool {
-	_, ok := inTree[*permanentError](err)
+	_, ok := failure.Find[*failure.Permanent](err)
 	return ok
 }
 
@@ -34,28 +36,23 @@ func RetryAfter(err error, d time.Duration) error {
 	if err == nil {
 		return nil
 	}
-	return &retryAfterError{err, min(max(d, 0), bounds.Longest)}
+	return &failure.RetryAfter{Err: err, Delay: min(max(d, 0), bounds.Longest)}
 }
 
 // RetryDelay returns the wait that [RetryAfter] asked for, the outermost one if
 // there are several. It is false if err was not marked so, or is permanent.
 func RetryDelay(err error) (time.Duration, bool) {
-	e, ok := inTree[*retryAfterError](err)
+	e, ok := failure.Find[*failure.RetryAfter](err)
 	if !ok || IsPermanent(err) {
 		return 0, false
 	}
-	return e.delay, true
+	return e.Delay, true
 }
 
-type permanentError struct{ err error }
-
-func (e *permanentError) Error() string { return e.err.Error() }
-func (e *permanentError) Unwrap() error { return e.err }
-
-type retryAfterError struct {
-	err   error
-	delay time.Duration
-}
-
-func (e *retryAfterError) Error() string { return e.err.Error() }
-func (e *retryAfterError) Unwrap() error { return e.err }
+// Examine finds out what a worker tells of an error that a task returned, or panicked
+// with. It calls methods of err and of the errors that it wraps, under guard: one that
+// panics or calls runtime.Goexit is left out, and the message says so. After 10
+// seconds it gives up on all of them. It does not call their As.
+//
+// It exists for package worker; its result type is internal to distpool.
+func Examine(err error) call.Failure { return failure.Examine(err) }

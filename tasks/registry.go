@@ -3,10 +3,8 @@ package tasks
 import (
 	"fmt"
 	"reflect"
-	"slices"
-	"strings"
-	"sync"
-	"sync/atomic"
+
+	"github.com/distpool/distpool/internal/failure"
 )
 
 // RegisterError gives the error target a code, under which it travels: when a
@@ -42,78 +40,20 @@ func RegisterError(code string, target error) {
 		panic(fmt.Sprintf("tasks.RegisterError: target of code %q has type %T, which cannot be compared; "+
 			"use a sentinel made by errors.New", code, target))
 	}
-	errorCodes.add(code, target)
+	if other := failure.Register(code, target); other != nil {
+		panic(fmt.Sprintf("tasks.RegisterError: code %q already stands for %q and cannot stand for %q too; use another code",
+			code, other, target))
+	}
 }
 
 // ErrorCodes returns the codes of all registered errors that errors.Is finds in
 // err, in alphabetical order; nil if there are none. It looks at the first 1,000 errors
 // of err's tree.
 func ErrorCodes(err error) []string {
-	if err == nil {
-		return nil
-	}
-	t := newTree(err)
-	for t.grow() {
-	}
-	var codes []string
-	for _, e := range errorCodes.load() {
-		if slices.ContainsFunc(t.errs, func(err error) bool { return matches(err, e.target) }) {
-			codes = append(codes, e.code)
-		}
-	}
-	return codes
+	return failure.Codes(err)
 }
 
 // ErrorForCode returns the error that is registered under code.
 func ErrorForCode(code string) (error, bool) { //revive:disable-line:error-return the error is what is looked up
-	all := errorCodes.load()
-	if i, ok := find(all, code); ok {
-		return all[i].target, true
-	}
-	return nil, false
-}
-
-var errorCodes errorRegistry
-
-// errorRegistry is written a few times while the program starts, and read for
-// every call that fails. Readers take the current list and hold no lock, so that
-// an Is method may do what it likes, even register.
-type errorRegistry struct {
-	writing sync.Mutex // serializes writers
-	list    atomic.Pointer[[]codedError]
-}
-
-type codedError struct {
-	code   string
-	target error
-}
-
-// load returns the list, sorted by code. It must not be changed.
-func (r *errorRegistry) load() []codedError {
-	if list := r.list.Load(); list != nil {
-		return *list
-	}
-	return nil
-}
-
-func (r *errorRegistry) add(code string, target error) {
-	r.writing.Lock()
-	defer r.writing.Unlock()
-	old := r.load()
-	i, ok := find(old, code)
-	if ok {
-		if old[i].target != target {
-			panic(fmt.Sprintf("tasks.RegisterError: code %q already stands for %q and cannot stand for %q too; use another code",
-				code, old[i].target, target))
-		}
-		return
-	}
-	list := slices.Insert(slices.Clone(old), i, codedError{code, target})
-	r.list.Store(&list)
-}
-
-func find(list []codedError, code string) (int, bool) {
-	return slices.BinarySearchFunc(list, code, func(e codedError, code string) int {
-		return strings.Compare(e.code, code)
-	})
+	return failure.ForCode(code)
 }

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/distpool/distpool/internal/call"
+	"github.com/distpool/distpool/internal/failure"
 	"github.com/distpool/distpool/internal/guard"
 )
 
@@ -142,7 +143,7 @@ func (t *Task[A, R]) argError(i int, err error) *ArgError {
 		if theirs, ok := err.(*foreignError); ok {
 			inner = theirs.arg
 		} else {
-			inner, _ = inTree[*ArgError](err)
+			inner, _ = failure.Find[*ArgError](err)
 		}
 		if inner != nil {
 			return &ArgError{Task: t.name, Call: i, Arg: inner.Arg, Err: inner.Err}

@@ -1,70 +1,16 @@
-package tasks
+// Package failure reads errors of foreign code: their marks, the codes of registered errors,
+// their texts. It calls their methods under guard; a function that does not says so.
+package failure
 
 import (
 	"context"
 	"fmt"
 	"reflect"
-	"slices"
 	"time"
 
 	"github.com/distpool/distpool/internal/call"
 	"github.com/distpool/distpool/internal/guard"
 )
-
-// mostErrors is how many errors of a tree are looked at: an Unwrap may return its own
-// error.
-const mostErrors = 1000
-
-// errorTree is a tree of errors that is being walked, in the order in which errors.Is
-// looks at it. Of very large ones, and endless ones, the beginning is.
-type errorTree struct {
-	errs []error // walked
-	rest []error // to walk, the next one last
-	open bool    // Unwrap of the last of errs has not been called
-}
-
-func newTree(err error) *errorTree { return &errorTree{rest: []error{err}} }
-
-// grow walks to the next error. It calls Unwrap of the one before, which counts as
-// done.
-func (t *errorTree) grow() bool {
-	if t.open {
-		t.open = false
-		t.unwrap(t.errs[len(t.errs)-1])
-	}
-	for len(t.rest) > 0 && len(t.errs) < mostErrors {
-		err := t.rest[len(t.rest)-1]
-		t.rest = t.rest[:len(t.rest)-1]
-		if err != nil {
-			t.errs, t.open = append(t.errs, err), true
-			return true
-		}
-	}
-	return false
-}
-
-func (t *errorTree) unwrap(err error) {
-	switch err := err.(type) {
-	case interface{ Unwrap() error }:
-		t.rest = append(t.rest, err.Unwrap())
-	case interface{ Unwrap() []error }:
-		inner := err.Unwrap()
-		inner = slices.Clone(inner[:min(len(inner), mostErrors)])
-		slices.Reverse(inner)
-		t.rest = append(t.rest, inner...)
-	}
-}
-
-// inTree returns the first error of type E in err's tree. It does not look behind it.
-func inTree[E error](err error) (E, bool) {
-	for t := newTree(err); t.grow(); {
-		if found, ok := t.errs[len(t.errs)-1].(E); ok {
-			return found, true
-		}
-	}
-	var none E
-	return none, false
-}
 
 // examineFor bounds how long the methods of an error may take.
 const examineFor = 10 * time.Second
@@ -73,15 +19,13 @@ const examineFor = 10 * time.Second
 // with. It calls methods of err and of the errors that it wraps, under guard: one that
 // panics or calls runtime.Goexit is left out, and the message says so. After 10
 // seconds it gives up on all of them. It does not call their As.
-//
-// It exists for package worker; its result type is internal to distpool.
 func Examine(err error) call.Failure {
 	ctx, cancel := context.WithTimeout(context.Background(), examineFor)
 	defer cancel()
-	x := &examination{err: err, tree: newTree(err), codes: errorCodes.load()}
+	x := &examination{err: err, tree: newTree(err), codes: codes.load()}
 	for fault := x.run(ctx); fault != nil; fault = x.run(ctx) {
 		if _, left := fault.(*guard.Left); left { // x may still be written to
-			_, permanent := err.(*permanentError)
+			_, permanent := err.(*Permanent)
 			t := fmt.Sprintf("%T", unmarked(err))
 			return call.Failure{Type: t, Permanent: permanent, Message: fmt.Sprintf("an error of type %s, whose methods did not return within %v", t, examineFor)}
 		}
@@ -93,11 +37,11 @@ func Examine(err error) call.Failure {
 	f.Type, f.Sane = fmt.Sprintf("%T", unmarked(err)), x.fault == "" && len(x.tree.rest) == 0
 	for _, e := range x.tree.errs {
 		switch e := e.(type) {
-		case *permanentError:
+		case *Permanent:
 			f.Permanent = true
-		case *retryAfterError:
+		case *RetryAfter:
 			if !f.Asked {
-				f.Delay, f.Asked = e.delay, true
+				f.Delay, f.Asked = e.Delay, true
 			}
 		}
 	}
@@ -119,8 +63,8 @@ func Examine(err error) call.Failure {
 type examination struct {
 	err     error
 	tree    *errorTree
-	codes   []codedError // to look for
-	at      int          // the error of the tree in which the first of codes is looked for
+	codes   []coded // to look for
+	at      int     // the error of the tree in which the first of codes is looked for
 	found   call.Failure
 	message bool // Error has been called
 	doing   string
@@ -153,23 +97,14 @@ func (x *examination) run(ctx context.Context) error {
 	})
 }
 
-// matches is errors.Is without what err wraps. target can be compared.
-func matches(err, target error) bool {
-	if err == target {
-		return true
-	}
-	is, ok := err.(interface{ Is(error) bool })
-	return ok && is.Is(target)
-}
-
 // unmarked is the error that the task made, without our marks on it.
 func unmarked(err error) error {
 	for {
 		switch marked := err.(type) {
-		case *permanentError:
-			err = marked.err
-		case *retryAfterError:
-			err = marked.err
+		case *Permanent:
+			err = marked.Err
+		case *RetryAfter:
+			err = marked.Err
 		default:
 			return err
 		}
