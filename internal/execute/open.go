@@ -159,14 +159,19 @@ func (r *Run) leftBehind(what string, err error) bool {
 // namesListed is how many task names an error lists: it travels with each failed call.
 const namesListed = 5
 
-// similar lists the names of tasks next to the given one in the alphabet, which begin most like it,
-// and says how many more there are.
+// similar lists the names of tasks that begin most like the given one, and says how many more there are.
 func similar(name string, tasks map[string]call.Task) string {
+	shared := func(other string) int { // so many bytes are the same from the beginning on
+		n := 0
+		for n < min(len(name), len(other)) && name[n] == other[n] {
+			n++
+		}
+		return n
+	}
 	names := slices.Sorted(maps.Keys(tasks))
+	slices.SortStableFunc(names, func(a, b string) int { return shared(b) - shared(a) })
 	n := min(namesListed, len(names))
-	at, _ := slices.BinarySearch(names, name)
-	from := min(max(0, at-n/2), len(names)-n)
-	listed := strings.Join(names[from:from+n], ", ")
+	listed := strings.Join(names[:n], ", ")
 	if more := len(names) - n; more > 0 {
 		listed += fmt.Sprintf(" and %d more", more)
 	}
