@@ -17,7 +17,7 @@ const (
 
 const (
 	// smallBatch is how many entries a batch has at the most beside which another one is sent.
-	smallBatch = 4
+	smallBatch = 1
 	// slowBatch is how long a batch takes at least beside which another one is sent, whatever it has.
 	slowBatch = 5 * time.Millisecond
 )
