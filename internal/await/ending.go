@@ -179,7 +179,7 @@ func (h *Hub) after(j *Job, slot **time.Timer, d time.Duration, f func()) {
 	})
 }
 
-// expire ends those jobs whose time is over. None has begun.
+// expire ends jobs that have not begun in time.
 func (h *Hub) expire(ctx context.Context, jobs []*Job) error {
 	h.mu.Lock()
 	late := slices.DeleteFunc(jobs, func(j *Job) bool { return !j.late })

@@ -69,7 +69,7 @@ func (j *Job) hear(counts job.Counts, end error, out recorded) (missing bool) {
 }
 
 // merge moves the counts forward. Notices and polls overtake each other, so
-// whatever is smaller than what is known is old.
+// a count that is smaller than the known one is old.
 func (j *Job) merge(c job.Counts) {
 	k := &j.counts
 	if k.State.Ended() {

@@ -53,7 +53,7 @@ func (j *Job) Take() (news []Arrival, ended bool, changed <-chan struct{}) {
 	return news, j.settled, j.listen()
 }
 
-// Unfinished lists the chunks that were submitted and whose outcomes are not here.
+// Unfinished lists the submitted chunks without outcomes here.
 func (j *Job) Unfinished() []int {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -16,9 +16,9 @@ const (
 )
 
 const (
-	// smallBatch is how many entries a batch has at the most beside which another one is sent.
+	// smallBatch is the largest number of entries of a batch beside which another batch is sent.
 	smallBatch = 1
-	// slowBatch is how long a batch takes at least beside which another one is sent, whatever it has.
+	// slowBatch is the shortest time of a round trip for which a second batch is sent, whatever the first has.
 	slowBatch = 5 * time.Millisecond
 )
 

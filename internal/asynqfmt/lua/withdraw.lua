@@ -40,10 +40,11 @@ local function asynq_remove(q, unwanted, from, n)
   end
 end
 
--- Removes tasks that wait. Those in pending are looked for among n entries from the given one on;
--- or, where from is negative, each at its place, n times at the most. With a head, archived ones whose
--- payload begins with it and the name in their ID go, too: other programs may have tasks in the queue.
--- Answers those that are still there, as "SINCE ID": since when it is pending, "" if it is not.
+-- Removes tasks that wait. It looks for pending ones among n entries from the given one on. If from is
+-- negative, it looks for each at its place, for n of them at most. With a head it also removes archived
+-- tasks with a payload that begins with the head and the name in their ID: the queue may have other
+-- programs' tasks. Answers the tasks that are still there, as "SINCE ID". SINCE is the time since which
+-- the task is pending, or "" if it is not pending.
 local function asynq_withdraw(q, ids, head, from, n)
   local unwanted, pending, left = {}, {}, {}
   for _, id in ipairs(ids) do
